@@ -1,0 +1,157 @@
+//! The app's part of a record: a JSON object, what may be in it, and how large it may be.
+//!
+//! What every store can hold is allowed, and nothing that one of them would bend: no NaN, no integer
+//! beyond 64 bits with a sign, no name that Firestore reserves. The check is made before a value is
+//! kept, so that a record is written whole or not at all.
+
+use serde_json::{Map, Value};
+
+pub(crate) mod encode;
+pub(crate) mod typed;
+
+/// The data of a session: a JSON object with the app's own top-level fields.
+pub type Data = Map<String, Value>;
+
+/// How much data one session may hold. The defaults fit every store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the data written as JSON without spaces. Default 65,536.
+    pub bytes_max: usize,
+    /// How deep objects and arrays may nest; the data itself is level 1. Default 16.
+    pub depth_max: usize,
+    /// How many top-level fields there may be. Default 1000.
+    pub fields_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes_max: 64 * 1024, depth_max: 16, fields_max: 1000 }
+    }
+}
+
+/// The longest name of a field, in bytes: Firestore's limit, the lowest of all stores.
+const NAME_BYTES_MAX: usize = 1500;
+
+/// A value cannot be kept in a session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{reason}", At(path))]
+pub struct InvalidValue {
+    /// Where in the data the value stands, such as `cart.items[2].price`; empty for the data itself.
+    pub path: String,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+/// Writes a path as the beginning of a sentence.
+struct At<'a>(&'a str);
+
+impl std::fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "`{}`: ", self.0) }
+    }
+}
+
+/// Why a value cannot be kept in a session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// NaN or an infinity, which JSON cannot say.
+    #[error("a number must be finite")]
+    NonFinite,
+    /// An integer that does not fit into 64 bits with a sign.
+    #[error("an integer must fit into 64 bits with a sign")]
+    IntegerOutOfRange,
+    /// Objects and arrays nest too deep.
+    #[error("objects and arrays may nest {max} levels deep")]
+    TooDeep {
+        /// The limit.
+        max: usize,
+    },
+    /// There are too many top-level fields.
+    #[error("there may be {max} top-level fields")]
+    TooManyFields {
+        /// The limit.
+        max: usize,
+    },
+    /// The data would become too large.
+    #[error("the data may have {max} bytes as JSON")]
+    TooLarge {
+        /// The limit.
+        max: usize,
+    },
+    /// A field's name is empty, longer than 1500 bytes, or of the form `__…__`.
+    #[error("a name must have 1 to 1500 bytes and not be of the reserved form `__…__`")]
+    Name,
+    /// The data as a whole must be an object, since its top-level fields have names.
+    #[error("the data of a session must be an object with named fields")]
+    NotAnObject,
+    /// The value's own `Serialize` gave up, with this message.
+    #[error("{0}")]
+    Serialize(String),
+}
+
+impl InvalidValue {
+    pub(crate) fn new(reason: Reason) -> Self {
+        Self { path: String::new(), reason }
+    }
+
+    /// The same error, seen from the object that has the value under `name`.
+    pub(crate) fn under(mut self, name: &str) -> Self {
+        let separator = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        self.path = format!("{name}{separator}{}", self.path);
+        self
+    }
+}
+
+/// Checks the name of a field.
+pub(crate) fn check_name(name: &str) -> Result<(), InvalidValue> {
+    let reserved = name.len() >= 4 && name.starts_with("__") && name.ends_with("__");
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || reserved {
+        return Err(InvalidValue::new(Reason::Name).under(name.get(..64).unwrap_or(name)));
+    }
+    Ok(())
+}
+
+/// How many bytes a value has as JSON without spaces.
+pub(crate) fn json_len(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(true) => 4,
+        Value::Bool(false) => 5,
+        Value::Number(number) => number_len(number),
+        Value::String(text) => text_len(text),
+        // Between n items stand n - 1 commas; with the two brackets that is n + 1, but 2 for none.
+        Value::Array(items) => {
+            items.iter().map(|item| json_len(item) + 1).sum::<usize>().max(1) + 1
+        }
+        Value::Object(fields) => data_len(fields),
+    }
+}
+
+/// How many bytes an object has as JSON without spaces.
+pub(crate) fn data_len(data: &Data) -> usize {
+    data.iter().map(|(name, value)| field_len(name, value)).sum::<usize>().max(1) + 1
+}
+
+/// What a field adds to its object: name, colon, value and comma.
+pub(crate) fn field_len(name: &str, value: &Value) -> usize {
+    text_len(name) + json_len(value) + 2
+}
+
+fn number_len(number: &serde_json::Number) -> usize {
+    match number.as_i64() {
+        Some(integer) => {
+            let sign = usize::from(integer < 0);
+            integer.unsigned_abs().checked_ilog10().map_or(1, |log| log as usize + 1) + sign
+        }
+        None => number.to_string().len(),
+    }
+}
+
+fn text_len(text: &str) -> usize {
+    let escapes = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
+        0..0x20 => 5,
+        _ => 0,
+    });
+    text.len() + 2 + escapes.sum::<usize>()
+}

@@ -1,0 +1,158 @@
+//! Data as the app's own type, and back: the typed view of a closure, and what the closure changed.
+//!
+//! Only what changed between the view before and the view after is written, so that fields which
+//! the type does not know, at any depth, stay as they are, and so do numbers that it spells another
+//! way.
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{Data, InvalidValue, Limits, encode};
+
+/// The data does not have the type that the app reads it as.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{path}` in the data has the wrong type: {message}")]
+pub struct WrongType {
+    /// Where in the data, such as `cart.items[2].price`.
+    pub path: String,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+/// Reads the whole data as a `T`.
+///
+/// No data is `T::default()`, and a field that is missing is what it is in `T::default()`.
+pub(crate) fn from_data<T: Serialize + DeserializeOwned + Default>(
+    data: &Data,
+) -> Result<T, WrongType> {
+    if data.is_empty() {
+        return Ok(T::default());
+    }
+    T::deserialize(data).or_else(|_| {
+        // Errors and missing fields are rare, so the type is first read without looking for either.
+        let mut complete = defaults::<T>();
+        complete.extend(data.clone());
+        at_path("", &Value::Object(complete))
+    })
+}
+
+/// Reads one field as a `T`; a field that is missing is `T::default()`.
+pub(crate) fn from_field<T: Serialize + DeserializeOwned + Default>(
+    name: &str,
+    value: Option<&Value>,
+) -> Result<T, WrongType> {
+    match value {
+        None => Ok(T::default()),
+        Some(value @ Value::Object(fields)) => T::deserialize(value).or_else(|_| {
+            let mut complete = defaults::<T>();
+            complete.extend(fields.clone());
+            at_path(name, &Value::Object(complete))
+        }),
+        Some(value) => from_value(name, value),
+    }
+}
+
+/// Reads a value as a `T`, with no default for what is missing.
+pub(crate) fn from_value<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T, WrongType> {
+    T::deserialize(value).or_else(|_| at_path(name, value))
+}
+
+/// The fields of `T::default()`, or none if it is no object.
+fn defaults<T: Serialize + Default>() -> Data {
+    match serde_json::to_value(T::default()) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Data::new(),
+    }
+}
+
+/// Reads a value that is likely wrong, keeping track of where.
+fn at_path<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T, WrongType> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let inner = error.path().to_string();
+        let path = match (name, inner.as_str()) {
+            ("", ".") => "(the whole data)".to_owned(),
+            ("", inner) => inner.to_owned(),
+            (name, ".") => name.to_owned(),
+            (name, inner) if inner.starts_with('[') => format!("{name}{inner}"),
+            (name, inner) => format!("{name}.{inner}"),
+        };
+        WrongType { path, message: error.into_inner().to_string() }
+    })
+}
+
+/// What a closure did to a view: the view before, to compare with the one after.
+pub(crate) struct Before<V>(V);
+
+impl Before<Data> {
+    pub(crate) fn of_data<T: Serialize>(view: &T, limits: &Limits) -> Result<Self, InvalidValue> {
+        encode::data(view, limits).map(Self)
+    }
+
+    /// The fields to set (`Some`) and to remove (`None`) in `stored`, given the view after.
+    pub(crate) fn changes<T: Serialize>(
+        &self,
+        view: &T,
+        stored: &Data,
+        limits: &Limits,
+    ) -> Result<Vec<(String, Option<Value>)>, InvalidValue> {
+        let after = encode::data(view, limits)?;
+        if after == self.0 {
+            return Ok(Vec::new());
+        }
+        let unset = self.0.keys().filter(|name| !after.contains_key(*name));
+        let unset: Vec<_> = unset.map(|name| (name.clone(), None)).collect();
+        let set = after.into_iter().map(|(name, after)| {
+            let merged = match (stored.get(&name), self.0.get(&name)) {
+                (Some(stored), Some(before)) => merge(stored, before, after),
+                _ => after,
+            };
+            (name, Some(merged))
+        });
+        Ok(set.chain(unset).collect())
+    }
+}
+
+impl Before<Value> {
+    pub(crate) fn of_field<T: Serialize>(view: &T, limits: &Limits) -> Result<Self, InvalidValue> {
+        encode::value(view, limits).map(Self)
+    }
+
+    /// What to put in the place of `stored`, given the view after; `None` if nothing changed.
+    pub(crate) fn change<T: Serialize>(
+        &self,
+        view: &T,
+        stored: Option<&Value>,
+        limits: &Limits,
+    ) -> Result<Option<Value>, InvalidValue> {
+        let after = encode::value(view, limits)?;
+        if after == self.0 {
+            return Ok(None);
+        }
+        Ok(Some(match stored {
+            Some(stored) => merge(stored, &self.0, after),
+            None => after,
+        }))
+    }
+}
+
+/// What was stored, with the difference between `before` and `after` made to it.
+fn merge(stored: &Value, before: &Value, after: Value) -> Value {
+    if *before == after {
+        return stored.clone();
+    }
+    match (stored, before, after) {
+        (Value::Object(stored), Value::Object(before), Value::Object(mut after)) => {
+            for (name, stored) in stored {
+                match (before.get(name), after.get_mut(name)) {
+                    // The type does not know this field.
+                    (None, None) => drop(after.insert(name.clone(), stored.clone())),
+                    (Some(before), Some(after)) => *after = merge(stored, before, after.take()),
+                    // The closure removed it, or added what the type had not read.
+                    (Some(_), None) | (None, Some(_)) => {}
+                }
+            }
+            Value::Object(after)
+        }
+        (_, _, after) => after,
+    }
+}

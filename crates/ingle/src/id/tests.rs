@@ -1,0 +1,91 @@
+use std::collections::HashSet;
+
+use super::*;
+
+#[test]
+fn an_id_survives_the_cookie() {
+    let id = SessionId::random().unwrap();
+    let value = id.encode();
+    assert_eq!(value.len(), ID_CHARS);
+    assert!(value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
+    assert_eq!(SessionId::decode(value.as_bytes()).unwrap().0, id.0);
+}
+
+#[test]
+fn each_other_spelling_is_refused() {
+    let value = SessionId([0xa5; 32]).encode();
+    for bad in [
+        "",
+        &value[1..],
+        &format!("{value}A"),
+        &format!("{value}="),
+        &format!("{}+", &value[1..]),
+        &format!("{}/", &value[1..]),
+        &format!("{}%", &value[1..]),
+        &format!("{}.", &value[1..]),
+        "../../../../../../../../../../../etc/passwd",
+        "00000000-0000-4000-8000-000000000000",
+    ] {
+        assert!(SessionId::decode(bad.as_bytes()).is_none(), "{bad}");
+    }
+}
+
+#[test]
+fn no_two_spellings_are_one_id() {
+    // The last character carries 4 bits of the id; the 2 bits behind them must be zero.
+    let value = SessionId([0xff; 32]).encode();
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let accepted = alphabet.iter().filter(|last| {
+        let spelling = [&value.as_bytes()[..ID_CHARS - 1], &[**last]].concat();
+        SessionId::decode(&spelling).is_some()
+    });
+    assert_eq!(accepted.count(), 16);
+}
+
+#[test]
+fn ids_are_random_at_every_position() {
+    let ids: HashSet<String> = (0..20_000).map(|_| SessionId::random().unwrap().encode()).collect();
+    assert_eq!(ids.len(), 20_000);
+    for position in 0..ID_CHARS {
+        let symbols: HashSet<u8> = ids.iter().map(|id| id.as_bytes()[position]).collect();
+        let expected = if position == ID_CHARS - 1 { 16 } else { 64 };
+        assert_eq!(symbols.len(), expected, "position {position}");
+    }
+}
+
+#[test]
+fn the_same_id_has_another_key_in_each_namespace() {
+    let id = SessionId([1; 32]);
+    let keys: HashSet<Key> = ["", "a", "b", "ab"].map(|name| id.key(&Namespace::new(name))).into();
+    assert_eq!(keys.len(), 4);
+    assert_eq!(id.key(&Namespace::new("a")), id.key(&Namespace::new("a")));
+}
+
+#[test]
+fn a_key_reads_back_from_its_digits_alone() {
+    let key = SessionId([7; 32]).key(&Namespace::new("x"));
+    assert_eq!(key.to_string().parse::<Key>(), Ok(key));
+    assert_eq!(key.to_string().to_uppercase().parse::<Key>(), Err(NotAKey));
+    assert_eq!("é".repeat(32).parse::<Key>(), Err(NotAKey));
+    let json = serde_json::to_string(&key).unwrap();
+    assert_eq!(serde_json::from_str::<Key>(&json).unwrap(), key);
+}
+
+#[test]
+fn nothing_prints_a_secret() {
+    let id = SessionId([0x41; 32]);
+    let log_key = LogKey::new(&[0x42; 32]);
+    for text in [format!("{id:?}"), format!("{log_key:?}"), format!("{:?}", Namespace::new("shop"))]
+    {
+        assert!(
+            !text.contains("41")
+                && !text.contains("42")
+                && !text.contains("65")
+                && !text.contains("66"),
+            "{text}"
+        );
+        assert!(!text.contains(&id.encode()));
+    }
+    assert_eq!(id.tag(&log_key).to_string().len(), 8);
+    assert_ne!(id.tag(&log_key), id.tag(&LogKey::new(&[0x43; 32])));
+}

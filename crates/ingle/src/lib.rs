@@ -1,0 +1,6 @@
+//! Foundation.
+pub mod clock;
+pub mod data;
+pub mod id;
+pub mod record;
+pub mod store;

@@ -1,0 +1,187 @@
+//! What a store keeps for one session: the app's data, and the header that is ours.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Timestamp,
+    data::Data,
+    id::{Key, NoRandomness},
+};
+
+/// The format that this version of the library writes, and the newest that it reads.
+pub const FORMAT: u16 = 1;
+
+/// How many of its last commits a record remembers by op.
+pub const OPS_MAX: usize = 16;
+
+/// What a store keeps for one session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The library's part.
+    pub header: Header,
+    /// The app's part.
+    pub data: Data,
+}
+
+impl Record {
+    /// Whether a deadline has passed: the record is dead from the instant of its deadline on.
+    #[must_use]
+    pub fn is_dead(&self, now: Timestamp) -> bool {
+        now >= self.header.idle_deadline || now >= self.header.absolute_deadline
+    }
+}
+
+/// The library's part of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The version of this format, [`FORMAT`] when written now.
+    pub format: u16,
+    /// The key that the record was written under. Compared on each load, so that a reply that was
+    /// meant for another request is an error and never another visitor's session.
+    pub key: Key,
+    /// When the session began.
+    pub created: Timestamp,
+    /// The record is dead from here on, unless a commit or a touch moves this further.
+    pub idle_deadline: Timestamp,
+    /// The record is dead from here on, whatever happens. Written once, at the beginning.
+    pub absolute_deadline: Timestamp,
+    /// How far ahead a commit or a touch moves the idle deadline, where the session has a time of
+    /// its own; else the layer's.
+    pub idle_timeout: Option<Duration>,
+    /// Whom the session is logged in for.
+    pub user: Option<User>,
+    /// Tells this record from any other that ever had this key.
+    pub epoch: Epoch,
+    /// How many commits of this library the record has had. A store may use it as its version.
+    pub counter: u64,
+    /// The ops of the last commits.
+    pub ops: Ops,
+}
+
+/// Whom a session is logged in for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The name that the app gave.
+    pub name: String,
+    /// The user's generation at login: when all sessions of a user are ended it moves on, and
+    /// sessions of an older one are dead.
+    pub generation: u64,
+}
+
+/// The random name of a record's life, new at each create.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(#[serde(with = "hex")] u64);
+
+/// The random name of a commit, chosen before its first attempt and kept through every retry.
+///
+/// It need not be secret, only never the same for two commits that one record remembers.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Op(#[serde(with = "hex")] u64);
+
+macro_rules! random_name {
+    ($name:ident) => {
+        impl $name {
+            /// A name that nothing else has.
+            ///
+            /// # Errors
+            /// [`NoRandomness`] if the operating system gives no random bytes.
+            pub fn random() -> Result<Self, NoRandomness> {
+                getrandom::u64().map(Self).map_err(NoRandomness::from)
+            }
+
+            /// The name with these bits, as a store reads it back.
+            #[must_use]
+            pub const fn from_bits(bits: u64) -> Self {
+                Self(bits)
+            }
+
+            /// The bits of this name.
+            #[must_use]
+            pub const fn to_bits(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({:016x})"), self.0)
+            }
+        }
+    };
+}
+
+random_name!(Epoch);
+random_name!(Op);
+
+/// The ops of a record's last commits, the oldest first, at most [`OPS_MAX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ops(Vec<Op>);
+
+impl Ops {
+    /// Adds the op of the newest commit and forgets the oldest beyond [`OPS_MAX`].
+    pub fn push(&mut self, op: Op) {
+        let excess = (self.0.len() + 1).saturating_sub(OPS_MAX);
+        self.0.drain(..excess);
+        self.0.push(op);
+    }
+
+    /// Whether the commit `op` is among the last ones.
+    #[must_use]
+    pub fn contains(&self, op: Op) -> bool {
+        self.0.contains(&op)
+    }
+
+    /// The ops, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Op> {
+        self.0.iter().copied()
+    }
+}
+
+impl FromIterator<Op> for Ops {
+    fn from_iter<I: IntoIterator<Item = Op>>(ops: I) -> Self {
+        let mut ring = Self::default();
+        ops.into_iter().for_each(|op| ring.push(op));
+        ring
+    }
+}
+
+/// Names are 16 hexadecimal digits wherever a person may read them: JSON numbers end at 53 bits.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `with` passes references")]
+    pub(super) fn serialize<S: Serializer>(bits: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{bits:016x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map_err(D::Error::custom)
+    }
+}
+
+/// What a commit is conditional on: it succeeds only if the record still has this version.
+///
+/// Each store has its own: a counter, an update time, a cas token. Only the store that gave it out
+/// knows what it means; all others may compare two of one record for equality.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Version(pub u64);
+
+impl Version {
+    /// The version of a record that is not there, which a destroy leaves behind.
+    pub const NONE: Self = Self(0);
+}
+
+/// A record as a store holds it, and the version that it had there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The record.
+    pub record: Arc<Record>,
+    /// What a commit on top of it is conditional on.
+    pub version: Version,
+}

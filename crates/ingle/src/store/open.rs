@@ -1,0 +1,91 @@
+//! A store by its URL, the same in the library as on a command line.
+
+use std::sync::Arc;
+
+use super::{BoxError, Memory, Store};
+
+/// What can be written after `--store`, for messages and help.
+const FORMS: &str = "memory:, embedded:///absolute/folder or embedded:relative/folder";
+
+/// A URL did not lead to a store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// No store has this scheme.
+    #[error("no store has the scheme `{scheme}`; a store URL is {FORMS}")]
+    UnknownScheme {
+        /// What stands before the first colon.
+        scheme: String,
+    },
+    /// There is no scheme at all.
+    #[error("a store URL begins with a scheme and a colon; it is {FORMS}")]
+    NoScheme,
+    /// The scheme is known, but this build has no such store.
+    #[error("this program was built without the `{feature}` store (feature `{feature}` of ingle)")]
+    NotBuilt {
+        /// The feature that is missing.
+        feature: &'static str,
+    },
+    /// What follows the scheme is wrong.
+    #[error("`{scheme}:` {problem}")]
+    BadUrl {
+        /// The scheme.
+        scheme: &'static str,
+        /// What is wrong, and what is allowed.
+        problem: &'static str,
+    },
+    /// The store that the URL names could not be opened.
+    #[error("could not open the {store} store: {source}")]
+    Failed {
+        /// What kind of store.
+        store: &'static str,
+        /// Why.
+        source: BoxError,
+    },
+}
+
+/// Opens the store that a URL names.
+///
+/// | URL | store |
+/// |---|---|
+/// | `memory:` | [`Memory`], for tests |
+/// | `embedded:///var/lib/app/sessions` | the embedded store in that folder |
+/// | `embedded:data/sessions` | the same, in a folder below the current one |
+///
+/// # Errors
+/// The URL is wrong, or the store cannot be opened; the text of the error says which and what to do.
+pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
+    let (scheme, rest) = url.split_once(':').ok_or(OpenError::NoScheme)?;
+    match scheme {
+        "memory" if rest.is_empty() => Ok(Arc::new(Memory::new())),
+        "memory" => {
+            Err(OpenError::BadUrl { scheme: "memory", problem: "takes nothing after the colon" })
+        }
+        "embedded" => embedded(rest).await,
+        _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
+    }
+}
+
+#[cfg(feature = "embedded")]
+async fn embedded(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
+    let problem = "takes a folder: embedded:///absolute/folder or embedded:relative/folder";
+    let folder = match rest.strip_prefix("//") {
+        // Two slashes begin a host name, and there is none: the file is on this machine.
+        Some(path) if path.starts_with('/') => path,
+        None if !rest.is_empty() => rest,
+        _ => return Err(OpenError::BadUrl { scheme: "embedded", problem }),
+    };
+    if folder.contains(['?', '#', '%', '\0']) {
+        let problem = "takes a folder whose name has no `?`, `#`, `%` or NUL; there are no options";
+        return Err(OpenError::BadUrl { scheme: "embedded", problem });
+    }
+    match super::Embedded::open(folder).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(OpenError::Failed { store: "embedded", source: error.into() }),
+    }
+}
+
+#[cfg(not(feature = "embedded"))]
+async fn embedded(_: &str) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt { feature: "embedded" })
+}
