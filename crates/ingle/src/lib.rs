@@ -1,6 +1,42 @@
-//! Foundation.
-pub mod clock;
-pub mod data;
-pub mod id;
-pub mod record;
+//! Sessions.
+#![warn(missing_docs)]
+
+// The way of a request, in the order in which it passes them.
+mod layer;
+mod cookie;
+mod session;
+mod change;
+mod combine;
+mod batch;
+mod commit;
+mod core;
+mod guard;
 pub mod store;
+
+// What they speak of.
+pub mod clock;
+mod config;
+pub mod data;
+mod error;
+mod id;
+pub mod record;
+
+// What goes on beside.
+mod background;
+#[cfg(feature = "axum")]
+mod extract;
+mod meter;
+mod sweep;
+
+#[cfg(feature = "axum")]
+pub use extract::NoSessionLayer;
+#[doc(inline)]
+pub use {
+    config::{Lifetime, LifetimeError, LostUpdates, Outage, ServerErrors},
+    cookie::{Cookie, CookieConfig, CookieError, SameSite},
+    data::{InvalidValue, Limits, Reason, typed::WrongType},
+    error::Error,
+    id::{Key, NoRandomness, NotAKey, Tag},
+    layer::{ResponseFuture, SessionLayer, SessionService},
+    session::{Field, Session},
+};

@@ -1,0 +1,78 @@
+//! The changes of one commit: run in order on one copy, each standing or falling alone.
+
+use std::sync::Arc;
+
+use crate::{
+    change::{Change, Copy, Refused},
+    commit::Failure,
+    core::Core,
+    id::{NoRandomness, SessionId},
+    record::{Op, Record},
+};
+
+/// A change on its way into a commit, and what became of it when it was last run.
+pub(crate) struct Item {
+    pub(crate) change: Change,
+    /// The new id, if the session is to be renewed with this change.
+    pub(crate) renew: Option<SessionId>,
+    pub(crate) verdict: Result<(), Refused>,
+}
+
+impl Item {
+    pub(crate) fn new(change: Change, renew: Option<SessionId>) -> Self {
+        Self { change, renew, verdict: Ok(()) }
+    }
+}
+
+/// Changes that are committed together. A renew is the last of its batch, since after it there is
+/// nothing under the old key that a change could be made to.
+pub(crate) struct Batch {
+    pub(crate) items: Vec<Item>,
+}
+
+/// What a batch makes of a record.
+pub(crate) enum Next {
+    /// This is to be written.
+    Write(Arc<Record>),
+    /// No change made a difference.
+    Nothing,
+}
+
+impl Batch {
+    /// Runs all changes on `base`, and prepares the record that is to follow it.
+    ///
+    /// # Errors
+    /// The session is to be renewed and no id can be made.
+    pub(crate) fn run(&mut self, core: &Core, base: &Record, op: Op) -> Result<Next, Failure> {
+        let mut copy = Copy::of(&base.data);
+        for item in &mut self.items {
+            // A closure that panicked may be half way through its own state; it is not run again.
+            if !matches!(item.verdict, Err(Refused::Panicked(_))) {
+                item.verdict = copy.run(&mut item.change, &core.config.limits);
+            }
+        }
+        let changed = copy.into_changed();
+        let renew = self.items.last().filter(|last| last.verdict.is_ok());
+        let renew = renew.and_then(|last| last.renew.as_ref());
+        if changed.is_none() && renew.is_none() {
+            return Ok(Next::Nothing);
+        }
+        let mut header = base.header.clone();
+        if let Some(id) = renew {
+            header.key = id.key(&core.namespace);
+        }
+        header.counter += 1;
+        header.ops.push(op);
+        header.idle_deadline = core.idle_deadline(&header);
+        let data = changed.unwrap_or_else(|| base.data.clone());
+        Ok(Next::Write(Arc::new(Record { header, data })))
+    }
+
+    /// Draws another new id, since the first one is taken.
+    pub(crate) fn draw_again(&mut self) -> Result<(), NoRandomness> {
+        if let Some(id) = self.items.last_mut().and_then(|last| last.renew.as_mut()) {
+            *id = SessionId::random()?;
+        }
+        Ok(())
+    }
+}

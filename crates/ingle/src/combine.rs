@@ -1,0 +1,248 @@
+//! Combining: commits of one session that meet in one process are made one.
+//!
+//! While a commit of a key is under way, further changes of that key queue. Whoever is next takes
+//! all that wait, runs them on one copy and commits once. So a hot session costs the store one
+//! write per round trip however many requests come, and does not fight itself.
+//!
+//! Exactly one task holds the [`Turn`] of a key. When it is dropped, wherever and however that
+//! happens, the turn passes on; nobody waits for a task that is gone.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    background::{self, RunToEnd},
+    batch::{Batch, Item},
+    commit::{self, Done, Failure},
+    core::Core,
+    id::Key,
+    meter,
+};
+
+/// How many changes of one session may wait; the next one is refused at once.
+const WAITING_MAX: usize = 1024;
+
+const SHARDS: usize = 64;
+
+/// How long after its deadline a task still listens for an exact answer, which then is due.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// How one change ended: the change itself, and the record since, or why there was no commit.
+pub(crate) struct Settled {
+    pub(crate) item: Item,
+    pub(crate) result: Result<Done, Failure>,
+}
+
+/// What a waiting task is told.
+enum Word {
+    /// Its change was in another task's commit.
+    Settled(Settled),
+    /// It is next: its own change is the first of these.
+    Lead(Turn, Vec<Waiting>),
+}
+
+/// A change that waits, and where its task listens. The first of those who lead listens no more.
+struct Waiting {
+    item: Item,
+    deadline: Instant,
+    answer: Option<oneshot::Sender<Word>>,
+}
+
+/// The keys that have a commit under way, and what waits for each.
+pub(crate) struct Lanes {
+    shards: [Mutex<HashMap<Key, VecDeque<Waiting>>>; SHARDS],
+    hasher: RandomState,
+}
+
+impl Lanes {
+    pub(crate) fn new() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, VecDeque<Waiting>>> {
+        let index = self.hasher.hash_one(key) as usize % SHARDS;
+        #[expect(clippy::indexing_slicing, reason = "the index is a remainder of the length")]
+        let shard = &self.shards[index];
+        // Each critical section is one call on the map, so a panic leaves nothing half done.
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lanes")
+    }
+}
+
+/// The right to commit to one key in this process.
+struct Turn {
+    core: Arc<Core>,
+    key: Key,
+    /// Cleared where the turn is still in the hands of the one that passes it on.
+    held: bool,
+}
+
+impl Drop for Turn {
+    /// Passes the turn to the next task that still listens, with all that waits up to a renew.
+    fn drop(&mut self) {
+        if !self.held {
+            return;
+        }
+        let mut shard = self.core.lanes.shard(&self.key);
+        while let Some(waiting) = shard.get_mut(&self.key) {
+            let renews = waiting.iter().position(|waiting| waiting.item.renew.is_some());
+            let end = renews.map_or(waiting.len(), |renew| renew + 1);
+            let mut batch: Vec<Waiting> = waiting.drain(..end).collect();
+            let Some(next) = batch.first_mut().and_then(|first| first.answer.take()) else {
+                shard.remove(&self.key);
+                return;
+            };
+            let turn = Self { core: Arc::clone(&self.core), key: self.key, held: true };
+            match next.send(Word::Lead(turn, batch)) {
+                Ok(()) => return,
+                // It went away meanwhile, and its change with it; the others are still to be served.
+                Err(Word::Lead(mut turn, batch)) => {
+                    turn.held = false;
+                    let others = batch.into_iter().skip(1);
+                    let waiting = shard.entry(self.key).or_default();
+                    others.rev().for_each(|other| waiting.push_front(other));
+                }
+                Err(Word::Settled(_)) => {}
+            }
+        }
+    }
+}
+
+/// Commits one change to the record under `key`, together with others if any wait.
+pub(crate) async fn submit(core: &Arc<Core>, key: Key, item: Item, deadline: Instant) -> Settled {
+    let (turn, batch) = match enter(core, key, item, deadline) {
+        Entered::Lead(turn, batch) => (turn, batch),
+        Entered::Full(settled) => return *settled,
+        Entered::Waits(answer) => match listen(core, key, answer, deadline).await {
+            Word::Settled(settled) => return settled,
+            Word::Lead(turn, batch) => (turn, batch),
+        },
+    };
+    if batch.len() == 1 {
+        return lead(turn, batch).await;
+    }
+    // Others in the batch may have more time left than this task.
+    let all = RunToEnd::new(lead(turn, batch));
+    timeout_at(deadline + GRACE, all).await.unwrap_or_else(|_| lost(Failure::Unknown))
+}
+
+enum Entered {
+    Lead(Turn, Vec<Waiting>),
+    Waits(oneshot::Receiver<Word>),
+    Full(Box<Settled>),
+}
+
+fn enter(core: &Arc<Core>, key: Key, item: Item, deadline: Instant) -> Entered {
+    let mut shard = core.lanes.shard(&key);
+    match shard.entry(key) {
+        Entry::Vacant(lane) => {
+            lane.insert(VecDeque::new());
+            let turn = Turn { core: Arc::clone(core), key, held: true };
+            Entered::Lead(turn, vec![Waiting { item, deadline, answer: None }])
+        }
+        Entry::Occupied(lane) if lane.get().len() >= WAITING_MAX => {
+            let error = core.too_late("too many changes of this session wait already");
+            Entered::Full(Box::new(Settled { item, result: Err(error.into()) }))
+        }
+        Entry::Occupied(mut lane) => {
+            let (answer, listener) = oneshot::channel();
+            lane.get_mut().push_back(Waiting { item, deadline, answer: Some(answer) });
+            Entered::Waits(listener)
+        }
+    }
+}
+
+async fn listen(
+    core: &Arc<Core>,
+    key: Key,
+    mut answer: oneshot::Receiver<Word>,
+    deadline: Instant,
+) -> Word {
+    match timeout_at(deadline + GRACE, &mut answer).await {
+        Ok(Ok(word)) => word,
+        // Whoever had this change is gone without a word, or has not answered in time.
+        Ok(Err(_)) => Word::Settled(lost(Failure::Unknown)),
+        Err(_) => {
+            answer.close();
+            match answer.try_recv() {
+                Ok(Word::Lead(turn, batch)) => {
+                    // The others in the batch have time left; they are served without this task.
+                    background::spawn(async move { drop(lead(turn, batch).await) });
+                    Word::Settled(lost(Failure::Unknown))
+                }
+                Ok(settled) => settled,
+                Err(_) => Word::Settled(withdraw(core, key)),
+            }
+        }
+    }
+}
+
+/// Takes back the changes whose tasks listen no more, if no commit has begun with them.
+fn withdraw(core: &Core, key: Key) -> Settled {
+    let mut shard = core.lanes.shard(&key);
+    let waiting = shard.get_mut(&key);
+    let gone = |waiting: &Waiting| waiting.answer.as_ref().is_some_and(oneshot::Sender::is_closed);
+    let own = waiting.and_then(|waiting| {
+        let index = waiting.iter().position(gone)?;
+        waiting.remove(index)
+    });
+    match own {
+        Some(own) => Settled {
+            item: own.item,
+            result: Err(core.too_late("its turn did not come in time").into()),
+        },
+        None => lost(Failure::Unknown),
+    }
+}
+
+/// The end of a change that is no longer in this task's hands.
+fn lost(failure: Failure) -> Settled {
+    Settled { item: Item::new(Box::new(|_| Ok(())), None), result: Err(failure) }
+}
+
+/// Commits a batch, tells the others, and returns what became of the first change.
+async fn lead(turn: Turn, waiting: Vec<Waiting>) -> Settled {
+    let latest = waiting.iter().map(|waiting| waiting.deadline).max();
+    let deadline = latest.unwrap_or_else(Instant::now);
+    let core = Arc::clone(&turn.core);
+    let (items, answers): (Vec<_>, Vec<_>) =
+        waiting.into_iter().map(|waiting| (waiting.item, waiting.answer)).unzip();
+    let mut batch = Batch { items };
+    let result = commit::run(&core, &turn.key, &mut batch, deadline).await;
+    match &result {
+        Ok(done) => {
+            if done.written {
+                meter::commit(core.guard.name(), batch.items.len());
+            }
+            core.remember(&turn.key, &done.loaded);
+        }
+        // What this process believed of the record may be wrong now.
+        Err(_) => core.hints.remove(&turn.key),
+    }
+    drop(turn);
+    let mut own = None;
+    for (item, answer) in batch.items.into_iter().zip(answers) {
+        let settled = Settled { item, result: result.clone() };
+        match answer {
+            // A task that listens no more has been told that the outcome is unknown.
+            Some(answer) => drop(answer.send(Word::Settled(settled))),
+            None => own = Some(settled),
+        }
+    }
+    own.unwrap_or_else(|| lost(Failure::Unknown))
+}

@@ -1,0 +1,165 @@
+//! The settings of a layer, each with its default and what it costs.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    cookie::Cookie,
+    data::Limits,
+    id::LogKey,
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) namespace: String,
+    pub(crate) cookie: Cookie,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) limits: Limits,
+    pub(crate) deadline: Duration,
+    pub(crate) outage: Outage,
+    pub(crate) lost_updates: LostUpdates,
+    pub(crate) server_errors: ServerErrors,
+    pub(crate) clear_site_data: bool,
+    pub(crate) sweep_every: Option<Duration>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log_key: Option<LogKey>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            namespace: String::new(),
+            cookie: Cookie::default(),
+            lifetime: Lifetime::default(),
+            limits: Limits::default(),
+            deadline: Duration::from_secs(1),
+            outage: Outage::default(),
+            lost_updates: LostUpdates::default(),
+            server_errors: ServerErrors::default(),
+            clear_site_data: false,
+            sweep_every: Some(Duration::from_secs(60)),
+            clock: Arc::new(SystemClock),
+            log_key: None,
+        }
+    }
+}
+
+/// What a request gets that reads its session while the store does not answer.
+///
+/// Neither choice sets a cookie or changes a record, so an outage logs nobody out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outage {
+    /// [`Error::Unavailable`](crate::Error::Unavailable), as a response 503 with Retry-After.
+    #[default]
+    Closed,
+    /// Reads see no data, as a visitor without a session would; to write is still an error. For
+    /// routes that can live without a session.
+    Anonymous,
+}
+
+/// What becomes of an `insert` or a `remove` of a field that this request had read and another one
+/// changed since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LostUpdates {
+    /// It is refused with [`Error::LostUpdate`](crate::Error::LostUpdate), as a response 409.
+    #[default]
+    Refuse,
+    /// It overwrites the other request's value in silence: the last write wins.
+    LastWriteWins,
+}
+
+/// What becomes of edits that are not committed when a handler answers with a status of 500 or more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerErrors {
+    /// They are dropped, as the handler did not do what it began.
+    #[default]
+    DropEdits,
+    /// They are committed as with any other status.
+    CommitEdits,
+}
+
+/// How long a session lives without use, and at most.
+///
+/// | preset | idle | absolute | source |
+/// |---|---|---|---|
+/// | [`Lifetime::default()`] | 30 min | 12 h | OWASP session management sheet; within NIST AAL2 |
+/// | [`Lifetime::AAL1`] | 30 days | 30 days | NIST SP 800-63B-4: overall at most 30 days |
+/// | [`Lifetime::AAL2`] | 1 h | 24 h | the same: idle at most 1 h, overall at most 24 h |
+/// | [`Lifetime::AAL3`] | 15 min | 12 h | the same: idle at most 15 min, overall at most 12 h |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    idle: Duration,
+    absolute: Duration,
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+impl Lifetime {
+    /// NIST authentication assurance level 1.
+    pub const AAL1: Self = Self::of_secs(30 * DAY, 30 * DAY);
+    /// NIST authentication assurance level 2.
+    pub const AAL2: Self = Self::of_secs(HOUR, 24 * HOUR);
+    /// NIST authentication assurance level 3.
+    pub const AAL3: Self = Self::of_secs(15 * MINUTE, 12 * HOUR);
+
+    const fn of_secs(idle: u64, absolute: u64) -> Self {
+        Self { idle: Duration::from_secs(idle), absolute: Duration::from_secs(absolute) }
+    }
+
+    /// A session ends `idle` after it was last used, and `absolute` after it began whatever happens.
+    ///
+    /// # Errors
+    /// One of them is shorter than a second, or the idle time is longer than the absolute one.
+    pub fn new(idle: Duration, absolute: Duration) -> Result<Self, LifetimeError> {
+        if idle < Duration::from_secs(1) || absolute < Duration::from_secs(1) {
+            return Err(LifetimeError::TooShort);
+        }
+        if idle > absolute {
+            return Err(LifetimeError::IdleBeyondAbsolute);
+        }
+        Ok(Self { idle, absolute })
+    }
+
+    /// How long a session lives without use.
+    #[must_use]
+    pub const fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    /// How long a session lives at most.
+    #[must_use]
+    pub const fn absolute(&self) -> Duration {
+        self.absolute
+    }
+}
+
+impl Default for Lifetime {
+    fn default() -> Self {
+        Self::of_secs(30 * MINUTE, 12 * HOUR)
+    }
+}
+
+/// A session cannot live like that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LifetimeError {
+    /// A time is shorter than a second.
+    #[error("the idle and the absolute time of a session are at least 1 second each")]
+    TooShort,
+    /// The idle time could never pass.
+    #[error("the idle time of a session is at most as long as its absolute time")]
+    IdleBeyondAbsolute,
+}
+
+/// A touch is made at most once in this time, or in a tenth of the idle time if that is longer.
+const TOUCH_EVERY_MIN: Duration = Duration::from_secs(60);
+
+/// How far the idle deadline must move before it is worth a write to the store.
+///
+/// A session whose idle time is shorter than ten such steps would end before it is touched, so
+/// there the tenth alone counts.
+pub(crate) fn touch_every(idle: Duration) -> Duration {
+    let tenth = idle / 10;
+    if idle < TOUCH_EVERY_MIN * 2 { tenth } else { tenth.max(TOUCH_EVERY_MIN) }
+}

@@ -1,0 +1,194 @@
+//! What all requests of one layer share: the settings, the guarded store, the hints, the queues.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use quick_cache::sync::Cache;
+use tokio::time::Instant;
+
+use crate::{
+    clock::{Clock, Timestamp},
+    combine::Lanes,
+    commit::Failure,
+    config::Config,
+    data::{Data, data_len},
+    guard::{Backoff, Guard, RetryBudget},
+    id::{Key, LogKey, Namespace, NoRandomness},
+    record::{Epoch, FORMAT, Header, Loaded, Ops, Record},
+    store::{self, ErrorKind, Happened, Store},
+};
+
+/// How many sessions' last known records one process keeps, and how many bytes of them.
+const HINTS_MAX: usize = 16 * 1024;
+const HINT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// What a hint takes beside its data, roughly.
+const HINT_BYTES: u64 = 512;
+
+/// How many ended sessions one process remembers by key.
+const ENDED_MAX: usize = 16 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) guard: Guard,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) namespace: Namespace,
+    pub(crate) log_key: LogKey,
+    pub(crate) lanes: Lanes,
+    pub(crate) budget: RetryBudget,
+    pub(crate) hints: Hints,
+    /// When sessions were destroyed or renewed here, to tell requests that were under way then.
+    ended: Cache<Key, Instant>,
+    sweeps: AtomicBool,
+}
+
+impl Core {
+    pub(crate) fn new(store: Arc<dyn Store>, config: Config) -> Self {
+        let log_key = config.log_key.as_ref();
+        Self {
+            guard: Guard::new(store),
+            clock: Arc::clone(&config.clock),
+            namespace: Namespace::new(&config.namespace),
+            log_key: log_key.map_or_else(|| LogKey::of_namespace(&config.namespace), Clone::clone),
+            lanes: Lanes::new(),
+            budget: RetryBudget::new(),
+            hints: Hints::new(),
+            ended: Cache::new(ENDED_MAX),
+            sweeps: AtomicBool::new(false),
+            config,
+        }
+    }
+
+    /// Whether the caller is the first to ask, who then starts the sweeps.
+    pub(crate) fn claim_sweeps(&self) -> bool {
+        !self.sweeps.load(Ordering::Relaxed) && !self.sweeps.swap(true, Ordering::Relaxed)
+    }
+
+    /// When an operation that begins now gives up.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.config.deadline
+    }
+
+    /// The record under `key`, tried again while there is time and the retry budget allows.
+    pub(crate) async fn load_patiently(
+        &self,
+        key: &Key,
+        deadline: Instant,
+    ) -> Result<Option<Loaded>, Failure> {
+        let mut backoff = Backoff::default();
+        self.budget.deposit();
+        loop {
+            let error = match self.guard.load(key, self.clock.now(), deadline).await {
+                Ok(loaded) => return Ok(loaded),
+                Err(error) => error,
+            };
+            let again = error.kind() == ErrorKind::Unavailable;
+            if !again || !self.budget.spend() || !backoff.wait(deadline).await {
+                return Err(error.into());
+            }
+        }
+    }
+
+    /// The same of a record that must be there.
+    pub(crate) async fn load_live(&self, key: &Key, deadline: Instant) -> Result<Loaded, Failure> {
+        self.load_patiently(key, deadline).await?.ok_or(Failure::Gone)
+    }
+
+    /// What this process last knew of a record, if it is still live by that knowledge.
+    pub(crate) fn hint(&self, key: &Key) -> Option<Loaded> {
+        self.hints.get(key).filter(|hint| !hint.record.is_dead(self.clock.now()))
+    }
+
+    /// Keeps what a commit left behind; of a renewed session, under the new key.
+    pub(crate) fn remember(&self, key: &Key, loaded: &Loaded) {
+        let current = loaded.record.header.key;
+        if current != *key {
+            self.forget(key);
+        }
+        self.hints.offer(&current, loaded);
+    }
+
+    /// Notes that a session has ended under this key.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.hints.remove(key);
+        self.ended.insert(*key, Instant::now());
+    }
+
+    /// Whether a session ended here, under this key, after `began`.
+    pub(crate) fn ended_since(&self, key: &Key, began: Instant) -> bool {
+        self.ended.get(key).is_some_and(|ended| ended >= began)
+    }
+
+    /// The first record of a session; its key and its first op are drawn when it is written.
+    pub(crate) fn first_record(&self, data: Data) -> Result<Record, NoRandomness> {
+        let created = self.clock.now();
+        let absolute_deadline = created.after(self.config.lifetime.absolute());
+        let mut header = Header {
+            format: FORMAT,
+            key: Key::from_bytes([0; 32]),
+            created,
+            idle_deadline: absolute_deadline,
+            absolute_deadline,
+            idle_timeout: None,
+            user: None,
+            epoch: Epoch::random()?,
+            counter: 1,
+            ops: Ops::default(),
+        };
+        header.idle_deadline = self.idle_deadline(&header);
+        Ok(Record { header, data })
+    }
+
+    /// The idle deadline of a session that is used now.
+    pub(crate) fn idle_deadline(&self, header: &Header) -> Timestamp {
+        let idle = header.idle_timeout.unwrap_or_else(|| self.config.lifetime.idle());
+        self.clock.now().after(idle).min(header.absolute_deadline)
+    }
+
+    /// A failure of this process to wait any longer; nothing was changed.
+    pub(crate) fn too_late(&self, why: &'static str) -> store::Error {
+        store::Error::new(self.guard.name(), ErrorKind::Unavailable, Happened::No).because(why)
+    }
+}
+
+/// The bounded cache of what this process last knew of records.
+#[derive(Debug)]
+pub(crate) struct Hints(Cache<Key, Loaded, Weight>);
+
+#[derive(Clone, Debug)]
+struct Weight;
+
+impl quick_cache::Weighter<Key, Loaded> for Weight {
+    fn weight(&self, _: &Key, hint: &Loaded) -> u64 {
+        HINT_BYTES + data_len(&hint.record.data) as u64
+    }
+}
+
+impl Hints {
+    fn new() -> Self {
+        Self(Cache::with_weighter(HINTS_MAX, HINT_BYTES_MAX, Weight))
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<Loaded> {
+        self.0.get(key)
+    }
+
+    /// Keeps what was loaded or committed, unless something newer is known already. A race here
+    /// costs a conflict and nothing else.
+    pub(crate) fn offer(&self, key: &Key, loaded: &Loaded) {
+        let header = &loaded.record.header;
+        let newer = |hint: Loaded| {
+            let known = &hint.record.header;
+            known.epoch == header.epoch && known.counter > header.counter
+        };
+        if !self.0.peek(key).is_some_and(newer) {
+            self.0.insert(*key, loaded.clone());
+        }
+    }
+
+    pub(crate) fn remove(&self, key: &Key) {
+        self.0.remove(key);
+    }
+}

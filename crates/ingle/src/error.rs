@@ -1,0 +1,160 @@
+//! What a handler may have to decide about, and what a browser is told of it.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode, header};
+
+use crate::{
+    change::Refused,
+    data::{InvalidValue, Reason, typed::WrongType},
+    id::NoRandomness,
+    store,
+};
+
+/// Why a session could not do what it was asked.
+///
+/// A variant for each thing that a caller may do something else about. As a response each is a
+/// status and a short fixed text; the cause is for logs, and names neither ids nor data.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The session was destroyed, renewed or expired by another request while this one was working
+    /// on it. Nothing of this call was stored, and the session stays as the other request left it.
+    #[error("the session was ended by another request")]
+    Interrupted,
+
+    /// A field that this request had read was changed by another request before this one wrote it.
+    /// Nothing of this call was stored; the other request's value stands. Try again from the read.
+    #[error("the field `{field}` was changed by another request since this one read it")]
+    LostUpdate {
+        /// The top-level field.
+        field: String,
+    },
+
+    /// The store did not answer, or not in time. Nothing was stored, or nothing was to be. The
+    /// session, if there is one, is as it was. Try again later.
+    #[error("the session's store is not available")]
+    Unavailable(#[source] Arc<store::Error>),
+
+    /// The store did not say whether it stored the change, and cannot be asked any more. The change
+    /// was made once or not at all, never twice. Look at the data before trying again.
+    #[error("it is not known whether the session's change was stored")]
+    OutcomeUnknown,
+
+    /// The data would be larger than a limit of the layer or of the store. Nothing was stored.
+    #[error("the session's data is too large")]
+    TooLarge(#[source] Arc<dyn std::error::Error + Send + Sync>),
+
+    /// The data is not of the type that the app reads it as. Nothing was stored.
+    #[error(transparent)]
+    WrongType(#[from] WrongType),
+
+    /// The value cannot be kept in a session. Nothing was stored.
+    #[error(transparent)]
+    InvalidValue(InvalidValue),
+
+    /// The store holds something that is not this session's record, or not readable. It was not
+    /// used, and it was not changed.
+    #[error("the session's record is damaged")]
+    Damaged(#[source] Arc<store::Error>),
+
+    /// The response has left, so the id of a new or renewed session can no longer reach the
+    /// browser. Nothing was stored. Begin or renew a session before the response.
+    #[error("the response has left, so the browser cannot learn a new session id any more")]
+    ResponseSent,
+
+    /// The operating system gave no random bytes for an id. Nothing was stored.
+    #[error("no session id could be made")]
+    NoRandomness(#[source] Arc<NoRandomness>),
+}
+
+impl Error {
+    /// The HTTP status of a response that says no more than this error.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Interrupted | Self::LostUpdate { .. } => StatusCode::CONFLICT,
+            Self::Unavailable(_) | Self::OutcomeUnknown | Self::NoRandomness(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::WrongType(_) | Self::InvalidValue(_) | Self::Damaged(_) | Self::ResponseSent => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+
+    /// A response that tells a browser what it may know: a status and a fixed text, and when to try
+    /// again if that may help (ASVS 5.0 16.5.1).
+    pub fn to_response<B: From<&'static str>>(&self) -> http::Response<B> {
+        let body = match self {
+            Self::Interrupted => "This session was ended by another request.\n",
+            Self::LostUpdate { .. } => {
+                "This session was changed by another request. Please try again.\n"
+            }
+            Self::Unavailable(_) | Self::NoRandomness(_) => {
+                "Sessions are not available right now. Please try again later.\n"
+            }
+            Self::OutcomeUnknown => {
+                "It is not known whether the change was stored. Please look before you try again.\n"
+            }
+            Self::TooLarge(_) => "This session has no room for that.\n",
+            Self::WrongType(_) | Self::InvalidValue(_) | Self::Damaged(_) | Self::ResponseSent => {
+                "This session cannot be served.\n"
+            }
+        };
+        let mut response = http::Response::new(B::from(body));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if matches!(self, Self::Unavailable(_) | Self::NoRandomness(_)) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<NoRandomness> for Error {
+    fn from(error: NoRandomness) -> Self {
+        Self::NoRandomness(Arc::new(error))
+    }
+}
+
+impl From<InvalidValue> for Error {
+    fn from(error: InvalidValue) -> Self {
+        match error.reason {
+            Reason::TooLarge { .. } | Reason::TooManyFields { .. } => {
+                Self::TooLarge(Arc::new(error))
+            }
+            _ => Self::InvalidValue(error),
+        }
+    }
+}
+
+impl From<Arc<store::Error>> for Error {
+    fn from(error: Arc<store::Error>) -> Self {
+        match error.kind() {
+            store::ErrorKind::TooLarge => Self::TooLarge(error),
+            store::ErrorKind::Corrupt => Self::Damaged(error),
+            store::ErrorKind::Unavailable | store::ErrorKind::Refused => Self::Unavailable(error),
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Arc::new(error).into()
+    }
+}
+
+impl From<Refused> for Error {
+    /// A closure's panic goes on in the request that it belongs to, as if nothing stood between.
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::LostUpdate { field } => Self::LostUpdate { field },
+            Refused::WrongType(error) => error.into(),
+            Refused::Invalid(error) => error.into(),
+            Refused::Panicked(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What stands between the protocol and any store: a deadline for each call, a bound on the calls
+//! under way, a breaker, the check of the inner key, and the numbers that operators see.
+//!
+//! It is one for all stores, so that no store has to bring its own.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant as StdInstant},
+};
+
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    clock::Timestamp,
+    id::Key,
+    meter,
+    record::{FORMAT, Loaded, Version},
+    store::{CommitError, Error, ErrorKind, Happened, Store, Swept, Write},
+};
+
+/// How many calls one process has under way with its store; the next one is refused at once.
+const CALLS_MAX: usize = 1024;
+
+/// A store, guarded.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    store: Arc<dyn Store>,
+    calls: Semaphore,
+    breaker: Breaker,
+}
+
+impl Guard {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, calls: Semaphore::new(CALLS_MAX), breaker: Breaker::new() }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.store.name()
+    }
+
+    pub(crate) async fn load(
+        &self,
+        key: &Key,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Option<Loaded>, Error> {
+        meter::load(self.name());
+        let loaded = self.call("load", deadline, self.store.load(key, now)).await?;
+        loaded.map(|loaded| self.check(key, loaded)).transpose()
+    }
+
+    pub(crate) async fn commit(
+        &self,
+        write: Write<'_>,
+        now: Timestamp,
+        deadline: Instant,
+    ) -> Result<Version, CommitError> {
+        let verb = match write {
+            Write::Touch { .. } => "touch",
+            _ => "commit",
+        };
+        self.call(verb, deadline, self.store.commit(write, now)).await
+    }
+
+    pub(crate) async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error> {
+        self.store.sweep(now, limit).await
+    }
+
+    /// One call of the store, within its deadline.
+    async fn call<T, E: From<Error> + AsFailure>(
+        &self,
+        verb: &'static str,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.breaker.admit().map_err(|why| self.refused(why))?;
+        let _call = self.calls.try_acquire().map_err(|_| {
+            self.refused("there are too many calls under way, which is a limit of this process")
+        })?;
+        let began = StdInstant::now();
+        let done = timeout_at(half_way(deadline), work).await.unwrap_or_else(|_| {
+            // Nobody can say what a store did that has not answered.
+            let error = Error::new(self.name(), ErrorKind::Unavailable, Happened::Maybe);
+            Err(error.because("it did not answer in time").into())
+        });
+        meter::latency(self.name(), verb, began.elapsed());
+        let failed = done.as_ref().err().and_then(AsFailure::as_failure);
+        self.breaker.record(failed.is_none_or(|error| error.kind() != ErrorKind::Unavailable));
+        done
+    }
+
+    fn refused(&self, why: &'static str) -> Error {
+        meter::refused(self.name());
+        Error::new(self.name(), ErrorKind::Unavailable, Happened::No).because(why)
+    }
+
+    /// A reply that was meant for another request must never become this visitor's session: the
+    /// lesson of CVE-2023-28858, where a late reply was read by the next user of a connection.
+    fn check(&self, key: &Key, loaded: Loaded) -> Result<Loaded, Error> {
+        let header = &loaded.record.header;
+        let problem = if header.key != *key {
+            meter::cross_key(self.name());
+            "the record was written under another key"
+        } else if header.format > FORMAT {
+            "the record was written by a newer version of ingle"
+        } else if header.counter >= i64::MAX as u64 {
+            "the record's counter is out of range"
+        } else {
+            return Ok(loaded);
+        };
+        tracing::error!(store = self.name(), problem, "a record was not used");
+        Err(Error::new(self.name(), ErrorKind::Corrupt, Happened::No).because(problem))
+    }
+}
+
+/// When to stop waiting for one call, so that half of the time is left to find out what it did.
+fn half_way(deadline: Instant) -> Instant {
+    let left = deadline.saturating_duration_since(Instant::now());
+    deadline - left / 2
+}
+
+/// What kind of failure an error is, for the breaker: a conflict is none.
+trait AsFailure {
+    fn as_failure(&self) -> Option<&Error>;
+}
+
+impl AsFailure for Error {
+    fn as_failure(&self) -> Option<&Error> {
+        Some(self)
+    }
+}
+
+impl AsFailure for CommitError {
+    fn as_failure(&self) -> Option<&Error> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Conflict | Self::Gone => None,
+        }
+    }
+}
+
+/// Stops asking a store that does not answer, so that waiting requests do not pile up, and asks
+/// again by itself.
+#[derive(Debug)]
+struct Breaker {
+    failures: AtomicU32,
+    /// Milliseconds after `since` until which calls are refused; zero while the breaker is closed.
+    open_until: AtomicU64,
+    since: StdInstant,
+}
+
+impl Breaker {
+    /// So many failures in a row open the breaker.
+    const FAILURES_MAX: u32 = 16;
+    /// How long it stays open before one call may try again.
+    const PAUSE: Duration = Duration::from_millis(250);
+
+    fn new() -> Self {
+        Self {
+            failures: AtomicU32::new(0),
+            open_until: AtomicU64::new(0),
+            since: StdInstant::now(),
+        }
+    }
+
+    fn admit(&self) -> Result<(), &'static str> {
+        let until = self.open_until.load(Ordering::Relaxed);
+        if until == 0 {
+            return Ok(());
+        }
+        let now = self.now();
+        let next = now + Self::PAUSE.as_millis() as u64;
+        // Of all that find the pause over, one goes ahead and the pause begins again for the rest.
+        let probe = now >= until
+            && self
+                .open_until
+                .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if probe {
+            Ok(())
+        } else {
+            Err("it failed many times in a row and is left alone for a moment")
+        }
+    }
+
+    fn record(&self, answered: bool) {
+        if answered {
+            self.failures.store(0, Ordering::Relaxed);
+            if self.open_until.swap(0, Ordering::Relaxed) != 0 {
+                tracing::info!("the session store answers again");
+            }
+        } else if self.failures.fetch_add(1, Ordering::Relaxed) + 1 == Self::FAILURES_MAX {
+            self.open_until.store(self.now() + Self::PAUSE.as_millis() as u64, Ordering::Relaxed);
+            tracing::error!("the session store does not answer; it is asked only now and then");
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.since.elapsed().as_millis() as u64
+    }
+}
+
+/// Lets at most one in ten calls be a retry, so that an outage is not made worse by those who
+/// suffer it. A few are always there to begin with.
+#[derive(Debug)]
+pub(crate) struct RetryBudget(AtomicU64);
+
+impl RetryBudget {
+    const RETRY: u64 = 10;
+    const MAX: u64 = 100 * Self::RETRY;
+
+    pub(crate) fn new() -> Self {
+        Self(AtomicU64::new(Self::MAX))
+    }
+
+    /// Counts a first attempt.
+    pub(crate) fn deposit(&self) {
+        let more = |tokens| (tokens < Self::MAX).then_some(tokens + 1);
+        // Full is as good as counted.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    }
+
+    /// Whether one more retry may be made; counts it if so.
+    pub(crate) fn spend(&self) -> bool {
+        let less = |tokens: u64| tokens.checked_sub(Self::RETRY);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
+
+/// Waits between attempts: a random time up to a bound that doubles ("full jitter").
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(4);
+    const MAX: Duration = Duration::from_millis(128);
+
+    /// Waits, unless the deadline would pass meanwhile: then it returns `false` at once.
+    pub(crate) async fn wait(&mut self, deadline: Instant) -> bool {
+        let bound = Self::FIRST.saturating_mul(1 << self.attempts.min(8)).min(Self::MAX);
+        self.attempts += 1;
+        // Without random bytes the wait is merely not random.
+        let random = getrandom::u32().unwrap_or(u32::MAX);
+        let until = Instant::now() + bound.mul_f64(f64::from(random) / f64::from(u32::MAX));
+        if until >= deadline {
+            return false;
+        }
+        tokio::time::sleep_until(until).await;
+        true
+    }
+}

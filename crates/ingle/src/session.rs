@@ -1,0 +1,442 @@
+//! What a handler holds while it serves one request.
+//!
+//! A session reads nothing until it is asked to, and writes nothing that makes no difference. Its
+//! state is in one place, behind one accessor, so that "was it looked at" and "what is still to be
+//! committed" cannot be forgotten by a method.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    background::RunToEnd,
+    change::{Draft, Edit, Reads, Refused},
+    core::Core,
+    data::{
+        Data, InvalidValue, check_name, encode,
+        typed::{self, Before},
+    },
+    error::Error,
+    id::{Key, SessionId, Tag},
+    record::Record,
+};
+
+mod field;
+mod work;
+
+pub use field::Field;
+pub(crate) use work::Ending;
+use work::Id;
+
+/// The field that [`Session::flash`] keeps its messages in.
+const FLASH: &str = "flash";
+
+/// The session of a request. Clones are the same session.
+///
+/// | to | call | when it is stored |
+/// |---|---|---|
+/// | change what depends on what is there | [`update`](Self::update) | when it returns |
+/// | set, remove, count, append | [`insert`](Self::insert), [`remove`](Self::remove), [`increment`](Self::increment), [`push`](Self::push) | before the response leaves, or at [`commit`](Self::commit) |
+/// | read | [`get`](Self::get), [`data`](Self::data) | |
+/// | give it a new id | [`renew`](Self::renew) | when it returns |
+/// | end it | [`logout`](Self::logout), [`destroy`](Self::destroy) | when it returns |
+///
+/// See the [crate's documentation](crate) for an example of each.
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Request>,
+}
+
+/// What the clones of one session share.
+struct Request {
+    core: Arc<Core>,
+    began: Instant,
+    /// Whether the request brought an id at all, whatever became of it.
+    presented: bool,
+    /// Whether anything was asked of the session, so that the response depends on the cookie.
+    looked: AtomicBool,
+    state: Mutex<State>,
+    /// Held during each load and commit, so that those of one request come one after the other.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Where a session stands, as far as this request knows.
+enum Standing {
+    /// There is none; to store something begins one.
+    None,
+    /// The browser brought an id that was not looked up yet.
+    Presented(Known),
+    /// The record was seen alive by this request.
+    Live(Known),
+    /// Another request ended it while this one was working on it.
+    Interrupted,
+}
+
+#[derive(Clone)]
+struct Known {
+    id: SessionId,
+    key: Key,
+}
+
+/// What the browser does not know yet.
+enum Untold {
+    Nothing,
+    Begun(SessionId),
+    Ended,
+}
+
+struct State {
+    standing: Standing,
+    untold: Untold,
+    /// Edits that are not committed yet, in order.
+    edits: Vec<Edit>,
+    reads: Reads,
+    /// The record as this request last loaded or committed it.
+    snapshot: Option<Arc<Record>>,
+    /// Whether a commit of this request has moved the idle deadline, so that no touch is due.
+    committed: bool,
+    clear_site_data: bool,
+    /// Whether the response has left: no new id can reach the browser, and reads are made anew.
+    responded: bool,
+}
+
+impl Session {
+    /// Opens the session of a request. Reads nothing.
+    pub(crate) fn open(core: &Arc<Core>, id: Option<SessionId>) -> Self {
+        let presented = id.is_some();
+        let known = id.map(|id| Known { key: id.key(&core.namespace), id });
+        let state = State {
+            standing: known.map_or(Standing::None, Standing::Presented),
+            untold: Untold::Nothing,
+            edits: Vec::new(),
+            reads: Reads::default(),
+            snapshot: None,
+            committed: false,
+            clear_site_data: false,
+            responded: false,
+        };
+        let request = Request {
+            core: Arc::clone(core),
+            began: Instant::now(),
+            presented,
+            looked: AtomicBool::new(false),
+            state: Mutex::new(state),
+            turn: tokio::sync::Mutex::new(()),
+        };
+        Self { shared: Arc::new(request) }
+    }
+
+    /// Changes the whole data in one transaction, and returns what `change` returned.
+    ///
+    /// `change` gets the data as a `T`: fields that are missing are those of `T::default()`, and
+    /// fields that `T` does not know stay as they are. If another request commits first, `change`
+    /// runs again on the newer data, so it must do nothing but look at and change its argument.
+    /// When this returns `Ok`, the change is stored, exactly once. A change that makes no
+    /// difference stores nothing, and begins no session.
+    ///
+    /// Edits that were recorded before are committed with it.
+    ///
+    /// # Errors
+    /// Nothing was stored, unless it is [`Error::OutcomeUnknown`].
+    ///
+    /// # Panics
+    /// If `change` panics; nothing was stored then.
+    pub async fn update<T, R, F>(&self, mut change: F) -> Result<R, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        R: Send + 'static,
+        F: FnMut(&mut T) -> R + Send + 'static,
+    {
+        let limits = self.shared.core.config.limits;
+        self.transact(
+            move |draft| {
+                let stored = draft.data();
+                let mut view = typed::from_data::<T>(&stored)?;
+                let before = Before::of_data(&view, &limits)?;
+                let result = change(&mut view);
+                for (name, value) in before.changes(&view, &stored, &limits)? {
+                    draft.set(name, value);
+                }
+                Ok(result)
+            },
+            Id::Keep,
+        )
+        .await
+    }
+
+    /// One top-level field, to read or change it by its own type.
+    pub fn field(&self, name: impl Into<String>) -> Field<'_> {
+        Field { session: self, name: name.into() }
+    }
+
+    /// Reads a top-level field; `None` if it is not there.
+    ///
+    /// The first read of a request loads the record from the store; later ones see the same record
+    /// and this request's own edits. A field that was read and is then inserted or removed is
+    /// compared at the commit: if another request changed it meanwhile, that is a lost update.
+    ///
+    /// # Errors
+    /// The store cannot tell, the session was interrupted, or the field is not a `T`.
+    pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        let record = self.load().await?;
+        let data = data_of(record.as_deref());
+        let mut state = self.state();
+        state.reads.note(name, data.get(name));
+        let mut draft = Draft::new(data);
+        state.replay(&mut draft)?;
+        drop(state);
+        Ok(draft.get(name).map(|value| typed::from_value(name, value)).transpose()?)
+    }
+
+    /// Reads the whole data as a `T`; fields that are missing are those of `T::default()`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn data<T>(&self) -> Result<T, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+    {
+        let record = self.load().await?;
+        let mut state = self.state();
+        state.reads.note_whole(record.as_ref());
+        let mut draft = Draft::new(data_of(record.as_deref()));
+        state.replay(&mut draft)?;
+        drop(state);
+        Ok(typed::from_data(&draft.data())?)
+    }
+
+    /// Sets a top-level field. Reads nothing; stored before the response leaves.
+    ///
+    /// # Errors
+    /// The value cannot be kept in a session; nothing was recorded.
+    pub fn insert<T: Serialize>(&self, name: impl Into<String>, value: T) -> Result<(), Error> {
+        let field = checked(name.into())?;
+        let value = self.encode(&field, &value)?;
+        let mut state = self.state();
+        let read = self.seen(&state, &field);
+        state.edits.push(Edit::Insert { field, value, read });
+        Ok(())
+    }
+
+    /// Removes a top-level field. Reads nothing; stored before the response leaves.
+    ///
+    /// # Errors
+    /// The name cannot be one of a field; nothing was recorded.
+    pub fn remove(&self, name: impl Into<String>) -> Result<(), Error> {
+        let field = checked(name.into())?;
+        let mut state = self.state();
+        let read = self.seen(&state, &field);
+        state.edits.push(Edit::Remove { field, read });
+        Ok(())
+    }
+
+    /// Adds to a number; a field that is not there counts as 0. Reads nothing; stored before the
+    /// response leaves, and added to whatever other requests make of the number meanwhile.
+    ///
+    /// # Errors
+    /// The name cannot be one of a field; nothing was recorded.
+    pub fn increment(&self, name: impl Into<String>, by: i64) -> Result<(), Error> {
+        let field = checked(name.into())?;
+        self.state().edits.push(Edit::Increment { field, by });
+        Ok(())
+    }
+
+    /// Appends to an array; a field that is not there counts as empty. Reads nothing; stored before
+    /// the response leaves, behind whatever other requests append meanwhile.
+    ///
+    /// # Errors
+    /// The value cannot be kept in a session; nothing was recorded.
+    pub fn push<T: Serialize>(&self, name: impl Into<String>, value: T) -> Result<(), Error> {
+        let field = checked(name.into())?;
+        let value = self.encode(&field, &value)?;
+        self.state().edits.push(Edit::Push { field, value });
+        Ok(())
+    }
+
+    /// Leaves a message for a later request: for exactly one, which [`take`](Self::take)s it.
+    ///
+    /// Messages are kept in the field `flash`, an array.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn flash<T: Serialize>(&self, message: T) -> Result<(), Error> {
+        self.push(FLASH, message)
+    }
+
+    /// Takes all messages that were left by [`flash`](Self::flash), in order.
+    ///
+    /// Of requests that take at the same time, one gets each message.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub async fn take<T: DeserializeOwned + Send + 'static>(&self) -> Result<Vec<T>, Error> {
+        self.transact(
+            |draft| {
+                let messages =
+                    draft.get(FLASH).map(|value| typed::from_value(FLASH, value)).transpose()?;
+                if messages.is_some() {
+                    draft.set(FLASH.to_owned(), None);
+                }
+                Ok(messages.unwrap_or_default())
+            },
+            Id::Keep,
+        )
+        .await
+    }
+
+    /// Commits the recorded edits now, and not only when the response leaves.
+    ///
+    /// For handlers that go on after their response, such as WebSocket and SSE.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update). Edits of a commit that failed stay recorded.
+    pub async fn commit(&self) -> Result<(), Error> {
+        if self.state().edits.is_empty() {
+            return Ok(());
+        }
+        self.transact(|_| Ok(()), Id::Keep).await
+    }
+
+    /// Moves the session to a new id, in one step with the recorded edits. The old id is dead.
+    ///
+    /// Call it whenever the rights of the visitor change, so that an id that somebody knew before
+    /// is of no use after (OWASP session management sheet, *Renew the Session ID After Any
+    /// Privilege Level Change*). A session in which nothing was stored has no id to renew.
+    ///
+    /// # Errors
+    /// The old id is still the session's, unless it is [`Error::OutcomeUnknown`].
+    pub async fn renew(&self) -> Result<(), Error> {
+        self.transact(|_| Ok(()), Id::Renew).await
+    }
+
+    /// Ends the session and tells the browser to forget it, and other data of this site if
+    /// [`SessionLayer::clear_site_data`](crate::SessionLayer::clear_site_data) says so.
+    ///
+    /// # Errors
+    /// As [`destroy`](Self::destroy).
+    pub async fn logout(&self) -> Result<(), Error> {
+        self.destroy().await?;
+        self.state().clear_site_data = true;
+        Ok(())
+    }
+
+    /// Ends the session: its record is deleted, recorded edits are dropped, and no request that is
+    /// under way can bring it back. What is stored after this begins a new session.
+    ///
+    /// # Errors
+    /// It is not known to be ended: tell the visitor, and do not answer "logged out".
+    pub async fn destroy(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        self.looked();
+        RunToEnd::new(async move { shared.destroy().await }).await
+    }
+
+    /// What logs may call this session; `None` before anything was stored.
+    #[must_use]
+    pub fn tag(&self) -> Option<Tag> {
+        match &self.state().standing {
+            Standing::Presented(known) | Standing::Live(known) => {
+                Some(known.id.tag(&self.shared.core.log_key))
+            }
+            Standing::None | Standing::Interrupted => None,
+        }
+    }
+
+    /// The record as this request sees it, if there is one.
+    async fn load(&self) -> Result<Option<Arc<Record>>, Error> {
+        self.looked();
+        self.shared.load().await
+    }
+
+    /// Runs one change, with the recorded edits before it, in one commit.
+    async fn transact<R, F>(&self, change: F, id: Id) -> Result<R, Error>
+    where
+        R: Send + 'static,
+        F: FnMut(&mut Draft<'_>) -> Result<R, Refused> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        self.looked();
+        RunToEnd::new(async move { shared.transact(change, id).await }).await
+    }
+
+    fn encode<T: Serialize>(&self, field: &str, value: &T) -> Result<Value, InvalidValue> {
+        encode::value(value, &self.shared.core.config.limits).map_err(|error| error.under(field))
+    }
+
+    /// What a write of this field must still find there.
+    fn seen(&self, state: &State, field: &str) -> Option<Option<Value>> {
+        match self.shared.core.config.lost_updates {
+            crate::LostUpdates::Refuse => state.reads.seen(field),
+            crate::LostUpdates::LastWriteWins => None,
+        }
+    }
+
+    /// The one way for a handler's call to the state.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.looked();
+        self.shared.state()
+    }
+
+    fn looked(&self) {
+        self.shared.looked.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Request {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No user code runs while it is locked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Applies the recorded edits to a draft of the snapshot, for a read of one's own writes.
+    ///
+    /// An edit that cannot be applied is reported by the commit that fails for it.
+    fn replay(&self, draft: &mut Draft<'_>) -> Result<(), Error> {
+        self.edits.iter().try_for_each(|edit| edit.apply(draft)).map_err(Error::from)
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if state.responded && !state.edits.is_empty() {
+            let edits = state.edits.len();
+            tracing::warn!(
+                edits,
+                "edits made after the response were never committed: call `commit`"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let standing = match self.shared.state().standing {
+            Standing::None => "none",
+            Standing::Presented(_) => "presented",
+            Standing::Live(_) => "live",
+            Standing::Interrupted => "interrupted",
+        };
+        f.debug_struct("Session").field("standing", &standing).finish_non_exhaustive()
+    }
+}
+
+fn checked(name: String) -> Result<String, InvalidValue> {
+    check_name(&name).map(|()| name)
+}
+
+/// The data of a session, which is empty where there is none.
+pub(crate) fn data_of(record: Option<&Record>) -> &Data {
+    static NONE: LazyLock<Data> = LazyLock::new(Data::new);
+    record.map_or(&NONE, |record| &record.data)
+}

@@ -1,0 +1,76 @@
+//! One top-level field of a session's data, by its own type.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Session, checked, work::Id};
+use crate::{
+    data::typed::{self, Before},
+    error::Error,
+};
+
+/// One top-level field of the data. Made by [`Session::field`].
+#[derive(Debug)]
+pub struct Field<'a> {
+    pub(super) session: &'a Session,
+    pub(super) name: String,
+}
+
+impl Field<'_> {
+    /// Changes the field in one transaction; see [`Session::update`].
+    ///
+    /// A field that is not there is `T::default()`. What other requests do to other fields
+    /// meanwhile is kept.
+    ///
+    /// # Errors
+    /// As [`Session::update`].
+    pub async fn update<T, R, F>(self, mut change: F) -> Result<R, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        R: Send + 'static,
+        F: FnMut(&mut T) -> R + Send + 'static,
+    {
+        let name = checked(self.name)?;
+        let limits = self.session.shared.core.config.limits;
+        self.session
+            .transact(
+                move |draft| {
+                    let stored = draft.get(&name);
+                    let mut view = typed::from_field::<T>(&name, stored)?;
+                    let before =
+                        Before::of_field(&view, &limits).map_err(|error| error.under(&name))?;
+                    let result = change(&mut view);
+                    let after = before.change(&view, stored, &limits);
+                    if let Some(value) = after.map_err(|error| error.under(&name))? {
+                        draft.set(name.clone(), Some(value));
+                    }
+                    Ok(result)
+                },
+                Id::Keep,
+            )
+            .await
+    }
+
+    /// Reads the field; see [`Session::get`].
+    ///
+    /// # Errors
+    /// As [`Session::get`].
+    pub async fn get<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        self.session.get(&self.name).await
+    }
+
+    /// Sets the field; see [`Session::insert`].
+    ///
+    /// # Errors
+    /// As [`Session::insert`].
+    pub fn insert<T: Serialize>(self, value: T) -> Result<(), Error> {
+        self.session.insert(self.name, value)
+    }
+
+    /// Removes the field; see [`Session::remove`].
+    ///
+    /// # Errors
+    /// As [`Session::remove`].
+    pub fn remove(self) -> Result<(), Error> {
+        self.session.remove(self.name)
+    }
+}

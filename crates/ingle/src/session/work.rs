@@ -1,0 +1,312 @@
+//! What a session does with the store: load, commit, renew, destroy, and its end with the response.
+//!
+//! Each step takes the request's turn first, then looks where the session stands, and at the end
+//! says where it stands now. No lock on the state is held while the store works.
+
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+
+use super::{Known, Request, Session, Standing, State, Untold};
+use crate::{
+    batch::Item,
+    change::{Change, Copy, Draft, Edit, Reads, Refused},
+    combine::{self, Settled},
+    commit::{self, Done, Failure},
+    config::{Outage, ServerErrors, touch_every},
+    data::Data,
+    error::Error,
+    id::SessionId,
+    meter,
+    record::Record,
+    store::Write,
+};
+
+/// What a commit does with the session's id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Id {
+    Keep,
+    Renew,
+}
+
+/// What a response must say of the session.
+pub(crate) struct Ending {
+    /// The session was looked at, so the response depends on the cookie.
+    pub(crate) looked: bool,
+    /// The id that the browser is to keep, if it is a new one.
+    pub(crate) begun: Option<SessionId>,
+    /// The browser is to forget its id.
+    pub(crate) ended: bool,
+    /// The browser is to forget other data, too.
+    pub(crate) clear_site_data: bool,
+    /// What could not be done, and must be said instead of the handler's response.
+    pub(crate) error: Option<Error>,
+}
+
+impl Session {
+    /// Ends the request's part of the session: commits what is recorded, or moves the idle deadline
+    /// if that is due.
+    pub(crate) async fn close(self, status: http::StatusCode) -> Ending {
+        let request = &self.shared;
+        if request.looked.load(Ordering::Relaxed) {
+            let error = request.finish(status).await.err();
+            request.tell(error)
+        } else {
+            request.tell(None)
+        }
+    }
+}
+
+impl Request {
+    async fn finish(self: &Arc<Self>, status: http::StatusCode) -> Result<(), Error> {
+        let drop_edits =
+            status.is_server_error() && self.core.config.server_errors == ServerErrors::DropEdits;
+        let edits = {
+            let mut state = self.state();
+            if drop_edits {
+                state.edits.clear();
+            }
+            !state.edits.is_empty()
+        };
+        if edits {
+            self.transact(|_| Ok(()), Id::Keep).await
+        } else {
+            self.touch().await;
+            Ok(())
+        }
+    }
+
+    /// What the response must say, and that from now on it is too late to say more.
+    fn tell(&self, error: Option<Error>) -> Ending {
+        let mut state = self.state();
+        state.responded = true;
+        if error.is_some() {
+            // They were refused, and the response says so.
+            state.edits.clear();
+        }
+        let (begun, ended) = match std::mem::replace(&mut state.untold, Untold::Nothing) {
+            Untold::Nothing => (None, false),
+            Untold::Begun(id) => (Some(id), false),
+            Untold::Ended => (None, true),
+        };
+        let looked = self.looked.load(Ordering::Relaxed);
+        Ending { looked, begun, ended, clear_site_data: state.clear_site_data, error }
+    }
+
+    /// The record as this request sees it, if there is one. The first call loads it.
+    pub(super) async fn load(&self) -> Result<Option<Arc<Record>>, Error> {
+        let _turn = self.turn.lock().await;
+        let (known, was_live) = {
+            let state = self.state();
+            match (&state.standing, &state.snapshot) {
+                (Standing::Interrupted, _) => return Err(Error::Interrupted),
+                (Standing::None, _) => return Ok(None),
+                (Standing::Live(_), Some(snapshot)) if !state.responded => {
+                    return Ok(Some(Arc::clone(snapshot)));
+                }
+                (Standing::Live(known), _) => (known.clone(), true),
+                (Standing::Presented(known), _) => (known.clone(), false),
+            }
+        };
+        match self.core.load_patiently(&known.key, self.core.deadline()).await {
+            Ok(Some(loaded)) => {
+                self.core.hints.offer(&known.key, &loaded);
+                let record = Arc::clone(&loaded.record);
+                let mut state = self.state();
+                state.standing = Standing::Live(known);
+                state.snapshot = Some(loaded.record);
+                Ok(Some(record))
+            }
+            Ok(None) => {
+                self.gone(&known, was_live)?;
+                Ok(None)
+            }
+            Err(Failure::Store(error)) if self.core.config.outage == Outage::Anonymous => {
+                tracing::warn!(%error, "a session is served as if there were none");
+                Ok(None)
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// The record of this session is not there. Either another request ended it under this one, or
+    /// there was none to begin with, and then the visitor is one without a session.
+    fn gone(&self, known: &Known, was_live: bool) -> Result<(), Error> {
+        let mut state = self.state();
+        state.snapshot = None;
+        if was_live || self.core.ended_since(&known.key, self.began) {
+            meter::interrupted();
+            state.standing = Standing::Interrupted;
+            return Err(Error::Interrupted);
+        }
+        meter::unknown_id();
+        state.standing = Standing::None;
+        state.reads = Reads::default();
+        Ok(())
+    }
+
+    /// Runs one change, with the recorded edits before it, in one commit.
+    pub(super) async fn transact<R, F>(&self, mut change: F, id: Id) -> Result<R, Error>
+    where
+        R: Send + 'static,
+        F: FnMut(&mut Draft<'_>) -> Result<R, Refused> + Send + 'static,
+    {
+        let _turn = self.turn.lock().await;
+        let result = Arc::new(Mutex::new(None));
+        let (edits, reads) = self.recorded();
+        let n_edits = edits.len();
+        let for_change = Arc::clone(&result);
+        let whole = move |draft: &mut Draft<'_>| {
+            edits.iter().try_for_each(|edit| edit.apply(draft))?;
+            let returned = change(draft)?;
+            let mut reads = reads.clone();
+            if !reads.is_empty() {
+                reads.follow(draft);
+            }
+            *for_change.lock().unwrap_or_else(PoisonError::into_inner) = Some((returned, reads));
+            Ok(())
+        };
+        self.apply(Box::new(whole), id).await?;
+        // The commit is made, so the change ran and was not refused.
+        let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (returned, reads) = result.ok_or(Error::OutcomeUnknown)?;
+        let mut state = self.state();
+        let n_edits = n_edits.min(state.edits.len());
+        state.edits.drain(..n_edits);
+        state.reads = reads;
+        Ok(returned)
+    }
+
+    fn recorded(&self) -> (Vec<Edit>, Reads) {
+        let state = self.state();
+        (state.edits.clone(), state.reads.clone())
+    }
+
+    /// Commits a change to the session's record, or begins a session with it.
+    async fn apply(&self, change: Change, id: Id) -> Result<(), Error> {
+        let (known, was_live) = {
+            let state = self.state();
+            match &state.standing {
+                Standing::Interrupted => return Err(Error::Interrupted),
+                Standing::None => (None, false),
+                _ if id == Id::Renew && state.responded => return Err(Error::ResponseSent),
+                Standing::Presented(known) => (Some(known.clone()), false),
+                Standing::Live(known) => (Some(known.clone()), true),
+            }
+        };
+        let Some(known) = known else { return self.begin(change).await };
+        let renew = match id {
+            Id::Keep => None,
+            Id::Renew => Some(SessionId::random()?),
+        };
+        let deadline = self.core.deadline();
+        let item = Item::new(change, renew);
+        let Settled { item, result } = combine::submit(&self.core, known.key, item, deadline).await;
+        match result {
+            Ok(done) => {
+                if let Err(Refused::LostUpdate { .. }) = item.verdict {
+                    meter::lost_update();
+                }
+                item.verdict?;
+                self.committed(known, item.renew, done);
+                Ok(())
+            }
+            Err(Failure::Gone) => {
+                self.gone(&known, was_live)?;
+                self.begin(item.change).await
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    fn committed(&self, known: Known, renewed: Option<SessionId>, done: Done) {
+        let Done { loaded, written } = done;
+        let mut state = self.state();
+        state.committed |= written;
+        let known = match renewed {
+            None => known,
+            Some(id) => {
+                state.untold = Untold::Begun(id.clone());
+                Known { key: loaded.record.header.key, id }
+            }
+        };
+        state.standing = Standing::Live(known);
+        state.snapshot = Some(loaded.record);
+    }
+
+    /// Begins a session, if the change leaves anything to store.
+    async fn begin(&self, mut change: Change) -> Result<(), Error> {
+        let empty = Data::new();
+        let mut copy = Copy::of(&empty);
+        copy.run(&mut change, &self.core.config.limits)?;
+        let Some(data) = copy.into_changed() else { return Ok(()) };
+        if self.state().responded {
+            return Err(Error::ResponseSent);
+        }
+        let record = self.core.first_record(data)?;
+        let (id, loaded) = commit::create(&self.core, record, self.core.deadline()).await?;
+        meter::commit(self.core.guard.name(), 1);
+        let key = loaded.record.header.key;
+        self.core.hints.offer(&key, &loaded);
+        let done = Done { loaded, written: true };
+        self.committed(Known { id: id.clone(), key }, Some(id), done);
+        Ok(())
+    }
+
+    pub(super) async fn destroy(&self) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        let known = match &self.state().standing {
+            Standing::Presented(known) | Standing::Live(known) => Some(known.clone()),
+            Standing::None | Standing::Interrupted => None,
+        };
+        if let Some(known) = known {
+            commit::destroy(&self.core, &known.key, self.core.deadline()).await?;
+            self.core.forget(&known.key);
+        }
+        let mut state = self.state();
+        let State { standing, untold, edits, reads, snapshot, .. } = &mut *state;
+        *standing = Standing::None;
+        *untold = if self.presented { Untold::Ended } else { Untold::Nothing };
+        edits.clear();
+        *reads = Reads::default();
+        *snapshot = None;
+        Ok(())
+    }
+
+    /// Moves the idle deadline, if this request read a live record and the move is worth a write.
+    ///
+    /// That it fails ends no request: the session lives on as long as it would have.
+    async fn touch(&self) {
+        let (key, idle_deadline) = {
+            let state = self.state();
+            let (Standing::Live(known), Some(record)) = (&state.standing, &state.snapshot) else {
+                return;
+            };
+            if state.committed {
+                return;
+            }
+            let header = &record.header;
+            let idle = header.idle_timeout.unwrap_or_else(|| self.core.config.lifetime.idle());
+            let deadline = self.core.idle_deadline(header);
+            if deadline.since(header.idle_deadline) < touch_every(idle) {
+                meter::touch_skipped(self.core.guard.name());
+                return;
+            }
+            (known.key, deadline)
+        };
+        let write = Write::Touch { key: &key, idle_deadline };
+        match self.core.guard.commit(write, self.core.clock.now(), self.core.deadline()).await {
+            Ok(_) => meter::touch(self.core.guard.name()),
+            Err(error) => tracing::debug!(%error, "a session was not touched"),
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Gone => Self::Interrupted,
+            Failure::Store(error) => error.into(),
+            Failure::Unknown => Self::OutcomeUnknown,
+            Failure::NoRandomness(error) => Self::NoRandomness(error),
+        }
+    }
+}

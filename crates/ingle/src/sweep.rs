@@ -1,0 +1,55 @@
+//! Deletes dead records now and then. One scheduler for all stores, in each process.
+//!
+//! That a record is dead is decided at each load. So it does no harm when no sweep runs, and none
+//! when many processes sweep the same store.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{background, core::Core, meter};
+
+/// How many records one call of the store may delete, so that no sweep holds up commits for long.
+const BATCH: usize = 500;
+
+/// A pause between two batches of one sweep, for the commits that wait.
+const BREATH: Duration = Duration::from_millis(20);
+
+/// Starts the sweeps of a layer with its first request, which runs where tasks can.
+pub(crate) fn start_once(core: &Arc<Core>) {
+    if let Some(every) = core.config.sweep_every
+        && core.claim_sweeps()
+    {
+        let core = Arc::downgrade(core);
+        background::spawn(async move {
+            loop {
+                tokio::time::sleep(jittered(every)).await;
+                // The layer is gone, and the app with it.
+                let Some(core) = core.upgrade() else { return };
+                sweep(&core).await;
+            }
+        });
+    }
+}
+
+/// Half of the time to one and a half, so that many processes do not sweep at once.
+fn jittered(every: Duration) -> Duration {
+    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
+    every.mul_f64(0.5 + f64::from(random) / f64::from(u32::MAX))
+}
+
+async fn sweep(core: &Core) {
+    loop {
+        match core.guard.sweep(core.clock.now(), BATCH).await {
+            Ok(swept) => {
+                meter::swept(core.guard.name(), swept.deleted);
+                if !swept.more {
+                    return;
+                }
+                tokio::time::sleep(BREATH).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "dead records could not be swept; the next sweep tries again");
+                return;
+            }
+        }
+    }
+}

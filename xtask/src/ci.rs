@@ -1,0 +1,78 @@
+//! `cargo xtask ci`: everything that must pass before a change is merged, cheapest first.
+
+use anyhow::{Result, bail};
+
+use crate::{
+    metadata,
+    step::{self, Steps, capture, cargo},
+    suite, tidy,
+};
+
+/// The library that others add to their app, and whose features and weight are checked.
+const LIBRARY: &str = "ingle";
+
+/// Crates that nobody should have to build who did not ask for them.
+const NOT_BY_DEFAULT: [&str; 4] = ["tonic", "redis", "tokio-postgres", "openssl-sys"];
+
+/// Every lint of rustdoc that stable Rust knows is an error.
+const RUSTDOCFLAGS: &str = "-D warnings -D rustdoc::all";
+
+pub(crate) fn run(steps: &mut Steps) -> Result<()> {
+    steps.run("tidy", tidy::run)?;
+    steps.run("format", || step::run(cargo(&["fmt", "--all", "--check"])))?;
+    steps.run("clippy, default features", || clippy(&[]))?;
+    steps.run("clippy, all features", || clippy(&["--all-features"]))?;
+    suite::run(steps, &[])?;
+    each_feature_alone(steps)?;
+    steps.run("documentation", || {
+        let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--all-features"]);
+        doc.env("RUSTDOCFLAGS", RUSTDOCFLAGS);
+        step::run(doc)
+    })?;
+    steps.run("default dependencies", default_dependencies)
+}
+
+fn clippy(features: &[&str]) -> Result<()> {
+    let base = ["clippy", "--workspace", "--all-targets"].as_slice();
+    step::run(cargo(&[base, features, &["--", "-D", "warnings"]].concat()))
+}
+
+/// The library must build with no feature and with any single one.
+fn each_feature_alone(steps: &mut Steps) -> Result<()> {
+    let bare = ["--package", LIBRARY, "--no-default-features"].as_slice();
+    steps.run("no features", || step::run(cargo(&[&["test"], bare, &["--no-run"]].concat())))?;
+    for feature in metadata::features(&metadata::load()?, LIBRARY) {
+        steps.run(&format!("feature {feature} alone"), || {
+            step::run(cargo(&[&["check"], bare, &["--features", &feature]].concat()))
+        })?;
+    }
+    Ok(())
+}
+
+fn default_dependencies() -> Result<()> {
+    let tree = ["tree", "--package", LIBRARY, "--edges", "normal", "--prefix", "none"];
+    let unwanted = unwanted(&capture(cargo(&tree))?);
+    if !unwanted.is_empty() {
+        bail!("the default features of {LIBRARY} pull in {}", unwanted.join(", "));
+    }
+    println!("None of {} is in the default graph.", NOT_BY_DEFAULT.join(", "));
+    Ok(())
+}
+
+/// Those of [`NOT_BY_DEFAULT`] that a tree names. Each line of it is `NAME vVERSION …`.
+fn unwanted(tree: &str) -> Vec<&'static str> {
+    let named = |name: &str| tree.lines().any(|line| line.split(' ').next() == Some(name));
+    NOT_BY_DEFAULT.into_iter().filter(|name| named(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heavy_crate_in_the_default_graph_is_found() {
+        let tree = "ingle v0.1.0 (somewhere)\nredis v1.0.0\ntonic v0.14.0 (*)\nredis-like v1.0.0\n";
+        assert_eq!(unwanted(tree), ["tonic", "redis"]);
+        assert!(unwanted("ingle v0.1.0\nredis-like v1.0.0\n").is_empty());
+    }
+}

@@ -1,0 +1,53 @@
+//! The tasks of this project, started as `cargo xtask TASK`.
+//!
+//! People and CI run the same code, so a check that fails in CI can be run at home.
+//! Each task has its module; `step` runs, names and times what they do.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
+
+mod ci;
+mod metadata;
+mod step;
+mod suite;
+mod tidy;
+
+use std::{env, process::ExitCode};
+
+use step::Steps;
+
+const USAGE: &str = "\
+Usage: cargo xtask TASK
+
+Tasks:
+  test [ARGS…]  run every test and doctest; ARGS go to `cargo test`
+  tidy          check the rules that the compiler does not know
+  ci            everything that must pass before a change is merged
+  help          print this text
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut steps = Steps::default();
+    let result = match args.as_slice() {
+        ["test", args @ ..] => suite::run(&mut steps, args),
+        ["tidy"] => steps.run("tidy", tidy::run),
+        ["ci"] => ci::run(&mut steps),
+        ["help" | "-h" | "--help"] => {
+            eprint!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    steps.print_table();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
