@@ -142,7 +142,9 @@ impl<'a> Copy<'a> {
         patch: &[(String, Option<Value>)],
         limits: &Limits,
     ) -> Result<usize, InvalidValue> {
-        let before = self.bytes.unwrap_or_else(|| data_len(&self.data));
+        // An object without fields has a byte that the first field does not add to.
+        let empty = usize::from(self.data.is_empty());
+        let before = self.bytes.unwrap_or_else(|| data_len(&self.data) - empty);
         let (mut bytes, mut fields) = (before, self.data.len());
         for (name, value) in patch {
             if let Some(old) = self.data.get(name) {
@@ -313,3 +315,6 @@ impl Reads {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,3 +258,6 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,3 +155,6 @@ fn text_len(text: &str) -> usize {
     });
     text.len() + 2 + escapes.sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests;

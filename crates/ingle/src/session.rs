@@ -142,7 +142,7 @@ impl Session {
     /// When this returns `Ok`, the change is stored, exactly once. A change that makes no
     /// difference stores nothing, and begins no session.
     ///
-    /// Edits that were recorded before are committed with it.
+    /// Edits that were recorded before are committed with it, all or none.
     ///
     /// # Errors
     /// Nothing was stored, unless it is [`Error::OutcomeUnknown`].
@@ -297,7 +297,8 @@ impl Session {
     /// For handlers that go on after their response, such as WebSocket and SSE.
     ///
     /// # Errors
-    /// As [`update`](Self::update). Edits of a commit that failed stay recorded.
+    /// As [`update`](Self::update). After [`Error::Unavailable`] the edits stay recorded; after any
+    /// other error they are dropped.
     pub async fn commit(&self) -> Result<(), Error> {
         if self.state().edits.is_empty() {
             return Ok(());
@@ -398,6 +399,12 @@ impl Request {
 }
 
 impl State {
+    /// Drops the first edits, which are done with. The app may have ended the session meanwhile,
+    /// and its edits with it.
+    fn forget_edits(&mut self, n_edits: usize) {
+        self.edits.drain(..n_edits.min(self.edits.len()));
+    }
+
     /// Applies the recorded edits to a draft of the snapshot, for a read of one's own writes.
     ///
     /// An edit that cannot be applied is reported by the commit that fails for it.

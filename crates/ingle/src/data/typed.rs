@@ -156,3 +156,6 @@ fn merge(stored: &Value, before: &Value, after: Value) -> Value {
         (_, _, after) => after,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,15 +164,30 @@ impl Request {
             *for_change.lock().unwrap_or_else(PoisonError::into_inner) = Some((returned, reads));
             Ok(())
         };
-        self.apply(Box::new(whole), id).await?;
+        if let Err(error) = self.apply(Box::new(whole), id).await {
+            self.refused(&error, n_edits);
+            return Err(error);
+        }
         // The commit is made, so the change ran and was not refused.
         let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (returned, reads) = result.ok_or(Error::OutcomeUnknown)?;
         let mut state = self.state();
-        let n_edits = n_edits.min(state.edits.len());
-        state.edits.drain(..n_edits);
+        state.forget_edits(n_edits);
         state.reads = reads;
         Ok(returned)
+    }
+
+    /// Drops the edits of a commit that was refused, so that the handler may begin again from its
+    /// reads, and those whose outcome is unknown, since to commit them again could make them twice.
+    /// While the store is away, nothing has happened and they stay.
+    fn refused(&self, error: &Error, n_edits: usize) {
+        let nothing_happened =
+            matches!(error, Error::Unavailable(_) | Error::NoRandomness(_) | Error::ResponseSent);
+        if !nothing_happened {
+            let mut state = self.state();
+            state.forget_edits(n_edits);
+            state.reads = Reads::default();
+        }
     }
 
     fn recorded(&self) -> (Vec<Edit>, Reads) {
@@ -205,9 +220,9 @@ impl Request {
                 if let Err(Refused::LostUpdate { .. }) = item.verdict {
                     meter::lost_update();
                 }
-                item.verdict?;
-                self.committed(known, item.renew, done);
-                Ok(())
+                let renewed = item.renew.filter(|_| item.verdict.is_ok());
+                self.committed(known, renewed, done);
+                Ok(item.verdict?)
             }
             Err(Failure::Gone) => {
                 self.gone(&known, was_live)?;

@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde::Serialize;
+use serde_json::json;
+
+use super::*;
+
+fn limits() -> Limits {
+    Limits::default()
+}
+
+fn refused<T: Serialize>(value: &T) -> (String, Reason) {
+    let error = encode::data(value, &limits()).unwrap_err();
+    (error.path, error.reason)
+}
+
+#[test]
+fn what_stores_would_bend_is_refused_with_its_place() {
+    let cases = [
+        (refused(&json_like(&[("a", f64::NAN)])), "a", Reason::NonFinite),
+        (refused(&json_like(&[("a", f64::NEG_INFINITY)])), "a", Reason::NonFinite),
+        (refused(&json_like(&[("a", vec![1.0, f64::NAN])])), "a[1]", Reason::NonFinite),
+        (refused(&json!({"a": {"b": [0, u64::MAX]}})), "a.b[1]", Reason::IntegerOutOfRange),
+        (
+            refused(&json_like(&[("a", 9_223_372_036_854_775_808u64)])),
+            "a",
+            Reason::IntegerOutOfRange,
+        ),
+        (refused(&json_like(&[("a", i128::MIN)])), "a", Reason::IntegerOutOfRange),
+        (refused(&json!({"": 1})), "", Reason::Name),
+        (refused(&json!({"a": {"__x__": 1}})), "a.__x__", Reason::Name),
+        (refused(&json!([1])), "", Reason::NotAnObject),
+        (refused(&json!(1)), "", Reason::NotAnObject),
+    ];
+    for ((path, reason), expected_path, expected) in cases {
+        assert_eq!((path.as_str(), reason), (expected_path, expected));
+    }
+    let long = "x".repeat(1501);
+    assert_eq!(refused(&json!({long: 1})).1, Reason::Name);
+}
+
+fn json_like<T: Serialize + Clone>(fields: &[(&str, T)]) -> BTreeMap<String, T> {
+    fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+#[test]
+fn strange_names_are_names() {
+    for name in ["a.b", "a`b", "__proto__x", "$gt", "a/b", "*", "é", "e\u{301}", "_", "____x", "\n"]
+    {
+        let data = encode::data(&json!({name: 1}), &limits()).unwrap();
+        assert_eq!(data.get(name), Some(&json!(1)), "{name}");
+    }
+}
+
+#[test]
+fn depth_is_counted_with_the_data_as_the_first_level() {
+    let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
+    assert!(encode::data(&nested(16), &limits()).is_ok());
+    assert_eq!(refused(&nested(17)).1, Reason::TooDeep { max: 16 });
+}
+
+/// Nests without end: what follows it to the end never returns.
+struct Endless;
+
+impl Serialize for Endless {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq([Endless])
+    }
+}
+
+#[test]
+fn a_value_that_nests_too_deep_is_not_followed() {
+    let error = encode::value(&Endless, &limits()).unwrap_err();
+    assert_eq!(error.reason, Reason::TooDeep { max: 16 });
+}
+
+#[test]
+fn a_huge_text_is_refused_before_it_is_copied() {
+    let text = "x".repeat(4 << 20);
+    let error = encode::value(&text, &limits()).unwrap_err();
+    assert_eq!(error.reason, Reason::TooLarge { max: 64 * 1024 });
+}
+
+#[derive(Serialize)]
+enum Shape {
+    Unit,
+    Newtype(i32),
+    Tuple(i32, i32),
+    Struct { a: i32 },
+}
+
+#[test]
+fn values_are_spelled_as_serde_json_spells_them() {
+    #[derive(Serialize)]
+    struct All<'a> {
+        shapes: [Shape; 4],
+        text: &'a str,
+        char: char,
+        bytes: &'a [u8],
+        none: Option<i32>,
+        some: Option<i32>,
+        unit: (),
+        pair: (i8, f32),
+        by_number: BTreeMap<u8, bool>,
+        double: f64,
+        integer: i64,
+    }
+    let all = All {
+        shapes: [Shape::Unit, Shape::Newtype(1), Shape::Tuple(1, 2), Shape::Struct { a: 1 }],
+        text: "é\"\\\u{1}",
+        char: 'é',
+        bytes: &[1, 2],
+        none: None,
+        some: Some(1),
+        unit: (),
+        pair: (-1, 0.5),
+        by_number: BTreeMap::from([(7, true)]),
+        double: 1.0,
+        integer: i64::MIN,
+    };
+    let ours = Value::Object(encode::data(&all, &limits()).unwrap());
+    assert_eq!(ours, serde_json::to_value(&all).unwrap());
+}
+
+#[test]
+fn sizes_of_the_smallest_things() {
+    for value in
+        [json!({}), json!([]), json!(""), json!(0), json!(-1), json!(10), json!(-0.0), json!(1.5)]
+    {
+        assert_eq!(json_len(&value), value.to_string().len(), "{value}");
+    }
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_filter("finite", |double| double.is_finite()).prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::btree_map("[a-z\"\\\\é]{1,6}", inner, 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_size_is_the_length_as_json(value in any_value()) {
+        prop_assert_eq!(json_len(&value), value.to_string().len());
+    }
+
+    #[test]
+    fn a_value_goes_through_unchanged(value in any_value()) {
+        prop_assert_eq!(encode::value(&value, &limits()).unwrap(), value);
+    }
+}

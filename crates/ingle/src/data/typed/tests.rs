@@ -1,0 +1,133 @@
+use serde::Deserialize;
+use serde_json::json;
+
+use super::*;
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Visit {
+    greeting: String,
+    views: u64,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Cart {
+    items: Vec<Item>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Item {
+    price: f64,
+}
+
+fn data(value: Value) -> Data {
+    serde_json::from_value(value).unwrap()
+}
+
+/// What `change` makes of `stored`, seen as a `T`.
+fn changed<T>(stored: Value, change: impl Fn(&mut T)) -> Value
+where
+    T: Serialize + DeserializeOwned + Default,
+{
+    let limits = Limits::default();
+    let mut stored = data(stored);
+    let mut view = from_data::<T>(&stored).unwrap();
+    let before = Before::of_data(&view, &limits).unwrap();
+    change(&mut view);
+    for (name, value) in before.changes(&view, &stored, &limits).unwrap() {
+        match value {
+            Some(value) => drop(stored.insert(name, value)),
+            None => drop(stored.remove(&name)),
+        }
+    }
+    Value::Object(stored)
+}
+
+#[test]
+fn no_data_and_missing_fields_are_the_default() {
+    assert_eq!(from_data::<Visit>(&data(json!({}))).unwrap(), Visit::default());
+    let visit = from_data::<Visit>(&data(json!({"views": 3, "other": true}))).unwrap();
+    assert_eq!(visit, Visit { greeting: String::new(), views: 3 });
+}
+
+#[test]
+fn a_wrong_type_is_named_with_its_path() {
+    let error = from_data::<Visit>(&data(json!({"greeting": "x", "views": "3"}))).unwrap_err();
+    assert_eq!(error.path, "views");
+    let value = json!({"items": [{"price": 1.0}, {"price": "free"}]});
+    let error = from_field::<Cart>("cart", Some(&value)).unwrap_err();
+    assert_eq!(error.path, "cart.items[1].price");
+    let error = from_value::<Vec<u8>>("list", &json!([1, 300])).unwrap_err();
+    assert_eq!(error.path, "list[1]");
+    assert_eq!(from_value::<u8>("n", &json!("x")).unwrap_err().path, "n");
+}
+
+#[test]
+fn only_what_the_closure_changed_is_written() {
+    let after = changed::<Visit>(json!({}), |visit| visit.views += 1);
+    assert_eq!(after, json!({"greeting": "", "views": 1}));
+    let after = changed::<Visit>(json!({}), |_| {});
+    assert_eq!(after, json!({}), "to look at nothing stores nothing");
+    let stored = json!({"greeting": "a", "views": 1, "other": {"x": [1, 2.0]}});
+    let after = changed::<Visit>(stored, |visit| visit.views += 1);
+    assert_eq!(after, json!({"greeting": "a", "views": 2, "other": {"x": [1, 2.0]}}));
+}
+
+#[test]
+fn fields_that_the_type_does_not_know_stay_at_any_depth() {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Data {
+        cart: Cart,
+    }
+    let stored = json!({"cart": {"items": [], "coupon": "X", "note": "n"}, "theme": "dark"});
+    let after = changed::<Data>(stored.clone(), |data| data.cart.items.push(Item { price: 1.5 }));
+    let expected =
+        json!({"cart": {"items": [{"price": 1.5}], "coupon": "X", "note": "n"}, "theme": "dark"});
+    assert_eq!(after, expected);
+    let after = changed::<Data>(stored, |data| data.cart.note = None);
+    assert_eq!(after, json!({"cart": {"items": [], "coupon": "X"}, "theme": "dark"}));
+}
+
+#[test]
+fn numbers_that_the_closure_left_alone_keep_their_kind() {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Prices {
+        a: f64,
+        b: f64,
+    }
+    let after = changed::<Prices>(json!({"a": 1, "b": 2}), |prices| prices.b = 2.5);
+    assert_eq!(after.to_string(), r#"{"a":1,"b":2.5}"#);
+}
+
+#[test]
+fn a_map_can_lose_fields() {
+    let stored = json!({"a": 1, "b": 2});
+    let after = changed::<std::collections::BTreeMap<String, i64>>(stored, |map| {
+        map.remove("a");
+        map.insert("c".into(), 3);
+    });
+    assert_eq!(after, json!({"b": 2, "c": 3}));
+}
+
+#[test]
+fn an_enum_that_moves_on_leaves_nothing_of_the_old_variant() {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Order {
+        state: State,
+    }
+    #[derive(Default, Serialize, Deserialize)]
+    enum State {
+        #[default]
+        New,
+        Paid {
+            by: String,
+        },
+        Sent {
+            to: String,
+        },
+    }
+    let stored = json!({"state": {"Paid": {"by": "card"}}});
+    let after = changed::<Order>(stored, |order| order.state = State::Sent { to: "x".into() });
+    assert_eq!(after, json!({"state": {"Sent": {"to": "x"}}}));
+}
