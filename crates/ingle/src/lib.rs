@@ -1,4 +1,4 @@
-//! Sessions.
+#![cfg_attr(feature = "axum", doc = include_str!("../README.md"))]
 #![warn(missing_docs)]
 
 // The way of a request, in the order in which it passes them.
@@ -27,6 +27,10 @@ mod background;
 mod extract;
 mod meter;
 mod sweep;
+
+#[cfg(all(any(doc, doctest), feature = "axum"))]
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
 
 #[cfg(feature = "axum")]
 pub use extract::NoSessionLayer;

@@ -1,27 +1,7 @@
 //! What operators see: counters and a histogram, through the `metrics` facade.
 //!
 //! Nothing here carries an id, a key, a user or a field. Without a recorder each costs next to
-//! nothing.
-//!
-//! | metric | counts |
-//! |---|---|
-//! | `ingle_loads_total` | records asked for |
-//! | `ingle_commits_total` | commits that succeeded |
-//! | `ingle_combined_total` | changes that went along with another request's commit |
-//! | `ingle_conflicts_total` | commits that met a newer record |
-//! | `ingle_replays_total` | times that changes were run again on a newer record |
-//! | `ingle_interrupted_total` | sessions that ended under a request that worked on them |
-//! | `ingle_lost_updates_total` | changes refused since a field that was read had changed |
-//! | `ingle_unknown_resolved_total` | lost answers after which the outcome was found out |
-//! | `ingle_unknown_unresolved_total` | lost answers after which it could not be |
-//! | `ingle_regressions_total` | records that went back in time: the store lost what it had acknowledged |
-//! | `ingle_touches_total`, `ingle_touches_skipped_total` | idle deadlines moved, and not moved since that was done lately |
-//! | `ingle_swept_total` | dead records deleted |
-//! | `ingle_unknown_ids_total` | well-formed ids that no record belongs to |
-//! | `ingle_duplicate_cookies_total` | requests with two different session cookies |
-//! | `ingle_cross_key_total` | records that came under another key than their own; must stay 0 |
-//! | `ingle_refused_total` | store calls refused at once by the breaker or a bound |
-//! | `ingle_store_seconds` | how long store calls take, by `verb` |
+//! nothing. What each of them means stands in `docs/guide.md`.
 
 use std::time::Duration;
 

@@ -1,0 +1,166 @@
+//! Many requests of one session at once, in one process and in two, and a number that must be exact.
+
+use std::collections::BTreeMap;
+
+use ingle::{Error, Session, store::Memory};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::common::{App, Visitor, app, layer};
+
+async fn update(session: Session) -> Result<(), Error> {
+    session.field("n").update(|n: &mut u64| *n += 1).await
+}
+
+async fn increment(session: Session) -> Result<(), Error> {
+    session.increment("n", 1)
+}
+
+async fn append(session: Session) -> Result<(), Error> {
+    session.push("list", "x")
+}
+
+fn explode<T>(_: &mut T) {
+    panic!("in the closure")
+}
+
+async fn read(session: Session) -> Result<String, Error> {
+    let data: BTreeMap<String, Value> = session.data().await?;
+    Ok(serde_json::to_string(&data).unwrap())
+}
+
+/// So many processes with the same sessions: each has its own queues and hints.
+fn processes(n: usize) -> Vec<App> {
+    let memory = Memory::new();
+    let process = || {
+        app(&layer(memory.clone()))
+            .on("/update", update)
+            .on("/increment", increment)
+            .on("/append", append)
+            .on("/read", read)
+            .on("/renew", async |session: Session| session.renew().await)
+            .on("/logout", async |session: Session| session.logout().await)
+            .on("/panic", async |session: Session| {
+                session.update(explode::<BTreeMap<String, Value>>).await
+            })
+            .on(
+                "/insert/{field}",
+                async |axum::extract::Path(field): axum::extract::Path<String>,
+                       session: Session| { session.insert(field, true) },
+            )
+    };
+    (0..n).map(|_| process()).collect()
+}
+
+/// Lets all requests go at once, dealt over the processes, and counts the answers by status.
+async fn all_at_once(apps: &[App], visitor: &Visitor, paths: Vec<String>) -> BTreeMap<u16, usize> {
+    let mut requests = JoinSet::new();
+    for (index, path) in paths.into_iter().enumerate() {
+        let (app, cookie) = (apps[index % apps.len()].clone(), visitor.cookie.clone());
+        requests.spawn(async move { app.get(&path, &cookie).await.status.as_u16() });
+    }
+    let mut statuses = BTreeMap::new();
+    while let Some(status) = requests.join_next().await {
+        // A handler that panics has no answer.
+        *statuses.entry(status.unwrap_or(0)).or_default() += 1;
+    }
+    statuses
+}
+
+async fn data(apps: &[App], visitor: &Visitor) -> Value {
+    serde_json::from_str(&apps[0].get("/read", &visitor.cookie).await.ok().body).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_increment_is_lost_or_doubled() {
+    for n_processes in [1, 2] {
+        let apps = processes(n_processes);
+        let mut visitor = Visitor::default();
+        visitor.get(&apps[0], "/update").await.ok();
+        for _ in 0..20 {
+            let paths = ["/update", "/increment"].iter().cycle().take(50);
+            let statuses =
+                all_at_once(&apps, &visitor, paths.map(|path| (*path).into()).collect()).await;
+            assert_eq!(statuses, BTreeMap::from([(200, 50)]));
+        }
+        assert_eq!(data(&apps, &visitor).await["n"], 1001, "{n_processes} processes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_edit_different_fields_never_hurt_each_other() {
+    for n_processes in [1, 2] {
+        let apps = processes(n_processes);
+        let mut visitor = Visitor::default();
+        visitor.get(&apps[0], "/update").await.ok();
+        let paths = (0..20).map(|field| format!("/insert/f{field}")).collect();
+        let statuses = all_at_once(&apps, &visitor, paths).await;
+        assert_eq!(statuses, BTreeMap::from([(200, 20)]));
+        assert_eq!(data(&apps, &visitor).await.as_object().unwrap().len(), 21);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_fails_takes_no_other_with_it() {
+    let apps = processes(2);
+    let mut visitor = Visitor::default();
+    visitor.get(&apps[0], "/update").await.ok();
+    let paths = ["/update", "/panic", "/append"].iter().cycle().take(300);
+    let statuses = all_at_once(&apps, &visitor, paths.map(|path| (*path).into()).collect()).await;
+    assert_eq!(statuses, BTreeMap::from([(0, 100), (200, 200)]));
+    let data = data(&apps, &visitor).await;
+    assert_eq!(data["n"], 101);
+    assert_eq!(data["list"].as_array().unwrap().len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_in_the_middle_is_final() {
+    for n_processes in [1, 2] {
+        for _ in 0..20 {
+            let apps = processes(n_processes);
+            let mut visitor = Visitor::default();
+            visitor.get(&apps[0], "/update").await.ok();
+            let mut paths = vec!["/update".to_owned(); 40];
+            paths.insert(20, "/logout".into());
+            let statuses = all_at_once(&apps, &visitor, paths).await;
+            assert!(statuses.keys().all(|status| [200, 409].contains(status)), "{statuses:?}");
+            assert_eq!(data(&apps, &visitor).await, serde_json::json!({}));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renew_in_the_middle_keeps_every_change_that_was_acknowledged() {
+    for _ in 0..20 {
+        let apps = processes(1);
+        let mut visitor = Visitor::default();
+        visitor.get(&apps[0], "/update").await.ok();
+        let old = visitor.clone();
+        let others = {
+            let (apps, visitor) = (apps.clone(), visitor.clone());
+            let paths = vec!["/update".to_owned(); 40];
+            tokio::spawn(async move { all_at_once(&apps, &visitor, paths).await })
+        };
+        visitor.get(&apps[0], "/renew").await.ok();
+        let statuses = others.await.unwrap();
+        // A request that came after the renew began a session of its own, with the view it counted.
+        let n = data(&apps, &visitor).await["n"].as_u64().unwrap();
+        let kept = statuses.get(&200).copied().unwrap_or(0) as u64 + 1;
+        assert!(n <= kept, "{n} of {kept}");
+        assert_eq!(data(&apps, &old).await, serde_json::json!({}));
+        assert!(statuses.keys().all(|status| [200, 409].contains(status)), "{statuses:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tasks_of_one_request_begin_one_session() {
+    let memory = Memory::new();
+    let app = app(&layer(memory.clone())).on("/", async |session: Session| {
+        let tasks: Vec<_> = (0..8).map(|_| tokio::spawn(update(session.clone()))).collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+    });
+    app.get("/", "").await.ok();
+    assert_eq!(memory.len(), 1);
+}
