@@ -65,7 +65,7 @@ struct Endless;
 
 impl Serialize for Endless {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq([Endless])
+        serializer.collect_seq([Self])
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use ingle::{
+    Key,
     clock::Timestamp,
-    id::Key,
     record::{Loaded, Version},
     store::{
         CommitError, Cursor, Error, Inspect, Memory, Page, Promises, Store, Swept, Write,

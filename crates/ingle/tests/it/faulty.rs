@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use ingle::{
+    Key,
     clock::Timestamp,
     data::Data,
-    id::Key,
     record::{Epoch, FORMAT, Header, Loaded, Ops, Record, Version},
     store::{
         CommitError, Error, ErrorKind, Fault, Faulty, Happened, Memory, Step, Store, Write,

@@ -1,5 +1,18 @@
 //! The tests of `ingle` from outside, in one program.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and starts the tasks that it needs"
+)]
+
 mod broken;
+mod common;
+mod crashes;
 mod faulty;
+mod flow;
+mod races;
+mod secrets;
 mod stores;
