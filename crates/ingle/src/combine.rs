@@ -11,7 +11,10 @@ use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     fmt,
     hash::{BuildHasher as _, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,20 +56,34 @@ enum Word {
 
 /// A change that waits, and where its task listens. The first of those who lead listens no more.
 struct Waiting {
+    ticket: Ticket,
     item: Item,
     deadline: Instant,
     answer: Option<oneshot::Sender<Word>>,
 }
 
+/// Tells one waiting change from all others of this process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ticket(u64);
+
 /// The keys that have a commit under way, and what waits for each.
 pub(crate) struct Lanes {
     shards: [Mutex<HashMap<Key, VecDeque<Waiting>>>; SHARDS],
     hasher: RandomState,
+    tickets: AtomicU64,
 }
 
 impl Lanes {
     pub(crate) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+            tickets: AtomicU64::new(0),
+        }
+    }
+
+    fn ticket(&self) -> Ticket {
+        Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, VecDeque<Waiting>>> {
@@ -128,7 +145,7 @@ pub(crate) async fn submit(core: &Arc<Core>, key: Key, item: Item, deadline: Ins
     let (turn, batch) = match enter(core, key, item, deadline) {
         Entered::Lead(turn, batch) => (turn, batch),
         Entered::Full(settled) => return *settled,
-        Entered::Waits(answer) => match listen(core, key, answer, deadline).await {
+        Entered::Waits(ticket, answer) => match listen(core, key, ticket, answer, deadline).await {
             Word::Settled(settled) => return settled,
             Word::Lead(turn, batch) => (turn, batch),
         },
@@ -143,17 +160,18 @@ pub(crate) async fn submit(core: &Arc<Core>, key: Key, item: Item, deadline: Ins
 
 enum Entered {
     Lead(Turn, Vec<Waiting>),
-    Waits(oneshot::Receiver<Word>),
+    Waits(Ticket, oneshot::Receiver<Word>),
     Full(Box<Settled>),
 }
 
 fn enter(core: &Arc<Core>, key: Key, item: Item, deadline: Instant) -> Entered {
+    let ticket = core.lanes.ticket();
     let mut shard = core.lanes.shard(&key);
     match shard.entry(key) {
         Entry::Vacant(lane) => {
             lane.insert(VecDeque::new());
             let turn = Turn { core: Arc::clone(core), key, held: true };
-            Entered::Lead(turn, vec![Waiting { item, deadline, answer: None }])
+            Entered::Lead(turn, vec![Waiting { ticket, item, deadline, answer: None }])
         }
         Entry::Occupied(lane) if lane.get().len() >= WAITING_MAX => {
             let error = core.too_late("too many changes of this session wait already");
@@ -161,8 +179,8 @@ fn enter(core: &Arc<Core>, key: Key, item: Item, deadline: Instant) -> Entered {
         }
         Entry::Occupied(mut lane) => {
             let (answer, listener) = oneshot::channel();
-            lane.get_mut().push_back(Waiting { item, deadline, answer: Some(answer) });
-            Entered::Waits(listener)
+            lane.get_mut().push_back(Waiting { ticket, item, deadline, answer: Some(answer) });
+            Entered::Waits(ticket, listener)
         }
     }
 }
@@ -170,6 +188,7 @@ fn enter(core: &Arc<Core>, key: Key, item: Item, deadline: Instant) -> Entered {
 async fn listen(
     core: &Arc<Core>,
     key: Key,
+    ticket: Ticket,
     mut answer: oneshot::Receiver<Word>,
     deadline: Instant,
 ) -> Word {
@@ -186,19 +205,19 @@ async fn listen(
                     Word::Settled(lost(Failure::Unknown))
                 }
                 Ok(settled) => settled,
-                Err(_) => Word::Settled(withdraw(core, key)),
+                Err(_) => Word::Settled(withdraw(core, key, ticket)),
             }
         }
     }
 }
 
-/// Takes back the changes whose tasks listen no more, if no commit has begun with them.
-fn withdraw(core: &Core, key: Key) -> Settled {
+/// Takes back the change of a task that listens no more, if no commit has begun with it.
+///
+/// Only that very one: to take another's would say of a change that may be made that it was not.
+fn withdraw(core: &Core, key: Key, ticket: Ticket) -> Settled {
     let mut shard = core.lanes.shard(&key);
-    let waiting = shard.get_mut(&key);
-    let gone = |waiting: &Waiting| waiting.answer.as_ref().is_some_and(oneshot::Sender::is_closed);
-    let own = waiting.and_then(|waiting| {
-        let index = waiting.iter().position(gone)?;
+    let own = shard.get_mut(&key).and_then(|waiting| {
+        let index = waiting.iter().position(|waiting| waiting.ticket == ticket)?;
         waiting.remove(index)
     });
     match own {
@@ -246,3 +265,6 @@ async fn lead(turn: Turn, waiting: Vec<Waiting>) -> Settled {
     }
     own.unwrap_or_else(|| lost(Failure::Unknown))
 }
+
+#[cfg(test)]
+mod tests;
