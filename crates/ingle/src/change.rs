@@ -179,6 +179,14 @@ pub(crate) enum Edit {
 pub(crate) type Seen = Option<Value>;
 
 impl Edit {
+    /// Whether the field is this edit's own from here on, whatever was stored there.
+    pub(crate) fn overwrites(&self, name: &str) -> bool {
+        match self {
+            Self::Insert { field, .. } | Self::Remove { field, .. } => field == name,
+            Self::Increment { .. } | Self::Push { .. } => false,
+        }
+    }
+
     pub(crate) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), Refused> {
         match self {
             Self::Insert { field, value, read } => {
@@ -209,11 +217,11 @@ impl Edit {
 
 /// Refuses to overwrite what another request wrote since this one read the field.
 ///
-/// The first edit of a field compares with what is stored; after it, the draft is this request's own.
+/// It compares with what is stored, since that is what the request read, whatever edits of its own
+/// came before: to add 1 to a number and then read it is to read what others had made of it.
 fn validate(draft: &Draft<'_>, field: &str, read: Option<&Seen>) -> Result<(), Refused> {
-    let own = draft.changed().any(|changed| changed == field);
     match read {
-        Some(seen) if !own && draft.stored().get(field) != seen.as_ref() => {
+        Some(seen) if draft.stored().get(field) != seen.as_ref() => {
             Err(Refused::LostUpdate { field: field.to_owned() })
         }
         _ => Ok(()),

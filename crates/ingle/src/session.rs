@@ -189,7 +189,9 @@ impl Session {
         let record = self.load().await?;
         let data = data_of(record.as_deref());
         let mut state = self.state();
-        state.reads.note(name, data.get(name));
+        if !state.overwrites(name) {
+            state.reads.note(name, data.get(name));
+        }
         let mut draft = Draft::new(data);
         state.replay(&mut draft)?;
         drop(state);
@@ -375,6 +377,8 @@ impl Session {
     /// What a write of this field must still find there.
     fn seen(&self, state: &State, field: &str) -> Option<Option<Value>> {
         match self.shared.core.config.lost_updates {
+            // The first of two writes has compared it already, or was made without a look.
+            crate::LostUpdates::Refuse if state.overwrites(field) => None,
             crate::LostUpdates::Refuse => state.reads.seen(field),
             crate::LostUpdates::LastWriteWins => None,
         }
@@ -403,6 +407,11 @@ impl State {
     /// and its edits with it.
     fn forget_edits(&mut self, n_edits: usize) {
         self.edits.drain(..n_edits.min(self.edits.len()));
+    }
+
+    /// Whether a recorded edit has made the field this request's own.
+    fn overwrites(&self, name: &str) -> bool {
+        self.edits.iter().any(|edit| edit.overwrites(name))
     }
 
     /// Applies the recorded edits to a draft of the snapshot, for a read of one's own writes.

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use axum::{Router, body::Body, handler::Handler, routing::get};
 use http::{HeaderMap, Request, StatusCode, header};
 use ingle::{
-    SessionLayer,
+    Session, SessionLayer,
     store::{Faulty, Memory, Store},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
 };
 use tower::ServiceExt as _;
 
@@ -93,5 +97,35 @@ impl Visitor {
             self.cookie = if gone { String::new() } else { pair.to_owned() };
         }
         answer
+    }
+}
+
+/// A request whose handler is the test: it has the session, and says when to respond.
+pub(crate) struct Held {
+    pub(crate) session: Session,
+    respond: oneshot::Sender<StatusCode>,
+    answer: JoinHandle<Answer>,
+}
+
+impl Held {
+    pub(crate) async fn begin(layer: &SessionLayer, cookie: &str) -> Self {
+        let (give, mut given) = mpsc::unbounded_channel();
+        let app = app(layer).on("/", move |session: Session| {
+            let give = give.clone();
+            async move {
+                let (respond, response) = oneshot::channel();
+                drop(give.send((session, respond)));
+                response.await.unwrap()
+            }
+        });
+        let cookie = cookie.to_owned();
+        let answer = tokio::spawn(async move { app.get("/", &cookie).await });
+        let (session, respond) = given.recv().await.unwrap();
+        Self { session, respond, answer }
+    }
+
+    pub(crate) async fn respond(self, status: StatusCode) -> Answer {
+        self.respond.send(status).unwrap();
+        self.answer.await.unwrap()
     }
 }

@@ -14,5 +14,6 @@ mod crashes;
 mod faulty;
 mod flow;
 mod races;
+mod reads;
 mod secrets;
 mod stores;
