@@ -291,16 +291,15 @@ impl Reads {
         self.fields.is_empty() && matches!(self.whole, Whole::Unread)
     }
 
+    /// Notes a read. What a request read last is what it knows.
     pub(crate) fn note(&mut self, field: &str, seen: Option<&Value>) {
-        if !self.fields.contains_key(field) {
-            self.fields.insert(field.to_owned(), seen.cloned());
-        }
+        self.fields.insert(field.to_owned(), seen.cloned());
     }
 
+    /// Notes a read of all fields.
     pub(crate) fn note_whole(&mut self, record: Option<&Arc<Record>>) {
-        if let Whole::Unread = self.whole {
-            self.whole = Whole::Read(record.cloned());
-        }
+        self.fields.clear();
+        self.whole = Whole::Read(record.cloned());
     }
 
     /// What this request saw in the field, if it read it.

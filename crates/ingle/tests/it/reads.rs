@@ -1,7 +1,7 @@
 //! What a request reads, and what a write that is founded on it must still find.
 
 use http::StatusCode;
-use ingle::{Session, SessionLayer};
+use ingle::{Error, Session, SessionLayer};
 
 use crate::common::{App, Held, Visitor, app, faulty, layer};
 
@@ -47,4 +47,41 @@ async fn a_read_of_one_s_own_value_is_no_read_of_the_store() {
     held.respond(StatusCode::OK).await.ok();
     let held = Held::begin(&layer, &visitor.cookie).await;
     assert_eq!(n(&held.session).await, Some(30));
+}
+
+#[tokio::test]
+async fn a_field_that_is_read_again_is_compared_with_the_later_read() {
+    let layer = layer(faulty().1);
+    let app = process(&layer);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/increment").await.ok();
+    for whole in [false, true] {
+        let held = Held::begin(&layer, &visitor.cookie).await;
+        let session = held.session.clone();
+        let read = async || match whole {
+            false => n(&session).await.unwrap(),
+            true => session.data::<serde_json::Map<_, _>>().await.unwrap()["n"].as_i64().unwrap(),
+        };
+        let first = read().await;
+        visitor.get(&app, "/increment").await.ok();
+        session.insert("mine", first).unwrap();
+        session.commit().await.unwrap();
+        // The commit brought what the other request had made of it.
+        let later = read().await;
+        assert_eq!(later, first + 1);
+        session.insert("n", later + 10).unwrap();
+        session.commit().await.expect("nothing changed since the later read");
+        held.respond(StatusCode::OK).await.ok();
+        // A session that goes on after the response reads anew each time.
+        visitor.get(&app, "/increment").await.ok();
+        let newest = read().await;
+        assert_eq!(newest, later + 11);
+        session.insert("n", newest + 10).unwrap();
+        session.commit().await.expect("nothing changed since the newest read");
+        read().await;
+        visitor.get(&app, "/increment").await.ok();
+        session.insert("n", 0).unwrap();
+        let refused = session.commit().await;
+        assert!(matches!(refused, Err(Error::LostUpdate { .. })), "{refused:?}");
+    }
 }
