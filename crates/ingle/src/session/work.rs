@@ -187,6 +187,10 @@ impl Request {
             let mut state = self.state();
             state.forget_edits(n_edits);
             state.reads = Reads::default();
+            if matches!(error, Error::OutcomeUnknown) {
+                // Whoever looks what became of it must see the store's record, not the one before.
+                state.snapshot = None;
+            }
         }
     }
 

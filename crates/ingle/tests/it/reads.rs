@@ -1,7 +1,10 @@
 //! What a request reads, and what a write that is founded on it must still find.
 
 use http::StatusCode;
-use ingle::{Error, Session, SessionLayer};
+use ingle::{
+    Error, Session, SessionLayer,
+    store::{Fault, Step},
+};
 
 use crate::common::{App, Held, Visitor, app, faulty, layer};
 
@@ -84,4 +87,22 @@ async fn a_field_that_is_read_again_is_compared_with_the_later_read() {
         let refused = session.commit().await;
         assert!(matches!(refused, Err(Error::LostUpdate { .. })), "{refused:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_unknown_outcome_a_read_asks_the_store() {
+    let (_, store) = faulty();
+    let layer = layer(store.clone());
+    let app = process(&layer);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/increment").await.ok();
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    assert_eq!(n(&held.session).await, Some(1));
+    store.on(Step::Commit(1), Fault::LoseAnswer);
+    store.fail_all(Some(Fault::Hang));
+    let add = |n: &mut i64| *n += 1;
+    let unknown = held.session.field("n").update(add).await;
+    assert!(matches!(unknown, Err(Error::OutcomeUnknown)), "{unknown:?} {:?}", store.log());
+    store.fail_all(None);
+    assert_eq!(n(&held.session).await, Some(2), "it was made, and whoever looks must see it");
 }
