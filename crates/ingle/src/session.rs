@@ -186,7 +186,7 @@ impl Session {
     /// # Errors
     /// The store cannot tell, the session was interrupted, or the field is not a `T`.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
-        let record = self.load().await?;
+        let (_turn, record) = self.load().await?;
         let data = data_of(record.as_deref());
         let mut state = self.state();
         if !state.overwrites(name) {
@@ -206,7 +206,7 @@ impl Session {
     where
         T: Serialize + DeserializeOwned + Default,
     {
-        let record = self.load().await?;
+        let (_turn, record) = self.load().await?;
         let mut state = self.state();
         state.reads.note_whole(record.as_ref());
         let mut draft = Draft::new(data_of(record.as_deref()));
@@ -353,8 +353,8 @@ impl Session {
         }
     }
 
-    /// The record as this request sees it, if there is one.
-    async fn load(&self) -> Result<Option<Arc<Record>>, Error> {
+    /// The record as this request sees it, if there is one, and the turn.
+    async fn load(&self) -> Result<(tokio::sync::MutexGuard<'_, ()>, Option<Arc<Record>>), Error> {
         self.looked();
         self.shared.load().await
     }

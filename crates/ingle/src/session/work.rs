@@ -5,6 +5,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
+use tokio::{
+    sync::MutexGuard,
+    time::{Instant, timeout_at},
+};
+
 use super::{Known, Request, Session, Standing, State, Untold};
 use crate::{
     batch::Item,
@@ -46,17 +51,31 @@ impl Session {
     /// if that is due.
     pub(crate) async fn close(self, status: http::StatusCode) -> Ending {
         let request = &self.shared;
-        if request.looked.load(Ordering::Relaxed) {
-            let error = request.finish(status).await.err();
-            request.tell(error)
-        } else {
-            request.tell(None)
+        if !request.looked.load(Ordering::Relaxed) {
+            return request.tell(None);
         }
+        let deadline = request.core.deadline();
+        // Held until all is told: another task may be at work on an id that the browser must learn.
+        let turn = request.turn(deadline).await;
+        let error = request.finish(status, deadline, turn.as_ref().err()).await.err();
+        request.tell(error)
     }
 }
 
 impl Request {
-    async fn finish(self: &Arc<Self>, status: http::StatusCode) -> Result<(), Error> {
+    /// The right to load or commit for this request, which one task has at a time.
+    async fn turn(&self, deadline: Instant) -> Result<MutexGuard<'_, ()>, Error> {
+        let turn = timeout_at(deadline, self.turn.lock()).await;
+        turn.map_err(|_| self.core.too_late("other tasks of this request were not done").into())
+    }
+
+    /// Commits what is recorded or touches, unless the turn did not come, for this reason.
+    async fn finish(
+        &self,
+        status: http::StatusCode,
+        deadline: Instant,
+        no_turn: Option<&Error>,
+    ) -> Result<(), Error> {
         let drop_edits =
             status.is_server_error() && self.core.config.server_errors == ServerErrors::DropEdits;
         let edits = {
@@ -66,11 +85,14 @@ impl Request {
             }
             !state.edits.is_empty()
         };
-        if edits {
-            self.transact(|_| Ok(()), Id::Keep).await
-        } else {
-            self.touch().await;
-            Ok(())
+        match no_turn {
+            Some(error) if edits => Err(error.clone()),
+            Some(_) => Ok(()),
+            None if edits => self.transact_in_turn(|_| Ok(()), Id::Keep, deadline).await,
+            None => {
+                self.touch(deadline).await;
+                Ok(())
+            }
         }
     }
 
@@ -91,9 +113,16 @@ impl Request {
         Ending { looked, begun, ended, clear_site_data: state.clear_site_data, error }
     }
 
-    /// The record as this request sees it, if there is one. The first call loads it.
-    pub(super) async fn load(&self) -> Result<Option<Arc<Record>>, Error> {
-        let _turn = self.turn.lock().await;
+    /// The record as this request sees it, if there is one, and the turn, which the caller keeps
+    /// until it has noted what it read.
+    pub(super) async fn load(&self) -> Result<(MutexGuard<'_, ()>, Option<Arc<Record>>), Error> {
+        let deadline = self.core.deadline();
+        let turn = self.turn(deadline).await?;
+        Ok((turn, self.load_in_turn(deadline).await?))
+    }
+
+    /// The first call loads the record; others find it.
+    async fn load_in_turn(&self, deadline: Instant) -> Result<Option<Arc<Record>>, Error> {
         let (known, was_live) = {
             let state = self.state();
             match (&state.standing, &state.snapshot) {
@@ -106,7 +135,7 @@ impl Request {
                 (Standing::Presented(known), _) => (known.clone(), false),
             }
         };
-        match self.core.load_patiently(&known.key, self.core.deadline()).await {
+        match self.core.load_patiently(&known.key, deadline).await {
             Ok(Some(loaded)) => {
                 self.core.hints.offer(&known.key, &loaded);
                 let record = Arc::clone(&loaded.record);
@@ -144,12 +173,26 @@ impl Request {
     }
 
     /// Runs one change, with the recorded edits before it, in one commit.
-    pub(super) async fn transact<R, F>(&self, mut change: F, id: Id) -> Result<R, Error>
+    pub(super) async fn transact<R, F>(&self, change: F, id: Id) -> Result<R, Error>
     where
         R: Send + 'static,
         F: FnMut(&mut Draft<'_>) -> Result<R, Refused> + Send + 'static,
     {
-        let _turn = self.turn.lock().await;
+        let deadline = self.core.deadline();
+        let _turn = self.turn(deadline).await?;
+        self.transact_in_turn(change, id, deadline).await
+    }
+
+    async fn transact_in_turn<R, F>(
+        &self,
+        mut change: F,
+        id: Id,
+        deadline: Instant,
+    ) -> Result<R, Error>
+    where
+        R: Send + 'static,
+        F: FnMut(&mut Draft<'_>) -> Result<R, Refused> + Send + 'static,
+    {
         let result = Arc::new(Mutex::new(None));
         let (edits, reads) = self.recorded();
         let n_edits = edits.len();
@@ -164,7 +207,7 @@ impl Request {
             *for_change.lock().unwrap_or_else(PoisonError::into_inner) = Some((returned, reads));
             Ok(())
         };
-        if let Err(error) = self.apply(Box::new(whole), id).await {
+        if let Err(error) = self.apply(Box::new(whole), id, deadline).await {
             self.refused(&error, n_edits);
             return Err(error);
         }
@@ -200,7 +243,7 @@ impl Request {
     }
 
     /// Commits a change to the session's record, or begins a session with it.
-    async fn apply(&self, change: Change, id: Id) -> Result<(), Error> {
+    async fn apply(&self, change: Change, id: Id, deadline: Instant) -> Result<(), Error> {
         let (known, was_live) = {
             let state = self.state();
             match &state.standing {
@@ -211,12 +254,11 @@ impl Request {
                 Standing::Live(known) => (Some(known.clone()), true),
             }
         };
-        let Some(known) = known else { return self.begin(change).await };
+        let Some(known) = known else { return self.begin(change, deadline).await };
         let renew = match id {
             Id::Keep => None,
             Id::Renew => Some(SessionId::random()?),
         };
-        let deadline = self.core.deadline();
         let item = Item::new(change, renew);
         let Settled { item, result } = combine::submit(&self.core, known.key, item, deadline).await;
         match result {
@@ -230,7 +272,7 @@ impl Request {
             }
             Err(Failure::Gone) => {
                 self.gone(&known, was_live)?;
-                self.begin(item.change).await
+                self.begin(item.change, deadline).await
             }
             Err(failure) => Err(failure.into()),
         }
@@ -252,7 +294,7 @@ impl Request {
     }
 
     /// Begins a session, if the change leaves anything to store.
-    async fn begin(&self, mut change: Change) -> Result<(), Error> {
+    async fn begin(&self, mut change: Change, deadline: Instant) -> Result<(), Error> {
         let empty = Data::new();
         let mut copy = Copy::of(&empty);
         copy.run(&mut change, &self.core.config.limits)?;
@@ -261,7 +303,7 @@ impl Request {
             return Err(Error::ResponseSent);
         }
         let record = self.core.first_record(data)?;
-        let (id, loaded) = commit::create(&self.core, record, self.core.deadline()).await?;
+        let (id, loaded) = commit::create(&self.core, record, deadline).await?;
         meter::commit(self.core.guard.name(), 1);
         let key = loaded.record.header.key;
         self.core.hints.offer(&key, &loaded);
@@ -271,13 +313,14 @@ impl Request {
     }
 
     pub(super) async fn destroy(&self) -> Result<(), Error> {
-        let _turn = self.turn.lock().await;
+        let deadline = self.core.deadline();
+        let _turn = self.turn(deadline).await?;
         let known = match &self.state().standing {
             Standing::Presented(known) | Standing::Live(known) => Some(known.clone()),
             Standing::None | Standing::Interrupted => None,
         };
         if let Some(known) = known {
-            commit::destroy(&self.core, &known.key, self.core.deadline()).await?;
+            commit::destroy(&self.core, &known.key, deadline).await?;
             self.core.forget(&known.key);
         }
         let mut state = self.state();
@@ -293,7 +336,7 @@ impl Request {
     /// Moves the idle deadline, if this request read a live record and the move is worth a write.
     ///
     /// That it fails ends no request: the session lives on as long as it would have.
-    async fn touch(&self) {
+    async fn touch(&self, deadline: Instant) {
         let (key, idle_deadline) = {
             let state = self.state();
             let (Standing::Live(known), Some(record)) = (&state.standing, &state.snapshot) else {
@@ -304,15 +347,15 @@ impl Request {
             }
             let header = &record.header;
             let idle = header.idle_timeout.unwrap_or_else(|| self.core.config.lifetime.idle());
-            let deadline = self.core.idle_deadline(header);
-            if deadline.since(header.idle_deadline) < touch_every(idle) {
+            let idle_deadline = self.core.idle_deadline(header);
+            if idle_deadline.since(header.idle_deadline) < touch_every(idle) {
                 meter::touch_skipped(self.core.guard.name());
                 return;
             }
-            (known.key, deadline)
+            (known.key, idle_deadline)
         };
         let write = Write::Touch { key: &key, idle_deadline };
-        match self.core.guard.commit(write, self.core.clock.now(), self.core.deadline()).await {
+        match self.core.guard.commit(write, self.core.clock.now(), deadline).await {
             Ok(_) => meter::touch(self.core.guard.name()),
             Err(error) => tracing::debug!(%error, "a session was not touched"),
         }

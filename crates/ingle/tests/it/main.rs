@@ -9,6 +9,7 @@
 )]
 
 mod broken;
+mod clones;
 mod common;
 mod crashes;
 mod faulty;

@@ -1,0 +1,96 @@
+//! A session in the hands of several tasks, and the response that waits for none of them too long.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use ingle::{
+    Error, Session, SessionLayer,
+    store::{Fault, Step},
+};
+use tokio::time::{Instant, sleep};
+
+use crate::common::{App, Held, Visitor, app, faulty, layer};
+
+fn process(layer: &SessionLayer) -> App {
+    app(layer)
+        .on("/add", async |session: Session| add(session).await)
+        .on("/insert", async |session: Session| session.insert("late", true))
+        .on("/get-and-insert", async |session: Session| {
+            session.get::<u64>("n").await?;
+            session.insert("late", true)
+        })
+        .on("/read", async |session: Session| {
+            Ok::<_, Error>(session.get::<u64>("n").await?.unwrap_or(0).to_string())
+        })
+        .on("/renew", async |session: Session| session.renew().await)
+        .on("/logout", async |session: Session| session.logout().await)
+}
+
+async fn add(session: Session) -> Result<(), Error> {
+    session.field("n").update(|n: &mut u64| *n += 1).await
+}
+
+const LONG: Duration = Duration::from_millis(400);
+
+/// The longest that a request may take whose handler takes no time: its deadline, and a little.
+const LONGEST: Duration = Duration::from_millis(1250);
+
+#[tokio::test(start_paused = true)]
+async fn a_response_waits_for_the_new_id_that_another_task_is_making() {
+    let (memory, store) = faulty();
+    let layer = layer(store.clone());
+    let app = process(&layer);
+    let mut visitor = Visitor::default();
+    for begins in [true, false] {
+        let held = Held::begin(&layer, &visitor.cookie).await;
+        store.on(Step::Commit(1), Fault::Delay(LONG));
+        let session = held.session.clone();
+        let task =
+            tokio::spawn(
+                async move { if begins { add(session).await } else { session.renew().await } },
+            );
+        sleep(LONG / 2).await;
+        let answer = held.respond(StatusCode::OK).await.ok();
+        task.await.unwrap().unwrap();
+        let (pair, _) = answer.set_cookie().split_once(';').expect("the browser is told the id");
+        visitor.cookie = pair.to_owned();
+        assert_eq!(visitor.get(&app, "/read").await.ok().body, "1", "begins={begins}");
+        assert_eq!(memory.len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_takes_one_deadline_also_where_it_begins_a_session() {
+    let (_, store) = faulty();
+    let app = process(&layer(store.clone()));
+    store.on(Step::Load(1), Fault::Delay(LONG));
+    for commit in 1..20 {
+        store.on(Step::Commit(commit), Fault::Hang);
+    }
+    let began = Instant::now();
+    let unknown_id = format!("__Host-id={}", "A".repeat(43));
+    let answer = app.get("/add", &unknown_id).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(began.elapsed() <= LONGEST, "{:?}: {:?}", began.elapsed(), store.log());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_tasks_of_one_request_wait_no_longer_than_one() {
+    let (_, store) = faulty();
+    let layer = layer(store.clone());
+    let app = process(&layer);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/add").await.ok();
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    store.fail_all(Some(Fault::Hang));
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..8).map(|_| tokio::spawn(add(held.session.clone()))).collect();
+    tokio::task::yield_now().await;
+    let answer = held.respond(StatusCode::OK).await;
+    assert!(began.elapsed() <= LONGEST, "{:?}", began.elapsed());
+    assert_eq!(answer.set_cookie(), "");
+    for task in tasks {
+        assert!(task.await.unwrap().is_err());
+    }
+    assert!(began.elapsed() <= LONGEST, "{:?}", began.elapsed());
+}
