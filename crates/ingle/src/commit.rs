@@ -132,6 +132,9 @@ async fn attempt(
     deadline: Instant,
 ) -> Result<Attempt, Failure> {
     let renews = record.header.key != base.record.header.key;
+    if renews {
+        core.ending(&base.record.header.key, deadline);
+    }
     let mut backoff = Backoff::default();
     // Whether this very write may have been made already, or may still be, by an earlier sending.
     let mut in_doubt = false;
@@ -312,6 +315,7 @@ pub(crate) async fn create(
 pub(crate) async fn destroy(core: &Core, key: &Key, deadline: Instant) -> Result<Version, Failure> {
     let mut backoff = Backoff::default();
     let mut in_doubt = false;
+    core.ending(key, deadline);
     core.budget.deposit();
     loop {
         let error =

@@ -39,7 +39,8 @@ pub(crate) struct Core {
     pub(crate) lanes: Lanes,
     pub(crate) budget: RetryBudget,
     pub(crate) hints: Hints,
-    /// When sessions were destroyed or renewed here, to tell requests that were under way then.
+    /// Until when sessions were being destroyed or renewed here, to tell requests that were under way
+    /// then.
     ended: Cache<Key, Instant>,
     sweeps: AtomicBool,
 }
@@ -108,6 +109,12 @@ impl Core {
             self.forget(key);
         }
         self.hints.offer(&current, loaded);
+    }
+
+    /// Notes that a session may end under this key at any moment until `deadline`: whoever finds it
+    /// gone before the store has answered must know why. Should it live on, nobody asks.
+    pub(crate) fn ending(&self, key: &Key, deadline: Instant) {
+        self.ended.insert(*key, deadline);
     }
 
     /// Notes that a session has ended under this key.

@@ -320,7 +320,11 @@ impl Request {
             Standing::None | Standing::Interrupted => None,
         };
         if let Some(known) = known {
-            commit::destroy(&self.core, &known.key, deadline).await?;
+            if let Err(failure) = commit::destroy(&self.core, &known.key, deadline).await {
+                // It may have ended all the same, which a later read must find out.
+                self.state().snapshot = None;
+                return Err(failure.into());
+            }
             self.core.forget(&known.key);
         }
         let mut state = self.state();

@@ -94,3 +94,26 @@ async fn many_tasks_of_one_request_wait_no_longer_than_one() {
     }
     assert!(began.elapsed() <= LONGEST, "{:?}", began.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_overtakes_the_answer_of_a_renew_or_a_logout_is_told() {
+    for path in ["/renew", "/logout"] {
+        for late in ["/get-and-insert", "/insert"] {
+            let (_, store) = faulty();
+            let app = process(&layer(store.clone()));
+            let mut visitor = Visitor::default();
+            visitor.get(&app, "/add").await.ok();
+            // It is done, and its answer never comes.
+            store.on(Step::Commit(1), Fault::HangAfter);
+            let ending = {
+                let (app, mut visitor) = (app.clone(), visitor.clone());
+                tokio::spawn(async move { visitor.get(&app, path).await })
+            };
+            sleep(LONG / 2).await;
+            let answer = app.get(late, &visitor.cookie).await;
+            assert_eq!(answer.status, StatusCode::CONFLICT, "{path} {late}: {:?}", store.log());
+            assert_eq!(answer.set_cookie(), "", "{path} {late}: the newer cookie must stay");
+            ending.await.unwrap().ok();
+        }
+    }
+}
