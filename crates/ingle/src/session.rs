@@ -258,7 +258,8 @@ impl Session {
     /// The value cannot be kept in a session; nothing was recorded.
     pub fn push<T: Serialize>(&self, name: impl Into<String>, value: T) -> Result<(), Error> {
         let field = checked(name.into())?;
-        let value = self.encode(&field, &value)?;
+        let value = encode::item(&value, &self.shared.core.config.limits)
+            .map_err(|error| error.under(&field))?;
         self.state().edits.push(Edit::Push { field, value });
         Ok(())
     }

@@ -23,6 +23,18 @@ pub(crate) fn value<T: Serialize + ?Sized>(
     value.serialize(Encoder { limits, budget: &budget, depth: 1 })
 }
 
+/// The value of one item of the array in a field.
+///
+/// # Errors
+/// What [`Reason`] lists, with the path below the item.
+pub(crate) fn item<T: Serialize + ?Sized>(
+    value: &T,
+    limits: &Limits,
+) -> Result<Value, InvalidValue> {
+    let budget = Cell::new(limits.bytes_max);
+    value.serialize(Encoder { limits, budget: &budget, depth: 2 })
+}
+
 /// The whole data.
 ///
 /// # Errors

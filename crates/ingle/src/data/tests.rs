@@ -60,6 +60,15 @@ fn depth_is_counted_with_the_data_as_the_first_level() {
     assert_eq!(refused(&nested(17)).1, Reason::TooDeep { max: 16 });
 }
 
+#[test]
+fn an_item_is_one_level_deeper_than_a_field() {
+    let nested = |levels| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    assert!(encode::value(&nested(15), &limits()).is_ok());
+    assert!(encode::value(&nested(16), &limits()).is_err());
+    assert!(encode::item(&nested(14), &limits()).is_ok());
+    assert!(encode::item(&nested(15), &limits()).is_err());
+}
+
 /// Nests without end: what follows it to the end never returns.
 struct Endless;
 
