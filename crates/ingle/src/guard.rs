@@ -27,6 +27,9 @@ use crate::{
 /// How many calls one process has under way with its store; the next one is refused at once.
 const CALLS_MAX: usize = 1024;
 
+/// How long one batch of a sweep may take.
+const SWEEP_MAX: Duration = Duration::from_secs(60);
+
 /// A store, guarded.
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -69,7 +72,9 @@ impl Guard {
     }
 
     pub(crate) async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error> {
-        self.store.sweep(now, limit).await
+        let sweep = tokio::time::timeout(SWEEP_MAX, self.store.sweep(now, limit));
+        // What it has deleted was dead; the next sweep goes on from there.
+        sweep.await.unwrap_or_else(|_| Err(self.refused("it did not answer a sweep in time")))
     }
 
     /// One call of the store, within its deadline.
@@ -79,6 +84,9 @@ impl Guard {
         deadline: Instant,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
+        if Instant::now() >= deadline {
+            return Err(self.refused("there is no time left to wait for an answer").into());
+        }
         self.breaker.admit().map_err(|why| self.refused(why))?;
         let _call = self.calls.try_acquire().map_err(|_| {
             self.refused("there are too many calls under way, which is a limit of this process")

@@ -14,6 +14,7 @@ mod common;
 mod crashes;
 mod faulty;
 mod flow;
+mod guard;
 mod races;
 mod reads;
 mod secrets;
