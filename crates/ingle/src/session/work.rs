@@ -317,7 +317,9 @@ impl Request {
         let _turn = self.turn(deadline).await?;
         let known = match &self.state().standing {
             Standing::Presented(known) | Standing::Live(known) => Some(known.clone()),
-            Standing::None | Standing::Interrupted => None,
+            Standing::None => None,
+            // It may live on under a new id, and then nobody is logged out.
+            Standing::Interrupted => return Err(Error::Interrupted),
         };
         if let Some(known) = known {
             if let Err(failure) = commit::destroy(&self.core, &known.key, deadline).await {

@@ -11,7 +11,7 @@ use ingle::{
     store::{self, CommitError, Fault, Inspect, Memory, Promises, Step, Store, Swept, Write},
 };
 
-use crate::common::{Visitor, app, faulty, layer};
+use crate::common::{Held, Visitor, app, faulty, layer};
 
 async fn add(session: Session) -> Result<(), Error> {
     session.field("n").update(|n: &mut u64| *n += 1).await
@@ -87,4 +87,23 @@ async fn a_sweep_that_gets_no_answer_is_not_the_last() {
     app.get("/add", "").await.ok();
     tokio::time::sleep(Duration::from_secs(600)).await;
     assert!(store.sweeps() > 1);
+}
+
+#[tokio::test]
+async fn who_was_interrupted_has_logged_nobody_out() {
+    let layer = layer(faulty().1);
+    let app = app(&layer)
+        .on("/add", add)
+        .on("/read", read)
+        .on("/renew", async |session: Session| session.renew().await);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/add").await.ok();
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    held.session.get::<u64>("n").await.unwrap();
+    visitor.get(&app, "/renew").await.ok();
+    assert!(matches!(add(held.session.clone()).await, Err(Error::Interrupted)));
+    assert!(matches!(held.session.logout().await, Err(Error::Interrupted)));
+    let answer = held.respond(StatusCode::OK).await.ok();
+    assert_eq!(answer.set_cookie(), "", "the session lives on under the newer id");
+    assert_eq!(visitor.get(&app, "/read").await.ok().body, "1");
 }
