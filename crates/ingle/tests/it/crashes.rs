@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 use ingle::{
     Error, Session, SessionLayer,
-    store::{Fault, Faulty, Memory, Step},
+    clock::{Clock as _, SystemClock},
+    store::{Fault, Faulty, Inspect as _, Memory, Step, Store as _, Write},
 };
 
 use crate::common::{App, Visitor, app, faulty, layer};
@@ -272,5 +273,57 @@ async fn in_a_storm_of_faults_every_answer_is_true() {
             (acknowledged..=acknowledged + unknown).contains(&made),
             "seed {seed}: {acknowledged} acknowledged, {unknown} unknown, {made} made"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_lands_late_brings_no_session_back() {
+    for late in [20, 700] {
+        let (memory, store) = faulty();
+        let app = process(&layer(store.clone()));
+        let mut visitor = Visitor::default();
+        store.on(Step::Commit(1), Fault::Late(Duration::from_millis(late)));
+        visitor.get(&app, "/count").await.ok();
+        let stolen = visitor.clone();
+        visitor.get(&app, "/logout").await.ok();
+        assert_eq!(settled(&memory, &stolen).await, 0, "{late}: {:?}", store.log());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_went_back_in_time_proves_nothing() {
+    for in_doubt in [true, false] {
+        let (memory, store) = faulty();
+        let app = process(&layer(store.clone()));
+        let mut visitor = Visitor::default();
+        visitor.get(&app, "/count").await.ok();
+        let now = SystemClock.now();
+        let old = memory.list(None, 1, now).await.unwrap().records.remove(0).record;
+        visitor.get(&app, "/count").await.ok();
+        if in_doubt {
+            // The answer is lost, and with it what the store had acknowledged.
+            store.on(Step::Commit(1), Fault::LoseAnswer);
+            store.on(Step::Load(1), Fault::Delay(Duration::from_millis(100)));
+        }
+        let request = {
+            let (app, cookie) = (app.clone(), visitor.cookie.clone());
+            async move { app.get("/count", &cookie).await }
+        };
+        let restore = async {
+            memory.commit(Write::Destroy { key: &old.header.key }, now).await.unwrap();
+            memory.commit(Write::Create { record: &old }, now).await.unwrap();
+        };
+        let answer = if in_doubt {
+            tokio::join!(request, restore).0
+        } else {
+            restore.await;
+            request.await
+        };
+        if in_doubt {
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{:?}", store.log());
+            assert_eq!(answer.header("retry-after"), "", "it may have been made");
+        } else {
+            assert_eq!(answer.ok().body, "2", "the app goes on from what the store has");
+        }
     }
 }

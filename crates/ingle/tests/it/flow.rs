@@ -362,6 +362,7 @@ async fn while_the_store_is_down_nobody_is_logged_out() {
                 if path == "/read" { read_status } else { StatusCode::SERVICE_UNAVAILABLE };
             assert_eq!(answer.status, expected, "{path}");
             assert_eq!(answer.set_cookie(), "", "{path}");
+            assert_eq!(answer.header("vary"), "Cookie", "{path}");
             if expected != StatusCode::OK {
                 assert_eq!(answer.header("retry-after"), "1", "{path}");
                 assert!(

@@ -106,3 +106,64 @@ async fn after_an_unknown_outcome_a_read_asks_the_store() {
     store.fail_all(None);
     assert_eq!(n(&held.session).await, Some(2), "it was made, and whoever looks must see it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_whose_outcome_is_unknown_is_not_made_again() {
+    let (_, store) = faulty();
+    let layer = layer(store.clone());
+    let app = process(&layer);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/increment").await.ok();
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    held.session.increment("n", 1).unwrap();
+    store.on(Step::Commit(1), Fault::LoseAnswer);
+    store.fail_all(Some(Fault::Hang));
+    let unknown = held.session.commit().await;
+    assert!(matches!(unknown, Err(Error::OutcomeUnknown)), "{unknown:?} {:?}", store.log());
+    store.fail_all(None);
+    held.session.insert("mine", true).unwrap();
+    held.respond(StatusCode::OK).await.ok();
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    assert_eq!(n(&held.session).await, Some(2), "it was made the first time: {:?}", store.log());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_that_surely_was_not_made_stays_recorded() {
+    let (_, store) = faulty();
+    // Too short for so many failures that the store would be left alone.
+    let layer = layer(store.clone()).deadline(std::time::Duration::from_millis(20));
+    let app = process(&layer);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/increment").await.ok();
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    held.session.increment("n", 1).unwrap();
+    store.fail_all(Some(Fault::Refuse));
+    let refused = held.session.commit().await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    store.fail_all(None);
+    held.respond(StatusCode::OK).await.ok();
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    assert_eq!(n(&held.session).await, Some(2), "{:?}", store.log());
+}
+
+#[tokio::test]
+async fn what_a_process_remembers_is_no_reason_to_refuse_or_to_do_nothing() {
+    let (_, store) = faulty();
+    let (remembers, other) = (layer(store.clone()), layer(store));
+    let set = |layer: &SessionLayer, value: serde_json::Value| {
+        app(layer).on("/", async move |session: Session| session.insert("n", value))
+    };
+    let mut visitor = Visitor::default();
+    visitor.get(&set(&remembers, 1.into()), "/").await.ok();
+    visitor.get(&set(&other, 2.into()), "/").await.ok();
+    visitor.get(&set(&remembers, 1.into()), "/").await.ok();
+    let held = Held::begin(&other, &visitor.cookie).await;
+    assert_eq!(n(&held.session).await, Some(1), "it was 2 when it was set to 1 again");
+
+    visitor.get(&set(&remembers, "text".into()), "/").await.ok();
+    visitor.get(&set(&other, 5.into()), "/").await.ok();
+    let held = Held::begin(&remembers, &visitor.cookie).await;
+    held.session.increment("n", 1).unwrap();
+    held.session.commit().await.expect("the store has a number there");
+    assert_eq!(n(&held.session).await, Some(6));
+}
