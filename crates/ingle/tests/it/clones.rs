@@ -117,3 +117,21 @@ async fn a_request_that_overtakes_the_answer_of_a_renew_or_a_logout_is_told() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn work_that_nobody_polls_holds_nobody_up() {
+    let (_, store) = faulty();
+    let layer = layer(store.clone());
+    let app = process(&layer);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/add").await.ok();
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    store.on(Step::Commit(1), Fault::Delay(LONG));
+    // As in the body of a response that its client reads slowly.
+    let mut unpolled = Box::pin(add(held.session.clone()));
+    assert!(tokio::time::timeout(LONG / 2, &mut unpolled).await.is_err());
+    sleep(LONG).await;
+    visitor.get(&app, "/add").await.ok();
+    unpolled.await.unwrap();
+    assert_eq!(visitor.get(&app, "/read").await.ok().body, "3");
+}
