@@ -153,7 +153,52 @@ fn merge(stored: &Value, before: &Value, after: Value) -> Value {
             }
             Value::Object(after)
         }
+        (Value::Array(stored), Value::Array(before), Value::Array(after)) => {
+            Value::Array(merge_items(stored, before, after))
+        }
         (_, _, after) => after,
+    }
+}
+
+/// The same of an array. Items are the same ones as before if they stand before or behind all that
+/// changed, or in the place of one another where as many are there as were.
+fn merge_items(stored: &[Value], before: &[Value], mut after: Vec<Value>) -> Vec<Value> {
+    let same = |(before, after): &(&Value, &Value)| before == after;
+    let head = before.iter().zip(&after).take_while(same).count();
+    let tail = before.iter().rev().zip(after.iter().rev()).take_while(same).count();
+    let as_many = before.len() == after.len();
+    let tail = tail.min(before.len().min(after.len()) - head);
+    let (n_before, n_after) = (before.len(), after.len());
+    for (index, after) in after.iter_mut().enumerate() {
+        let from = match index {
+            index if index < head || as_many => index,
+            index if index >= n_after - tail => index + n_before - n_after,
+            _ => continue,
+        };
+        // A type may keep items in another order than the store has them.
+        if let (Some(stored), Some(before)) = (stored.get(from), before.get(from))
+            && shows(before, stored)
+        {
+            *after = merge(stored, before, after.take());
+        }
+    }
+    after
+}
+
+/// Whether `view` is what a type makes of `stored`, apart from what it does not know or adds.
+fn shows(view: &Value, stored: &Value) -> bool {
+    match (view, stored) {
+        (Value::Object(view), Value::Object(stored)) => {
+            let shows_field =
+                |(name, view)| stored.get(name).is_none_or(|field| shows(view, field));
+            view.iter().all(shows_field)
+        }
+        (Value::Array(view), Value::Array(stored)) => {
+            view.len() == stored.len()
+                && view.iter().zip(stored).all(|(view, item)| shows(view, item))
+        }
+        (Value::Number(view), Value::Number(stored)) => view.as_f64() == stored.as_f64(),
+        (view, stored) => view == stored,
     }
 }
 

@@ -90,6 +90,41 @@ fn fields_that_the_type_does_not_know_stay_at_any_depth() {
 }
 
 #[test]
+fn items_keep_what_the_type_does_not_know() {
+    let stored = json!({"items": [{"price": 1, "id": "a"}, {"price": 2, "id": "b"}]});
+    let items = |change: fn(&mut Vec<Item>)| {
+        let after = changed::<Cart>(stored.clone(), |cart| change(&mut cart.items));
+        after["items"].to_string()
+    };
+    let (a, b, new) = (r#"{"id":"a","price":1}"#, r#"{"id":"b","price":2}"#, r#"{"price":9.0}"#);
+    assert_eq!(items(|items| items.push(Item { price: 9.0 })), format!("[{a},{b},{new}]"));
+    assert_eq!(items(|items| items.insert(1, Item { price: 9.0 })), format!("[{a},{new},{b}]"));
+    assert_eq!(items(|items| items.insert(0, Item { price: 9.0 })), format!("[{new},{a},{b}]"));
+    assert_eq!(items(|items| items.retain(|item| item.price > 1.0)), format!("[{b}]"));
+    assert_eq!(items(|items| items.truncate(1)), format!("[{a}]"));
+    assert_eq!(items(Vec::clear), "[]");
+    assert_eq!(items(|items| items[1].price = 3.0), format!(r#"[{a},{{"id":"b","price":3.0}}]"#));
+    assert_eq!(items(|items| *items = vec![Item { price: 9.0 }]), format!("[{new}]"));
+}
+
+#[test]
+fn a_type_with_an_order_of_its_own_mixes_up_no_items() {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Names {
+        names: std::collections::BTreeSet<String>,
+    }
+    let stored = json!({"names": ["c", "a", "b"]});
+    let after = changed::<Names>(stored.clone(), |data| {
+        data.names.remove("a");
+    });
+    assert_eq!(after, json!({"names": ["b", "c"]}));
+    let after = changed::<Names>(stored, |data| {
+        data.names.insert("d".into());
+    });
+    assert_eq!(after, json!({"names": ["a", "b", "c", "d"]}));
+}
+
+#[test]
 fn numbers_that_the_closure_left_alone_keep_their_kind() {
     #[derive(Default, Serialize, Deserialize)]
     struct Prices {
