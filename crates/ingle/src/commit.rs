@@ -147,7 +147,10 @@ async fn attempt(
                 resolved(core, in_doubt);
                 return Ok(Attempt::Applied(Loaded { record: Arc::clone(record), version }));
             }
-            Err(CommitError::Gone) if !in_doubt => return Err(Failure::Gone),
+            Err(CommitError::Gone) if !in_doubt => {
+                core.not_ending(&base.record.header.key, deadline);
+                return Err(Failure::Gone);
+            }
             // A conflict that answers a resending can mean that the first sending won.
             Err(CommitError::Gone | CommitError::Conflict) => {
                 meter::conflict(core.guard.name());

@@ -117,6 +117,11 @@ impl Core {
         self.ended.insert(*key, deadline);
     }
 
+    /// Takes back what [`ending`](Self::ending) noted, since the session had ended before.
+    pub(crate) fn not_ending(&self, key: &Key, deadline: Instant) {
+        self.ended.remove_if(key, |noted| *noted == deadline);
+    }
+
     /// Notes that a session has ended under this key.
     pub(crate) fn forget(&self, key: &Key) {
         self.hints.remove(key);

@@ -135,3 +135,20 @@ async fn work_that_nobody_polls_holds_nobody_up() {
     unpolled.await.unwrap();
     assert_eq!(visitor.get(&app, "/read").await.ok().body, "3");
 }
+
+#[tokio::test]
+async fn to_renew_what_ended_before_begins_anew() {
+    let (_, store) = faulty();
+    let remembers =
+        process(&layer(store.clone())).on("/add-and-renew", async |session: Session| {
+            session.increment("n", 5)?;
+            session.renew().await
+        });
+    let other = process(&layer(store));
+    let mut visitor = Visitor::default();
+    visitor.get(&remembers, "/add").await.ok();
+    other.get("/logout", &visitor.cookie).await.ok();
+    // What the first process remembers of the session is no reason to call this an interruption.
+    visitor.get(&remembers, "/add-and-renew").await.ok();
+    assert_eq!(visitor.get(&other, "/read").await.ok().body, "5");
+}
