@@ -1,3 +1,5 @@
+//! Sessions that lose nothing, for web apps that run on more than one instance.
+//!
 #![cfg_attr(feature = "axum", doc = include_str!("../README.md"))]
 #![warn(missing_docs)]
 
