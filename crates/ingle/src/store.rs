@@ -32,7 +32,8 @@ pub use open::{OpenError, open};
 ///    thinks. What time it is, the caller says.
 /// 3. Create on a live key changes nothing and reports [`CommitError::Conflict`].
 /// 4. Replace, or renew, with a stale version changes nothing and reports
-///    [`CommitError::Conflict`].
+///    [`CommitError::Conflict`]. A version counts for one life of its key: what was read before
+///    another create is stale, however the versions count.
 /// 5. Replace, touch and renew never create: of a record that is gone they report
 ///    [`CommitError::Gone`].
 /// 6. Renew moves a record to its new key in one step: no reader finds both, none finds neither.

@@ -179,6 +179,10 @@ fn check(records: &Records, base: &Loaded, now: Timestamp) -> Result<(), CommitE
     match live(records, &base.record.header.key, now) {
         None => Err(CommitError::Gone),
         Some(record) if version(record) != base.version => Err(CommitError::Conflict),
+        // The counter begins anew in each life of a key, so an earlier one may have counted alike.
+        Some(record) if record.header.epoch != base.record.header.epoch => {
+            Err(CommitError::Conflict)
+        }
         Some(_) => Ok(()),
     }
 }
