@@ -13,8 +13,18 @@ use crate::{
 mod memory;
 mod open;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+#[cfg(feature = "conformance")]
+mod faulty;
+#[cfg(feature = "conformance")]
+mod owned;
+
 pub use memory::Memory;
 pub use open::{OpenError, open};
+
+#[cfg(feature = "conformance")]
+pub use faulty::{Fault, Faulty, Step};
 
 /// A place where records live, shared by all that serve the same sessions.
 ///

@@ -1,0 +1,258 @@
+//! Law 10: a list by user finds every live session of that user and no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use super::trial::{HOUR, Trial, next, renewed};
+use crate::{
+    clock::Timestamp,
+    id::Key,
+    record::{Loaded, Record, User},
+    store::{Inspect, owned::OwnedWrite},
+};
+
+/// Small, so that every list below has several pages.
+const LIMIT: usize = 7;
+
+/// What the store declares about lists is true: it lists by user, or says that it does not. To
+/// answer "this user has no sessions" without looking would be a lie.
+pub async fn law_10_a_store_lists_by_user_or_says_that_it_does_not(trial: Trial) {
+    trial.create(trial.record_of("mary")).await;
+    let declared = trial.promises().lists_by_user;
+    for inspect in trial.inspects() {
+        match inspect {
+            None => {
+                assert!(!declared, "law 10: lists by user are promised, but there are no lists")
+            }
+            Some(inspect) => {
+                let page = inspect.list_by_user("mary", None, LIMIT, trial.now).await;
+                let law =
+                    "law 10: a store lists by user if it promised to, else it reports an error";
+                assert_eq!(page.is_ok(), declared, "{law}: {page:?}");
+            }
+        }
+    }
+}
+
+/// Sessions that ended, moved to another user, were logged out or renewed are where they belong.
+pub async fn law_10_each_user_has_exactly_their_live_sessions(trial: Trial) {
+    let users = ["mary", "john", "zoe"];
+    let now = trial.now.after(3 * HOUR);
+    let mut expected: BTreeMap<&str, BTreeSet<Key>> = BTreeMap::new();
+    let mut anonymous = BTreeSet::new();
+    for (user, next_user) in users.into_iter().zip(users.into_iter().cycle().skip(1)) {
+        for n in 0..40 {
+            match live_through(&trial, n, user, next_user, now).await {
+                Some((Some(user), key)) => _ = expected.entry(user).or_default().insert(key),
+                Some((None, key)) => _ = anonymous.insert(key),
+                None => {}
+            }
+        }
+    }
+    let all = expected.values().flatten().chain(&anonymous).copied().collect();
+    for inspect in trial.inspects().into_iter().flatten() {
+        let listed = listed(&trial, inspect, None, now).await;
+        assert_same_keys(&listed, &all, "the list of all has every live record and no other");
+        if trial.promises().lists_by_user {
+            for (user, expected) in &expected {
+                let listed = self::listed(&trial, inspect, Some(user), now).await;
+                let law = format!("{user}'s list has every live session of theirs and no other");
+                assert_same_keys(&listed, expected, &law);
+            }
+            let nobody = self::listed(&trial, inspect, Some("nobody"), now).await;
+            assert!(nobody.is_empty(), "law 10: a user without sessions has none: {nobody:?}");
+        }
+    }
+}
+
+/// Lets the `n`th session live through what sessions live through, and returns whose it is in the
+/// end and its key, if it is still there at `now`.
+async fn live_through<'a>(
+    trial: &Trial,
+    n: usize,
+    user: &'a str,
+    next_user: &'a str,
+    now: Timestamp,
+) -> Option<(Option<&'a str>, Key)> {
+    let lasting = |mut record: Record| {
+        record.header.idle_deadline = now.after(2 * HOUR);
+        record
+    };
+    let life = n % 8;
+    if life == 0 {
+        // Dead at `now`.
+        trial.create(trial.record_of(user)).await;
+        return None;
+    }
+    let first = trial.create(lasting(trial.record_of(user))).await;
+    let key = first.record.header.key;
+    match life {
+        1 => {
+            trial.destroy(key).await;
+            None
+        }
+        2 => {
+            let moved = trial.renew(&first, renewed(&first)).await;
+            Some((Some(user), moved.record.header.key))
+        }
+        3 => {
+            let mut record = next(&first, json!({}));
+            record.header.user = Some(User { name: next_user.to_owned(), generation: 1 });
+            trial.replace(&first, record).await;
+            Some((Some(next_user), key))
+        }
+        4 => {
+            let mut record = renewed(&first);
+            record.header.user = None;
+            let moved = trial.renew(&first, record).await;
+            Some((None, moved.record.header.key))
+        }
+        5 => {
+            trial.replace(&first, next(&first, json!({ "n": 2 }))).await;
+            let touch = OwnedWrite::touch(key, now.after(4 * HOUR));
+            trial.commit(&touch, trial.now).await.done("law 8: the record is live");
+            Some((Some(user), key))
+        }
+        _ => Some((Some(user), key)),
+    }
+}
+
+/// The name of a user is a name, whatever it would mean in a query, a pattern or a key.
+pub async fn law_10_a_name_is_only_a_name(trial: Trial) {
+    let long = "x".repeat(1000);
+    let nearly_as_long = "x".repeat(999);
+    let names = [
+        "",
+        "a",
+        "A",
+        "ab",
+        " a",
+        "a ",
+        "%",
+        "*",
+        "_",
+        "?",
+        "a%",
+        "[a]",
+        "{a}",
+        "a:1",
+        "a:10",
+        "a/b",
+        "a.b",
+        "..",
+        "\\",
+        "'",
+        "\"",
+        "`",
+        "' OR 1=1 --",
+        "a\nb",
+        "\n",
+        "\u{e9}",
+        "e\u{301}",
+        "\u{1f525}",
+        "null",
+        "0",
+        "0.0",
+        "$a",
+        "#",
+        &long,
+        &nearly_as_long,
+    ];
+    let mut expected = BTreeMap::new();
+    for name in names {
+        let session = trial.create(trial.record_of(name)).await;
+        expected.insert(name, BTreeSet::from([session.record.header.key]));
+    }
+    trial.create(trial.record()).await;
+    if !trial.promises().lists_by_user {
+        return law_10_a_store_lists_by_user_or_says_that_it_does_not(trial).await;
+    }
+    for inspect in trial.inspects().into_iter().flatten() {
+        for (name, expected) in &expected {
+            let listed = listed(&trial, inspect, Some(name), trial.now).await;
+            assert_same_keys(&listed, expected, &format!("only {name:?}'s own session is listed"));
+        }
+    }
+}
+
+/// What is there during the whole listing is on exactly one page, whatever comes and goes meanwhile.
+pub async fn law_10_what_stays_is_on_exactly_one_page(trial: Trial) {
+    let mut staying = BTreeSet::new();
+    let mut going = Vec::new();
+    for n in 0..40 {
+        let session = trial.create(trial.record_of("mary")).await;
+        if n % 2 == 0 {
+            staying.insert(session.record.header.key);
+        } else {
+            going.push(session);
+        }
+    }
+    let mut seen = BTreeSet::new();
+    let mut after = None;
+    loop {
+        let Some(inspect) = trial.store().inspect() else { return };
+        let page = inspect.list(after.as_ref(), LIMIT, trial.now).await;
+        let page = page.expect("law 9: a store that is up can list");
+        for record in &page.records {
+            let key = record.record.header.key;
+            let first_time = seen.insert(key);
+            assert!(first_time || !staying.contains(&key), "law 10: {key} is on two pages");
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+        // Behind and before the cursor something ends, begins and changes.
+        match going.pop() {
+            Some(session) if going.len() % 2 == 0 => {
+                trial.replace(&session, next(&session, json!({}))).await;
+            }
+            Some(session) => trial.destroy(session.record.header.key).await,
+            None => break,
+        }
+        trial.create(trial.record_of("mary")).await;
+    }
+    let missing: Vec<_> = staying.difference(&seen).collect();
+    assert!(missing.is_empty(), "law 10: on no page at all: {missing:?}");
+}
+
+/// Lists everything, or one user's, page by page, and checks each page.
+async fn listed(
+    trial: &Trial,
+    inspect: &dyn Inspect,
+    user: Option<&str>,
+    now: Timestamp,
+) -> BTreeSet<Key> {
+    let mut keys = BTreeSet::new();
+    let mut after = None;
+    // More pages than any list here has records.
+    for _ in 0..1000 {
+        let page = match user {
+            Some(user) => inspect.list_by_user(user, after.as_ref(), LIMIT, now).await,
+            None => inspect.list(after.as_ref(), LIMIT, now).await,
+        };
+        let page = page.expect("law 9: a store that is up can list");
+        let n = page.records.len();
+        assert!(n <= LIMIT, "law 10: a page of at most {LIMIT} has {n} records");
+        for listed in page.records {
+            let key = listed.record.header.key;
+            assert!(keys.insert(key), "law 10: {key} is on two pages");
+            let found: Option<Loaded> = trial.load(&key, now).await;
+            assert_eq!(found, Some(listed), "law 10: a list shows what a load finds");
+        }
+        after = page.next;
+        if after.is_none() {
+            return keys;
+        }
+    }
+    panic!("law 10: the list of {user:?} does not end");
+}
+
+/// Compares, and shows only the difference.
+fn assert_same_keys(listed: &BTreeSet<Key>, expected: &BTreeSet<Key>, law: &str) {
+    let missing: Vec<_> = expected.difference(listed).collect();
+    let excess: Vec<_> = listed.difference(expected).collect();
+    let same = missing.is_empty() && excess.is_empty();
+    assert!(same, "law 10: {law}, but it lacks {missing:?} and has {excess:?} too many");
+}

@@ -1,0 +1,5 @@
+//! The tests of `ingle` from outside, in one program.
+
+mod broken;
+mod faulty;
+mod stores;

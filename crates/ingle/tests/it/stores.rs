@@ -1,0 +1,39 @@
+//! Every store against every law.
+
+ingle::conformance!(memory, |_place| async { ingle::store::Memory::new() });
+
+// A decorator is a store too.
+ingle::conformance!(memory_within_faulty, |_place| async {
+    ingle::store::Faulty::new(std::sync::Arc::new(ingle::store::Memory::new()))
+});
+
+/// A law that the macro forgets would be tested for no store at all.
+#[test]
+fn every_law_is_in_the_macro() {
+    let listed: Vec<&str> = include_str!("../../src/store/conformance.rs")
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("law_"))
+        .collect();
+    let sources = [
+        include_str!("../../src/store/conformance/conditions.rs"),
+        include_str!("../../src/store/conformance/deadlines.rs"),
+        include_str!("../../src/store/conformance/lists.rs"),
+        include_str!("../../src/store/conformance/renew.rs"),
+        include_str!("../../src/store/conformance/round_trip.rs"),
+        include_str!("../../src/store/conformance/sharing.rs"),
+        include_str!("../../src/store/conformance/touch.rs"),
+    ];
+    let laws: Vec<&str> = sources
+        .iter()
+        .flat_map(|source| source.lines())
+        .filter_map(|line| line.strip_prefix("pub async fn law_"))
+        .filter_map(|rest| rest.split_once('(').map(|(name, _)| name))
+        .collect();
+    assert!(laws.len() > 40, "the laws were looked for in the wrong way: {laws:?}");
+    for law in &laws {
+        let law = format!("law_{law}");
+        assert!(listed.contains(&law.as_str()), "{law} is not in the macro `conformance!`");
+    }
+    assert_eq!(listed.len(), laws.len(), "the macro lists each law once");
+}
