@@ -177,7 +177,8 @@ impl Faulty {
         Error::new(self.store.name(), ErrorKind::Unavailable, happened).because("on purpose")
     }
 
-    /// Lets `call` go as `fault` has it, and notes what became of it.
+    /// Lets `call` go as `fault` has it, and notes what became of it. A call that no one awaits is
+    /// never made.
     async fn go<T, E: From<Error> + Ending>(
         &self,
         verb: &str,

@@ -76,7 +76,7 @@ fn cause(error: &Error) -> String {
 async fn everything_in_a_record_is_there_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let mut record =
-        (*record(1, u64::MAX - 1, json!({ "ü": [0.10000037037036705, 1.0, -3, null, "\u{0}'"] })))
+        (*record(1, u64::MAX - 1, json!({ "ü": [0.10000037037036705, 1.0, -3, null, "\u{1}'"] })))
             .clone();
     record.header.idle_timeout = Some(Duration::from_millis(1500));
     record.header.user = Some(User { name: "ada".to_owned(), generation: u64::MAX });
