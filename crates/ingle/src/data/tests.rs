@@ -29,7 +29,7 @@ fn what_stores_would_bend_is_refused_with_its_place() {
         ),
         (refused(&json_like(&[("a", i128::MIN)])), "a", Reason::IntegerOutOfRange),
         (refused(&json!({"a": "b\0"})), "a", Reason::Nul),
-        (refused(&json!({"a\0": 1})), "a\0", Reason::Name),
+        (refused(&json!({"a\0": 1})), "", Reason::Nul),
         (refused(&json!({"": 1})), "", Reason::Name),
         (refused(&json!({"a": {"__x__": 1}})), "a.__x__", Reason::Name),
         (refused(&json!([1])), "", Reason::NotAnObject),
