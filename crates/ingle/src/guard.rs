@@ -15,6 +15,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
+use tracing::Instrument as _;
 
 use crate::{
     clock::Timestamp,
@@ -84,7 +85,9 @@ impl Guard {
             self.refused("there are too many calls under way, which is a limit of this process")
         })?;
         let began = StdInstant::now();
-        let done = timeout_at(half_way(deadline), work).await.unwrap_or_else(|_| {
+        let span = tracing::debug_span!("ingle_store", store = self.name(), verb);
+        let work = timeout_at(half_way(deadline), work.instrument(span));
+        let done = work.await.unwrap_or_else(|_| {
             // Nobody can say what a store did that has not answered.
             let error = Error::new(self.name(), ErrorKind::Unavailable, Happened::Maybe);
             Err(error.because("it did not answer in time").into())
