@@ -128,7 +128,7 @@ impl Request {
     }
 
     /// What logs call a session (ASVS 5.0 16.3: its beginning and its end are logged).
-    fn tag(&self, known: &Known) -> Tag {
+    pub(super) fn tag(&self, known: &Known) -> Tag {
         known.id.tag(&self.core.log_key)
     }
 
