@@ -85,9 +85,9 @@ impl Issued {
         Self { process, v, w, _folder: folder }
     }
 
-    /// A header line in which `V` and `W` stand for the ids.
+    /// A header line in which `<V>` and `<W>` stand for the ids.
     fn line(&self, line: &str) -> Vec<u8> {
-        line.replace("=V", &format!("={}", self.v)).replace("=W", &format!("={}", self.w)).into()
+        line.replace("<V>", &self.v).replace("<W>", &self.w).into()
     }
 
     async fn ask(&self, lines: &[Vec<u8>]) -> Answer {
@@ -119,33 +119,33 @@ async fn only_our_name_and_a_whole_id_are_a_session() {
         &["Cookie: ;;; ;"],
         &["Cookie: __Host-id="],
         &["Cookie: __Host-id"],
-        &["Cookie: =__Host-id=V"],
-        &["Cookie: __host-id=V"],
-        &["Cookie: __HOST-ID=V"],
-        &["Cookie: id=V"],
-        &["Cookie: %5F%5FHost-id=V"],
-        &["Cookie: __%48ost-id=V"],
-        &["Cookie: \u{2000}__Host-id=V"],
-        &["Cookie: \u{a0}__Host-id=V"],
-        &["Cookie: \u{3000}__Host-id=V"],
-        &["Cookie: \u{feff}__Host-id=V"],
-        &["Cookie: \u{85}__Host-id=V"],
-        &["Cookie: __Host-id\u{2000}=V"],
-        &["Cookie: __Host-id=V\u{2000}"],
-        &["Cookie: __Host-id=\u{a0}=V"],
-        &["Cookie: __Host-id=\"V\""],
-        &["Cookie: __Host-id=VA"],
-        &["Cookie: __Host-id=V="],
-        &["Cookie: __Host-id=V; __Host-id=W"],
-        &["Cookie: __Host-id=W; __Host-id=V"],
-        &["Cookie: __Host-id=V; __Host-id="],
-        &["Cookie: __Host-id=V", "Cookie: __Host-id=W"],
+        &["Cookie: =__Host-id=<V>"],
+        &["Cookie: __host-id=<V>"],
+        &["Cookie: __HOST-ID=<V>"],
+        &["Cookie: id=<V>"],
+        &["Cookie: %5F%5FHost-id=<V>"],
+        &["Cookie: __%48ost-id=<V>"],
+        &["Cookie: \u{2000}__Host-id=<V>"],
+        &["Cookie: \u{a0}__Host-id=<V>"],
+        &["Cookie: \u{3000}__Host-id=<V>"],
+        &["Cookie: \u{feff}__Host-id=<V>"],
+        &["Cookie: \u{85}__Host-id=<V>"],
+        &["Cookie: __Host-id\u{2000}=<V>"],
+        &["Cookie: __Host-id=<V>\u{2000}"],
+        &["Cookie: __Host-id=\u{a0}=<V>"],
+        &["Cookie: __Host-id=\"<V>\""],
+        &["Cookie: __Host-id=<V>A"],
+        &["Cookie: __Host-id=<V>="],
+        &["Cookie: __Host-id=<V>; __Host-id=<W>"],
+        &["Cookie: __Host-id=<W>; __Host-id=<V>"],
+        &["Cookie: __Host-id=<V>; __Host-id="],
+        &["Cookie: __Host-id=<V>", "Cookie: __Host-id=<W>"],
         &["Cookie: __Host-id=../../etc/passwd"],
         &["Cookie: __Host-id=' OR 1=1--"],
         &[&long],
-        &["Cookie2: __Host-id=V"],
-        &["Set-Cookie: __Host-id=V"],
-        &["X-Session-Id: V", "Authorization: Bearer V"],
+        &["Cookie2: __Host-id=<V>"],
+        &["Set-Cookie: __Host-id=<V>"],
+        &["X-Session-Id: <V>", "Authorization: Bearer <V>"],
     ];
     for lines in anonymous {
         let sent: Vec<_> = lines.iter().map(|line| issued.line(line)).collect();
@@ -158,21 +158,21 @@ async fn only_our_name_and_a_whole_id_are_a_session() {
 async fn whatever_stands_beside_our_cookie_does_no_harm() {
     let issued = Issued::new().await;
     let many: String = (0..50).map(|n| format!("x{n}={}; ", "y".repeat(290))).collect();
-    let many = format!("Cookie: {many}__Host-id=V");
+    let many = format!("Cookie: {many}__Host-id=<V>");
     assert!(many.len() > 14 * 1024);
     let known: &[&[&str]] = &[
-        &["Cookie: __Host-id=V"],
-        &["Cookie: a=b;__Host-id=V;c=d"],
-        &["Cookie: \t __Host-id=V \t"],
-        &["Cookie: __Host-id =V"],
-        &["Cookie: __Host-id=V; __Host-id=V"],
-        &["Cookie: __Host-id=V", "Cookie: __Host-id=V"],
-        &["Cookie: a=b", "Cookie: __Host-id=V", "Cookie: c=d"],
-        &["Cookie: x=é世界; __Host-id=V"],
-        &["Cookie: x=\"a;b\"; __Host-id=V"],
-        &["Cookie: $Version=1; __Host-id=V"],
-        &["Cookie: =; __Host-id=V; =x"],
-        &["cOOKIE: __Host-id=V"],
+        &["Cookie: __Host-id=<V>"],
+        &["Cookie: a=b;__Host-id=<V>;c=d"],
+        &["Cookie: \t __Host-id=<V> \t"],
+        &["Cookie: __Host-id =<V>"],
+        &["Cookie: __Host-id=<V>; __Host-id=<V>"],
+        &["Cookie: __Host-id=<V>", "Cookie: __Host-id=<V>"],
+        &["Cookie: a=b", "Cookie: __Host-id=<V>", "Cookie: c=d"],
+        &["Cookie: x=é世界; __Host-id=<V>"],
+        &["Cookie: x=\"a;b\"; __Host-id=<V>"],
+        &["Cookie: $Version=1; __Host-id=<V>"],
+        &["Cookie: =; __Host-id=<V>; =x"],
+        &["cOOKIE: __Host-id=<V>"],
         &[&many],
     ];
     for lines in known {
@@ -180,7 +180,7 @@ async fn whatever_stands_beside_our_cookie_does_no_harm() {
         let answer = issued.ask(&sent).await;
         assert!(is_known(&answer), "{lines:?}: {answer:?}");
     }
-    let invalid_utf8 = [b"Cookie: x=\xff\xfe; ".as_slice(), &issued.line("__Host-id=V")].concat();
+    let invalid_utf8 = [b"Cookie: x=\xff\xfe; ".as_slice(), &issued.line("__Host-id=<V>")].concat();
     assert!(is_known(&issued.ask(&[invalid_utf8]).await));
 }
 
@@ -189,9 +189,9 @@ async fn control_characters_never_reach_a_session() {
     let issued = Issued::new().await;
     for control in ["\0", "\x01", "\x0b", "\x0c", "\x1b", "\x7f"] {
         for line in [
-            format!("Cookie: {control}__Host-id=V"),
-            format!("Cookie: __Host-id{control}=V"),
-            format!("Cookie: __Host-id=V{control}"),
+            format!("Cookie: {control}__Host-id=<V>"),
+            format!("Cookie: __Host-id{control}=<V>"),
+            format!("Cookie: __Host-id=<V>{control}"),
         ] {
             let answer = issued.ask(&[issued.line(&line)]).await;
             assert!(answer.status == 400 || is_anonymous(&answer), "{line:?}: {answer:?}");
@@ -225,7 +225,7 @@ async fn a_header_that_is_too_large_is_refused_and_the_server_lives() {
     for lines in [too_long, too_many] {
         assert_eq!(issued.ask(&lines).await.status, 431);
     }
-    let enough: Vec<Vec<u8>> = vec![issued.line("Cookie: __Host-id=V"); 99];
+    let enough: Vec<Vec<u8>> = vec![issued.line("Cookie: __Host-id=<V>"); 99];
     let answer = issued.ask(&enough).await;
     assert!(is_known(&answer), "{answer:?}");
 }
