@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 use crate::{
     clock::Timestamp,
     id::Key,
-    meter,
+    jitter, meter,
     record::{FORMAT, Loaded, Version},
     store::{CommitError, Error, ErrorKind, Happened, Store, Swept, Write},
 };
@@ -237,22 +237,38 @@ impl RetryBudget {
 }
 
 /// Waits between attempts: a random time up to a bound that doubles ("full jitter").
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Backoff {
-    attempts: u32,
+    bound: Duration,
+    bound_max: Duration,
+    /// Attempts that are made at once, before any wait.
+    at_once: u32,
+}
+
+impl Default for Backoff {
+    /// After a failure of the store, which needs time.
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self { bound: ms(4), bound_max: ms(128), at_once: 0 }
+    }
 }
 
 impl Backoff {
-    const FIRST: Duration = Duration::from_millis(4);
-    const MAX: Duration = Duration::from_millis(128);
+    /// After another process was faster. It rests now and then, and who waits would miss that; and
+    /// each process has one commit to a record under way, so there is no crowd to disperse.
+    pub(crate) fn of_rivals() -> Self {
+        let ms = Duration::from_millis;
+        Self { bound: ms(1), bound_max: ms(2), at_once: 16 }
+    }
 
     /// Waits, unless the deadline would pass meanwhile: then it returns `false` at once.
     pub(crate) async fn wait(&mut self, deadline: Instant) -> bool {
-        let bound = Self::FIRST.saturating_mul(1 << self.attempts.min(8)).min(Self::MAX);
-        self.attempts += 1;
-        // Without random bytes the wait is merely not random.
-        let random = getrandom::u32().unwrap_or(u32::MAX);
-        let until = Instant::now() + bound.mul_f64(f64::from(random) / f64::from(u32::MAX));
+        if let Some(left) = self.at_once.checked_sub(1) {
+            self.at_once = left;
+            return Instant::now() < deadline;
+        }
+        let until = Instant::now() + jitter::between(Duration::ZERO, self.bound);
+        self.bound = (self.bound * 2).min(self.bound_max);
         if until >= deadline {
             return false;
         }

@@ -27,6 +27,7 @@ pub mod record;
 mod background;
 #[cfg(feature = "axum")]
 mod extract;
+mod jitter;
 mod meter;
 mod sweep;
 

@@ -98,7 +98,7 @@ pub(super) fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rus
 fn wait(since: Instant, attempt: i32) -> bool {
     let patient = since.elapsed() < LOCK_WAIT_MAX;
     if patient {
-        thread::sleep(Duration::from_micros(250) * (attempt.unsigned_abs() + 1).min(20));
+        thread::sleep(Duration::from_micros(100) * (attempt.unsigned_abs() + 1).min(10));
     }
     patient
 }
