@@ -29,13 +29,21 @@ use crate::{
     commit::{self, Done, Failure},
     core::Core,
     id::Key,
-    meter,
+    jitter, meter,
 };
 
 /// How many changes of one session may wait; the next one is refused at once.
 const WAITING_MAX: usize = 1024;
 
 const SHARDS: usize = 64;
+
+/// How long a process commits to one record without a rest. Where another process was found to
+/// commit to it, there is a rest after each commit.
+const LEAD_MAX: Duration = Duration::from_millis(100);
+
+/// The shortest rest, which is what the runtime's timer can tell, and the longest.
+const REST_MIN: Duration = Duration::from_millis(1);
+const REST_MAX: Duration = Duration::from_millis(20);
 
 /// How long after its deadline a task still listens for an exact answer, which then is due.
 const GRACE: Duration = Duration::from_millis(50);
@@ -105,8 +113,33 @@ impl fmt::Debug for Lanes {
 struct Turn {
     core: Arc<Core>,
     key: Key,
+    /// Since when this process commits to the key without a rest.
+    since: Instant,
     /// Cleared where the turn is still in the hands of the one that passes it on.
     held: bool,
+}
+
+impl Turn {
+    fn new(core: &Arc<Core>, key: Key, since: Instant) -> Self {
+        Self { core: Arc::clone(core), key, since, held: true }
+    }
+
+    /// Ends a turn that made a commit: passes it on at once, or after a rest if others may need one.
+    ///
+    /// A process that commits without a load is always faster than one that must load first. Without
+    /// a rest now and then it would keep the record to itself, and the other's requests would fail.
+    fn end(mut self, took: Duration) {
+        if self.since.elapsed() > LEAD_MAX || self.core.is_crowded(&self.key) {
+            // Time for the other one to fail, to load, and to commit; random, or two that rest
+            // equally long would keep in step.
+            let rest = jitter::between(2 * took, 4 * took).clamp(REST_MIN, REST_MAX);
+            background::spawn(async move {
+                tokio::time::sleep(rest).await;
+                self.since = Instant::now();
+                drop(self);
+            });
+        }
+    }
 }
 
 impl Drop for Turn {
@@ -124,7 +157,7 @@ impl Drop for Turn {
                 shard.remove(&self.key);
                 return;
             };
-            let turn = Self { core: Arc::clone(&self.core), key: self.key, held: true };
+            let turn = Self::new(&self.core, self.key, self.since);
             match next.send(Word::Lead(turn, batch)) {
                 Ok(()) => return,
                 // It went away meanwhile, and its change with it; the others are still to be served.
@@ -170,7 +203,7 @@ fn enter(core: &Arc<Core>, key: Key, item: Item, deadline: Instant) -> Entered {
     match shard.entry(key) {
         Entry::Vacant(lane) => {
             lane.insert(VecDeque::new());
-            let turn = Turn { core: Arc::clone(core), key, held: true };
+            let turn = Turn::new(core, key, Instant::now());
             Entered::Lead(turn, vec![Waiting { ticket, item, deadline, answer: None }])
         }
         Entry::Occupied(lane) if lane.get().len() >= WAITING_MAX => {
@@ -242,6 +275,7 @@ async fn lead(turn: Turn, waiting: Vec<Waiting>) -> Settled {
     let (items, answers): (Vec<_>, Vec<_>) =
         waiting.into_iter().map(|waiting| (waiting.item, waiting.answer)).unzip();
     let mut batch = Batch { items };
+    let began = Instant::now();
     let result = commit::run(&core, &turn.key, &mut batch, deadline).await;
     match &result {
         Ok(done) => {
@@ -249,11 +283,14 @@ async fn lead(turn: Turn, waiting: Vec<Waiting>) -> Settled {
                 meter::commit(core.guard.name(), batch.items.len());
             }
             core.remember(&turn.key, &done.loaded);
+            turn.end(began.elapsed());
         }
-        // What this process believed of the record may be wrong now.
-        Err(_) => core.hints.remove(&turn.key),
+        Err(_) => {
+            // What this process believed of the record may be wrong now.
+            core.hints.remove(&turn.key);
+            drop(turn);
+        }
     }
-    drop(turn);
     let mut own = None;
     for (item, answer) in batch.items.into_iter().zip(answers) {
         let settled = Settled { item, result: result.clone() };

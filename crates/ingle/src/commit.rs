@@ -63,7 +63,7 @@ pub(crate) async fn run(
     deadline: Instant,
 ) -> Result<Done, Failure> {
     let op = Op::random()?;
-    let mut backoff = Backoff::default();
+    let mut rivalry = Backoff::of_rivals();
     let mut base = match core.hint(key) {
         Some(hint) => Base::Hint(hint),
         None => Base::Fresh(core.load_live(key, deadline).await?),
@@ -85,10 +85,9 @@ pub(crate) async fn run(
             Attempt::KeyTaken => batch.draw_again()?,
             Attempt::Moved(newer) => {
                 meter::replay(core.guard.name());
-                // A stale hint is no sign of a crowd; a record that moves under a fresh load is.
-                let crowded = matches!(base, Base::Fresh(_));
+                core.note_crowd(key);
                 base = Base::Fresh(newer);
-                if crowded && !backoff.wait(deadline).await {
+                if !rivalry.wait(deadline).await {
                     return Err(core.too_late("other requests kept changing the record").into());
                 }
             }

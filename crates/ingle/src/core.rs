@@ -1,8 +1,11 @@
 //! What all requests of one layer share: the settings, the guarded store, the hints, the queues.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use quick_cache::sync::Cache;
@@ -29,6 +32,10 @@ const HINT_BYTES: u64 = 512;
 /// How many ended sessions one process remembers by key.
 const ENDED_MAX: usize = 16 * 1024;
 
+/// How many sessions one process remembers as crowded, and how long.
+const CROWDED_MAX: usize = 1024;
+const CROWDED_FOR: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) config: Config,
@@ -42,6 +49,8 @@ pub(crate) struct Core {
     /// Until when sessions were being destroyed or renewed here, to tell requests that were under way
     /// then.
     ended: Cache<Key, Instant>,
+    /// When another process was last found to commit to a session that this one commits to.
+    crowded: Cache<Key, Instant>,
     sweeps: AtomicBool,
 }
 
@@ -57,6 +66,7 @@ impl Core {
             budget: RetryBudget::new(),
             hints: Hints::new(),
             ended: Cache::new(ENDED_MAX),
+            crowded: Cache::new(CROWDED_MAX),
             sweeps: AtomicBool::new(false),
             config,
         }
@@ -131,6 +141,16 @@ impl Core {
     /// Whether a session ended here, under this key, after `began`.
     pub(crate) fn ended_since(&self, key: &Key, began: Instant) -> bool {
         self.ended.get(key).is_some_and(|ended| ended >= began)
+    }
+
+    /// Notes that another process commits to the record under this key.
+    pub(crate) fn note_crowd(&self, key: &Key) {
+        self.crowded.insert(*key, Instant::now());
+    }
+
+    /// Whether another process was found to commit to the record a moment ago.
+    pub(crate) fn is_crowded(&self, key: &Key) -> bool {
+        self.crowded.get(key).is_some_and(|noted| noted.elapsed() < CROWDED_FOR)
     }
 
     /// The first record of a session; its key and its first op are drawn when it is written.

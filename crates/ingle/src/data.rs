@@ -1,7 +1,7 @@
 //! The app's part of a record: a JSON object, what may be in it, and how large it may be.
 //!
 //! What every store can hold is allowed, and nothing that one of them would bend: no NaN, no integer
-//! beyond 64 bits with a sign, no name that Firestore reserves. The check is made before a value is
+//! beyond 64 bits with a sign, no NUL, no name that Firestore reserves. The check is made before a value is
 //! kept, so that a record is written whole or not at all.
 
 use serde_json::{Map, Value};
@@ -79,9 +79,12 @@ pub enum Reason {
         /// The limit.
         max: usize,
     },
-    /// A field's name is empty, longer than 1500 bytes, or of the form `__…__`.
-    #[error("a name must have 1 to 1500 bytes and not be of the reserved form `__…__`")]
+    /// A field's name is empty, longer than 1500 bytes, of the form `__…__`, or contains NUL.
+    #[error("a name must have 1 to 1500 bytes, no NUL, and not the reserved form `__…__`")]
     Name,
+    /// A text contains a NUL character, which PostgreSQL cannot hold.
+    #[error("a text must not contain a NUL character")]
+    Nul,
     /// The data as a whole must be an object, since its top-level fields have names.
     #[error("the data of a session must be an object with named fields")]
     NotAnObject,
@@ -106,7 +109,7 @@ impl InvalidValue {
 /// Checks the name of a field.
 pub(crate) fn check_name(name: &str) -> Result<(), InvalidValue> {
     let reserved = name.len() >= 4 && name.starts_with("__") && name.ends_with("__");
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || reserved {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || reserved || name.contains('\0') {
         return Err(InvalidValue::new(Reason::Name).under(name.get(..64).unwrap_or(name)));
     }
     Ok(())

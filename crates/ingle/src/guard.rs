@@ -15,11 +15,12 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
+use tracing::Instrument as _;
 
 use crate::{
     clock::Timestamp,
     id::Key,
-    meter,
+    jitter, meter,
     record::{FORMAT, Loaded, Version},
     store::{CommitError, Error, ErrorKind, Happened, Store, Swept, Write},
 };
@@ -92,7 +93,9 @@ impl Guard {
             self.refused("there are too many calls under way, which is a limit of this process")
         })?;
         let began = StdInstant::now();
-        let done = timeout_at(half_way(deadline), work).await.unwrap_or_else(|_| {
+        let span = tracing::debug_span!("ingle_store", store = self.name(), verb);
+        let work = timeout_at(half_way(deadline), work.instrument(span));
+        let done = work.await.unwrap_or_else(|_| {
             // Nobody can say what a store did that has not answered.
             let error = Error::new(self.name(), ErrorKind::Unavailable, Happened::Maybe);
             Err(error.because("it did not answer in time").into())
@@ -242,22 +245,38 @@ impl RetryBudget {
 }
 
 /// Waits between attempts: a random time up to a bound that doubles ("full jitter").
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Backoff {
-    attempts: u32,
+    bound: Duration,
+    bound_max: Duration,
+    /// Attempts that are made at once, before any wait.
+    at_once: u32,
+}
+
+impl Default for Backoff {
+    /// After a failure of the store, which needs time.
+    fn default() -> Self {
+        let ms = Duration::from_millis;
+        Self { bound: ms(4), bound_max: ms(128), at_once: 0 }
+    }
 }
 
 impl Backoff {
-    const FIRST: Duration = Duration::from_millis(4);
-    const MAX: Duration = Duration::from_millis(128);
+    /// After another process was faster. It rests now and then, and who waits would miss that; and
+    /// each process has one commit to a record under way, so there is no crowd to disperse.
+    pub(crate) fn of_rivals() -> Self {
+        let ms = Duration::from_millis;
+        Self { bound: ms(1), bound_max: ms(2), at_once: 16 }
+    }
 
     /// Waits, unless the deadline would pass meanwhile: then it returns `false` at once.
     pub(crate) async fn wait(&mut self, deadline: Instant) -> bool {
-        let bound = Self::FIRST.saturating_mul(1 << self.attempts.min(8)).min(Self::MAX);
-        self.attempts += 1;
-        // Without random bytes the wait is merely not random.
-        let random = getrandom::u32().unwrap_or(u32::MAX);
-        let until = Instant::now() + bound.mul_f64(f64::from(random) / f64::from(u32::MAX));
+        if let Some(left) = self.at_once.checked_sub(1) {
+            self.at_once = left;
+            return Instant::now() < deadline;
+        }
+        let until = Instant::now() + jitter::between(Duration::ZERO, self.bound);
+        self.bound = (self.bound * 2).min(self.bound_max);
         if until >= deadline {
             return false;
         }

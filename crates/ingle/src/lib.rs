@@ -1,3 +1,5 @@
+//! Sessions that lose nothing, for web apps that run on more than one instance.
+//!
 #![cfg_attr(feature = "axum", doc = include_str!("../README.md"))]
 #![warn(missing_docs)]
 
@@ -25,6 +27,7 @@ pub mod record;
 mod background;
 #[cfg(feature = "axum")]
 mod extract;
+mod jitter;
 mod meter;
 mod sweep;
 

@@ -347,9 +347,7 @@ impl Session {
     #[must_use]
     pub fn tag(&self) -> Option<Tag> {
         match &self.state().standing {
-            Standing::Presented(known) | Standing::Live(known) => {
-                Some(known.id.tag(&self.shared.core.log_key))
-            }
+            Standing::Presented(known) | Standing::Live(known) => Some(self.shared.tag(known)),
             Standing::None | Standing::Interrupted => None,
         }
     }

@@ -12,6 +12,8 @@ use crate::{
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "embedded")]
+mod embedded;
 #[cfg(feature = "conformance")]
 mod faulty;
 mod memory;
@@ -19,6 +21,8 @@ mod open;
 #[cfg(feature = "conformance")]
 mod owned;
 
+#[cfg(feature = "embedded")]
+pub use embedded::{Embedded, EmbeddedError};
 #[cfg(feature = "conformance")]
 pub use faulty::{Fault, Faulty, Step};
 pub use memory::Memory;

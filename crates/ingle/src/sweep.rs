@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{background, core::Core, meter};
+use crate::{background, core::Core, jitter, meter};
 
 /// How many records one call of the store may delete, so that no sweep holds up commits for long.
 const BATCH: usize = 500;
@@ -21,19 +21,14 @@ pub(crate) fn start_once(core: &Arc<Core>) {
         let core = Arc::downgrade(core);
         background::spawn(async move {
             loop {
-                tokio::time::sleep(jittered(every)).await;
+                // Many processes that began together shall not sweep together.
+                tokio::time::sleep(jitter::between(every / 2, every + every / 2)).await;
                 // The layer is gone, and the app with it.
                 let Some(core) = core.upgrade() else { return };
                 sweep(&core).await;
             }
         });
     }
-}
-
-/// Half of the time to one and a half, so that many processes do not sweep at once.
-fn jittered(every: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-    every.mul_f64(0.5 + f64::from(random) / f64::from(u32::MAX))
 }
 
 async fn sweep(core: &Core) {

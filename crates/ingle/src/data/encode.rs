@@ -172,6 +172,9 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     fn serialize_str(self, value: &str) -> Result<Value, InvalidValue> {
         self.spend(value.len() + 2)?;
+        if value.contains('\0') {
+            return Err(InvalidValue::new(Reason::Nul));
+        }
         Ok(Value::String(value.to_owned()))
     }
 

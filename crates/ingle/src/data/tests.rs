@@ -28,6 +28,8 @@ fn what_stores_would_bend_is_refused_with_its_place() {
             Reason::IntegerOutOfRange,
         ),
         (refused(&json_like(&[("a", i128::MIN)])), "a", Reason::IntegerOutOfRange),
+        (refused(&json!({"a": "b\0"})), "a", Reason::Nul),
+        (refused(&json!({"a\0": 1})), "", Reason::Nul),
         (refused(&json!({"": 1})), "", Reason::Name),
         (refused(&json!({"a": {"__x__": 1}})), "a.__x__", Reason::Name),
         (refused(&json!([1])), "", Reason::NotAnObject),
@@ -147,7 +149,7 @@ fn any_value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<f64>().prop_filter("finite", |double| double.is_finite()).prop_map(Value::from),
-        any::<String>().prop_map(Value::from),
+        any::<String>().prop_map(|text| Value::from(text.replace('\0', "␀"))),
     ];
     leaf.prop_recursive(4, 32, 6, |inner| {
         prop_oneof![

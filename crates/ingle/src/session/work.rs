@@ -19,7 +19,7 @@ use crate::{
     config::{Outage, ServerErrors, touch_every},
     data::Data,
     error::Error,
-    id::SessionId,
+    id::{SessionId, Tag},
     meter,
     record::Record,
     store::Write,
@@ -156,6 +156,11 @@ impl Request {
         }
     }
 
+    /// What logs call a session (ASVS 5.0 16.3: its beginning and its end are logged).
+    pub(super) fn tag(&self, known: &Known) -> Tag {
+        known.id.tag(&self.core.log_key)
+    }
+
     /// The record of this session is not there. Either another request ended it under this one, or
     /// there was none to begin with, and then the visitor is one without a session.
     fn gone(&self, known: &Known, was_live: bool) -> Result<(), Error> {
@@ -163,10 +168,12 @@ impl Request {
         state.snapshot = None;
         if was_live || self.core.ended_since(&known.key, self.began) {
             meter::interrupted();
+            tracing::info!(tag = %self.tag(known), "a session ended under a request");
             state.standing = Standing::Interrupted;
             return Err(Error::Interrupted);
         }
         meter::unknown_id();
+        tracing::info!(tag = %self.tag(known), "there is no session under an id that was presented");
         state.standing = Standing::None;
         state.reads = Reads::default();
         Ok(())
@@ -285,8 +292,15 @@ impl Request {
         let known = match renewed {
             None => known,
             Some(id) => {
-                state.untold = Untold::Begun(id.clone());
-                Known { key: loaded.record.header.key, id }
+                let renewed = Known { key: loaded.record.header.key, id };
+                if renewed.key == known.key {
+                    tracing::info!(tag = %self.tag(&renewed), "a session began");
+                } else {
+                    let (old, tag) = (self.tag(&known), self.tag(&renewed));
+                    tracing::info!(%old, %tag, "a session was renewed");
+                }
+                state.untold = Untold::Begun(renewed.id.clone());
+                renewed
             }
         };
         state.standing = Standing::Live(known);
@@ -328,6 +342,7 @@ impl Request {
                 return Err(failure.into());
             }
             self.core.forget(&known.key);
+            tracing::info!(tag = %self.tag(&known), "a session was destroyed");
         }
         let mut state = self.state();
         let State { standing, untold, edits, reads, snapshot, .. } = &mut *state;

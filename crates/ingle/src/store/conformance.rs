@@ -11,7 +11,7 @@
 //! A store that others can share is opened in the [`Place`] that it is given, once or several
 //! times, by this process and by others:
 //!
-//! ```ignore
+//! ```
 //! ingle::conformance!(my_store, |place| async move {
 //!     MyStore::open(place.folder()).await.unwrap()
 //! });
@@ -26,7 +26,6 @@
 #![expect(
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::missing_panics_doc,
     reason = "a suite of tests reports by panicking"
 )]
 

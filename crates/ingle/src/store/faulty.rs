@@ -1,13 +1,5 @@
 //! A store that fails on purpose, at chosen calls: for tests of whatever stands above a store.
 //!
-//! ```
-//! # use std::sync::Arc;
-//! # use ingle::store::{Fault, Faulty, Memory, Step};
-//! let faulty = Faulty::new(Arc::new(Memory::new()));
-//! // The next commit is made and its answer lost, as when a connection breaks at the wrong moment.
-//! faulty.on(Step::Commit(1), Fault::LoseAnswer);
-//! ```
-//!
 //! Each fault is one that a network makes by itself, only that here a test says when. What was
 //! asked and what became of it stands in a log, without keys or data, to be printed or compared.
 
@@ -34,6 +26,14 @@ use crate::{
 /// A store that does what the one inside it does, except where a test tells it to fail.
 ///
 /// Clones share the store, the faults to come and the log, so a test keeps one and gives one away.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use ingle::store::{Fault, Faulty, Memory, Step};
+/// let faulty = Faulty::new(Arc::new(Memory::new()));
+/// // The next commit is made and its answer lost, as when a connection breaks at the wrong moment.
+/// faulty.on(Step::Commit(1), Fault::LoseAnswer);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Faulty {
     store: Arc<dyn Store>,
@@ -177,7 +177,8 @@ impl Faulty {
         Error::new(self.store.name(), ErrorKind::Unavailable, happened).because("on purpose")
     }
 
-    /// Lets `call` go as `fault` has it, and notes what became of it.
+    /// Lets `call` go as `fault` has it, and notes what became of it. A call that no one awaits is
+    /// never made.
     async fn go<T, E: From<Error> + Ending>(
         &self,
         verb: &str,

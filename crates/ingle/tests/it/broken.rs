@@ -13,7 +13,7 @@ use ingle::{
     clock::Timestamp,
     record::{Loaded, Version},
     store::{
-        CommitError, Cursor, Error, Inspect, Memory, Page, Promises, Store, Swept, Write,
+        CommitError, Cursor, Error, Inspect, Memory, Page, Promises, Renew, Store, Swept, Write,
         conformance::{self, Trial},
     },
 };
@@ -33,6 +33,8 @@ enum Flaw {
     RenewsOldFirst,
     /// A renew writes the new key, and then removes the old one, and promises one step.
     RenewsNewFirst,
+    /// The same, where two steps are promised, which is no flaw.
+    RenewsNewFirstAsPromised,
     /// A touch writes the deadline that it is given, and the data that it has read.
     TouchesBackward,
     /// To destroy what is not there is an error.
@@ -43,6 +45,10 @@ enum Flaw {
     ListsByPrefix,
     /// Lists by user are promised, and there are none.
     PromisesLists,
+    /// No lists by user are promised, and there are none, which is no flaw.
+    ListsNothingAsPromised,
+    /// No lists by user are promised, and who asks is told that a user has no sessions.
+    ListsNobody,
     /// A sweep deletes by a deadline that it has read before.
     SweepsTheLiving,
 }
@@ -96,7 +102,13 @@ impl Store for Broken {
     }
 
     fn promises(&self) -> Promises {
-        self.memory.promises()
+        let mut promises = self.memory.promises();
+        match self.flaw {
+            Flaw::RenewsNewFirstAsPromised => promises.renew = Renew::TwoSteps,
+            Flaw::ListsNothingAsPromised | Flaw::ListsNobody => promises.lists_by_user = false,
+            _ => {}
+        }
+        promises
     }
 
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
@@ -125,7 +137,10 @@ impl Store for Broken {
                 pause().await;
                 self.memory.commit(Write::Create { record }, now).await
             }
-            (Flaw::RenewsNewFirst, Write::Renew { base, record }) => {
+            (
+                Flaw::RenewsNewFirst | Flaw::RenewsNewFirstAsPromised,
+                Write::Renew { base, record },
+            ) => {
                 self.check(base, now).await?;
                 let version = self.memory.commit(Write::Create { record }, now).await?;
                 pause().await;
@@ -164,7 +179,10 @@ impl Store for Broken {
     }
 
     fn inspect(&self) -> Option<&dyn Inspect> {
-        (self.flaw != Flaw::PromisesLists).then_some(self as &dyn Inspect)
+        match self.flaw {
+            Flaw::PromisesLists | Flaw::ListsNothingAsPromised => None,
+            _ => Some(self),
+        }
     }
 }
 
@@ -189,6 +207,7 @@ impl Inspect for Broken {
         let mut page = self.memory.list_by_user(user, after, limit, now).await?;
         match self.flaw {
             Flaw::ListsOnePage => page.next = None,
+            Flaw::ListsNobody => page = Page::default(),
             Flaw::ListsByPrefix => {
                 page = self.memory.list(after, limit, now).await?;
                 page.records.retain(|found| {
@@ -202,11 +221,15 @@ impl Inspect for Broken {
     }
 }
 
+fn run<L: Future<Output = ()>>(flaw: Flaw, law: impl FnOnce(Trial) -> L) {
+    let open = |_| async move { Broken { flaw, memory: Memory::new() } };
+    conformance::run("it::broken", open, law);
+}
+
 /// Checks that the suite's `law` fails on a store with `flaw`, and says which law it is about.
 fn check<L: Future<Output = ()>>(flaw: Flaw, law: impl FnOnce(Trial) -> L) {
-    let open = |_| async move { Broken { flaw, memory: Memory::new() } };
-    let run = || conformance::run("it::broken", open, law);
-    let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("the suite did not see the flaw");
+    let ended = catch_unwind(AssertUnwindSafe(|| run(flaw, law)));
+    let panic = ended.expect_err("the suite did not see the flaw");
     let message = match panic.downcast_ref::<String>() {
         Some(message) => message,
         None => *panic.downcast_ref::<&str>().expect("a panic with a message"),
@@ -265,10 +288,25 @@ fn a_destroy_with_a_condition_is_caught() {
 fn lists_that_lack_or_add_something_are_caught() {
     check(Flaw::ListsOnePage, conformance::law_10_each_user_has_exactly_their_live_sessions);
     check(Flaw::ListsByPrefix, conformance::law_10_a_name_is_only_a_name);
+    check(Flaw::ListsNobody, conformance::law_10_a_store_lists_by_user_or_says_that_it_does_not);
     check(Flaw::PromisesLists, conformance::law_10_a_store_lists_by_user_or_says_that_it_does_not);
 }
 
 #[test]
 fn a_sweep_that_looks_before_it_deletes_is_caught() {
     check(Flaw::SweepsTheLiving, conformance::law_2_a_sweep_spares_who_took_a_dead_records_place);
+}
+
+#[test]
+fn a_weaker_promise_that_is_kept_is_no_flaw() {
+    run(Flaw::RenewsNewFirstAsPromised, conformance::law_6_readers_never_find_both_or_neither);
+    run(
+        Flaw::ListsNothingAsPromised,
+        conformance::law_10_a_store_lists_by_user_or_says_that_it_does_not,
+    );
+    run(Flaw::ListsNothingAsPromised, conformance::law_10_a_name_is_only_a_name);
+    run(
+        Flaw::ListsNothingAsPromised,
+        conformance::law_10_each_user_has_exactly_their_live_sessions,
+    );
 }

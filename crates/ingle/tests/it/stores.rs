@@ -2,6 +2,11 @@
 
 ingle::conformance!(memory, |_place| async { ingle::store::Memory::new() });
 
+#[cfg(feature = "embedded")]
+ingle::conformance!(embedded, |place| async move {
+    ingle::store::Embedded::open(place.folder()).await.unwrap()
+});
+
 // A decorator is a store too.
 ingle::conformance!(memory_within_faulty, |_place| async {
     ingle::store::Faulty::new(std::sync::Arc::new(ingle::store::Memory::new()))

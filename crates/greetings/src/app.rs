@@ -1,0 +1,110 @@
+//! The tutorial's app: one page that greets a visitor and counts the views.
+//!
+//! [`Visit`] and [`home`] are all that it does with a session. Everything about versions, races
+//! and cookies is the library's; everything about connections and limits is in `server.rs`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    response::Html,
+    routing::{get, post},
+};
+use ingle::{
+    Key, Session, SessionLayer,
+    clock::{Clock as _, SystemClock},
+    store::Store,
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use crate::lab;
+
+const GREETINGS: [&str; 5] =
+    ["Hello World", "Hallo Welt", "Ciao Mondo", "Salut le Monde", "Hola Mundo"];
+
+/// A store that has not answered by then is not ready.
+const READY_WITHIN: Duration = Duration::from_secs(1);
+
+/// What a session of this app holds.
+#[derive(Default, Clone, Serialize, Deserialize)]
+#[serde(default)]
+struct Visit {
+    greeting: String,
+    views: u64,
+}
+
+async fn home(session: Session) -> Result<Html<String>, ingle::Error> {
+    let visit = session
+        .update(|visit: &mut Visit| {
+            if visit.greeting.is_empty() {
+                visit.greeting = any_greeting();
+            }
+            visit.views = visit.views.saturating_add(1);
+            visit.clone()
+        })
+        .await?;
+    let greeting = escaped(&visit.greeting);
+    Ok(Html(format!("<body>{} views for \"{greeting}\"</body>", visit.views)))
+}
+
+/// Answers with a text and not with the page: the page would begin the next session.
+async fn logout(session: Session) -> Result<&'static str, ingle::Error> {
+    session.logout().await?;
+    Ok("You are logged out.\n")
+}
+
+fn any_greeting() -> String {
+    fastrand::choice(GREETINGS).unwrap_or_default().to_owned()
+}
+
+/// A text as HTML. Whoever looks after the store may edit a greeting, so it is not ours to trust.
+fn escaped(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            other => html.push(other),
+        }
+    }
+    html
+}
+
+/// The pages, each with a session; `/readyz` asks the store itself.
+pub(crate) fn router(store: Arc<dyn Store>, sessions: SessionLayer, with_lab: bool) -> Router {
+    let mut pages = Router::new().route("/", get(home)).route("/logout", post(logout));
+    if with_lab {
+        pages = pages.nest("/lab", lab::routes());
+    }
+    pages.layer(sessions).route("/readyz", get(ready).with_state(store))
+}
+
+/// Whether the store answers: a load of a key that no session has.
+async fn ready(State(store): State<Arc<dyn Store>>) -> (StatusCode, &'static str) {
+    let nobody = Key::from_bytes([0; 32]);
+    match timeout(READY_WITHIN, store.load(&nobody, SystemClock.now())).await {
+        Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
+        Ok(Err(_)) | Err(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the session store does not answer\n")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_that_an_operator_edited_stays_text() {
+        let greeting = "<script>alert('1 & \"2\"')</script>";
+        let html = "&lt;script&gt;alert(&#39;1 &amp; &quot;2&quot;&#39;)&lt;/script&gt;";
+        assert_eq!(escaped(greeting), html);
+        assert_eq!(escaped("Salut le Monde, 世界"), "Salut le Monde, 世界");
+    }
+}

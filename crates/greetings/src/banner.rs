@@ -1,0 +1,109 @@
+//! What the program says of itself when it starts, on stderr: where the sessions are and what an
+//! answered view survives there, which cookie they have, and where it listens.
+
+use std::{
+    borrow::Cow,
+    io::{self, Write as _},
+    path,
+};
+
+use tokio::net::TcpListener;
+
+use crate::options::{Options, Transport};
+
+pub(crate) const VERSION: &str = concat!("greetings ", env!("CARGO_PKG_VERSION"), "\n");
+
+/// The last line says that clients can come, and where: scripts and tests wait for it.
+pub(crate) fn announce(options: &Options, store: &str, listener: &TcpListener) {
+    let address = listener.local_addr().unwrap_or(options.listen);
+    let lab = if options.lab { "lab          routes for race tests, below /lab/\n" } else { "" };
+    let banner = format!(
+        "{VERSION}\
+         sessions     {}\n\
+         durability   an answered view survives {}\n\
+         cookie       {}\n\
+         {lab}\
+         listening on http://{address}\n",
+        place(&options.store.value),
+        survives(store),
+        cookie(options.transport),
+    );
+    // Nobody reading stderr is no reason not to serve.
+    let _ = io::stderr().write_all(banner.as_bytes());
+}
+
+/// The store's URL as it may be shown and, where it is a folder, which one that is.
+fn place(url: &str) -> String {
+    let shown = without_secrets(url);
+    let folder = url.strip_prefix("embedded:").map(|folder| folder.trim_start_matches("//"));
+    match folder.and_then(|folder| path::absolute(folder).ok()) {
+        Some(folder) => format!("{shown} (the folder {})", folder.display()),
+        None => shown.into_owned(),
+    }
+}
+
+/// A URL without its password and its parameters, which may be one.
+///
+/// A password that should have been escaped may hold any sign, so what ends it is the last `@`.
+fn without_secrets(url: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = url.split_once("://").filter(|(_, rest)| !rest.starts_with('/'))
+    else {
+        return url.into();
+    };
+    let (login, place) = match rest.rsplit_once('@') {
+        Some((login, place)) => {
+            (format!("{}:…@", login.split(':').next().unwrap_or_default()), place)
+        }
+        None => (String::new(), rest),
+    };
+    let (place, parameters) = match place.split_once('?') {
+        Some((place, _)) => (place, "?…"),
+        None => (place, ""),
+    };
+    format!("{scheme}://{login}{place}{parameters}").into()
+}
+
+fn survives(store: &str) -> &'static str {
+    match store {
+        "embedded" | "postgres" => "a crash and a power loss",
+        "firestore" => "the loss of a zone",
+        "redis" => "what the append-only file of the server is set to survive, and not a failover",
+        "memcached" => "nothing: the store is a cache",
+        "memory" => "nothing: the store ends with this process",
+        _ => "what the store promises",
+    }
+}
+
+fn cookie(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Loopback => "id, for plain HTTP on this machine only",
+        Transport::Insecure => {
+            "id, over plain HTTP. WARNING: INSECURE! Whoever listens in on the network can take \
+             over sessions"
+        }
+        Transport::Https => {
+            "__Host-id, Secure: browsers keep it only if a proxy or platform in front of this \
+             speaks HTTPS"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secrets_of_a_url_are_not_shown() {
+        for (url, shown) in [
+            ("redis://127.0.0.1:6379/1", "redis://127.0.0.1:6379/1"),
+            ("redis://:hunter2@cache/1", "redis://:…@cache/1"),
+            ("postgres://app:hunter2@db/app?sslmode=require", "postgres://app:…@db/app?…"),
+            ("postgres://app:hunt/er?2@x#@db:5432/app", "postgres://app:…@db:5432/app"),
+            ("postgres://db/app?user=app&password=hunter2", "postgres://db/app?…"),
+            ("embedded:///srv/a@b", "embedded:///srv/a@b"),
+            ("embedded:greetings-data", "embedded:greetings-data"),
+        ] {
+            assert_eq!(without_secrets(url), shown);
+        }
+    }
+}

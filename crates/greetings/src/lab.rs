@@ -1,0 +1,163 @@
+//! Routes that are slow or racy on purpose, to see what the library promises. Only with `--lab`.
+//!
+//! Each does one thing to the session, and takes GET and POST alike so that a browser, `curl` and a
+//! load generator can all drive it. Several of them at once make the races: a slow write and a
+//! logout, a slow read and a write, twenty inserts. `waiting` and `release` let a test decide what
+//! comes first, where a pause would only make it likely.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    routing::any,
+};
+use ingle::Session;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokio::{select, sync::Notify, time::sleep};
+
+/// The whole data of a session, whatever its fields.
+type Data = Map<String, Value>;
+
+/// What a route answers that has nothing to show.
+type Done = Result<StatusCode, ingle::Error>;
+
+const DONE: StatusCode = StatusCode::NO_CONTENT;
+
+pub(crate) fn routes() -> Router {
+    Router::new()
+        .route("/data", any(data))
+        .route("/insert/{field}", any(insert))
+        .route("/remove/{field}", any(remove))
+        .route("/increment/{field}", any(increment))
+        .route("/push/{field}", any(push))
+        .route("/slow-write/{field}", any(slow_write))
+        .route("/slow-read", any(slow_read))
+        .route("/waiting", any(waiting))
+        .route("/release", any(release))
+        .route("/renew", any(renew))
+        .route("/panic", any(panic))
+        .with_state(Arc::default())
+}
+
+#[derive(Deserialize)]
+struct Written {
+    #[serde(default)]
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct Slow {
+    #[serde(default)]
+    ms: u16,
+}
+
+/// The slow requests of this process.
+#[derive(Debug, Default)]
+struct Slowness {
+    waiting: AtomicUsize,
+    released: Notify,
+}
+
+impl Slowness {
+    async fn wait(&self, slow: &Slow) {
+        // Made before it is counted, so that whoever sees the count can release it.
+        let released = self.released.notified();
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let _waiting = Leaves(&self.waiting);
+        select! {
+            () = sleep(Duration::from_millis(slow.ms.into())) => {}
+            () = released => {}
+        }
+    }
+}
+
+/// Counts a request out, also one that is given up.
+struct Leaves<'a>(&'a AtomicUsize);
+
+impl Drop for Leaves<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Reads all of the session and writes nothing.
+async fn data(session: Session) -> Result<Json<Data>, ingle::Error> {
+    Ok(Json(session.data().await?))
+}
+
+async fn insert(session: Session, Path(field): Path<String>, Query(new): Query<Written>) -> Done {
+    session.insert(field, new.value)?;
+    Ok(DONE)
+}
+
+async fn remove(session: Session, Path(field): Path<String>) -> Done {
+    session.remove(field)?;
+    Ok(DONE)
+}
+
+async fn increment(session: Session, Path(field): Path<String>) -> Done {
+    session.increment(field, 1)?;
+    Ok(DONE)
+}
+
+async fn push(session: Session, Path(field): Path<String>, Query(new): Query<Written>) -> Done {
+    session.push(field, new.value)?;
+    Ok(DONE)
+}
+
+/// Reads a field, takes its time, and writes the field: a lost update, were it not refused.
+async fn slow_write(
+    State(slowness): State<Arc<Slowness>>,
+    session: Session,
+    Path(field): Path<String>,
+    Query(new): Query<Written>,
+    Query(slow): Query<Slow>,
+) -> Done {
+    session.get::<Value>(&field).await?;
+    slowness.wait(&slow).await;
+    session.insert(field, new.value)?;
+    Ok(DONE)
+}
+
+/// Reads all of the session, takes its time, and answers what it had read.
+async fn slow_read(
+    State(slowness): State<Arc<Slowness>>,
+    session: Session,
+    Query(slow): Query<Slow>,
+) -> Result<Json<Data>, ingle::Error> {
+    let data = session.data().await?;
+    slowness.wait(&slow).await;
+    Ok(Json(data))
+}
+
+/// How many slow requests have read and not yet gone on.
+async fn waiting(State(slowness): State<Arc<Slowness>>) -> String {
+    slowness.waiting.load(Ordering::SeqCst).to_string()
+}
+
+/// Lets all slow requests go on.
+async fn release(State(slowness): State<Arc<Slowness>>) -> StatusCode {
+    slowness.released.notify_waiters();
+    DONE
+}
+
+/// Moves the session to a new id.
+async fn renew(session: Session) -> Done {
+    session.renew().await?;
+    Ok(DONE)
+}
+
+#[expect(clippy::panic, reason = "shows that a panic costs one answer and not the connection")]
+async fn panic(session: Session) -> Done {
+    session.insert("panicked", true)?;
+    panic!("asked for by /lab/panic");
+}

@@ -1,0 +1,137 @@
+//! The tutorial's app as a program: options, store, sessions, server, and a clean end.
+//!
+//! `app.rs` is what the tutorial shows; the rest is what any service needs around it. `run` names
+//! all of it in order.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use ingle::{
+    Cookie, CookieConfig, SessionLayer,
+    store::{OpenError, Store},
+};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+mod app;
+mod banner;
+mod lab;
+mod options;
+mod server;
+
+use options::{Command, Options, Transport, Wrong};
+use server::{Ended, Signals};
+
+/// How long the end waits for work in the background, which nobody was promised.
+const BACKGROUND_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// Why the program ends with another code than 0: one line for people.
+struct Failure {
+    code: u8,
+    line: String,
+}
+
+fn main() -> ExitCode {
+    let ended = match Runtime::new() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(run());
+            runtime.shutdown_timeout(BACKGROUND_TIME_MAX);
+            ended
+        }
+        Err(error) => Err(Failure::start("begin", &error)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, line }) => {
+            // Whoever closed stderr does not want to know.
+            let _ = writeln!(io::stderr(), "greetings: {line}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// The whole program.
+async fn run() -> Result<(), Failure> {
+    let arguments = std::env::args_os().skip(1);
+    let options = match options::command(arguments, |name| std::env::var_os(name))? {
+        Command::Serve(options) => options,
+        Command::Help => return print(options::HELP),
+        Command::Version => return print(banner::VERSION),
+    };
+    log_to_stderr(&options);
+    let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
+    let listener = listen(&options).await?;
+    let store = open_store(&options).await?;
+    let sessions = sessions(&options, Arc::clone(&store))?;
+    banner::announce(&options, store.name(), &listener);
+
+    let app = app::router(store, sessions, options.lab);
+    let app = server::limited(app, options.limits.in_flight);
+    match server::serve(listener, app, options.limits, signals).await {
+        Ended::Drained => Ok(()),
+        Ended::Overdue(connections) => {
+            tracing::warn!(connections, "stopped before all requests were answered");
+            Ok(())
+        }
+        // The runtime would still wait for what it runs.
+        Ended::AtOnce(signal) => std::process::exit(128 + i32::from(signal)),
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    // A reader that has seen enough, such as `head`, is no failure.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn log_to_stderr(options: &Options) {
+    let subscriber = tracing_subscriber::fmt().with_env_filter(options.log.as_str());
+    subscriber.with_writer(io::stderr).init();
+}
+
+async fn listen(options: &Options) -> Result<TcpListener, Failure> {
+    let address = options.listen;
+    let result = TcpListener::bind(address).await;
+    result.map_err(|error| Failure::start(&format!("listen on {address}"), &error))
+}
+
+async fn open_store(options: &Options) -> Result<Arc<dyn Store>, Failure> {
+    let url = &options.store;
+    ingle::store::open(&url.value).await.map_err(|error| match error {
+        OpenError::Failed { .. } => Failure { code: 3, line: error.to_string() },
+        wrong_url => Failure::usage(&format!("{}: {wrong_url}", url.name)),
+    })
+}
+
+/// How the sessions of this app are: its own namespace, a cookie that outlives the browser.
+fn sessions(options: &Options, store: Arc<dyn Store>) -> Result<SessionLayer, Failure> {
+    let config = match options.transport {
+        Transport::Https => CookieConfig::default(),
+        Transport::Loopback | Transport::Insecure => CookieConfig::development(),
+    };
+    let cookie = Cookie::new(CookieConfig { persistent: true, ..config });
+    let cookie = cookie.map_err(|error| Failure::usage(&error.to_string()))?;
+    Ok(SessionLayer::new(store)
+        .namespace(&options.namespace)
+        .cookie(cookie)
+        .lifetime(options.lifetime))
+}
+
+impl Failure {
+    fn start(what: &str, error: &io::Error) -> Self {
+        Self { code: 1, line: format!("could not {what}: {error}") }
+    }
+
+    fn usage(line: &str) -> Self {
+        Self { code: 2, line: line.to_owned() }
+    }
+}
+
+impl From<Wrong> for Failure {
+    fn from(Wrong(line): Wrong) -> Self {
+        Self::usage(&line)
+    }
+}

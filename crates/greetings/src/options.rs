@@ -1,0 +1,278 @@
+//! The command line and the environment, in two steps: what was typed, then what it means.
+//!
+//! Everything wrong with either is one line that names the option or variable, quotes what it was
+//! given, and says what it takes. The arguments are read with lexopt because nothing but the
+//! arguments should decide what that line is; the help is text, written to be read.
+
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use ingle::Lifetime;
+use lexopt::prelude::{Long, Short, Value};
+use tracing_subscriber::EnvFilter;
+
+use crate::server::Limits;
+
+pub(crate) const HELP: &str = include_str!("help.txt");
+
+/// What the program was asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Serve(Box<Options>),
+    Help,
+    Version,
+}
+
+/// What was typed, and what it means.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) listen: SocketAddr,
+    pub(crate) store: Setting,
+    pub(crate) namespace: String,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) transport: Transport,
+    pub(crate) limits: Limits,
+    pub(crate) lab: bool,
+    pub(crate) log: String,
+}
+
+/// Who can listen in between the browser and this program, which decides the cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// Plain HTTP that does not leave this machine.
+    Loopback,
+    /// Plain HTTP over a network, because it was asked for.
+    Insecure,
+    /// HTTPS, which a proxy or a platform in front of this program speaks.
+    Https,
+}
+
+/// A mistake of whoever started the program: one line.
+#[derive(Debug)]
+pub(crate) struct Wrong(pub(crate) String);
+
+/// A value, and where it came from, so that a complaint can name it.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+}
+
+/// What was typed.
+#[derive(Debug, Default)]
+struct Typed {
+    listen: Option<Setting>,
+    port: Option<Setting>,
+    store: Option<Setting>,
+    namespace: Option<Setting>,
+    idle: Option<Setting>,
+    absolute: Option<Setting>,
+    in_flight: Option<Setting>,
+    header_timeout: Option<Setting>,
+    log: Option<Setting>,
+    behind_https: bool,
+    insecure_http: bool,
+    lab: bool,
+}
+
+/// The long options, for suggestions.
+const NAMES: [&str; 12] = [
+    "absolute",
+    "behind-https",
+    "header-timeout",
+    "help",
+    "idle",
+    "in-flight",
+    "insecure-http",
+    "lab",
+    "listen",
+    "namespace",
+    "store",
+    "version",
+];
+
+const NAMESPACE_BYTES_MAX: usize = 64;
+const IN_FLIGHT_MAX: usize = 100_000;
+const HEADER_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Reads the arguments (without the program's name) and the environment.
+pub(crate) fn command(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Command, Wrong> {
+    let mut typed = Typed::default();
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next().map_err(wrong_argument)? {
+        match argument {
+            Long("listen") => typed.listen = Some(value(&mut parser, "--listen")?),
+            Long("store") => typed.store = Some(value(&mut parser, "--store")?),
+            Long("namespace") => typed.namespace = Some(value(&mut parser, "--namespace")?),
+            Long("idle") => typed.idle = Some(value(&mut parser, "--idle")?),
+            Long("absolute") => typed.absolute = Some(value(&mut parser, "--absolute")?),
+            Long("in-flight") => typed.in_flight = Some(value(&mut parser, "--in-flight")?),
+            Long("header-timeout") => {
+                typed.header_timeout = Some(value(&mut parser, "--header-timeout")?);
+            }
+            Long("behind-https") => typed.behind_https = true,
+            Long("insecure-http") => typed.insecure_http = true,
+            Long("lab") => typed.lab = true,
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('V') | Long("version") => return Ok(Command::Version),
+            Long(name) => return Err(unknown(name)),
+            Short(letter) => return Err(unexpected(&format!("-{letter}"))),
+            Value(text) => return Err(unexpected(&text.to_string_lossy())),
+        }
+    }
+    // A variable that an option overrides is not looked at, so it cannot be wrong.
+    let variable = |name| environment(name).map(|value| Setting::new(name, value)).transpose();
+    if typed.listen.is_none() {
+        typed.port = variable("PORT")?;
+    }
+    if typed.store.is_none() {
+        typed.store = variable("INGLE_STORE")?;
+    }
+    typed.log = variable("RUST_LOG")?;
+    Ok(Command::Serve(Box::new(typed.meaning()?)))
+}
+
+impl Typed {
+    fn meaning(self) -> Result<Options, Wrong> {
+        let given_or = |given: Option<Setting>, name, default: &str| {
+            given.unwrap_or_else(|| Setting { name, value: default.to_owned() })
+        };
+        let listen = given_or(self.listen, "--listen", "127.0.0.1:8080");
+        let listen = match &self.port {
+            Some(port) => {
+                (Ipv4Addr::UNSPECIFIED, port.parsed("a port, 0 to 65535", number)?).into()
+            }
+            None => listen.parsed("an address and a port, such as 127.0.0.1:8080", parse)?,
+        };
+        let transport = transport(listen, self.behind_https, self.insecure_http)?;
+        let limits = Limits {
+            in_flight: given_or(self.in_flight, "--in-flight", "512")
+                .parsed("a number from 1 to 100000", |text| {
+                    number(text).filter(|n| (1..=IN_FLIGHT_MAX).contains(n))
+                })?,
+            header_time: given_or(self.header_timeout, "--header-timeout", "10s").parsed(
+                "a duration from 1s to 1h",
+                |text| {
+                    let allowed = Duration::from_secs(1)..=HEADER_TIME_MAX;
+                    duration(text).filter(|time| allowed.contains(time))
+                },
+            )?,
+            // A proxy or platform connects for all of its clients.
+            per_client: self.port.is_none() && !self.behind_https,
+        };
+        let namespace = given_or(self.namespace, "--namespace", "greetings").parsed(
+            "a name of 1 to 64 bytes without control characters",
+            |text| {
+                let fits = (1..=NAMESPACE_BYTES_MAX).contains(&text.len());
+                (fits && !text.contains(char::is_control)).then(|| text.to_owned())
+            },
+        )?;
+        let idle = given_or(self.idle, "--idle", "30d");
+        let absolute = given_or(self.absolute, "--absolute", "365d");
+        Ok(Options {
+            listen,
+            store: given_or(self.store, "--store", "embedded:greetings-data"),
+            namespace,
+            lifetime: Lifetime::new(idle.duration()?, absolute.duration()?)
+                .map_err(|error| Wrong(format!("--idle and --absolute: {error}")))?,
+            transport,
+            limits,
+            lab: self.lab,
+            log: given_or(self.log, "RUST_LOG", "warn")
+                .parsed("levels and targets, such as info or ingle=debug,warn", |text| {
+                    EnvFilter::try_new(text).is_ok().then(|| text.to_owned())
+                })?,
+        })
+    }
+}
+
+impl Setting {
+    fn new(name: &'static str, value: OsString) -> Result<Self, Wrong> {
+        match value.into_string() {
+            Ok(value) => Ok(Self { name, value }),
+            Err(value) => Err(Wrong(format!("{name} {value:?} is not UTF-8 text"))),
+        }
+    }
+
+    fn parsed<T>(&self, takes: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Wrong> {
+        let Self { name, value } = self;
+        parse(value).ok_or_else(|| Wrong(format!("{name} {value:?}: it takes {takes}")))
+    }
+
+    fn duration(&self) -> Result<Duration, Wrong> {
+        self.parsed("a duration with its unit, such as 90s, 30m, 12h or 30d", duration)
+    }
+}
+
+fn transport(listen: SocketAddr, https: bool, insecure: bool) -> Result<Transport, Wrong> {
+    let local = listen.ip().to_canonical().is_loopback();
+    match (https, insecure) {
+        (true, true) => {
+            Err(Wrong("--behind-https and --insecure-http exclude each other".to_owned()))
+        }
+        (true, false) => Ok(Transport::Https),
+        (false, _) if local => Ok(Transport::Loopback),
+        (false, true) => Ok(Transport::Insecure),
+        (false, false) => Ok(Transport::Https),
+    }
+}
+
+/// A duration as it is typed: a whole number and one unit.
+fn duration(text: &str) -> Option<Duration> {
+    let (amount, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds_each = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    number::<u64>(amount)?.checked_mul(seconds_each).map(Duration::from_secs)
+}
+
+/// Digits alone; the standard library would take a plus sign too.
+fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| parse(text)).flatten()
+}
+
+fn parse<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+fn value(parser: &mut lexopt::Parser, name: &'static str) -> Result<Setting, Wrong> {
+    let value = parser.value().map_err(|_| Wrong(format!("{name} needs a value")))?;
+    Setting::new(name, value)
+}
+
+fn wrong_argument(error: lexopt::Error) -> Wrong {
+    match error {
+        lexopt::Error::UnexpectedValue { option, value } => {
+            Wrong(format!("{option} takes no value, and it was given {value:?}"))
+        }
+        other => Wrong(other.to_string()),
+    }
+}
+
+fn unknown(name: &str) -> Wrong {
+    let similar = NAMES.map(|known| (strsim::jaro_winkler(name, known), known));
+    let best = similar.into_iter().max_by(|(one, _), (other, _)| one.total_cmp(other));
+    match best {
+        Some((similarity, known)) if similarity > 0.8 => {
+            Wrong(format!("there is no option {:?}; did you mean --{known}?", format!("--{name}")))
+        }
+        _ => unexpected(&format!("--{name}")),
+    }
+}
+
+fn unexpected(argument: &str) -> Wrong {
+    Wrong(format!("{argument:?} is not an option of this program; see greetings --help"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+use super::*;
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, Wrong> {
+    let environment: Vec<_> = environment.to_vec();
+    command(arguments.iter().map(OsString::from), |name| {
+        environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+    })
+}
+
+fn options(arguments: &[&str], environment: &[(&str, &str)]) -> Options {
+    match run(arguments, environment) {
+        Ok(Command::Serve(options)) => *options,
+        other => panic!("{arguments:?} {environment:?}: {other:?}"),
+    }
+}
+
+fn wrong(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    run(arguments, environment).expect_err("must be refused").0
+}
+
+#[test]
+fn without_options_it_serves_this_machine_from_a_folder_here() {
+    let options = options(&[], &[]);
+    assert_eq!(options.listen, "127.0.0.1:8080".parse().unwrap());
+    assert_eq!(options.store.value, "embedded:greetings-data");
+    assert_eq!(options.namespace, "greetings");
+    assert_eq!(options.transport, Transport::Loopback);
+    let header_time = Duration::from_secs(10);
+    assert_eq!(options.limits, Limits { in_flight: 512, header_time, per_client: true });
+    assert!(!options.lab);
+}
+
+#[test]
+fn the_help_names_every_option_and_its_default() {
+    for name in NAMES {
+        assert!(HELP.contains(&format!("--{name}")), "--{name}");
+    }
+    for default in ["127.0.0.1:8080", "embedded:greetings-data", "30d", "365d", "512", "10s"] {
+        assert!(HELP.contains(&format!("[default: {default}")), "{default}");
+    }
+    assert!(HELP.lines().all(|line| line.chars().count() <= 100));
+}
+
+#[test]
+fn an_option_wins_over_its_variable_even_over_a_wrong_one() {
+    let environment = [("PORT", "none"), ("INGLE_STORE", "memory:")];
+    let options = options(&["--listen", "[::1]:0", "--store=embedded:x"], &environment);
+    assert_eq!(options.listen, "[::1]:0".parse().unwrap());
+    assert_eq!(options.store.value, "embedded:x");
+}
+
+#[test]
+fn a_platform_that_sets_the_port_means_all_interfaces_behind_https() {
+    let options = options(&[], &[("PORT", "8081"), ("INGLE_STORE", "memory:")]);
+    assert_eq!(options.listen, "0.0.0.0:8081".parse().unwrap());
+    assert_eq!(options.store.value, "memory:");
+    assert_eq!(options.transport, Transport::Https);
+    assert!(!options.limits.per_client);
+}
+
+#[test]
+fn plain_http_needs_loopback_or_to_be_asked_for() {
+    let transport = |arguments: &[&str]| options(arguments, &[]).transport;
+    assert_eq!(transport(&["--listen", "[::1]:80"]), Transport::Loopback);
+    assert_eq!(transport(&["--listen", "[::ffff:127.0.0.1]:80"]), Transport::Loopback);
+    assert_eq!(transport(&["--insecure-http"]), Transport::Loopback);
+    assert_eq!(transport(&["--behind-https"]), Transport::Https);
+    assert_eq!(transport(&["--listen", "192.0.2.1:80"]), Transport::Https);
+    assert_eq!(transport(&["--listen", "[::]:80", "--insecure-http"]), Transport::Insecure);
+}
+
+#[test]
+fn a_duration_is_a_whole_number_and_a_unit() {
+    for (text, seconds) in
+        [("0s", 0), ("90s", 90), ("30m", 1_800), ("12h", 43_200), ("030d", 2_592_000)]
+    {
+        assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
+    }
+    let too_much = format!("{}d", u64::MAX);
+    let refused = [
+        "", "s", "30", "30 m", "30min", "-1s", "+1s", "1e9s", "1.5h", "1ms", "30M", " 30s", "٣s",
+        "1€", &too_much,
+    ];
+    for text in refused {
+        assert_eq!(duration(text), None, "{text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_what_is_allowed() {
+    let unit = "it takes a duration with its unit, such as 90s, 30m, 12h or 30d";
+    assert_eq!(wrong(&["--idle", "30"], &[]), format!("--idle \"30\": {unit}"));
+    assert_eq!(wrong(&[], &[("PORT", "http")]), "PORT \"http\": it takes a port, 0 to 65535");
+    assert_eq!(
+        wrong(&["--listen=a\nb"], &[]),
+        "--listen \"a\\nb\": it takes an address and a port, such as 127.0.0.1:8080"
+    );
+    assert_eq!(wrong(&["--store"], &[]), "--store needs a value");
+    assert_eq!(wrong(&["--lab=yes"], &[]), "--lab takes no value, and it was given \"yes\"");
+    assert_eq!(
+        wrong(&["--listne", "x"], &[]),
+        "there is no option \"--listne\"; did you mean --listen?"
+    );
+    assert_eq!(
+        wrong(&["serve"], &[]),
+        "\"serve\" is not an option of this program; see greetings --help"
+    );
+}

@@ -1,0 +1,88 @@
+//! What happens beyond the limits: a refusal at once, and nothing worse.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    client::Connection,
+    process::{PATIENCE, Process},
+};
+
+const IN_FLIGHT: usize = 4;
+
+#[tokio::test]
+async fn requests_beyond_the_limit_are_refused_and_health_is_still_answered() {
+    let folder = TempDir::new().expect("a folder");
+    let process = Process::start(folder.path(), &["--in-flight", &IN_FLIGHT.to_string()]);
+    let mut slow = JoinSet::new();
+    for _ in 1..IN_FLIGHT {
+        let mut browser = process.browser();
+        slow.spawn(async move { browser.get("/lab/slow-read?ms=3000").await });
+    }
+    process.until_waiting(IN_FLIGHT - 1).await;
+    // One place is left, for which these two compete: nobody else can tell that it is taken.
+    let mut last = process.browser();
+    slow.spawn(async move {
+        loop {
+            let answer = last.get("/lab/slow-read?ms=3000").await;
+            if answer.status != 503 {
+                break answer;
+            }
+        }
+    });
+    let mut other = process.browser();
+    let full = async {
+        loop {
+            let answer = other.get("/lab/data").await;
+            if answer.status != 200 {
+                break answer;
+            }
+        }
+    };
+    let refused = timeout(PATIENCE, full).await.expect("it is full");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(refused.set_cookie(), None);
+    assert_eq!(other.get("/healthz").await.status, 200);
+    for answer in slow.join_all().await {
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(other.get("/").await.views(), 1);
+}
+
+#[tokio::test]
+async fn a_header_that_never_ends_is_cut_off() {
+    let folder = TempDir::new().expect("a folder");
+    let process = Process::start(folder.path(), &["--header-timeout", "1s"]);
+    let mut silent = Connection::open(process.address).await.expect("a connection");
+    let mut dribbling = Connection::open(process.address).await.expect("a connection");
+    dribbling.write(b"GET / HTTP/1.1\r\nHost: test\r\nX: ").await.expect("sent");
+    let cut_off = async {
+        while dribbling.write(b"x").await.is_ok() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, cut_off).await.expect("the dribble is cut off");
+    assert!(timeout(PATIENCE, silent.is_closed()).await.expect("the silence is cut off"));
+    assert_eq!(process.browser().get("/").await.views(), 1);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused() {
+    let folder = TempDir::new().expect("a folder");
+    let process = Process::start(folder.path(), &[]);
+    for (length, status) in [(256 * 1024 + 1, 413), (16, 200)] {
+        let mut connection = Connection::open(process.address).await.expect("a connection");
+        let head =
+            format!("POST /logout HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n");
+        connection.write(head.as_bytes()).await.expect("sent");
+        if status == 200 {
+            connection.write(&vec![b'x'; length]).await.expect("sent");
+        }
+        assert_eq!(connection.read().await.expect("an answer").status, status);
+    }
+}

@@ -1,0 +1,134 @@
+//! How the program begins, or says in one line why it does not.
+
+use std::{
+    ffi::{OsStr, OsString},
+    net::TcpListener,
+    os::unix::ffi::OsStrExt as _,
+    process::Output,
+};
+
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::process::{Process, run};
+
+/// The one line on stderr of a program that did not begin.
+fn line(output: &Output, code: i32) -> String {
+    let text = String::from_utf8(output.stderr.clone()).expect("text");
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(output.stdout.is_empty());
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text.strip_prefix("greetings: ").expect("its name first").trim_end().to_owned()
+}
+
+#[test]
+fn a_wrong_option_is_one_line_and_exit_code_2() {
+    let overflow = format!("{}d", u64::MAX);
+    let cases: &[(&[&str], &str)] = &[
+        (&["--listne", "127.0.0.1:0"], "did you mean --listen?"),
+        (&["--nonsense"], "see greetings --help"),
+        (&["-x"], "see greetings --help"),
+        (&["serve"], "\"serve\" is not an option"),
+        (&["--listen"], "--listen needs a value"),
+        (&["--listen", "here"], "--listen \"here\": it takes an address and a port"),
+        (&["--listen", "127.0.0.1"], "--listen \"127.0.0.1\""),
+        (&["--listen", "127.0.0.1:65536"], "--listen"),
+        (&["--listen", "a\nb"], "a\\nb"),
+        (&["--idle", "30"], "with its unit, such as 90s, 30m, 12h or 30d"),
+        (&["--idle", "-1s"], "--idle"),
+        (&["--idle", "1e9s"], "--idle"),
+        (&["--absolute", "30 min"], "--absolute"),
+        (&["--absolute", &overflow], "--absolute"),
+        (&["--idle", "0s"], "--idle and --absolute: "),
+        (&["--idle", "2d", "--absolute", "1d"], "--idle and --absolute: "),
+        (&["--namespace", ""], "--namespace"),
+        (&["--in-flight", "0"], "--in-flight \"0\": it takes a number from 1 to 100000"),
+        (&["--in-flight", "many"], "--in-flight"),
+        (&["--header-timeout", "0s"], "--header-timeout \"0s\": it takes a duration from 1s to 1h"),
+        (&["--lab=yes"], "--lab takes no value"),
+        (&["--behind-https", "--insecure-http"], "exclude each other"),
+        (&["--store", "sqlite:x"], "--store: no store has the scheme `sqlite`"),
+        (&["--store", "greetings-data"], "--store: a store URL begins with a scheme"),
+        (&["--store", "embedded:"], "--store: `embedded:`"),
+        (&["--store", "memory:x"], "--store: `memory:`"),
+    ];
+    for (options, says) in cases {
+        let mut arguments = vec!["--listen", "127.0.0.1:0"];
+        arguments.extend(*options);
+        let line = line(&run(&arguments, &[]), 2);
+        assert!(line.contains(says), "{options:?}: {line}");
+    }
+}
+
+#[test]
+fn a_wrong_variable_is_one_line_and_exit_code_2() {
+    let not_utf8 = OsStr::from_bytes(b"\xff");
+    let cases: &[(&str, &OsStr, &str)] = &[
+        ("PORT", "http".as_ref(), "PORT \"http\": it takes a port, 0 to 65535"),
+        ("PORT", "65536".as_ref(), "PORT \"65536\""),
+        ("PORT", "".as_ref(), "PORT \"\""),
+        ("PORT", not_utf8, "PORT \"\\xFF\" is not UTF-8 text"),
+        ("INGLE_STORE", "sqlite:x".as_ref(), "INGLE_STORE: no store has the scheme `sqlite`"),
+        ("INGLE_STORE", not_utf8, "INGLE_STORE"),
+        ("RUST_LOG", "a=b=c".as_ref(), "RUST_LOG \"a=b=c\": it takes levels and targets"),
+        ("RUST_LOG", not_utf8, "RUST_LOG"),
+    ];
+    for (name, value, says) in cases {
+        // Where the port is not what is wrong, any free one will do.
+        let mut environment = vec![("PORT", OsStr::new("0"))];
+        environment.push((name, value));
+        let line = line(&run::<&str>(&[], &environment), 2);
+        assert!(line.contains(says), "{name} {value:?}: {line}");
+    }
+    let arguments: [OsString; 2] = ["--namespace".into(), not_utf8.into()];
+    assert!(line(&run(&arguments, &[]), 2).contains("--namespace \"\\xFF\" is not UTF-8 text"));
+}
+
+#[test]
+fn a_port_in_use_is_one_line_and_exit_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let line = line(&run(&["--listen", &address, "--store", "memory:"], &[]), 1);
+    assert!(line.starts_with(&format!("could not listen on {address}: ")), "{line}");
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_one_line_and_exit_code_3() {
+    let file = NamedTempFile::new().expect("a file");
+    let store = format!("embedded://{}", file.path().display());
+    let line = line(&run(&["--listen", "127.0.0.1:0", "--store", &store], &[]), 3);
+    assert!(line.starts_with("could not open the embedded store: "), "{line}");
+}
+
+#[test]
+fn help_and_version_are_for_stdout() {
+    for (option, begins) in [
+        ("--help", "Greets each visitor"),
+        ("-h", "Greets each visitor"),
+        ("--version", "greetings 0."),
+        ("-V", "greetings 0."),
+    ] {
+        let output = run(&[option], &[]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(output.stderr.is_empty());
+        assert!(String::from_utf8(output.stdout).expect("text").starts_with(begins));
+    }
+}
+
+#[test]
+fn the_banner_names_the_folder_the_durability_and_the_lab() {
+    let folder = TempDir::new().expect("a folder");
+    let process = Process::start(folder.path(), &[]);
+    let place = folder.path().join("sessions");
+    assert!(process.banner.contains(&format!("the folder {}", place.display())));
+    assert!(process.banner.contains("an answered view survives a crash and a power loss"));
+    assert!(process.banner.contains("/lab/"));
+}
+
+#[tokio::test]
+async fn the_lab_is_closed_unless_asked_for() {
+    let mut program = crate::process::program();
+    program.args(["--listen", "127.0.0.1:0", "--store", "memory:"]);
+    let process = Process::spawn(program);
+    assert!(!process.banner.contains("/lab/"));
+    assert_eq!(process.browser().get("/lab/data").await.status, 404);
+}

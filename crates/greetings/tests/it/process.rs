@@ -1,0 +1,176 @@
+//! The program under test, one or several on the same store.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use ingle::{
+    clock::{Clock as _, SystemClock},
+    store::Store,
+};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use crate::client::Browser;
+
+/// Nothing that is waited for takes so long on any machine, unless it never comes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program without the environment of whoever runs the tests.
+pub(crate) fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_greetings"));
+    for name in ["PORT", "INGLE_STORE", "RUST_LOG"] {
+        program.env_remove(name);
+    }
+    program
+}
+
+/// Runs the program to its end.
+pub(crate) fn run<S: AsRef<OsStr>>(arguments: &[S], environment: &[(&str, &OsStr)]) -> Output {
+    program().args(arguments).envs(environment.iter().copied()).output().expect("the program runs")
+}
+
+/// A process that serves. It is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    /// What it said until it listened.
+    pub(crate) banner: String,
+    log: Option<JoinHandle<String>>,
+}
+
+impl Process {
+    /// Starts the lab on a store in `folder`.
+    pub(crate) fn start(folder: &Path, options: &[&str]) -> Self {
+        let store = format!("embedded://{}", folder.join("sessions").display());
+        let mut program = program();
+        program.args(["--lab", "--listen", "127.0.0.1:0", "--store", &store]).args(options);
+        Self::spawn(program)
+    }
+
+    pub(crate) fn spawn(mut program: Command) -> Self {
+        let mut child = program.stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut banner = String::new();
+        let address = loop {
+            let start = banner.len();
+            let read = stderr.read_line(&mut banner).expect("its stderr is text");
+            assert_ne!(read, 0, "it ended and said: {banner}");
+            let line = banner[start..].trim_end();
+            if let Some(address) = line.strip_prefix("listening on http://") {
+                break address.parse::<SocketAddr>().expect("an address");
+            }
+        };
+        let log = thread::spawn(move || {
+            let mut log = String::new();
+            // It may be killed in the middle of a character.
+            let _ = stderr.read_to_string(&mut log);
+            log
+        });
+        let address = SocketAddr::from(([127, 0, 0, 1], address.port()));
+        Self { child, address, banner, log: Some(log) }
+    }
+
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new(self.address)
+    }
+
+    /// Returns when so many slow requests of the lab have read and wait.
+    pub(crate) async fn until_waiting(&self, n: usize) {
+        let mut browser = self.browser();
+        let waiting = async { while browser.get("/lab/waiting").await.body != n.to_string() {} };
+        timeout(PATIENCE, waiting).await.expect("they wait at the same time");
+    }
+
+    /// SIGKILL: the process gets no chance to do anything.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).expect("it runs");
+    }
+
+    /// SIGTERM, as a platform stops a process.
+    pub(crate) fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Its exit code, and what it logged.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be asked") {
+                let log = self.log.take().expect("nobody took it").join();
+                return (status.code(), log.expect("the log was read"));
+            }
+            assert!(begin.elapsed() < PATIENCE, "it does not end");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One or several processes that share a store.
+#[derive(Debug)]
+pub(crate) struct Instances {
+    pub(crate) folder: TempDir,
+    pub(crate) processes: Vec<Process>,
+}
+
+impl Instances {
+    pub(crate) fn start(n: usize) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let processes = (0..n).map(|_| Process::start(folder.path(), &[])).collect();
+        Self { folder, processes }
+    }
+
+    pub(crate) fn first(&self) -> &Process {
+        &self.processes[0]
+    }
+
+    /// Another process than the first, if there is one.
+    pub(crate) fn last(&self) -> &Process {
+        &self.processes[self.processes.len() - 1]
+    }
+
+    /// The address that the `n`th client talks to.
+    pub(crate) fn deal(&self, n: usize) -> SocketAddr {
+        self.processes[n % self.processes.len()].address
+    }
+
+    /// Stops all processes in order, and counts the records that they leave.
+    pub(crate) async fn stop_and_count(self) -> usize {
+        for process in self.processes {
+            process.terminate();
+            assert_eq!(process.ended().0, Some(0));
+        }
+        count(self.folder.path()).await
+    }
+}
+
+/// How many sessions a store holds that no process uses.
+async fn count(folder: &Path) -> usize {
+    let url = format!("embedded://{}", folder.join("sessions").display());
+    let store: Arc<dyn Store> = ingle::store::open(&url).await.expect("the store opens");
+    let lists = store.inspect().expect("it lists");
+    let page = lists.list(None, 100_000, SystemClock.now()).await.expect("it answers");
+    assert!(page.next.is_none());
+    page.records.len()
+}

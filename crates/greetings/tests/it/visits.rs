@@ -1,0 +1,177 @@
+//! The page: greetings and counts, over restarts and for each visitor by itself.
+
+use tempfile::TempDir;
+
+use crate::{
+    client::{Answer, Connection},
+    process::{Instances, Process},
+};
+
+const GREETINGS: [&str; 5] =
+    ["Hello World", "Hallo Welt", "Ciao Mondo", "Salut le Monde", "Hola Mundo"];
+
+fn greeting(answer: &Answer) -> &str {
+    answer.body.split('"').nth(1).expect("a greeting in quotes")
+}
+
+#[tokio::test]
+async fn the_page_counts_views_and_keeps_its_greeting() {
+    let instances = Instances::start(1);
+    let mut browser = instances.first().browser();
+    let first = browser.get("/").await;
+    let greeting = greeting(&first);
+    assert!(GREETINGS.contains(&greeting), "{greeting}");
+    assert_eq!(first.header("content-type"), Some("text/html; charset=utf-8"));
+    for views in 2..=5 {
+        let answer = browser.get("/").await;
+        assert_eq!(answer.body, format!("<body>{views} views for \"{greeting}\"</body>"));
+        assert_eq!(answer.set_cookie(), None, "the browser has it already");
+    }
+}
+
+#[tokio::test]
+async fn another_browser_is_another_visitor() {
+    let instances = Instances::start(1);
+    let (mut one, mut other) = (instances.first().browser(), instances.first().browser());
+    assert_eq!(one.get("/").await.views(), 1);
+    assert_eq!(one.get("/").await.views(), 2);
+    assert_eq!(other.get("/").await.views(), 1);
+    assert_ne!(one.cookie, other.cookie);
+}
+
+#[tokio::test]
+async fn two_processes_serve_the_same_visitors() {
+    let instances = Instances::start(2);
+    let mut one = instances.first().browser();
+    assert_eq!(one.get("/").await.views(), 1);
+    let mut other = one.window(instances.last().address);
+    assert_eq!(other.get("/").await.views(), 2);
+    assert_eq!(one.get("/").await.views(), 3);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_visitors() {
+    let folder = TempDir::new().expect("a folder");
+    let process = Process::start(folder.path(), &[]);
+    let mut browser = process.browser();
+    let before = browser.get("/").await;
+    process.terminate();
+    assert_eq!(process.ended().0, Some(0));
+
+    let process = Process::start(folder.path(), &[]);
+    let after = browser.window(process.address).get("/").await;
+    assert_eq!(after.views(), 2);
+    assert_eq!(greeting(&after), greeting(&before));
+}
+
+#[tokio::test]
+async fn a_namespace_keeps_apps_apart() {
+    let folder = TempDir::new().expect("a folder");
+    let one = Process::start(folder.path(), &[]);
+    let mut browser = one.browser();
+    browser.get("/").await;
+    let other = Process::start(folder.path(), &["--namespace", "other"]);
+    assert_eq!(browser.window(other.address).get("/").await.views(), 1);
+}
+
+#[tokio::test]
+async fn a_greeting_that_was_edited_stays_text() {
+    let instances = Instances::start(1);
+    let mut browser = instances.first().browser();
+    browser.get("/").await;
+    browser.post("/lab/insert/greeting?value=%3Cscript%3E%22%26").await;
+    let body = browser.get("/").await.body;
+    assert_eq!(body, "<body>2 views for \"&lt;script&gt;&quot;&amp;\"</body>");
+}
+
+#[tokio::test]
+async fn fields_that_the_page_does_not_know_stay() {
+    let instances = Instances::start(1);
+    let mut browser = instances.first().browser();
+    browser.post("/lab/insert/theme?value=dark").await;
+    browser.get("/").await;
+    browser.get("/lab/push/cart?value=tea").await;
+    browser.get("/lab/push/cart?value=milk").await;
+    browser.get("/lab/increment/clicks").await;
+    let data = browser.data().await;
+    assert_eq!((&data["theme"], &data["views"]), (&"dark".into(), &1.into()));
+    assert_eq!((&data["cart"][1], &data["clicks"]), (&"milk".into(), &1.into()));
+    browser.get("/lab/remove/theme").await;
+    assert_eq!(browser.data().await.get("theme"), None);
+}
+
+#[tokio::test]
+async fn a_logout_ends_the_session_and_only_a_post_is_one() {
+    let instances = Instances::start(1);
+    let mut browser = instances.first().browser();
+    browser.get("/").await;
+    let mut thief = browser.window(instances.first().address);
+    assert_eq!(browser.get("/logout").await.status, 405);
+    assert_eq!(browser.get("/").await.views(), 2);
+    assert_eq!(browser.post("/logout").await.status, 200);
+    assert_eq!(browser.cookie, None, "the browser was told to forget it");
+    assert_eq!(thief.data().await, serde_json::json!({}));
+    assert_eq!(browser.get("/").await.views(), 1);
+    assert_eq!(instances.stop_and_count().await, 1);
+}
+
+#[tokio::test]
+async fn renewing_keeps_the_data_and_ends_the_old_id() {
+    let instances = Instances::start(2);
+    let mut browser = instances.first().browser();
+    browser.get("/").await;
+    let mut thief = browser.window(instances.last().address);
+    assert_eq!(thief.get("/").await.views(), 2);
+    assert_eq!(browser.post("/lab/renew").await.status, 204);
+    assert_ne!(browser.cookie, thief.cookie);
+    assert_eq!(thief.data().await, serde_json::json!({}));
+    assert_eq!(browser.get("/").await.views(), 3);
+}
+
+#[tokio::test]
+async fn what_only_reads_leaves_no_record_and_no_cookie() {
+    const CLIENTS: usize = 16;
+    const REQUESTS: usize = 10_000;
+    let instances = Instances::start(1);
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..CLIENTS {
+        let mut browser = instances.first().browser();
+        clients.spawn(async move {
+            for request in (client..REQUESTS).step_by(CLIENTS) {
+                let answer = match request % 100 {
+                    0 => browser.post("/logout").await,
+                    1 => browser.post("/lab/renew").await,
+                    2 => browser.get("/nowhere").await,
+                    3 => browser.get("/lab/slow-read?ms=0").await,
+                    _ => browser.get("/lab/data").await,
+                };
+                assert!(matches!(answer.status, 200 | 204 | 404), "{answer:?}");
+                assert_eq!(answer.set_cookie(), None, "{answer:?}");
+            }
+        });
+    }
+    clients.join_all().await;
+    assert_eq!(instances.stop_and_count().await, 0);
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_answer_and_not_the_connection() {
+    let instances = Instances::start(1);
+    let mut connection = Connection::open(instances.first().address).await.expect("a connection");
+    connection.write(b"GET /lab/panic HTTP/1.1\r\nHost: test\r\n\r\n").await.expect("sent");
+    let answer = connection.read().await.expect("an answer");
+    assert_eq!((answer.status, answer.set_cookie()), (500, None));
+    connection.write(b"GET /lab/data HTTP/1.1\r\nHost: test\r\n\r\n").await.expect("sent");
+    assert_eq!(connection.read().await.expect("an answer").status, 200);
+    assert_eq!(instances.stop_and_count().await, 0);
+}
+
+#[tokio::test]
+async fn health_and_readiness_are_asked_without_a_session() {
+    let instances = Instances::start(1);
+    for (path, body) in [("/healthz", "ok"), ("/readyz", "ready\n")] {
+        let answer = instances.first().browser().get(path).await;
+        assert_eq!((answer.status, answer.body.as_str()), (200, body));
+        assert_eq!(answer.header("vary"), None);
+    }
+}

@@ -1,0 +1,150 @@
+//! The table, its indexes and its trigger, and whose file it is.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::{
+    failure::{EmbeddedError, opening},
+    file::{connect, patiently},
+};
+
+/// "ingl", in the header of the file: what tells it from any other SQLite database.
+const APPLICATION_ID: i64 = 0x696e_676c;
+
+/// The schema that this version writes, and the newest that it reads.
+const USER_VERSION: i64 = 1;
+
+/// How large SQLite leaves the log after a burst.
+const LOG_BYTES_MAX: i64 = 64 << 20;
+
+/// A table with rowids: a record has hundreds of bytes and may have many thousands, which would
+/// make the inner pages of a tree ordered by key (`WITHOUT ROWID`) hold a few records each; and the
+/// indexes name a row by a small number. `STRICT` refuses a blob where a person should read text.
+///
+/// `inner_key` is the key that the record was written under; `key` is where it is found. Times are
+/// milliseconds since 1970. `generation`, `epoch` and `counter` are 64 bits without a sign, kept as
+/// the integer with the same bits.
+const SCHEMA: &str = "
+    CREATE TABLE sessions (
+        key               BLOB NOT NULL PRIMARY KEY,
+        inner_key         BLOB NOT NULL,
+        format            INTEGER NOT NULL,
+        created           INTEGER NOT NULL,
+        idle_deadline     INTEGER NOT NULL,
+        absolute_deadline INTEGER NOT NULL,
+        idle_timeout      INTEGER,
+        user              TEXT,
+        generation        INTEGER,
+        epoch             INTEGER NOT NULL,
+        counter           INTEGER NOT NULL,
+        ops               TEXT NOT NULL,
+        data              TEXT NOT NULL,
+        dead_at           INTEGER NOT NULL AS (min(idle_deadline, absolute_deadline))
+    ) STRICT;
+
+    CREATE INDEX by_deadline ON sessions (dead_at);
+    CREATE INDEX by_user ON sessions (user, key) WHERE user IS NOT NULL;
+
+    -- The library moves the counter with every commit; who edits a row by hand does not. Without
+    -- this, a request that knows the record from before would write over the edit.
+    CREATE TRIGGER an_edit_by_hand_is_a_commit
+    AFTER UPDATE OF data, user, generation, created, absolute_deadline, idle_timeout ON sessions
+    WHEN NEW.counter = OLD.counter
+    BEGIN
+        SELECT RAISE(ABORT, 'data must be a JSON object; nothing was changed')
+        WHERE iif(json_valid(NEW.data), json_type(NEW.data) <> 'object', 1);
+        UPDATE sessions SET counter = counter + 1 WHERE rowid = NEW.rowid;
+    END;
+";
+
+/// The writer's connection to the file, which has the schema then, whoever was first to make it.
+pub(super) fn prepare(file: &Path) -> Result<Connection, EmbeddedError> {
+    let failed = opening(file);
+    let mut connection = connect(file).map_err(&failed)?;
+    if connection.is_readonly("main").map_err(&failed)? {
+        return Err(EmbeddedError::ReadOnly { file: file.to_owned() });
+    }
+    // Before anything is changed in a file that may be another program's.
+    look(&mut connection).map_err(&failed)?.check(file)?;
+    sync_each_commit(&connection, file)?;
+    patiently(|| create(&mut connection)).map_err(&failed)?.check(file)?;
+    Ok(connection)
+}
+
+/// Whose file it is, as far as its header and its tables tell.
+enum Owner {
+    Nobody,
+    Ingle { user_version: i64 },
+    Another,
+}
+
+/// One read transaction, so that the schema is not half there when another process just makes it.
+fn look(connection: &mut Connection) -> rusqlite::Result<Owner> {
+    owner(&connection.transaction()?)
+}
+
+fn owner(connection: &Transaction<'_>) -> rusqlite::Result<Owner> {
+    let header = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    Ok(match (header("application_id")?, header("user_version")?) {
+        (APPLICATION_ID, user_version) => Owner::Ingle { user_version },
+        (0, 0) if connection.query_row(tables, (), |row| row.get::<_, i64>(0))? == 0 => {
+            Owner::Nobody
+        }
+        _ => Owner::Another,
+    })
+}
+
+impl Owner {
+    fn check(self, file: &Path) -> Result<(), EmbeddedError> {
+        let file = file.to_owned();
+        match self {
+            Self::Nobody | Self::Ingle { user_version: USER_VERSION } => Ok(()),
+            Self::Ingle { user_version: format } => {
+                Err(EmbeddedError::Newer { file, format, newest: USER_VERSION })
+            }
+            Self::Another => Err(EmbeddedError::Foreign { file }),
+        }
+    }
+}
+
+/// Sets what an acknowledged commit depends on, and reads it back: SQLite refuses in silence.
+fn sync_each_commit(connection: &Connection, file: &Path) -> Result<(), EmbeddedError> {
+    let failed = opening(file);
+    let unsynced =
+        |setting, value| EmbeddedError::Unsynced { file: file.to_owned(), setting, value };
+    let journal_mode = || {
+        connection
+            .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
+    };
+    let journal_mode = patiently(journal_mode).map_err(&failed)?;
+    if journal_mode != "wal" {
+        return Err(unsynced("journal_mode", journal_mode));
+    }
+    connection.pragma_update(None, "synchronous", "full").map_err(&failed)?;
+    let synchronous: i64 =
+        connection.pragma_query_value(None, "synchronous", |row| row.get(0)).map_err(&failed)?;
+    if synchronous != 2 {
+        return Err(unsynced("synchronous", synchronous.to_string()));
+    }
+    connection
+        .pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_MAX, |_| Ok(()))
+        .map_err(&failed)
+}
+
+/// Makes the schema if nobody did, and says whose file it was before.
+///
+/// Of several processes that open a new file at once, one has the lock, and the others find its
+/// work.
+fn create(connection: &mut Connection) -> rusqlite::Result<Owner> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let owner = owner(&transaction)?;
+    if matches!(owner, Owner::Nobody) {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", USER_VERSION)?;
+        transaction.commit()?;
+    }
+    Ok(owner)
+}
