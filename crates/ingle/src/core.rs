@@ -16,7 +16,7 @@ use crate::{
     combine::Lanes,
     commit::Failure,
     config::Config,
-    data::{Data, data_len},
+    data::{Data, memory_len},
     guard::{Backoff, Guard, RetryBudget},
     id::{Key, LogKey, Namespace, NoRandomness},
     record::{Epoch, FORMAT, Header, Loaded, Ops, Record},
@@ -194,7 +194,7 @@ struct Weight;
 
 impl quick_cache::Weighter<Key, Loaded> for Weight {
     fn weight(&self, _: &Key, hint: &Loaded) -> u64 {
-        HINT_BYTES + data_len(&hint.record.data) as u64
+        HINT_BYTES + memory_len(&hint.record.data) as u64
     }
 }
 

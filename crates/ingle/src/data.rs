@@ -29,6 +29,14 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Limits with room for what is stored already, so that data which outgrew them elsewhere can
+    /// still be looked at and made smaller.
+    pub(crate) fn around(self, stored: &Data) -> Self {
+        Self { bytes_max: self.bytes_max.max(data_len(stored)), ..self }
+    }
+}
+
 /// The longest name of a field, in bytes: Firestore's limit, the lowest of all stores.
 const NAME_BYTES_MAX: usize = 1500;
 
@@ -138,6 +146,23 @@ pub(crate) fn data_len(data: &Data) -> usize {
 /// What a field adds to its object: name, colon, value and comma.
 pub(crate) fn field_len(name: &str, value: &Value) -> usize {
     text_len(name) + json_len(value) + 2
+}
+
+/// How many bytes of memory an object takes, roughly: many small values take far more than as JSON.
+pub(crate) fn memory_len(data: &Data) -> usize {
+    let entry = size_of::<(String, Value)>();
+    data.iter().map(|(name, value)| entry + name.len() + inner_memory_len(value)).sum()
+}
+
+fn inner_memory_len(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => {
+            items.iter().map(|item| size_of::<Value>() + inner_memory_len(item)).sum()
+        }
+        Value::Object(fields) => memory_len(fields),
+    }
 }
 
 fn number_len(number: &serde_json::Number) -> usize {

@@ -32,6 +32,9 @@ use crate::{
     sweep,
 };
 
+/// Far beyond any use, and near enough to be an instant.
+const DEADLINE_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// Gives each request its [`Session`].
 ///
 /// Safe as [`new`](Self::new) makes it; the settings are chained. Clones, and the services that it
@@ -74,11 +77,11 @@ impl SessionLayer {
         self.with(|config| config.limits = limits)
     }
 
-    /// How long one load or commit may take, with all its retries. Default 1 second.
+    /// How long one load or commit may take, with all its retries. Default 1 second, at most 1 hour.
     ///
     /// It begins when the handler asks, so a slow handler takes nothing from it.
     pub fn deadline(self, deadline: Duration) -> Self {
-        self.with(|config| config.deadline = deadline)
+        self.with(|config| config.deadline = deadline.min(DEADLINE_MAX))
     }
 
     /// What reads get while the store does not answer. Default [`Outage::Closed`].

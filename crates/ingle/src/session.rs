@@ -142,7 +142,8 @@ impl Session {
     /// When this returns `Ok`, the change is stored, exactly once. A change that makes no
     /// difference stores nothing, and begins no session.
     ///
-    /// Edits that were recorded before are committed with it, all or none.
+    /// Edits that were recorded before are committed with it, all or none. If it is `change` that is
+    /// refused, they stay recorded.
     ///
     /// # Errors
     /// Nothing was stored, unless it is [`Error::OutcomeUnknown`].
@@ -159,6 +160,7 @@ impl Session {
         self.transact(
             move |draft| {
                 let stored = draft.data();
+                let limits = limits.around(&stored);
                 let mut view = typed::from_data::<T>(&stored)?;
                 let before = Before::of_data(&view, &limits)?;
                 let result = change(&mut view);

@@ -34,6 +34,7 @@ impl Field<'_> {
         self.session
             .transact(
                 move |draft| {
+                    let limits = limits.around(draft.stored());
                     let stored = draft.get(&name);
                     let mut view = typed::from_field::<T>(&name, stored)?;
                     let before =

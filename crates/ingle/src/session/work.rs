@@ -3,7 +3,10 @@
 //! Each step takes the request's turn first, then looks where the session stands, and at the end
 //! says where it stands now. No lock on the state is held while the store works.
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::{
     sync::MutexGuard,
@@ -22,7 +25,7 @@ use crate::{
     id::{SessionId, Tag},
     meter,
     record::Record,
-    store::Write,
+    store::{ErrorKind, Write},
 };
 
 /// What a commit does with the session's id.
@@ -148,7 +151,10 @@ impl Request {
                 self.gone(&known, was_live)?;
                 Ok(None)
             }
-            Err(Failure::Store(error)) if self.core.config.outage == Outage::Anonymous => {
+            Err(Failure::Store(error))
+                if self.core.config.outage == Outage::Anonymous
+                    && error.kind() != ErrorKind::Corrupt =>
+            {
                 tracing::warn!(%error, "a session is served as if there were none");
                 Ok(None)
             }
@@ -204,9 +210,13 @@ impl Request {
         let (edits, reads) = self.recorded();
         let n_edits = edits.len();
         let for_change = Arc::clone(&result);
+        // Whether it was the change that was refused, and not the edits before it.
+        let change_refused = Arc::new(AtomicBool::new(false));
+        let alone = Arc::clone(&change_refused);
         let whole = move |draft: &mut Draft<'_>| {
+            alone.store(false, Ordering::Relaxed);
             edits.iter().try_for_each(|edit| edit.apply(draft))?;
-            let returned = change(draft)?;
+            let returned = change(draft).inspect_err(|_| alone.store(true, Ordering::Relaxed))?;
             let mut reads = reads.clone();
             if !reads.is_empty() {
                 reads.follow(draft);
@@ -215,7 +225,11 @@ impl Request {
             Ok(())
         };
         if let Err(error) = self.apply(Box::new(whole), id, deadline).await {
-            self.refused(&error, n_edits);
+            // What became of an unknown outcome's last run says nothing of the one that was sent.
+            let kept = change_refused.load(Ordering::Relaxed)
+                && !matches!(error, Error::OutcomeUnknown | Error::Interrupted);
+            let n_dropped = if kept { 0 } else { n_edits };
+            self.refused(&error, n_dropped);
             return Err(error);
         }
         // The commit is made, so the change ran and was not refused.

@@ -673,3 +673,38 @@ async fn dead_records_are_swept() {
     tokio::time::sleep(Duration::from_secs(300)).await;
     assert!(store.sweeps() <= sweeps + 1, "the sweeps end with the layer");
 }
+
+#[tokio::test]
+async fn an_update_that_is_refused_leaves_the_edits_before_it() {
+    let (_, store) = faulty();
+    let app = all(&layer(store)).on("/refused", async |session: Session| {
+        session.insert("views", "many")?;
+        session.insert("theme", "dark")?;
+        let wrong = session.update(|visit: &mut Visit| visit.views += 1).await;
+        assert!(matches!(wrong, Err(Error::WrongType(_))), "{wrong:?}");
+        Ok::<_, Error>(())
+    });
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/refused").await.ok();
+    assert_eq!(visitor.get(&app, "/read").await.ok().body, r#"{"theme":"dark","views":"many"}"#);
+}
+
+#[tokio::test]
+async fn data_that_outgrew_the_limit_can_be_made_smaller() {
+    let (_, store) = faulty();
+    let roomy = layer(store.clone());
+    let tight = layer(store).limits(ingle::Limits { bytes_max: 100, ..ingle::Limits::default() });
+    let grow = app(&roomy).on("/", async |session: Session| session.insert("a", vec!["x"; 100]));
+    let shrink = all(&tight)
+        .on("/more", async |session: Session| {
+            session.field("a").update(|a: &mut Vec<String>| a.push("more".into())).await
+        })
+        .on("/less", async |session: Session| {
+            session.field("a").update(|a: &mut Vec<String>| a.truncate(90)).await
+        });
+    let mut visitor = Visitor::default();
+    visitor.get(&grow, "/").await.ok();
+    assert_eq!(visitor.get(&shrink, "/more").await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    visitor.get(&shrink, "/less").await.ok();
+    assert_eq!(visitor.get(&shrink, "/read").await.ok().body.matches("\"x\"").count(), 90);
+}
