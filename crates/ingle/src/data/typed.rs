@@ -76,8 +76,24 @@ fn at_path<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T, WrongTyp
             (name, inner) if inner.starts_with('[') => format!("{name}{inner}"),
             (name, inner) => format!("{name}.{inner}"),
         };
-        WrongType { path, message: error.into_inner().to_string() }
+        WrongType { path, message: without_values(&error.into_inner().to_string()) }
     })
+}
+
+/// A message of serde without the value that it quotes, which may be anyone's secret and would end
+/// in a log. What it expected stays; the words of a type's own check do not, since they may say
+/// anything.
+fn without_values(message: &str) -> String {
+    if message.starts_with("missing field ") || message.starts_with("duplicate field ") {
+        return message.to_owned();
+    }
+    match message.rsplit_once(", expected ") {
+        Some((found, expected)) => {
+            let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+            format!("{kind}, expected {expected}")
+        }
+        None => "the type refuses what is there".to_owned(),
+    }
 }
 
 /// What a closure did to a view: the view before, to compare with the one after.

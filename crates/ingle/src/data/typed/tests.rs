@@ -64,6 +64,26 @@ fn a_wrong_type_is_named_with_its_path() {
 }
 
 #[test]
+fn no_message_repeats_the_value() {
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    enum Color {
+        #[default]
+        Red,
+    }
+    for (value, message) in [
+        (json!("secret"), "invalid type: string, expected u8"),
+        (json!("x\", expected `secret"), "invalid type: string, expected u8"),
+        (json!(4711), "invalid value: integer, expected u8"),
+    ] {
+        assert_eq!(from_value::<u8>("n", &value).unwrap_err().message, message);
+    }
+    let error = from_value::<Color>("color", &json!("secret")).unwrap_err();
+    assert_eq!(error.message, "unknown variant, expected `Red`");
+    let error = from_value::<std::net::IpAddr>("ip", &json!("secret")).unwrap_err();
+    assert!(!error.message.contains("secret"), "{error}");
+}
+
+#[test]
 fn only_what_the_closure_changed_is_written() {
     let after = changed::<Visit>(json!({}), |visit| visit.views += 1);
     assert_eq!(after, json!({"greeting": "", "views": 1}));
