@@ -33,9 +33,14 @@ impl<S: Sync> FromRequestParts<S> for Session {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        if self.status().is_server_error() {
-            let cause = std::error::Error::source(&self);
-            tracing::error!(error = %self, cause, "a session could not be served");
+        let cause = std::error::Error::source(&self);
+        match self {
+            // Each request of an outage brings one; the outage itself is logged once, as an error.
+            Self::Unavailable(_) => tracing::debug!(error = %self, cause, "no session was served"),
+            _ if self.status().is_server_error() => {
+                tracing::error!(error = %self, cause, "no session was served");
+            }
+            _ => {}
         }
         self.to_response::<Body>()
     }

@@ -36,12 +36,15 @@ const SWEEP_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Guard {
     store: Arc<dyn Store>,
     calls: Semaphore,
-    breaker: Breaker,
+    /// One each, since a store that cannot write any more, such as on a full disk, can still read.
+    loads: Breaker,
+    commits: Breaker,
 }
 
 impl Guard {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, calls: Semaphore::new(CALLS_MAX), breaker: Breaker::new() }
+        let (loads, commits) = (Breaker::new("loads"), Breaker::new("commits"));
+        Self { store, calls: Semaphore::new(CALLS_MAX), loads, commits }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -55,7 +58,8 @@ impl Guard {
         deadline: Instant,
     ) -> Result<Option<Loaded>, Error> {
         meter::load(self.name());
-        let loaded = self.call("load", deadline, self.store.load(key, now)).await?;
+        let load = self.store.load(key, now);
+        let loaded = self.call("load", &self.loads, deadline, load).await?;
         loaded.map(|loaded| self.check(key, loaded)).transpose()
     }
 
@@ -69,7 +73,7 @@ impl Guard {
             Write::Touch { .. } => "touch",
             _ => "commit",
         };
-        self.call(verb, deadline, self.store.commit(write, now)).await
+        self.call(verb, &self.commits, deadline, self.store.commit(write, now)).await
     }
 
     pub(crate) async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error> {
@@ -82,13 +86,14 @@ impl Guard {
     async fn call<T, E: From<Error> + AsFailure>(
         &self,
         verb: &'static str,
+        breaker: &Breaker,
         deadline: Instant,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         if Instant::now() >= deadline {
             return Err(self.refused("there is no time left to wait for an answer").into());
         }
-        self.breaker.admit().map_err(|why| self.refused(why))?;
+        breaker.admit().map_err(|why| self.refused(why))?;
         let _call = self.calls.try_acquire().map_err(|_| {
             self.refused("there are too many calls under way, which is a limit of this process")
         })?;
@@ -102,7 +107,7 @@ impl Guard {
         });
         meter::latency(self.name(), verb, began.elapsed());
         let failed = done.as_ref().err().and_then(AsFailure::as_failure);
-        self.breaker.record(failed.is_none_or(|error| error.kind() != ErrorKind::Unavailable));
+        breaker.record(failed.is_none_or(|error| error.kind() != ErrorKind::Unavailable));
         done
     }
 
@@ -160,6 +165,8 @@ impl AsFailure for CommitError {
 /// again by itself.
 #[derive(Debug)]
 struct Breaker {
+    /// What it stops, for messages.
+    calls: &'static str,
     failures: AtomicU32,
     /// Milliseconds after `since` until which calls are refused; zero while the breaker is closed.
     open_until: AtomicU64,
@@ -172,12 +179,9 @@ impl Breaker {
     /// How long it stays open before one call may try again.
     const PAUSE: Duration = Duration::from_millis(250);
 
-    fn new() -> Self {
-        Self {
-            failures: AtomicU32::new(0),
-            open_until: AtomicU64::new(0),
-            since: StdInstant::now(),
-        }
+    fn new(calls: &'static str) -> Self {
+        let (failures, open_until) = (AtomicU32::new(0), AtomicU64::new(0));
+        Self { calls, failures, open_until, since: StdInstant::now() }
     }
 
     fn admit(&self) -> Result<(), &'static str> {
@@ -204,11 +208,12 @@ impl Breaker {
         if answered {
             self.failures.store(0, Ordering::Relaxed);
             if self.open_until.swap(0, Ordering::Relaxed) != 0 {
-                tracing::info!("the session store answers again");
+                tracing::warn!(calls = self.calls, "the session store answers again");
             }
         } else if self.failures.fetch_add(1, Ordering::Relaxed) + 1 == Self::FAILURES_MAX {
             self.open_until.store(self.now() + Self::PAUSE.as_millis() as u64, Ordering::Relaxed);
-            tracing::error!("the session store does not answer; it is asked only now and then");
+            let calls = self.calls;
+            tracing::error!(calls, "the session store fails; it is asked only now and then");
         }
     }
 

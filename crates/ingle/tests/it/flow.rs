@@ -708,3 +708,19 @@ async fn data_that_outgrew_the_limit_can_be_made_smaller() {
     visitor.get(&shrink, "/less").await.ok();
     assert_eq!(visitor.get(&shrink, "/read").await.ok().body.matches("\"x\"").count(), 90);
 }
+
+#[tokio::test]
+async fn a_store_that_cannot_write_can_still_be_read() {
+    let (memory, store) = faulty();
+    let app = all(&layer(store.clone()).deadline(Duration::from_millis(50)));
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/").await.ok();
+    for commit in 1..200 {
+        store.on(Step::Commit(commit), Fault::Refuse);
+    }
+    for _ in 0..20 {
+        assert_eq!(visitor.get(&app, "/").await.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(visitor.get(&app, "/read").await.ok().body.contains("\"views\":1"));
+    }
+    assert_eq!(memory.len(), 1);
+}
