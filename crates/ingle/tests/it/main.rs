@@ -15,6 +15,7 @@ mod crashes;
 mod faulty;
 mod flow;
 mod guard;
+mod metrics;
 mod races;
 mod reads;
 mod secrets;

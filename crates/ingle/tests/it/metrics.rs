@@ -1,0 +1,82 @@
+//! What operators see is what happened.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ingle::{
+    Error, Session,
+    store::{Fault, Step},
+};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+
+use crate::common::{Visitor, app, faulty, layer};
+
+async fn count(session: Session) -> Result<(), Error> {
+    session.field("n").update(|n: &mut u64| *n += 1).await
+}
+
+async fn read(session: Session) -> Result<(), Error> {
+    session.get::<u64>("n").await.map(drop)
+}
+
+/// What was counted since the last call, without the zeros.
+fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, u64> {
+    let snapshot = snapshotter.snapshot().into_vec().into_iter();
+    let counters = snapshot.filter_map(|(key, _, _, value)| match value {
+        DebugValue::Counter(n) if n > 0 => Some((key.key().name().to_owned(), n)),
+        _ => None,
+    });
+    counters.collect()
+}
+
+fn expected<const N: usize>(counters: [(&str, u64); N]) -> BTreeMap<String, u64> {
+    counters.map(|(name, n)| (format!("ingle_{name}_total"), n)).into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_counters_tell_the_story() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (_, store) = faulty();
+    let process = || {
+        app(&layer(store.clone()))
+            .on("/count", count)
+            .on("/read", read)
+            .on("/logout", async |session: Session| session.logout().await)
+    };
+    let (here, elsewhere) = (process(), process());
+    let mut visitor = Visitor::default();
+
+    visitor.get(&here, "/count").await.ok();
+    visitor.get(&here, "/count").await.ok();
+    assert_eq!(counted(&snapshotter), expected([("commits", 2)]));
+    visitor.get(&here, "/read").await.ok();
+    assert_eq!(counted(&snapshotter), expected([("loads", 1), ("touches_skipped", 1)]));
+
+    // Three at once: one leads, and the other two go together.
+    store.fail_all(Some(Fault::Delay(Duration::from_millis(5))));
+    let (mut a, mut b, mut c) = (visitor.clone(), visitor.clone(), visitor.clone());
+    let all = tokio::join!(a.get(&here, "/count"), b.get(&here, "/count"), c.get(&here, "/count"));
+    store.fail_all(None);
+    (all.0.ok(), all.1.ok(), all.2.ok());
+    assert_eq!(counted(&snapshotter), expected([("combined", 1), ("commits", 2)]));
+
+    visitor.get(&elsewhere, "/count").await.ok();
+    visitor.get(&here, "/count").await.ok();
+    let both = [("commits", 2), ("conflicts", 1), ("loads", 2), ("replays", 1)];
+    assert_eq!(counted(&snapshotter), expected(both));
+
+    store.on(Step::Commit(1), Fault::LoseAnswer);
+    visitor.get(&here, "/count").await.ok();
+    let lost = [("commits", 1), ("loads", 1), ("unknown_resolved", 1)];
+    assert_eq!(counted(&snapshotter), expected(lost));
+
+    let stolen = visitor.cookie.clone();
+    visitor.get(&here, "/logout").await.ok();
+    // The clock stands still, and a request of the same instant would count as under way.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    here.get("/read", &stolen).await.ok();
+    here.get("/read", &format!("{stolen}; {stolen}x")).await.ok();
+    let ended = [("duplicate_cookies", 1), ("loads", 1), ("unknown_ids", 1)];
+    assert_eq!(counted(&snapshotter), expected(ended));
+}
