@@ -8,7 +8,7 @@ use ingle::{
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
-use crate::common::{Visitor, app, faulty, layer};
+use crate::common::{Answer, Visitor, app, faulty, layer};
 
 async fn count(session: Session) -> Result<(), Error> {
     session.field("n").update(|n: &mut u64| *n += 1).await
@@ -56,9 +56,10 @@ async fn the_counters_tell_the_story() {
     // Three at once: one leads, and the other two go together.
     store.fail_all(Some(Fault::Delay(Duration::from_millis(5))));
     let (mut a, mut b, mut c) = (visitor.clone(), visitor.clone(), visitor.clone());
-    let all = tokio::join!(a.get(&here, "/count"), b.get(&here, "/count"), c.get(&here, "/count"));
+    let (a, b, c) =
+        tokio::join!(a.get(&here, "/count"), b.get(&here, "/count"), c.get(&here, "/count"));
+    [a, b, c].map(Answer::ok);
     store.fail_all(None);
-    (all.0.ok(), all.1.ok(), all.2.ok());
     assert_eq!(counted(&snapshotter), expected([("combined", 1), ("commits", 2)]));
 
     visitor.get(&elsewhere, "/count").await.ok();
