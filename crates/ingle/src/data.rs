@@ -30,10 +30,21 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Limits with room for what is stored already, so that data which outgrew them elsewhere can
-    /// still be looked at and made smaller.
-    pub(crate) fn around(self, stored: &Data) -> Self {
-        Self { bytes_max: self.bytes_max.max(data_len(stored)), ..self }
+    /// Encodes within these limits, or, where what is stored has outgrown them elsewhere, with as
+    /// much room as that takes: so that it can still be looked at and made smaller.
+    pub(crate) fn with_room_for<T>(
+        &self,
+        stored: &Data,
+        encode: impl Fn(&Self) -> Result<T, InvalidValue>,
+    ) -> Result<T, InvalidValue> {
+        match encode(self) {
+            Err(InvalidValue { reason: Reason::TooLarge { .. }, .. })
+                if data_len(stored) > self.bytes_max =>
+            {
+                encode(&Self { bytes_max: data_len(stored), ..*self })
+            }
+            done => done,
+        }
     }
 }
 

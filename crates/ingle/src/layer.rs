@@ -214,8 +214,10 @@ where
 
     let response = inner.call(request).await?;
 
-    let status = response.status();
-    let ending = RunToEnd::new(session.close(status)).await;
+    let ending = match session.close_at_once() {
+        Some(ending) => ending,
+        None => RunToEnd::new(session.close(response.status())).await,
+    };
     Ok(conclude(&core, &ending, response))
 }
 

@@ -160,11 +160,13 @@ impl Session {
         self.transact(
             move |draft| {
                 let stored = draft.data();
-                let limits = limits.around(&stored);
                 let mut view = typed::from_data::<T>(&stored)?;
-                let before = Before::of_data(&view, &limits)?;
+                let before =
+                    limits.with_room_for(&stored, |limits| Before::of_data(&view, limits))?;
                 let result = change(&mut view);
-                for (name, value) in before.changes(&view, &stored, &limits)? {
+                let changes = limits
+                    .with_room_for(&stored, |limits| before.changes(&view, &stored, limits))?;
+                for (name, value) in changes {
                     draft.set(name, value);
                 }
                 Ok(result)
@@ -404,6 +406,12 @@ impl Request {
 }
 
 impl State {
+    /// Whether there is neither anything to commit nor, for a touch, anything that was only read.
+    fn is_done(&self) -> bool {
+        let may_touch = matches!(self.standing, Standing::Live(_)) && !self.committed;
+        self.edits.is_empty() && !may_touch
+    }
+
     /// Drops the first edits, which are done with. The app may have ended the session meanwhile,
     /// and its edits with it.
     fn forget_edits(&mut self, n_edits: usize) {

@@ -34,13 +34,14 @@ impl Field<'_> {
         self.session
             .transact(
                 move |draft| {
-                    let limits = limits.around(draft.stored());
-                    let stored = draft.get(&name);
+                    let (data, stored) = (draft.stored(), draft.get(&name));
                     let mut view = typed::from_field::<T>(&name, stored)?;
                     let before =
-                        Before::of_field(&view, &limits).map_err(|error| error.under(&name))?;
+                        limits.with_room_for(data, |limits| Before::of_field(&view, limits));
+                    let before = before.map_err(|error| error.under(&name))?;
                     let result = change(&mut view);
-                    let after = before.change(&view, stored, &limits);
+                    let after =
+                        limits.with_room_for(data, |limits| before.change(&view, stored, limits));
                     if let Some(value) = after.map_err(|error| error.under(&name))? {
                         draft.set(name.clone(), Some(value));
                     }

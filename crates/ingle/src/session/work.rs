@@ -50,13 +50,19 @@ pub(crate) struct Ending {
 }
 
 impl Session {
+    /// Ends the request's part of the session where nothing is left to do with the store, which is
+    /// most often so.
+    pub(crate) fn close_at_once(&self) -> Option<Ending> {
+        let request = &self.shared;
+        let Ok(_turn) = request.turn.try_lock() else { return None };
+        let done = !request.looked.load(Ordering::Relaxed) || request.state().is_done();
+        done.then(|| request.tell(None))
+    }
+
     /// Ends the request's part of the session: commits what is recorded, or moves the idle deadline
     /// if that is due.
     pub(crate) async fn close(self, status: http::StatusCode) -> Ending {
         let request = &self.shared;
-        if !request.looked.load(Ordering::Relaxed) {
-            return request.tell(None);
-        }
         let deadline = request.core.deadline();
         // Held until all is told: another task may be at work on an id that the browser must learn.
         let turn = request.turn(deadline).await;
