@@ -90,16 +90,19 @@ impl Guard {
         deadline: Instant,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        if Instant::now() >= deadline {
+        let began = Instant::now();
+        let left = deadline.saturating_duration_since(began);
+        if left.is_zero() {
             return Err(self.refused("there is no time left to wait for an answer").into());
         }
         breaker.admit().map_err(|why| self.refused(why))?;
         let _call = self.calls.try_acquire().map_err(|_| {
             self.refused("there are too many calls under way, which is a limit of this process")
         })?;
-        let began = StdInstant::now();
+        // Half of the time is left to find out what the call did, should it not answer.
+        let until = deadline - left / 2;
         let span = tracing::debug_span!("ingle_store", store = self.name(), verb);
-        let work = timeout_at(half_way(deadline), work.instrument(span));
+        let work = timeout_at(until, work.instrument(span));
         let done = work.await.unwrap_or_else(|_| {
             // Nobody can say what a store did that has not answered.
             let error = Error::new(self.name(), ErrorKind::Unavailable, Happened::Maybe);
@@ -133,12 +136,6 @@ impl Guard {
         tracing::error!(store = self.name(), problem, "a record was not used");
         Err(Error::new(self.name(), ErrorKind::Corrupt, Happened::No).because(problem))
     }
-}
-
-/// When to stop waiting for one call, so that half of the time is left to find out what it did.
-fn half_way(deadline: Instant) -> Instant {
-    let left = deadline.saturating_duration_since(Instant::now());
-    deadline - left / 2
 }
 
 /// What kind of failure an error is, for the breaker: a conflict is none.
