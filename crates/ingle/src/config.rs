@@ -157,7 +157,7 @@ const TOUCH_EVERY_MIN: Duration = Duration::from_secs(60);
 
 /// How far the idle deadline must move before it is worth a write to the store.
 ///
-/// A session whose idle time is shorter than ten such steps would end before it is touched, so
+/// Where the idle time is shorter than two minutes, a session could end before it was touched once;
 /// there the tenth alone counts.
 pub(crate) fn touch_every(idle: Duration) -> Duration {
     let tenth = idle / 10;
