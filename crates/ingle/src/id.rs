@@ -101,7 +101,7 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// What a store, the console and the command line know a session by: SHA-256 of namespace and id.
+/// What a store and its operators know a session by: SHA-256 of namespace and id.
 ///
 /// Whoever reads a store's content learns keys and can make no cookie of them (the lesson of
 /// CVE-2019-16782, CVE-2020-26228 and CVE-2021-21339). Written as 64 hexadecimal digits.

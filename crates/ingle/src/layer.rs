@@ -205,7 +205,7 @@ where
         Presented::Nothing => None,
         Presented::Ambiguous => {
             meter::duplicate_cookie();
-            tracing::warn!("a request has two different session cookies; it is served as without");
+            tracing::info!("a request has two different session cookies; it is served as without");
             None
         }
     };

@@ -26,14 +26,16 @@
 //!
 //! # Limits
 //!
-//! The folder must be on a local disk, because the processes share memory through it. At most 4096
+//! The folder must stay where it is while a process has it open: one that is moved or deleted under
+//! a process takes with it what that process goes on to acknowledge. It must be on a local disk,
+//! because the processes share memory through it. At most 4096
 //! commits wait and as many loads; beyond that they fail at once. A group of commits waits 5
 //! seconds for another process, then it fails. The idle timeout of a session is kept in
 //! milliseconds.
 //!
 //! # Looking at it, and changing it
 //!
-//! The table `sessions` is for reading, here with a key that the console shows:
+//! The table `sessions` is for reading, here with a key as `SELECT hex(key)` shows it:
 //!
 //! ```text
 //! $ sqlite3 -line sessions.sqlite \
