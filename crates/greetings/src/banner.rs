@@ -7,6 +7,7 @@ use std::{
     path,
 };
 
+use ingle::store::Store;
 use tokio::net::TcpListener;
 
 use crate::options::{Options, Transport};
@@ -14,7 +15,7 @@ use crate::options::{Options, Transport};
 pub(crate) const VERSION: &str = concat!("greetings ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// The last line says that clients can come, and where: scripts and tests wait for it.
-pub(crate) fn announce(options: &Options, store: &str, listener: &TcpListener) {
+pub(crate) fn announce(options: &Options, store: &dyn Store, listener: &TcpListener) {
     let address = listener.local_addr().unwrap_or(options.listen);
     let lab = if options.lab { "lab          routes for race tests, below /lab/\n" } else { "" };
     let banner = format!(
@@ -25,7 +26,7 @@ pub(crate) fn announce(options: &Options, store: &str, listener: &TcpListener) {
          {lab}\
          listening on http://{address}\n",
         place(&options.store.value),
-        survives(store),
+        store.survives(),
         cookie(options.transport),
     );
     // Nobody reading stderr is no reason not to serve.
@@ -61,17 +62,6 @@ fn without_secrets(url: &str) -> Cow<'_, str> {
         None => (place, ""),
     };
     format!("{scheme}://{login}{place}{parameters}").into()
-}
-
-fn survives(store: &str) -> &'static str {
-    match store {
-        "embedded" | "postgres" => "a crash and a power loss",
-        "firestore" => "the loss of a zone",
-        "redis" => "what the append-only file of the server is set to survive, and not a failover",
-        "memcached" => "nothing: the store is a cache",
-        "memory" => "nothing: the store ends with this process",
-        _ => "what the store promises",
-    }
 }
 
 fn cookie(transport: Transport) -> &'static str {

@@ -66,7 +66,7 @@ async fn run() -> Result<(), Failure> {
     let listener = listen(&options).await?;
     let store = open_store(&options).await?;
     let sessions = sessions(&options, Arc::clone(&store))?;
-    banner::announce(&options, store.name(), &listener);
+    banner::announce(&options, store.as_ref(), &listener);
 
     let app = app::router(store, sessions, options.lab);
     let app = server::limited(app, options.limits.in_flight);

@@ -42,7 +42,7 @@ impl Batch {
     /// Runs all changes on `base`, and prepares the record that is to follow it.
     ///
     /// # Errors
-    /// The session is to be renewed and no id can be made.
+    /// The record needs a name for its life, and none can be drawn.
     pub(crate) fn run(&mut self, core: &Core, base: &Record, op: Op) -> Result<Next, Failure> {
         let mut copy = Copy::of(&base.data);
         for item in &mut self.items {
@@ -58,6 +58,9 @@ impl Batch {
             return Ok(Next::Nothing);
         }
         let mut header = base.header.clone();
+        if header.is_foreign() {
+            core.adopt(&mut header)?;
+        }
         if let Some(id) = renew {
             header.key = id.key(&core.namespace);
         }
@@ -71,7 +74,7 @@ impl Batch {
     /// Draws another new id, since the first one is taken.
     pub(crate) fn draw_again(&mut self) -> Result<(), NoRandomness> {
         if let Some(id) = self.items.last_mut().and_then(|last| last.renew.as_mut()) {
-            *id = SessionId::random()?;
+            *id = SessionId::random(id.form())?;
         }
         Ok(())
     }

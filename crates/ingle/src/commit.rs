@@ -141,6 +141,7 @@ async fn attempt(
     loop {
         let write =
             if renews { Write::Renew { base, record } } else { Write::Replace { base, record } };
+        let mut newer = None;
         let refused = match core.guard.commit(write, core.clock.now(), deadline).await {
             Ok(version) => {
                 resolved(core, in_doubt);
@@ -151,8 +152,11 @@ async fn attempt(
                 return Err(Failure::Gone);
             }
             // A conflict that answers a resending can mean that the first sending won.
-            Err(CommitError::Gone | CommitError::Conflict) => {
+            Err(conflict @ (CommitError::Gone | CommitError::Conflict(_))) => {
                 meter::conflict(core.guard.name());
+                if let CommitError::Conflict(seen) = conflict {
+                    newer = seen;
+                }
                 None
             }
             Err(CommitError::Failed(error)) => {
@@ -161,7 +165,8 @@ async fn attempt(
             }
         };
         if in_doubt || refused.is_none() {
-            match find_out(core, base, record, op, in_doubt, deadline).await? {
+            let sent = Sent { base, record, op, in_doubt };
+            match find_out(core, &sent, newer, deadline).await? {
                 Found::Applied(loaded) => {
                     resolved(core, in_doubt);
                     return Ok(Attempt::Applied(loaded));
@@ -175,8 +180,8 @@ async fn attempt(
             }
         }
         // The same write again, under the same condition: only one of the two can be made.
-        let again = refused.as_ref().is_none_or(|error| error.kind() == ErrorKind::Unavailable);
-        if !again || !core.budget.spend() || !backoff.wait(deadline).await {
+        let why = refused.as_ref().map_or(ErrorKind::Unavailable, store::Error::kind);
+        if !core.may_try_again(why, &mut backoff, deadline).await {
             return Err(match refused {
                 _ if in_doubt => unresolved(core),
                 Some(error) => error.into(),
@@ -196,39 +201,50 @@ enum Found {
     Moved(Loaded),
 }
 
-/// Looks at the record to find out what became of the write from `base` to `record`.
+/// A write that was sent, from `base` to `record`.
+struct Sent<'a> {
+    base: &'a Loaded,
+    record: &'a Record,
+    op: Op,
+    /// Whether it can have been made.
+    in_doubt: bool,
+}
+
+/// Looks at the record to find out what became of a write.
 ///
-/// Only a write `in_doubt` can have been made; otherwise this merely fetches the newer record.
+/// Only a write in doubt can have been made; otherwise this merely fetches the newer record, if the
+/// store has not given it along.
 async fn find_out(
     core: &Core,
-    base: &Loaded,
-    record: &Record,
-    op: Op,
-    in_doubt: bool,
+    sent: &Sent<'_>,
+    newer: Option<Loaded>,
     deadline: Instant,
 ) -> Result<Found, Failure> {
-    let found = look(core, base, record, op, in_doubt, deadline).await;
+    let found = look(core, sent, newer, deadline).await;
     match found {
         // Neither the op nor proof of its absence was to be had.
-        Err(_) if in_doubt => Err(unresolved(core)),
+        Err(_) if sent.in_doubt => Err(unresolved(core)),
         found => found,
     }
 }
 
 async fn look(
     core: &Core,
-    base: &Loaded,
-    record: &Record,
-    op: Op,
-    in_doubt: bool,
+    sent: &Sent<'_>,
+    newer: Option<Loaded>,
     deadline: Instant,
 ) -> Result<Found, Failure> {
+    let Sent { base, record, op, in_doubt } = *sent;
     let (from, to) = (&base.record.header.key, &record.header.key);
     let may_be_renewed = in_doubt && from != to;
     if may_be_renewed && let Some(loaded) = with_op(core, to, op, deadline).await? {
         return Ok(Found::Applied(loaded));
     }
-    let Some(loaded) = core.load_patiently(from, deadline).await? else {
+    let seen = match newer {
+        Some(newer) => Some(newer),
+        None => core.load_patiently(from, deadline).await?,
+    };
+    let Some(loaded) = seen else {
         // A renew may have been made between the two loads.
         let renewed = if may_be_renewed { with_op(core, to, op, deadline).await? } else { None };
         return renewed.map(Found::Applied).ok_or(Failure::Gone);
@@ -282,7 +298,7 @@ pub(crate) async fn create(
     record.header.ops.push(op);
     core.budget.deposit();
     loop {
-        let id = SessionId::random()?;
+        let id = core.draw_id()?;
         let key = id.key(&core.namespace);
         record.header.key = key;
         let created = Arc::new(record.clone());
@@ -290,10 +306,10 @@ pub(crate) async fn create(
         let error = match core.guard.commit(write, core.clock.now(), deadline).await {
             Ok(version) => return Ok((id, Loaded { record: created, version })),
             // The id is taken, which chance will not do: draw another one.
-            Err(CommitError::Conflict | CommitError::Gone) if backoff.wait(deadline).await => {
+            Err(CommitError::Conflict(_) | CommitError::Gone) if backoff.wait(deadline).await => {
                 continue;
             }
-            Err(CommitError::Conflict | CommitError::Gone) => {
+            Err(CommitError::Conflict(_) | CommitError::Gone) => {
                 return Err(core.too_late("every new id was taken").into());
             }
             Err(CommitError::Failed(error)) => error,
@@ -306,8 +322,7 @@ pub(crate) async fn create(
                 return Ok((id, loaded));
             }
         }
-        let again = error.kind() == ErrorKind::Unavailable;
-        if !again || !core.budget.spend() || !backoff.wait(deadline).await {
+        if !core.may_try_again(error.kind(), &mut backoff, deadline).await {
             return Err(if in_doubt { unresolved(core) } else { error.into() });
         }
     }
@@ -323,12 +338,11 @@ pub(crate) async fn destroy(core: &Core, key: &Key, deadline: Instant) -> Result
         let error =
             match core.guard.commit(Write::Destroy { key }, core.clock.now(), deadline).await {
                 Ok(version) => return Ok(version),
-                Err(CommitError::Conflict | CommitError::Gone) => return Ok(Version::NONE),
+                Err(CommitError::Conflict(_) | CommitError::Gone) => return Ok(Version::NONE),
                 Err(CommitError::Failed(error)) => error,
             };
         in_doubt |= error.happened() == Happened::Maybe;
-        let again = error.kind() == ErrorKind::Unavailable;
-        if !again || !core.budget.spend() || !backoff.wait(deadline).await {
+        if !core.may_try_again(error.kind(), &mut backoff, deadline).await {
             return Err(if in_doubt { unresolved(core) } else { error.into() });
         }
     }

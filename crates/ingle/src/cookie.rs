@@ -11,7 +11,7 @@ use http::{
     header::{COOKIE, SET_COOKIE},
 };
 
-use crate::id::SessionId;
+use crate::id::{Form, SessionId};
 
 /// How a browser is asked to keep the id. Checked by [`Cookie::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,15 @@ impl CookieConfig {
     #[must_use]
     pub fn development() -> Self {
         Self { name: "id".to_owned(), secure: false, ..Self::default() }
+    }
+
+    /// The cookie of apps that follow the tutorial *Handling sessions with Firestore*, for sessions
+    /// that are shared with them or come from them ([`Ids::Plain`](crate::Ids), `Upgrade`).
+    ///
+    /// Without the prefix `__Host-`, another host of the domain can set it, too.
+    #[must_use]
+    pub fn tutorial() -> Self {
+        Self { name: "session_id".to_owned(), ..Self::default() }
     }
 }
 
@@ -166,8 +175,13 @@ impl Cookie {
         &self.config.name
     }
 
+    /// The cookie of the tutorial's apps, as far as TLS is concerned like this one.
+    pub(crate) fn tutorial(&self) -> Self {
+        Self::unchecked(CookieConfig { secure: self.config.secure, ..CookieConfig::tutorial() })
+    }
+
     /// Finds the id in a request's Cookie headers, of which there may be many (RFC 6265bis 5.8.3).
-    pub(crate) fn read(&self, headers: &HeaderMap) -> Presented {
+    pub(crate) fn read(&self, form: Form, headers: &HeaderMap) -> Presented {
         let mut value = None;
         let headers = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
         for pair in headers.flat_map(|header| header.split(|byte| *byte == b';')) {
@@ -184,7 +198,7 @@ impl Cookie {
             }
             value = Some(found);
         }
-        match value.and_then(SessionId::decode) {
+        match value.and_then(|value| SessionId::decode(form, value)) {
             Some(id) => Presented::Id(id),
             None => Presented::Nothing,
         }

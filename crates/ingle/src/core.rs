@@ -16,9 +16,10 @@ use crate::{
     combine::Lanes,
     commit::Failure,
     config::Config,
+    cookie::Cookie,
     data::{Data, memory_len},
     guard::{Backoff, Guard, RetryBudget},
-    id::{Key, LogKey, Namespace, NoRandomness},
+    id::{Ids, Key, LogKey, Namespace, NoRandomness, SessionId},
     record::{Epoch, FORMAT, Header, Loaded, Ops, Record},
     store::{self, ErrorKind, Happened, Store},
 };
@@ -39,6 +40,9 @@ const CROWDED_FOR: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) config: Config,
+    pub(crate) ids: Ids,
+    /// Where a browser may still bring a plain id, while sessions move to safe ones.
+    pub(crate) plain_cookie: Option<Cookie>,
     pub(crate) guard: Guard,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) namespace: Namespace,
@@ -57,7 +61,10 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn new(store: Arc<dyn Store>, config: Config) -> Self {
         let log_key = config.log_key.as_ref();
+        let ids = store.ids();
         Self {
+            ids,
+            plain_cookie: (ids == Ids::Upgrade).then(|| config.cookie.tutorial()),
             guard: Guard::new(store),
             clock: Arc::clone(&config.clock),
             namespace: Namespace::new(&config.namespace),
@@ -75,6 +82,11 @@ impl Core {
     /// Whether the caller is the first to ask, who then starts the sweeps.
     pub(crate) fn claim_sweeps(&self) -> bool {
         !self.sweeps.load(Ordering::Relaxed) && !self.sweeps.swap(true, Ordering::Relaxed)
+    }
+
+    /// A new id.
+    pub(crate) fn draw_id(&self) -> Result<SessionId, NoRandomness> {
+        SessionId::random(self.ids.form())
     }
 
     /// When an operation that begins now gives up.
@@ -95,11 +107,26 @@ impl Core {
                 Ok(loaded) => return Ok(loaded),
                 Err(error) => error,
             };
-            let again = error.kind() == ErrorKind::Unavailable;
-            if !again || !self.budget.spend() || !backoff.wait(deadline).await {
+            if !self.may_try_again(error.kind(), &mut backoff, deadline).await {
                 return Err(error.into());
             }
         }
+    }
+
+    /// Whether a call that failed may be made again; waits until it is time for that.
+    pub(crate) async fn may_try_again(
+        &self,
+        why: ErrorKind,
+        backoff: &mut Backoff,
+        deadline: Instant,
+    ) -> bool {
+        let may = match why {
+            ErrorKind::Unavailable => self.budget.spend(),
+            // The store is well, so there is nothing to spare it.
+            ErrorKind::Contended => true,
+            ErrorKind::TooLarge | ErrorKind::Corrupt | ErrorKind::Refused => false,
+        };
+        may && backoff.wait(deadline).await
     }
 
     /// The same of a record that must be there.
@@ -171,6 +198,13 @@ impl Core {
         };
         header.idle_deadline = self.idle_deadline(&header);
         Ok(Record { header, data })
+    }
+
+    /// Gives a record that this library did not write the life that it has from its first commit on.
+    pub(crate) fn adopt(&self, header: &mut Header) -> Result<(), NoRandomness> {
+        header.epoch = Epoch::random()?;
+        header.absolute_deadline = self.clock.now().after(self.config.lifetime.absolute());
+        Ok(())
     }
 
     /// The idle deadline of a session that is used now.

@@ -136,7 +136,9 @@ impl From<Arc<store::Error>> for Error {
         match error.kind() {
             store::ErrorKind::TooLarge => Self::TooLarge(error),
             store::ErrorKind::Corrupt => Self::Damaged(error),
-            store::ErrorKind::Unavailable | store::ErrorKind::Refused => Self::Unavailable(error),
+            store::ErrorKind::Unavailable
+            | store::ErrorKind::Refused
+            | store::ErrorKind::Contended => Self::Unavailable(error),
         }
     }
 }

@@ -39,12 +39,14 @@ pub(crate) struct Guard {
     /// One each, since a store that cannot write any more, such as on a full disk, can still read.
     loads: Breaker,
     commits: Breaker,
+    complaints: Complaints,
 }
 
 impl Guard {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         let (loads, commits) = (Breaker::new("loads"), Breaker::new("commits"));
-        Self { store, calls: Semaphore::new(CALLS_MAX), loads, commits }
+        let (calls, complaints) = (Semaphore::new(CALLS_MAX), Complaints::new());
+        Self { store, calls, loads, commits, complaints }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -73,7 +75,17 @@ impl Guard {
             Write::Touch { .. } => "touch",
             _ => "commit",
         };
-        self.call(verb, &self.commits, deadline, self.store.commit(write, now)).await
+        let commit = self.store.commit(write, now);
+        match (self.call(verb, &self.commits, deadline, commit).await, write) {
+            (
+                Err(CommitError::Conflict(Some(newer))),
+                Write::Replace { base, .. } | Write::Renew { base, .. },
+            ) => {
+                let newer = self.check(&base.record.header.key, newer)?;
+                Err(CommitError::Conflict(Some(newer)))
+            }
+            (done, _) => done,
+        }
     }
 
     pub(crate) async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error> {
@@ -111,6 +123,9 @@ impl Guard {
         meter::latency(self.name(), verb, began.elapsed());
         let failed = done.as_ref().err().and_then(AsFailure::as_failure);
         breaker.record(failed.is_none_or(|error| error.kind() != ErrorKind::Unavailable));
+        if let Some(error) = failed {
+            self.complaints.tell(verb, error);
+        }
         done
     }
 
@@ -153,7 +168,38 @@ impl AsFailure for CommitError {
     fn as_failure(&self) -> Option<&Error> {
         match self {
             Self::Failed(error) => Some(error),
-            Self::Conflict | Self::Gone => None,
+            Self::Conflict(_) | Self::Gone => None,
+        }
+    }
+}
+
+/// Tells operators why calls fail, and does not fill their logs with it.
+#[derive(Debug)]
+struct Complaints {
+    since: StdInstant,
+    /// Milliseconds after `since` before which nothing more is told.
+    quiet_until: AtomicU64,
+}
+
+impl Complaints {
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    fn new() -> Self {
+        Self { since: StdInstant::now(), quiet_until: AtomicU64::new(0) }
+    }
+
+    fn tell(&self, verb: &'static str, error: &Error) {
+        let now = self.since.elapsed().as_millis() as u64;
+        let until = self.quiet_until.load(Ordering::Relaxed);
+        let next = now + Self::PAUSE.as_millis() as u64;
+        let mine = now >= until
+            && self
+                .quiet_until
+                .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if mine {
+            let cause = error.cause();
+            tracing::warn!(verb, %error, %cause, "a call of the session store failed");
         }
     }
 }

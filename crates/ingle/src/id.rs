@@ -2,6 +2,7 @@
 //!
 //! The id is a secret that only the browser holds. The key is its hash, and all that a store ever
 //! sees. The tag is for logs. No type here prints an id, and no function turns a key or a tag back.
+//! The one exception has to be asked for: a plain id is its own key.
 
 use std::fmt;
 
@@ -11,11 +12,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
+mod uuid;
+
+use uuid::Hyphenated;
+
 /// 256 bits, where ASVS 5.0 7.2.3 asks for 128 and the OWASP session management sheet for 64.
 const ID_BYTES: usize = 32;
 
 /// How many characters an id has in the cookie: base64url without padding.
 pub(crate) const ID_CHARS: usize = 43;
+
+/// A plain id is a UUID; one of ours has 122 random bits (RFC 9562 5.4).
+const UUID_BYTES: usize = 16;
 
 /// Separates our hashes from every other use of SHA-256 on the same bytes.
 const KEY_DOMAIN: &[u8] = b"ingle key v1";
@@ -29,47 +37,120 @@ const TAG_DOMAIN: &[u8] = b"ingle tag v1";
 #[error("the operating system gave no random bytes")]
 pub struct NoRandomness(#[from] getrandom::Error);
 
-/// The secret that a browser holds: 32 random bytes, 43 characters in the cookie.
+/// Which ids the sessions in a store have, and so what a browser may bring.
+///
+/// Anything but [`Hashed`](Self::Hashed) is for moving an app that has sessions already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ids {
+    /// 256 random bits each, of which the store knows a hash. Whoever reads the store can make no
+    /// cookie of what is there.
+    #[default]
+    Hashed,
+    /// UUIDs, which are the keys themselves: whoever reads the store, a backup or a console can take
+    /// over every session. For apps that share their sessions with one that does so.
+    Plain,
+    /// As [`Hashed`](Self::Hashed); and a session that has a plain id is still found, and moves to a
+    /// new, safe one when its visitor next comes.
+    Upgrade,
+}
+
+/// The two forms of an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// 32 random bytes, of which the store sees a hash.
+    Safe,
+    /// A UUID, which the store sees.
+    Plain,
+}
+
+impl Ids {
+    /// The form that new ids have.
+    pub(crate) fn form(self) -> Form {
+        match self {
+            Self::Hashed | Self::Upgrade => Form::Safe,
+            Self::Plain => Form::Plain,
+        }
+    }
+}
+
+/// The secret that a browser holds.
 ///
 /// It has no `Display`, its `Debug` shows nothing of it, and its bytes are wiped when it is dropped.
 #[derive(Clone, ZeroizeOnDrop)]
-pub(crate) struct SessionId([u8; ID_BYTES]);
+pub(crate) enum SessionId {
+    /// 32 random bytes, 43 characters in the cookie.
+    Safe([u8; ID_BYTES]),
+    /// A UUID, 36 characters in the cookie.
+    Plain([u8; UUID_BYTES]),
+}
 
 impl SessionId {
     /// A new id from the operating system's random generator.
-    pub(crate) fn random() -> Result<Self, NoRandomness> {
-        let mut bytes = [0; ID_BYTES];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes))
+    pub(crate) fn random(form: Form) -> Result<Self, NoRandomness> {
+        match form {
+            Form::Safe => {
+                let mut bytes = [0; ID_BYTES];
+                getrandom::fill(&mut bytes)?;
+                Ok(Self::Safe(bytes))
+            }
+            Form::Plain => {
+                let mut bits = [0; UUID_BYTES];
+                getrandom::fill(&mut bits)?;
+                Ok(Self::Plain(uuid::version_4(bits)))
+            }
+        }
     }
 
     /// Reads a cookie's value; nothing but the one spelling that [`encode`](Self::encode) writes.
-    pub(crate) fn decode(value: &[u8]) -> Option<Self> {
-        // The length first: a value of any other size costs no work at all.
-        if value.len() != ID_CHARS {
-            return None;
-        }
-        let mut bytes = [0; ID_BYTES];
-        // The engine refuses padding, other alphabets, and bits behind the last byte.
-        match URL_SAFE_NO_PAD.decode_slice(value, &mut bytes) {
-            Ok(ID_BYTES) => Some(Self(bytes)),
-            _ => None,
+    pub(crate) fn decode(form: Form, value: &[u8]) -> Option<Self> {
+        match form {
+            // The length first: a value of any other size costs no work at all.
+            Form::Safe if value.len() == ID_CHARS => {
+                let mut bytes = [0; ID_BYTES];
+                // The engine refuses padding, other alphabets, and bits behind the last byte.
+                match URL_SAFE_NO_PAD.decode_slice(value, &mut bytes) {
+                    Ok(ID_BYTES) => Some(Self::Safe(bytes)),
+                    _ => None,
+                }
+            }
+            Form::Safe => None,
+            Form::Plain => uuid::parse(value).map(Self::Plain),
         }
     }
 
     /// The cookie's value.
     pub(crate) fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
+        match self {
+            Self::Safe(bytes) => URL_SAFE_NO_PAD.encode(bytes),
+            Self::Plain(uuid) => Hyphenated(uuid).to_string(),
+        }
     }
 
-    /// The key that this id has in `namespace`.
+    pub(crate) fn form(&self) -> Form {
+        match self {
+            Self::Safe(_) => Form::Safe,
+            Self::Plain(_) => Form::Plain,
+        }
+    }
+
+    /// The key that this id has in `namespace`; a plain one has the same key in all of them.
     pub(crate) fn key(&self, namespace: &Namespace) -> Key {
-        Key(namespace.0.clone().chain_update(self.0).finalize().into())
+        Key(match self {
+            Self::Safe(bytes) => {
+                Repr::Hash(namespace.0.clone().chain_update(bytes).finalize().into())
+            }
+            Self::Plain(uuid) => Repr::Plain(*uuid),
+        })
     }
 
     /// The tag that this id has in logs written under `log_key`.
     pub(crate) fn tag(&self, log_key: &LogKey) -> Tag {
-        let mac: [u8; 32] = log_key.0.clone().chain_update(self.0).finalize().into_bytes().into();
+        let bytes: &[u8] = match self {
+            Self::Safe(bytes) => bytes,
+            Self::Plain(uuid) => uuid,
+        };
+        let mac: [u8; 32] = log_key.0.clone().chain_update(bytes).finalize().into_bytes().into();
         let [a, b, c, d, ..] = mac;
         Tag(u32::from_be_bytes([a, b, c, d]))
     }
@@ -101,62 +182,78 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// What a store and its operators know a session by: SHA-256 of namespace and id.
+/// What a store and its operators know a session by: SHA-256 of namespace and id, written as 64
+/// hexadecimal digits.
 ///
 /// Whoever reads a store's content learns keys and can make no cookie of them (the lesson of
-/// CVE-2019-16782, CVE-2020-26228 and CVE-2021-21339). Written as 64 hexadecimal digits.
+/// CVE-2019-16782, CVE-2020-26228 and CVE-2021-21339).
+///
+/// The exception has a name: with [`Ids::Plain`] a key is the id itself, a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key([u8; 32]);
+pub struct Key(Repr);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Repr {
+    Hash([u8; 32]),
+    Plain([u8; UUID_BYTES]),
+}
 
 impl Key {
     /// The key with these bytes, as a store reads it back.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self(Repr::Hash(bytes))
     }
 
-    /// The bytes of this key.
+    /// The bytes of this key: 32, or the 16 of a plain id.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+    pub const fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Hash(bytes) => bytes,
+            Repr::Plain(uuid) => uuid,
+        }
+    }
+
+    /// Whether this is the id itself, which no log may show.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        matches!(self.0, Repr::Plain(_))
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        match &self.0 {
+            Repr::Hash(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            Repr::Plain(uuid) => Hyphenated(uuid).fmt(f),
+        }
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Key({self})")
+        match self.0 {
+            Repr::Hash(_) => write!(f, "Key({self})"),
+            Repr::Plain(_) => f.write_str("Key(plain id)"),
+        }
     }
 }
 
 /// A text is not a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a key is 64 hexadecimal digits in lower case")]
+#[error("a key is 64 hexadecimal digits in lower case, or a UUID")]
 pub struct NotAKey;
 
 impl std::str::FromStr for Key {
     type Err = NotAKey;
 
     fn from_str(text: &str) -> Result<Self, NotAKey> {
-        let digit = |byte: &u8| match byte {
-            b'0'..=b'9' => Ok(byte - b'0'),
-            b'a'..=b'f' => Ok(byte - b'a' + 10),
-            _ => Err(NotAKey),
-        };
+        if let Some(uuid) = uuid::parse(text.as_bytes()) {
+            return Ok(Self(Repr::Plain(uuid)));
+        }
         let mut key = [0; 32];
-        if text.len() != 2 * key.len() {
-            return Err(NotAKey);
-        }
-        for (byte, pair) in key.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let [high, low] = pair else { return Err(NotAKey) };
-            *byte = digit(high)? << 4 | digit(low)?;
-        }
-        Ok(Self(key))
+        uuid::hexadecimal(text.as_bytes(), &mut key).ok_or(NotAKey)?;
+        Ok(Self(Repr::Hash(key)))
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     cookie::{Cookie, News, Presented},
     core::Core,
     data::Limits,
-    id::LogKey,
+    id::{Form, Ids, LogKey, SessionId},
     meter,
     session::{Ending, Session},
     store::Store,
@@ -51,7 +51,11 @@ pub struct SessionLayer {
 impl SessionLayer {
     /// A layer with the default settings: see each setting's own documentation.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, config: Config::default(), core: Arc::default() }
+        let mut config = Config::default();
+        if store.ids() == Ids::Plain {
+            config.cookie = config.cookie.tutorial();
+        }
+        Self { store, config, core: Arc::default() }
     }
 
     /// Keeps the sessions of this app apart from those of others in the same store. Default empty.
@@ -62,7 +66,8 @@ impl SessionLayer {
         self.with(|config| config.namespace = name.into())
     }
 
-    /// The cookie. Default `__Host-id`: Secure, HttpOnly, SameSite=Lax, until the browser closes.
+    /// The cookie. Default `__Host-id`: Secure, HttpOnly, SameSite=Lax, until the browser closes; and
+    /// `session_id` on a store with [plain ids](crate::Ids::Plain).
     pub fn cookie(self, cookie: Cookie) -> Self {
         self.with(|config| config.cookie = cookie)
     }
@@ -200,16 +205,12 @@ where
     if request.extensions().get::<Session>().is_some() {
         return Ok(nested());
     }
-    let id = match core.config.cookie.read(request.headers()) {
-        Presented::Id(id) => Some(id),
-        Presented::Nothing => None,
-        Presented::Ambiguous => {
-            meter::duplicate_cookie();
-            tracing::info!("a request has two different session cookies; it is served as without");
-            None
-        }
-    };
-    let session = Session::open(&core, id);
+    let id = presented(core.config.cookie.read(core.ids.form(), request.headers()));
+    let plain_cookie = core.plain_cookie.as_ref().filter(|_| id.is_none());
+    let plain_id =
+        plain_cookie.and_then(|cookie| presented(cookie.read(Form::Plain, request.headers())));
+    let came_plain = plain_id.is_some();
+    let session = Session::open(&core, id.or(plain_id));
     request.extensions_mut().insert(session.clone());
 
     let response = inner.call(request).await?;
@@ -218,13 +219,27 @@ where
         Some(ending) => ending,
         None => RunToEnd::new(session.close(response.status())).await,
     };
-    Ok(conclude(&core, &ending, response))
+    Ok(conclude(&core, &ending, came_plain, response))
+}
+
+/// The id that a request has, if it has one that can be one of ours.
+fn presented(cookies: Presented) -> Option<SessionId> {
+    match cookies {
+        Presented::Id(id) => Some(id),
+        Presented::Nothing => None,
+        Presented::Ambiguous => {
+            meter::duplicate_cookie();
+            tracing::info!("a request has two different session cookies; it is served as without");
+            None
+        }
+    }
 }
 
 /// Makes the response say what became of the session.
 fn conclude<R: From<&'static str>>(
     core: &Core,
     ending: &Ending,
+    came_plain: bool,
     mut response: Response<R>,
 ) -> Response<R> {
     if let Some(error) = &ending.error {
@@ -242,6 +257,10 @@ fn conclude<R: From<&'static str>>(
     };
     if !matches!(news, News::Nothing) {
         keep_out_of_caches(headers);
+        if came_plain && let Some(cookie) = &core.plain_cookie {
+            // The id in it is of no use any more.
+            cookie.write(News::Ended, Duration::ZERO, headers);
+        }
     }
     core.config.cookie.write(news, core.config.lifetime.absolute(), headers);
     if ending.clear_site_data && core.config.clear_site_data {

@@ -43,7 +43,7 @@ pub use {
     cookie::{Cookie, CookieConfig, CookieError, SameSite},
     data::{InvalidValue, Limits, Reason, typed::WrongType},
     error::Error,
-    id::{Key, NoRandomness, NotAKey, Tag},
+    id::{Ids, Key, NoRandomness, NotAKey, Tag},
     layer::{ResponseFuture, SessionLayer, SessionService},
     session::{Field, Session},
 };

@@ -54,10 +54,40 @@ pub struct Header {
     pub user: Option<User>,
     /// Tells this record from any other that ever had this key.
     pub epoch: Epoch,
-    /// How many commits of this library the record has had. A store may use it as its version.
+    /// How many commits of this library the record has had. A store may use it as its version. It is
+    /// zero in a record that this library did not write, see [`foreign`](Self::foreign).
     pub counter: u64,
     /// The ops of the last commits.
     pub ops: Ops,
+}
+
+impl Header {
+    /// The header of a record that another program wrote and that has none, such as a document of an
+    /// app that follows the Firestore tutorial. Its first commit gives it a life of its own; until
+    /// then it never dies.
+    ///
+    /// The epoch must be the same at each load, and another for each record that had this key.
+    #[must_use]
+    pub fn foreign(key: Key, created: Timestamp, epoch: Epoch) -> Self {
+        Self {
+            format: FORMAT,
+            key,
+            created,
+            idle_deadline: Timestamp::MAX,
+            absolute_deadline: Timestamp::MAX,
+            idle_timeout: None,
+            user: None,
+            epoch,
+            counter: 0,
+            ops: Ops::default(),
+        }
+    }
+
+    /// Whether this library has not written the record yet.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.counter == 0
+    }
 }
 
 /// Whom a session is logged in for.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::{Ids, Key},
     record::{Loaded, Record, Version},
 };
 
@@ -32,7 +32,7 @@ pub use open::{OpenError, open};
 ///
 /// This is a contract between whoever writes a store and the commit protocol of this library. A
 /// store moves records and decides conditions. It knows nothing of cookies, of HTTP, of retries or
-/// of what a change is, and it never tries anything a second time: it reports what happened, and
+/// of what a change is, and it never tries a failed call a second time: it reports what happened, and
 /// the protocol decides.
 ///
 /// # Laws
@@ -68,6 +68,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Which laws this store keeps only in a weaker form.
     fn promises(&self) -> Promises;
+
+    /// What an acknowledged commit survives, as the end of a sentence: `a crash and a power loss`.
+    fn survives(&self) -> &str;
+
+    /// Which ids its sessions have.
+    fn ids(&self) -> Ids {
+        Ids::Hashed
+    }
 
     /// The record that is live under `key` at the instant `now`, if there is one.
     ///
@@ -248,6 +256,9 @@ pub enum ErrorKind {
     Corrupt,
     /// It said no, and will say no again: a permission or a setting.
     Refused,
+    /// The record is in another writer's hands at this moment. The store is well, and another
+    /// attempt will help.
+    Contended,
 }
 
 impl fmt::Display for ErrorKind {
@@ -257,6 +268,7 @@ impl fmt::Display for ErrorKind {
             Self::TooLarge => "takes no record of this size",
             Self::Corrupt => "holds what is not a readable record",
             Self::Refused => "refuses to do this",
+            Self::Contended => "has the record in another writer's hands",
         })
     }
 }
@@ -289,6 +301,20 @@ impl Error {
         self.kind
     }
 
+    /// Why, down to the first cause.
+    pub(crate) fn cause(&self) -> String {
+        let mut text = String::new();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
     /// Whether the write may have been done all the same.
     #[must_use]
     pub fn happened(&self) -> Happened {
@@ -300,8 +326,11 @@ impl Error {
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// The condition does not hold: the record moved on, or the key is taken. Nothing was changed.
+    ///
+    /// A store that has seen the record under the base's key meanwhile gives it along, which saves a
+    /// load.
     #[error("the record moved on")]
-    Conflict,
+    Conflict(Option<Loaded>),
     /// There is no live record. Nothing was changed.
     #[error("the record is gone")]
     Gone,

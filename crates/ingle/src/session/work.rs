@@ -98,10 +98,25 @@ impl Request {
             Some(error) if edits => Err(error.clone()),
             Some(_) => Ok(()),
             None if edits => self.transact_in_turn(|_| Ok(()), Id::Keep, deadline).await,
+            None if self.may_leave_plain_id() => {
+                let renewed = self.transact_in_turn(|_| Ok(()), Id::Renew, deadline).await;
+                if let Err(error) = renewed {
+                    tracing::debug!(%error, "a session did not move to a safe id; the next request tries again");
+                }
+                Ok(())
+            }
             None => {
                 self.touch(deadline).await;
                 Ok(())
             }
+        }
+    }
+
+    /// Whether this request read a session that still has a plain id, where safe ones are to be had.
+    fn may_leave_plain_id(&self) -> bool {
+        match &self.state().standing {
+            Standing::Live(known) => known.id.form() != self.core.ids.form(),
+            Standing::None | Standing::Presented(_) | Standing::Interrupted => false,
         }
     }
 
@@ -271,20 +286,22 @@ impl Request {
 
     /// Commits a change to the session's record, or begins a session with it.
     async fn apply(&self, change: Change, id: Id, deadline: Instant) -> Result<(), Error> {
-        let (known, was_live) = {
+        let (known, was_live, responded) = {
             let state = self.state();
-            match &state.standing {
+            let (known, was_live) = match &state.standing {
                 Standing::Interrupted => return Err(Error::Interrupted),
                 Standing::None => (None, false),
                 _ if id == Id::Renew && state.responded => return Err(Error::ResponseSent),
                 Standing::Presented(known) => (Some(known.clone()), false),
                 Standing::Live(known) => (Some(known.clone()), true),
-            }
+            };
+            (known, was_live, state.responded)
         };
         let Some(known) = known else { return self.begin(change, deadline).await };
         let renew = match id {
-            Id::Keep => None,
-            Id::Renew => Some(SessionId::random()?),
+            // A plain id is left as soon as a safe one can be had.
+            Id::Keep if known.id.form() == self.core.ids.form() || responded => None,
+            Id::Keep | Id::Renew => Some(self.core.draw_id()?),
         };
         let item = Item::new(change, renew);
         let Settled { item, result } = combine::submit(&self.core, known.key, item, deadline).await;

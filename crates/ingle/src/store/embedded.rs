@@ -149,6 +149,10 @@ impl Store for Embedded {
         Promises { renew: Renew::OneStep, shared: Shared::Processes, lists_by_user: true }
     }
 
+    fn survives(&self) -> &str {
+        "a crash and a power loss"
+    }
+
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
         let key = *key;
         ask(&self.reads, Happened::No, |reply| reader::Job::Load { key, now, reply }).await

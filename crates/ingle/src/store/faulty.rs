@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::{Ids, Key},
     record::{Loaded, Version},
 };
 
@@ -253,6 +253,14 @@ impl Store for Faulty {
         self.store.promises()
     }
 
+    fn survives(&self) -> &str {
+        self.store.survives()
+    }
+
+    fn ids(&self) -> Ids {
+        self.store.ids()
+    }
+
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
         let fault = self.begin(|script| &mut script.loads);
         self.go("load", fault, self.store.load(key, now), |_| {}).await
@@ -331,7 +339,7 @@ impl Ending for Error {
 impl Ending for CommitError {
     fn ending(&self) -> &'static str {
         match self {
-            Self::Conflict => "conflict",
+            Self::Conflict(_) => "conflict",
             Self::Gone => "gone",
             Self::Failed(error) => error.ending(),
         }

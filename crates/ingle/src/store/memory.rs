@@ -71,6 +71,10 @@ impl Store for Memory {
         Promises { renew: Renew::OneStep, shared: Shared::Process, lists_by_user: true }
     }
 
+    fn survives(&self) -> &str {
+        "nothing: the store ends with this process"
+    }
+
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
         Ok(self.locked(|records| live(records, key, now).map(loaded)))
     }
@@ -139,7 +143,7 @@ fn commit(records: &mut Records, write: Write<'_>, now: Timestamp) -> Result<Ver
         Write::Create { record } => {
             let key = record.header.key;
             if live(records, &key, now).is_some() {
-                return Err(CommitError::Conflict);
+                return Err(CommitError::Conflict(None));
             }
             records.insert(key, Arc::clone(record));
             Ok(version(record))
@@ -152,7 +156,7 @@ fn commit(records: &mut Records, write: Write<'_>, now: Timestamp) -> Result<Ver
         Write::Renew { base, record } => {
             check(records, base, now)?;
             if live(records, &record.header.key, now).is_some() {
-                return Err(CommitError::Conflict);
+                return Err(CommitError::Conflict(None));
             }
             records.remove(&base.record.header.key);
             records.insert(record.header.key, Arc::clone(record));
@@ -178,10 +182,10 @@ fn commit(records: &mut Records, write: Write<'_>, now: Timestamp) -> Result<Ver
 fn check(records: &Records, base: &Loaded, now: Timestamp) -> Result<(), CommitError> {
     match live(records, &base.record.header.key, now) {
         None => Err(CommitError::Gone),
-        Some(record) if version(record) != base.version => Err(CommitError::Conflict),
+        Some(record) if version(record) != base.version => Err(CommitError::Conflict(None)),
         // The counter begins anew in each life of a key, so an earlier one may have counted alike.
         Some(record) if record.header.epoch != base.record.header.epoch => {
-            Err(CommitError::Conflict)
+            Err(CommitError::Conflict(None))
         }
         Some(_) => Ok(()),
     }

@@ -84,7 +84,7 @@ impl Broken {
     async fn check(&self, base: &Loaded, now: Timestamp) -> Result<(), CommitError> {
         match self.memory.load(&base.record.header.key, now).await? {
             None => Err(CommitError::Gone),
-            Some(found) if found.version != base.version => Err(CommitError::Conflict),
+            Some(found) if found.version != base.version => Err(CommitError::Conflict(None)),
             Some(_) => Ok(()),
         }
     }
@@ -109,6 +109,10 @@ impl Store for Broken {
             _ => {}
         }
         promises
+    }
+
+    fn survives(&self) -> &str {
+        self.memory.survives()
     }
 
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {

@@ -70,7 +70,7 @@ async fn without_a_fault_it_does_what_the_store_inside_does() {
     let (memory, faulty) = stores();
     assert!(faulty.load(&KEY, NOW).await.expect("no fault").is_none());
     create(&faulty).await.expect("no fault");
-    assert!(matches!(create(&faulty).await, Err(CommitError::Conflict)));
+    assert!(matches!(create(&faulty).await, Err(CommitError::Conflict(_))));
     replace(&faulty).await.expect("no fault");
     faulty.commit(Write::Destroy { key: &KEY }, NOW).await.expect("no fault");
     assert!(matches!(replace(&faulty).await, Err(CommitError::Gone)));

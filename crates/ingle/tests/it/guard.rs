@@ -36,6 +36,10 @@ impl Store for Confused {
         self.0.promises()
     }
 
+    fn survives(&self) -> &str {
+        self.0.survives()
+    }
+
     async fn load(&self, _: &Key, now: Timestamp) -> Result<Option<Loaded>, store::Error> {
         let page = self.0.list(None, 1, now).await?;
         Ok(page.records.into_iter().next())

@@ -97,7 +97,7 @@ impl Trial {
         give_way().await;
         match self.store().commit(write.as_write(), now).await {
             Ok(version) => Outcome::Done(version),
-            Err(CommitError::Conflict) => Outcome::Conflict,
+            Err(CommitError::Conflict(_)) => Outcome::Conflict,
             Err(CommitError::Gone) => Outcome::Gone,
             Err(CommitError::Failed(error)) => failed("commit", &error),
         }

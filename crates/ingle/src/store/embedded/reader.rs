@@ -88,7 +88,7 @@ fn load(connection: &Connection, key: &Key, now: Timestamp) -> Result<Option<Loa
 
 fn page(connection: &Connection, list: &List) -> Result<Page, Error> {
     let List { user, after, limit, now } = list;
-    let after = after.as_ref().map_or(&[][..], |key| key.as_bytes());
+    let after = after.as_ref().map_or(&[][..], Key::as_bytes);
     // One more than asked for tells whether this is the last page.
     let limit_sql = i64::try_from(*limit).unwrap_or(i64::MAX).saturating_add(1);
     let mut records = match user {

@@ -53,7 +53,7 @@ impl Row {
         let header = &self.record.header;
         let user = header.user.as_ref();
         [
-            header.key.as_bytes().as_slice().into(),
+            header.key.as_bytes().into(),
             i64::from(header.format).into(),
             millis(header.created).into(),
             millis(header.idle_deadline).into(),
@@ -112,7 +112,7 @@ impl From<Unreadable> for Error {
 /// Reads the record of a row that a [`select!`] found.
 pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Loaded, Unreadable> {
     let key = Key::from_bytes(row.get(1)?);
-    if key.as_bytes() != &row.get::<_, [u8; 32]>(0)? {
+    if key.as_bytes() != row.get::<_, [u8; 32]>(0)? {
         return Err(Unreadable::OtherKey);
     }
     let format: i64 = row.get(2)?;

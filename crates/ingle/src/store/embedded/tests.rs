@@ -151,7 +151,7 @@ async fn two_handles_on_one_folder_lose_no_increment() {
                 let record = record(1, base.version.0 + 1, json!({ "n": n + 1 }));
                 match store.commit(Write::Replace { base: &base, record: &record }, NOW).await {
                     Ok(_) => break,
-                    Err(CommitError::Conflict) => {}
+                    Err(CommitError::Conflict(_)) => {}
                     Err(error) => panic!("{error:?}"),
                 }
             }
@@ -173,12 +173,12 @@ async fn a_create_takes_the_place_of_a_dead_record_and_of_no_live_one() {
     let new = Arc::new(new);
 
     let early = store.commit(Write::Create { record: &new }, NOW).await;
-    assert!(matches!(early, Err(CommitError::Conflict)));
+    assert!(matches!(early, Err(CommitError::Conflict(_))));
     store.commit(Write::Create { record: &new }, LATER).await.unwrap();
 
     // Same key and same counter, but another life.
     let stale = store.commit(Write::Replace { base: &old, record: &old.record }, LATER).await;
-    assert!(matches!(stale, Err(CommitError::Conflict)));
+    assert!(matches!(stale, Err(CommitError::Conflict(_))));
     let loaded = store.load(&key(1), LATER).await.unwrap().unwrap();
     assert_eq!(loaded.record.data, new.data);
 }
@@ -214,7 +214,7 @@ async fn a_renew_to_a_taken_key_changes_neither_record() {
 
     let record = record(2, 2, json!({ "n": 3 }));
     let renewed = store.commit(Write::Renew { base: &base, record: &record }, NOW).await;
-    assert!(matches!(renewed, Err(CommitError::Conflict)));
+    assert!(matches!(renewed, Err(CommitError::Conflict(_))));
 
     assert_eq!(store.load(&key(1), NOW).await.unwrap(), Some(base));
     assert_eq!(store.load(&key(2), NOW).await.unwrap(), Some(taken));
@@ -247,7 +247,7 @@ async fn an_edit_by_hand_is_a_commit() {
 
     let write = record(1, 2, json!({ "n": 2 }));
     let stale = store.commit(Write::Replace { base: &base, record: &write }, NOW).await;
-    assert!(matches!(stale, Err(CommitError::Conflict)));
+    assert!(matches!(stale, Err(CommitError::Conflict(_))));
     let edited = store.load(&key(1), NOW).await.unwrap().unwrap();
     assert_eq!(edited.record.data.get("n"), Some(&json!(5)));
     assert_eq!(edited.version, Version(2));

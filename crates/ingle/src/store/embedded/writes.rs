@@ -102,7 +102,7 @@ fn create(connection: &Connection, row: &Row, now: Timestamp) -> Done {
     let created = insert(connection, row)?
         // The key is taken; what is dead there makes way.
         || (delete_dead(connection, row.key(), now)? && insert(connection, row)?);
-    Ok(if created { Ok(row.version()) } else { Err(CommitError::Conflict) })
+    Ok(if created { Ok(row.version()) } else { Err(CommitError::Conflict(None)) })
 }
 
 fn replace(connection: &Connection, sql: &str, base: &Base, row: &Row, now: Timestamp) -> Done {
@@ -164,7 +164,7 @@ fn delete_dead(connection: &Connection, key: &Key, now: Timestamp) -> rusqlite::
 fn why_not(connection: &Connection, key: &Key, now: Timestamp) -> Done {
     let sql = "SELECT 1 FROM sessions WHERE key = ?1 AND dead_at > ?2";
     let live = connection.prepare_cached(sql)?.exists(params![key.as_bytes(), millis(now)])?;
-    Ok(Err(if live { CommitError::Conflict } else { CommitError::Gone }))
+    Ok(Err(if live { CommitError::Conflict(None) } else { CommitError::Gone }))
 }
 
 /// Deletes at most `limit` dead rows and says how many there were.
