@@ -51,6 +51,9 @@ impl Limits {
 /// The longest name of a field, in bytes: Firestore's limit, the lowest of all stores.
 const NAME_BYTES_MAX: usize = 1500;
 
+/// What the names of our own fields begin with where a store keeps them beside the app's.
+pub(crate) const RESERVED: &str = "_ingle";
+
 /// A value cannot be kept in a session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{reason}", At(path))]
@@ -98,8 +101,12 @@ pub enum Reason {
         /// The limit.
         max: usize,
     },
-    /// A field's name is empty, longer than 1500 bytes, of the form `__…__`, or contains NUL.
-    #[error("a name must have 1 to 1500 bytes, no NUL, and not the reserved form `__…__`")]
+    /// A field's name is empty, longer than 1500 bytes, of the form `__…__`, or contains NUL; or it
+    /// begins with `_ingle`.
+    #[error(
+        "a name must have 1 to 1500 bytes, no NUL, and neither of the reserved forms `__…__` and \
+         `_ingle…`"
+    )]
     Name,
     /// A text contains a NUL character, which PostgreSQL cannot hold.
     #[error("a text must not contain a NUL character")]
@@ -128,6 +135,7 @@ impl InvalidValue {
 /// Checks the name of a field.
 pub(crate) fn check_name(name: &str) -> Result<(), InvalidValue> {
     let reserved = name.len() >= 4 && name.starts_with("__") && name.ends_with("__");
+    let reserved = reserved || name.starts_with(RESERVED);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || reserved || name.contains('\0') {
         return Err(InvalidValue::new(Reason::Name).under(name.get(..64).unwrap_or(name)));
     }

@@ -16,6 +16,8 @@ pub mod conformance;
 mod embedded;
 #[cfg(feature = "conformance")]
 mod faulty;
+#[cfg(feature = "firestore")]
+mod firestore;
 mod memory;
 mod open;
 #[cfg(feature = "conformance")]
@@ -25,6 +27,8 @@ mod owned;
 pub use embedded::{Embedded, EmbeddedError};
 #[cfg(feature = "conformance")]
 pub use faulty::{Fault, Faulty, Step};
+#[cfg(feature = "firestore")]
+pub use firestore::{Firestore, FirestoreConfig, FirestoreError};
 pub use memory::Memory;
 pub use open::{OpenError, open};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{BoxError, Memory, Store};
 
 /// What can be written after `--store`, for messages and help.
-const FORMS: &str = "memory:, embedded:///absolute/folder or embedded:relative/folder";
+const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder or \
+                     firestore://PROJECT[/DATABASE]/COLLECTION";
 
 /// A URL did not lead to a store.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,10 @@ pub enum OpenError {
 /// | `memory:` | [`Memory`], for tests |
 /// | `embedded:///var/lib/app/sessions` | the embedded store in that folder |
 /// | `embedded:data/sessions` | the same, in a folder below the current one |
+/// | `firestore://PROJECT/COLLECTION` | a collection of the project's default Firestore database |
+/// | `firestore://PROJECT/DATABASE/COLLECTION` | the same in a database with a name |
+/// | `firestore://…?ids=plain` | the same, shared with an app that follows the tutorial: [`Ids::Plain`](crate::Ids::Plain) |
+/// | `firestore://…?ids=upgrade` | the same, moving away from such ids: [`Ids::Upgrade`](crate::Ids::Upgrade) |
 ///
 /// # Errors
 /// The URL is wrong, or the store cannot be opened; the text of the error says which and what to do.
@@ -62,6 +67,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
             Err(OpenError::BadUrl { scheme: "memory", problem: "takes nothing after the colon" })
         }
         "embedded" => embedded(rest).await,
+        "firestore" => firestore(rest).await,
         _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
     }
 }
@@ -88,4 +94,17 @@ async fn embedded(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
 #[cfg(not(feature = "embedded"))]
 async fn embedded(_: &str) -> Result<Arc<dyn Store>, OpenError> {
     Err(OpenError::NotBuilt { feature: "embedded" })
+}
+
+#[cfg(feature = "firestore")]
+async fn firestore(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
+    match super::Firestore::open(super::FirestoreConfig::parse(rest)?).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(OpenError::Failed { store: "firestore", source: error.into() }),
+    }
+}
+
+#[cfg(not(feature = "firestore"))]
+async fn firestore(_: &str) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt { feature: "firestore" })
 }

@@ -7,6 +7,26 @@ ingle::conformance!(embedded, |place| async move {
     ingle::store::Embedded::open(place.folder()).await.unwrap()
 });
 
+#[cfg(feature = "firestore")]
+ingle::conformance!(firestore_on_hidane, |place| async move {
+    firestore(&place, "INGLE_TEST_HIDANE").await
+});
+
+#[cfg(feature = "firestore")]
+ingle::conformance!(firestore_on_google, |place| async move {
+    firestore(&place, "INGLE_TEST_FIRESTORE_EMULATOR").await
+});
+
+#[cfg(feature = "firestore")]
+async fn firestore(
+    place: &ingle::store::conformance::Place,
+    server: &str,
+) -> ingle::store::Firestore {
+    let mut config = ingle::store::FirestoreConfig::new("ingle-test", place.name());
+    config.emulator = Some(std::env::var(server).unwrap());
+    ingle::store::Firestore::open(config).await.unwrap()
+}
+
 // A decorator is a store too.
 ingle::conformance!(memory_within_faulty, |_place| async {
     ingle::store::Faulty::new(std::sync::Arc::new(ingle::store::Memory::new()))

@@ -19,7 +19,9 @@ use crate::{
     data::Data,
     id::Key,
     record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record, User, Version},
-    store::{CommitError, Inspect, Promises, Shared, Store, owned::OwnedWrite},
+    store::{
+        CommitError, ErrorKind, Happened, Inspect, Promises, Shared, Store, owned::OwnedWrite,
+    },
 };
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -94,12 +96,18 @@ impl Trial {
 
     /// Writes through the handle whose turn it is.
     pub(super) async fn commit(&self, write: &OwnedWrite, now: Timestamp) -> Outcome {
-        give_way().await;
-        match self.store().commit(write.as_write(), now).await {
-            Ok(version) => Outcome::Done(version),
-            Err(CommitError::Conflict(_)) => Outcome::Conflict,
-            Err(CommitError::Gone) => Outcome::Gone,
-            Err(CommitError::Failed(error)) => failed("commit", &error),
+        loop {
+            give_way().await;
+            match self.store().commit(write.as_write(), now).await {
+                Ok(version) => return Outcome::Done(version),
+                Err(CommitError::Conflict(_)) => return Outcome::Conflict,
+                Err(CommitError::Gone) => return Outcome::Gone,
+                // Whoever meets a lock tries again, if it is sure that nothing was changed.
+                Err(CommitError::Failed(error))
+                    if error.kind() == ErrorKind::Contended && error.happened() == Happened::No => {
+                }
+                Err(CommitError::Failed(error)) => failed("commit", &error),
+            }
         }
     }
 

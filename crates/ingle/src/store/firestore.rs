@@ -1,0 +1,401 @@
+//! The store on Google Cloud's Firestore: any number of instances, and no server to look after.
+//!
+//! | law | how it is kept |
+//! |---|---|
+//! | 1 | reads outside of transactions are strongly consistent |
+//! | 2 | the deadlines in the document are compared with the caller's time; expired documents still read |
+//! | 3 | a write with the condition that there is no document; of one that is dead, that it did not change |
+//! | 4 | a write with the condition that the document was last changed at the base's microsecond |
+//! | 5 | the same condition; a touch has it, too |
+//! | 6 | one Commit of two writes |
+//! | 7 | a delete without a condition |
+//! | 8 | only the deadline's fields are in the mask |
+//! | 9 | "no" where the code is proof or nothing was sent, else "maybe"; see `failure.rs` |
+//! | 10 | a query on one indexed field |
+//! | 11 | the conditions are decided by Firestore |
+//!
+//! No call is in a transaction: a transaction's read takes a lock, and requests that meet would wait
+//! for each other until Firestore ends them all. No call is made twice by the client beneath.
+//!
+//! # What an acknowledged commit survives
+//!
+//! The loss of a zone, or of a region where the database is in several (Firestore's own promise).
+//!
+//! # Limits
+//!
+//! A document has 1 MiB. About one commit a second and document is what Google advises to sustain;
+//! the requests of a hot session are combined, so that a process makes one at a time. The clock of the app
+//! decides life and death; a TTL policy deletes what is dead within a day or so.
+//!
+//! See the page *Firestore in production* for how to set it up.
+
+use std::{
+    fmt,
+    sync::Arc,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use async_trait::async_trait;
+use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
+    Document, DocumentMask, Precondition, Write as Rpc, precondition::ConditionType,
+    write::Operation,
+};
+use tonic::{Code, Status};
+
+use super::{
+    CommitError, Cursor, Error, ErrorKind, Happened, Inspect, Page, Promises, Renew, Shared, Store,
+    Swept, Write,
+};
+use crate::{
+    clock::Timestamp,
+    id::{Ids, Key},
+    record::{Loaded, Record, Version},
+};
+
+mod client;
+mod document;
+mod failure;
+mod place;
+mod query;
+mod value;
+
+use client::Client;
+use document::Fields;
+pub use failure::FirestoreError;
+pub use place::FirestoreConfig;
+
+/// What messages and metrics call this store.
+const NAME: &str = "firestore";
+
+/// How often one call looks again at a document that changes under it. Each time another writer has
+/// made progress, so this is far more than it takes.
+const LOOKS_MAX: usize = 16;
+
+/// The store on Google Cloud's Firestore. Clones share the connections.
+#[derive(Clone)]
+pub struct Firestore {
+    client: Arc<Client>,
+    /// Whether it was told that sweeps have no index.
+    no_index: Arc<AtomicBool>,
+}
+
+impl Firestore {
+    /// Opens the store and asks Firestore once whether it can be used.
+    ///
+    /// The credentials are the application default ones. If FIRESTORE_EMULATOR_HOST is set, the
+    /// emulator there is used in the place of Google's Firestore, as by Google's own clients; a
+    /// warning is logged then.
+    ///
+    /// # Errors
+    /// [`FirestoreError`] says what is wrong and which command mends it.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub async fn open(config: FirestoreConfig) -> Result<Self, FirestoreError> {
+        let client = Client::new(config)?;
+        if let Some(host) = &client.server.emulator {
+            tracing::warn!(
+                host,
+                "sessions are kept in a Firestore emulator (FIRESTORE_EMULATOR_HOST), for tests only"
+            );
+        }
+        let nobody = client.names.document(&Key::from_bytes([0; 32]));
+        let found = client.get(vec![nobody], Some(DocumentMask::default())).await;
+        found.map_err(|status| client.server.explain(&status))?;
+        Ok(Self { client: Arc::new(client), no_index: Arc::default() })
+    }
+
+    async fn load_key(&self, key: &Key) -> Result<Option<Loaded>, Error> {
+        let [found] = self.load_keys([key]).await?;
+        Ok(found)
+    }
+
+    async fn load_keys<const N: usize>(
+        &self,
+        keys: [&Key; N],
+    ) -> Result<[Option<Loaded>; N], Error> {
+        let names = keys.map(|key| self.client.names.document(key)).into();
+        let found = self.client.get(names, None).await;
+        let found = found.map_err(|status| self.client.server.read_failed(&status))?;
+        let mut loaded = [const { None }; N];
+        for ((key, document), loaded) in keys.into_iter().zip(found).zip(&mut loaded) {
+            *loaded = document.map(|document| document::read(document, key)).transpose()?;
+        }
+        Ok(loaded)
+    }
+
+    async fn create(&self, record: &Record, now: Timestamp) -> Result<Version, CommitError> {
+        let key = &record.header.key;
+        let fields = document::whole(record).map_err(Error::from)?;
+        let mut condition = ConditionType::Exists(false);
+        for _ in 0..LOOKS_MAX {
+            let status =
+                match self.commit_one(self.update(key, fields.clone(), None, condition)).await {
+                    Ok(version) => return Ok(version),
+                    Err(status) => self.condition_or_failure(status)?,
+                };
+            // Who is dead makes way, unless it changes meanwhile.
+            condition = match self.load_key(key).await? {
+                Some(found) if !found.record.is_dead(now) => {
+                    return Err(CommitError::Conflict(None));
+                }
+                Some(dead) => unchanged(dead.version),
+                None if status.code() == Code::InvalidArgument => return Err(self.failed(&status)),
+                None => ConditionType::Exists(false),
+            };
+        }
+        Err(contended().into())
+    }
+
+    async fn replace(
+        &self,
+        base: &Loaded,
+        record: &Record,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        let key = &record.header.key;
+        if base.record.is_dead(now) {
+            return Err(self.refusal(base, now, None).await);
+        }
+        let (fields, mask) = document::changed(&base.record, record).map_err(Error::from)?;
+        let write = self.update(key, fields, Some(mask), unchanged(base.version));
+        match self.commit_one(write).await {
+            Ok(version) => Ok(version),
+            Err(status) => {
+                let status = self.condition_or_failure(status)?;
+                Err(self.refusal(base, now, Some(&status)).await)
+            }
+        }
+    }
+
+    async fn renew(
+        &self,
+        base: &Loaded,
+        record: &Record,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        let (from, to) = (&base.record.header.key, &record.header.key);
+        if base.record.is_dead(now) {
+            return Err(self.refusal(base, now, None).await);
+        }
+        let fields = document::whole(record).map_err(Error::from)?;
+        let mut condition = ConditionType::Exists(false);
+        for _ in 0..LOOKS_MAX {
+            let leave = self.delete(from, Some(unchanged(base.version)));
+            let enter = self.update(to, fields.clone(), None, condition);
+            let status = match self.client.commit(vec![leave, enter]).await {
+                Ok(versions) => return self.version_of(versions.last().copied().flatten()),
+                Err(status) => self.condition_or_failure(status)?,
+            };
+            let [old, new] = self.load_keys([from, to]).await?;
+            let unmoved = old.filter(|old| !old.record.is_dead(now)).ok_or(CommitError::Gone)?;
+            if unmoved.version != base.version {
+                return Err(CommitError::Conflict(Some(unmoved)));
+            }
+            condition = match new {
+                Some(new) if !new.record.is_dead(now) => {
+                    return Err(CommitError::Conflict(Some(unmoved)));
+                }
+                Some(dead) => unchanged(dead.version),
+                None if status.code() == Code::InvalidArgument => return Err(self.failed(&status)),
+                None => ConditionType::Exists(false),
+            };
+        }
+        Err(contended().into())
+    }
+
+    async fn touch(
+        &self,
+        key: &Key,
+        idle_deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        for _ in 0..LOOKS_MAX {
+            let found = self.load_key(key).await?.filter(|found| !found.record.is_dead(now));
+            let found = found.ok_or(CommitError::Gone)?;
+            let mut header = found.record.header.clone();
+            let idle_deadline = idle_deadline.min(header.absolute_deadline);
+            if idle_deadline <= header.idle_deadline {
+                return Ok(found.version);
+            }
+            header.idle_deadline = idle_deadline;
+            let (fields, mask) = document::touched(&header);
+            let write = self.update(key, fields, Some(mask), unchanged(found.version));
+            match self.commit_one(write).await {
+                Ok(version) => return Ok(version),
+                Err(status) => _ = self.condition_or_failure(status)?,
+            }
+        }
+        Err(contended().into())
+    }
+
+    /// What to say of a replace whose condition does not hold: the record is gone, or newer.
+    async fn refusal(&self, base: &Loaded, now: Timestamp, status: Option<&Status>) -> CommitError {
+        let found = match self.load_key(&base.record.header.key).await {
+            Ok(found) => found.filter(|found| !found.record.is_dead(now)),
+            Err(error) => return error.into(),
+        };
+        match (found, status) {
+            (None, _) => CommitError::Gone,
+            (Some(same), Some(status)) if same.version == base.version => match status.code() {
+                // It was not the condition that was wrong with the request.
+                Code::InvalidArgument => self.failed(status),
+                _ => contended().into(),
+            },
+            (Some(newer), _) => CommitError::Conflict(Some(newer)),
+        }
+    }
+
+    /// Lets those answers pass that can mean that a condition did not hold. A version that is newer
+    /// than the document's is called an invalid argument.
+    fn condition_or_failure(&self, status: Status) -> Result<Status, CommitError> {
+        match status.code() {
+            Code::FailedPrecondition | Code::AlreadyExists | Code::InvalidArgument => Ok(status),
+            _ => Err(self.failed(&status)),
+        }
+    }
+
+    fn failed(&self, status: &Status) -> CommitError {
+        self.client.server.commit_failed(status).into()
+    }
+
+    async fn commit_one(&self, write: Rpc) -> Result<Version, Status> {
+        let versions = self.client.commit(vec![write]).await?;
+        // Every write that changes something has a time; without it, nobody knows the version.
+        let version = versions.first().copied().flatten();
+        version.ok_or_else(|| Status::internal("the answer has no time of the change"))
+    }
+
+    fn version_of(&self, version: Option<Version>) -> Result<Version, CommitError> {
+        let missing = || self.failed(&Status::internal("the answer has no time of the change"));
+        version.ok_or_else(missing)
+    }
+
+    fn update(
+        &self,
+        key: &Key,
+        fields: Fields,
+        update_mask: Option<DocumentMask>,
+        condition: ConditionType,
+    ) -> Rpc {
+        let name = self.client.names.document(key);
+        let document = Document { name, fields, create_time: None, update_time: None };
+        Rpc {
+            update_mask,
+            update_transforms: Vec::new(),
+            current_document: Some(Precondition { condition_type: Some(condition) }),
+            operation: Some(Operation::Update(document)),
+        }
+    }
+
+    fn delete(&self, key: &Key, condition: Option<ConditionType>) -> Rpc {
+        Rpc {
+            current_document: condition
+                .map(|condition| Precondition { condition_type: Some(condition) }),
+            operation: Some(Operation::Delete(self.client.names.document(key))),
+            ..Rpc::default()
+        }
+    }
+}
+
+/// The condition that a document was not changed since it had this version.
+fn unchanged(version: Version) -> ConditionType {
+    ConditionType::UpdateTime(document::moment(version))
+}
+
+/// Others kept changing the document.
+fn contended() -> Error {
+    Error::new(NAME, ErrorKind::Contended, Happened::No)
+}
+
+impl fmt::Debug for Firestore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = &self.client.server;
+        f.debug_struct("Firestore")
+            .field("config", &server.config)
+            .field("emulator", &server.emulator)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for Firestore {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn promises(&self) -> Promises {
+        Promises { renew: Renew::OneStep, shared: Shared::Processes, lists_by_user: true }
+    }
+
+    fn survives(&self) -> &str {
+        match self.client.server.emulator {
+            Some(_) => "nothing: FIRESTORE_EMULATOR_HOST names an emulator, which is for tests",
+            None => "the loss of a zone",
+        }
+    }
+
+    fn ids(&self) -> Ids {
+        self.client.server.config.ids
+    }
+
+    async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
+        Ok(self.load_key(key).await?.filter(|found| !found.record.is_dead(now)))
+    }
+
+    async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
+        match write {
+            Write::Create { record } => self.create(record, now).await,
+            Write::Replace { base, record } => self.replace(base, record, now).await,
+            Write::Renew { base, record } => self.renew(base, record, now).await,
+            Write::Touch { key, idle_deadline } => self.touch(key, idle_deadline, now).await,
+            Write::Destroy { key } => {
+                let deleted = self.client.commit(vec![self.delete(key, None)]).await;
+                deleted.map(|_| Version::NONE).map_err(|status| self.failed(&status))
+            }
+        }
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error> {
+        match self.sweep_dead(now, limit).await {
+            // Where there is no index, the TTL policy is the broom.
+            Err(status) if status.code() == Code::FailedPrecondition => {
+                if !self.no_index.swap(true, Ordering::Relaxed) {
+                    let why = self.client.server.explain(&status);
+                    tracing::warn!(%why, "expired sessions are left to the TTL policy");
+                }
+                Ok(Swept::default())
+            }
+            swept => swept.map_err(|status| self.client.server.commit_failed(&status)),
+        }
+    }
+
+    fn inspect(&self) -> Option<&dyn Inspect> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Inspect for Firestore {
+    async fn list(
+        &self,
+        after: Option<&Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, Error> {
+        self.page(None, after, limit, now).await
+    }
+
+    async fn list_by_user(
+        &self,
+        user: &str,
+        after: Option<&Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, Error> {
+        self.page(Some(user), after, limit, now).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

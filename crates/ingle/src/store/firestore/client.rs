@@ -1,0 +1,288 @@
+//! The calls of Firestore's API that sessions need, each with a deadline and never made twice.
+
+use std::{
+    env,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use google_cloud_auth::{
+    credentials::{self, CacheableResource, Credentials},
+    errors::CredentialsError,
+};
+use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
+    BatchGetDocumentsRequest, BatchWriteRequest, CommitRequest, Document, DocumentMask,
+    RunQueryRequest, StructuredQuery, Write, batch_get_documents_response,
+    firestore_client::FirestoreClient, run_query_request::QueryType,
+};
+use tokio::time::timeout;
+use tonic::{
+    Request, Status,
+    codegen::http::{Extensions, HeaderMap, HeaderValue},
+    metadata::MetadataMap,
+    transport::{Channel, ClientTlsConfig, Endpoint},
+};
+
+use super::{
+    failure::{FirestoreError, NotSent, Server},
+    place::{FirestoreConfig, Names},
+};
+use crate::record::Version;
+
+const GOOGLE: &str = "https://firestore.googleapis.com";
+const SCOPE: &str = "https://www.googleapis.com/auth/datastore";
+
+/// Google's servers take 100 calls at a time on one connection; a few are left for those that a
+/// client gave up and the server has not noticed.
+const CALLS_PER_CONNECTION: usize = 90;
+const CONNECTIONS: usize = 12;
+
+/// No call takes longer, whoever made it; the guard of a session gives it far less.
+const CALL_TIME_MAX: Duration = Duration::from_secs(10);
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Finds connections that were dropped without a word; as often as Google's own clients ask.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A page of records or a batch may be larger than the 4 MiB that are the default.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a server may send before it is read: one document of the largest size, and several.
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+pub(super) struct Client {
+    pub(super) server: Server,
+    pub(super) names: Names,
+    connections: Vec<Connection>,
+    /// Equal in all calls.
+    headers: HeaderMap,
+    /// None for an emulator.
+    credentials: Option<Credentials>,
+}
+
+struct Connection {
+    client: FirestoreClient<Channel>,
+    calls: AtomicUsize,
+}
+
+impl Client {
+    /// Prepares connections, to an emulator if one is named. Sends nothing.
+    pub(super) fn new(config: FirestoreConfig) -> Result<Self, FirestoreError> {
+        config.check().map_err(FirestoreError::Config)?;
+        let variable = || env::var_os("FIRESTORE_EMULATOR_HOST").filter(|host| !host.is_empty());
+        let variable = || variable().map(|host| host.to_string_lossy().into_owned());
+        let emulator = config.emulator.clone().or_else(variable);
+        let (endpoint, credentials) = match &emulator {
+            Some(host) => (emulator_at(host)?, None),
+            None => (google()?, Some(application_default()?)),
+        };
+        let channels = (0..CONNECTIONS).map(|_| endpoint.connect_lazy());
+        let connections = channels.map(|channel| Connection {
+            client: FirestoreClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            calls: AtomicUsize::new(0),
+        });
+        let names = Names::of(&config);
+        let mut headers = HeaderMap::new();
+        // The names are checked, so they are fit for a header.
+        let mut set = |name, value: String| {
+            HeaderValue::try_from(value).map(|value| headers.insert(name, value)).is_ok()
+        };
+        set("google-cloud-resource-prefix", names.database.clone());
+        let routed = names.database.replace('(', "%28").replace(')', "%29").replace(':', "%3A");
+        set("x-goog-request-params", format!("database={routed}"));
+        if emulator.is_some() {
+            set("authorization", "Bearer owner".to_owned());
+        }
+        let connections = connections.collect();
+        Ok(Self { server: Server { config, emulator }, names, connections, headers, credentials })
+    }
+
+    /// Documents by name, in the order of the names.
+    pub(super) async fn get(
+        &self,
+        names: Vec<String>,
+        mask: Option<DocumentMask>,
+    ) -> Result<Vec<Option<Document>>, Status> {
+        let request = BatchGetDocumentsRequest {
+            database: self.names.database.clone(),
+            documents: names.clone(),
+            mask,
+            consistency_selector: None,
+        };
+        let mut found: Vec<Option<Document>> = names.iter().map(|_| None).collect();
+        self.call(request, async |mut client, request| {
+            let mut answers = client.batch_get_documents(request).await?.into_inner();
+            let mut n_answers = 0;
+            while let Some(answer) = answers.message().await? {
+                let Some(result) = answer.result else { continue };
+                n_answers += 1;
+                if let batch_get_documents_response::Result::Found(document) = result {
+                    let place = names.iter().position(|name| *name == document.name);
+                    // A document that nobody asked for is nobody's.
+                    if let Some(place) = place.and_then(|place| found.get_mut(place)) {
+                        *place = Some(document);
+                    }
+                }
+            }
+            // An answer that breaks off is not "there is none".
+            if n_answers == names.len() {
+                Ok(found)
+            } else {
+                Err(Status::unavailable("the answer is not complete"))
+            }
+        })
+        .await
+    }
+
+    /// Makes all the writes or none, and returns the version that each document has then.
+    pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Option<Version>>, Status> {
+        let database = self.names.database.clone();
+        let request = CommitRequest { database, writes, transaction: Vec::new() };
+        self.call(request, async |mut client, request| {
+            let answer = client.commit(request).await?.into_inner();
+            let results = answer.write_results.into_iter();
+            Ok(results.map(|result| super::document::version(result.update_time)).collect())
+        })
+        .await
+    }
+
+    /// Makes each write or not, and returns which were made.
+    pub(super) async fn write_each(&self, writes: Vec<Write>) -> Result<Vec<bool>, Status> {
+        let database = self.names.database.clone();
+        let request = BatchWriteRequest { database, writes, ..BatchWriteRequest::default() };
+        self.call(request, async |mut client, request| {
+            let answer = client.batch_write(request).await?.into_inner();
+            Ok(answer.status.into_iter().map(|status| status.code == 0).collect())
+        })
+        .await
+    }
+
+    /// The documents that a query finds.
+    pub(super) async fn query(&self, query: StructuredQuery) -> Result<Vec<Document>, Status> {
+        let request = RunQueryRequest {
+            parent: self.names.documents.clone(),
+            query_type: Some(QueryType::StructuredQuery(query)),
+            ..RunQueryRequest::default()
+        };
+        self.call(request, async |mut client, request| {
+            let mut answers = client.run_query(request).await?.into_inner();
+            let mut documents = Vec::new();
+            while let Some(answer) = answers.message().await? {
+                documents.extend(answer.document);
+            }
+            Ok(documents)
+        })
+        .await
+    }
+
+    async fn call<M, R>(
+        &self,
+        message: M,
+        send: impl AsyncFnOnce(FirestoreClient<Channel>, Request<M>) -> Result<R, Status>,
+    ) -> Result<R, Status> {
+        let call = async {
+            let mut request = Request::new(message);
+            *request.metadata_mut() = MetadataMap::from_headers(self.authorized().await?);
+            request.set_timeout(CALL_TIME_MAX);
+            let connection = self.connection();
+            let _call = Call::begin(connection);
+            send(connection.client.clone(), request).await
+        };
+        let late = |_| Err(Status::deadline_exceeded("it did not answer in time"));
+        timeout(CALL_TIME_MAX, call).await.unwrap_or_else(late)
+    }
+
+    async fn authorized(&self) -> Result<HeaderMap, NotSent> {
+        let mut headers = self.headers.clone();
+        if let Some(credentials) = &self.credentials {
+            let token = credentials.headers(Extensions::new()).await;
+            let no_token =
+                |error: CredentialsError| NotSent(FirestoreError::NoCredentials(chain(&error)));
+            match token.map_err(no_token)? {
+                CacheableResource::New { data, .. } => headers.extend(data),
+                CacheableResource::NotModified => {}
+            }
+        }
+        Ok(headers)
+    }
+
+    /// The first connection that has room, so that an app with few visitors has one; else the one
+    /// with the fewest calls.
+    fn connection(&self) -> &Connection {
+        let calls = |connection: &&Connection| connection.calls.load(Ordering::Relaxed);
+        let with_room = self.connections.iter().find(|one| calls(one) < CALLS_PER_CONNECTION);
+        with_room
+            .or_else(|| self.connections.iter().min_by_key(calls))
+            .unwrap_or_else(|| unreachable!("there is at least one"))
+    }
+}
+
+/// A call under way on a connection, until it is dropped.
+struct Call<'a>(&'a Connection);
+
+impl<'a> Call<'a> {
+    fn begin(connection: &'a Connection) -> Self {
+        connection.calls.fetch_add(1, Ordering::Relaxed);
+        Self(connection)
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn limited(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(CONNECT_TIME_MAX)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(PING_EVERY))
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIME_MAX)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+}
+
+fn emulator_at(host: &str) -> Result<Endpoint, FirestoreError> {
+    let wrong = || FirestoreError::BadEmulatorHost { host: host.to_owned() };
+    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    port.ok_or_else(wrong)?;
+    let endpoint = Endpoint::from_shared(format!("http://{host}")).map_err(|_| wrong())?;
+    Ok(limited(endpoint))
+}
+
+fn google() -> Result<Endpoint, FirestoreError> {
+    let tls = ClientTlsConfig::new().with_native_roots();
+    let endpoint = Endpoint::from_static(GOOGLE).tls_config(tls);
+    let endpoint = endpoint.map_err(|error| FirestoreError::NoAnswer { message: chain(&error) })?;
+    Ok(limited(endpoint))
+}
+
+/// Application default credentials: the metadata server, a service account, a workload identity or
+/// a user.
+fn application_default() -> Result<Credentials, FirestoreError> {
+    // The client that fetches tokens takes the process's own TLS, or this one where there is none
+    // yet; that there is one is no failure.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let credentials = credentials::Builder::default().with_scopes([SCOPE]).build();
+    credentials.map_err(|error| FirestoreError::NoCredentials(chain(&error)))
+}
+
+/// An error with all its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Some errors already say what their cause says.
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

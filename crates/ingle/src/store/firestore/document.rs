@@ -1,0 +1,296 @@
+//! A record as a document, and back.
+//!
+//! Each top-level field of the data is a field of the document, so that a person can read and edit
+//! it. The header is in the map `_ingle`; beside it stand the two fields that Firestore itself
+//! works on: `_ingle_expires`, for a TTL policy, and `_ingle_user`, for lists by user.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
+    Document, DocumentMask, MapValue, Value as Typed, value::ValueType,
+};
+use prost_types::Timestamp as Moment;
+
+use super::{
+    NAME,
+    value::{self, Unwritable, typed},
+};
+use crate::{
+    clock::Timestamp,
+    data::{Data, RESERVED},
+    id::Key,
+    record::{Epoch, Header, Loaded, Op, Ops, Record, User, Version},
+    store::{Error, ErrorKind, Happened},
+};
+
+/// The header.
+pub(super) const HEADER: &str = "_ingle";
+/// When the record is dead: the earlier one of its deadlines.
+pub(super) const EXPIRES: &str = "_ingle_expires";
+/// The name of the user.
+pub(super) const USER: &str = "_ingle_user";
+
+/// Where the idle deadline is within a document.
+const IDLE_DEADLINE: &str = "_ingle.idle_deadline";
+/// Where the shard is within a document.
+pub(super) const SHARD: &str = "_ingle.shard";
+
+/// By what the index for sweeps is divided. Its other part, the deadline, grows with the time, and
+/// Firestore takes 500 writes per second of neighbors in an index.
+pub(super) const SHARDS: &str = "0123456789abcdef";
+
+/// The largest document that Firestore takes, less what its name takes at most.
+const BYTES_MAX: usize = 1024 * 1024 - 8 * 1024;
+
+/// A document's fields.
+pub(super) type Fields = HashMap<String, Typed>;
+
+/// A document cannot be written, or is not a readable record. Only the place is told, since the
+/// content may be anyone's secret.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("the field `{0}` cannot be written: {1}")]
+    Unwritable(String, Unwritable),
+    #[error("the record is larger than a document of Firestore, which has 1 MiB")]
+    TooLarge,
+    #[error("the name `{0}` begins with `{RESERVED}`, which is for the fields of ingle")]
+    Reserved(String),
+    #[error("the document's `{0}` is missing or not as ingle wrote it")]
+    Header(&'static str),
+    #[error("the document has no time of its last change")]
+    NoTime,
+}
+
+impl From<Unusable> for Error {
+    fn from(unusable: Unusable) -> Self {
+        let kind = match unusable {
+            Unusable::TooLarge
+            | Unusable::Unwritable(_, Unwritable::TooDeep | Unwritable::LongPath) => {
+                ErrorKind::TooLarge
+            }
+            Unusable::Header(_) | Unusable::NoTime => ErrorKind::Corrupt,
+            Unusable::Unwritable(..) | Unusable::Reserved(_) => ErrorKind::Refused,
+        };
+        Self::new(NAME, kind, Happened::No).because(unusable)
+    }
+}
+
+/// All fields of a record's document.
+pub(super) fn whole(record: &Record) -> Result<Fields, Unusable> {
+    check_len(&record.data)?;
+    let mut fields = header_fields(&record.header)?;
+    for (name, value) in &record.data {
+        put(&mut fields, name, value)?;
+    }
+    Ok(fields)
+}
+
+/// The fields in which a record differs from the one before, and the mask that names them. A field
+/// that is in the mask alone is removed; one that is in neither stays as it is, whatever it holds.
+pub(super) fn changed(base: &Record, record: &Record) -> Result<(Fields, DocumentMask), Unusable> {
+    check_len(&record.data)?;
+    let mut fields = header_fields(&record.header)?;
+    let mut paths: Vec<String> = [HEADER, EXPIRES, USER].map(str::to_owned).into();
+    for (name, value) in &record.data {
+        if base.data.get(name) != Some(value) {
+            put(&mut fields, name, value)?;
+            paths.push(path(name));
+        }
+    }
+    let removed = base.data.keys().filter(|name| !record.data.contains_key(*name));
+    paths.extend(removed.map(|name| path(name)));
+    Ok((fields, DocumentMask { field_paths: paths }))
+}
+
+/// The idle deadline alone, as a touch writes it.
+pub(super) fn touched(header: &Header) -> (Fields, DocumentMask) {
+    let idle_deadline = ("idle_deadline".to_owned(), instant(header.idle_deadline));
+    let map = ValueType::MapValue(MapValue { fields: HashMap::from([idle_deadline]) });
+    let fields = [(HEADER.to_owned(), typed(map)), (EXPIRES.to_owned(), expires(header))];
+    (HashMap::from(fields), mask([IDLE_DEADLINE, EXPIRES]))
+}
+
+pub(super) fn mask<const N: usize>(paths: [&str; N]) -> DocumentMask {
+    DocumentMask { field_paths: paths.map(str::to_owned).into() }
+}
+
+fn put(fields: &mut Fields, name: &str, value: &serde_json::Value) -> Result<(), Unusable> {
+    if name.starts_with(RESERVED) {
+        return Err(Unusable::Reserved(name.to_owned()));
+    }
+    let value =
+        value::write(name, value).map_err(|error| Unusable::Unwritable(name.to_owned(), error))?;
+    fields.insert(name.to_owned(), value);
+    Ok(())
+}
+
+fn check_len(data: &Data) -> Result<(), Unusable> {
+    if value::fields_len(data) > BYTES_MAX { Err(Unusable::TooLarge) } else { Ok(()) }
+}
+
+/// A top-level field's name as a path: quoted, unless it is a plain word.
+fn path(name: &str) -> String {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let plain = name.bytes().all(word) && !name.starts_with(|first: char| first.is_ascii_digit());
+    if plain {
+        return name.to_owned();
+    }
+    let mut quoted = String::with_capacity(name.len() + 2);
+    quoted.push('`');
+    for character in name.chars() {
+        if matches!(character, '`' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted.push('`');
+    quoted
+}
+
+fn header_fields(header: &Header) -> Result<Fields, Unusable> {
+    let too_large = |place| move |_| Unusable::Header(place);
+    let counter = i64::try_from(header.counter).map_err(too_large("counter"))?;
+    let ops: Vec<u8> = header.ops.iter().flat_map(|op| op.to_bits().to_be_bytes()).collect();
+    let key = header.key.to_string();
+    let shard = key.get(..1).unwrap_or_default().to_owned();
+    let mut map: Vec<(&str, Typed)> = vec![
+        ("format", typed(ValueType::IntegerValue(header.format.into()))),
+        ("key", text(key)),
+        ("shard", text(shard)),
+        ("created", instant(header.created)),
+        ("idle_deadline", instant(header.idle_deadline)),
+        ("absolute_deadline", instant(header.absolute_deadline)),
+        ("epoch", text(format!("{:016x}", header.epoch.to_bits()))),
+        ("counter", typed(ValueType::IntegerValue(counter))),
+        ("ops", typed(ValueType::BytesValue(ops))),
+    ];
+    if let Some(timeout) = header.idle_timeout {
+        let millis = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+        map.push(("idle_timeout_ms", typed(ValueType::IntegerValue(millis))));
+    }
+    let mut fields = Fields::from([(EXPIRES.to_owned(), expires(header))]);
+    if let Some(user) = &header.user {
+        let generation = i64::try_from(user.generation).map_err(too_large("user_generation"))?;
+        map.push(("user_generation", typed(ValueType::IntegerValue(generation))));
+        fields.insert(USER.to_owned(), text(user.name.clone()));
+    }
+    let map = map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    fields.insert(HEADER.to_owned(), typed(ValueType::MapValue(MapValue { fields: map })));
+    Ok(fields)
+}
+
+fn expires(header: &Header) -> Typed {
+    instant(header.idle_deadline.min(header.absolute_deadline))
+}
+
+fn text(text: String) -> Typed {
+    typed(ValueType::StringValue(text))
+}
+
+pub(super) fn instant(instant: Timestamp) -> Typed {
+    let millis = instant.as_millis();
+    // No instant is so late that its seconds do not fit.
+    let seconds = (millis / 1000).cast_signed();
+    let nanos = (millis % 1000) as i32 * 1_000_000;
+    typed(ValueType::TimestampValue(Moment { seconds, nanos }))
+}
+
+/// Reads the record in the document that was found under `key`.
+pub(super) fn read(document: Document, key: &Key) -> Result<Loaded, Unusable> {
+    let version = version(document.update_time).ok_or(Unusable::NoTime)?;
+    let mut fields = document.fields;
+    let header = match fields.remove(HEADER).map(|header| header.value_type) {
+        None => foreign(key, document.create_time),
+        Some(Some(ValueType::MapValue(map))) => read_header(map.fields, fields.remove(USER))?,
+        Some(_) => return Err(Unusable::Header(HEADER)),
+    };
+    fields.retain(|name, _| !name.starts_with(RESERVED));
+    let data = fields.into_iter().map(|(name, value)| (name, value::read(value))).collect();
+    Ok(Loaded { record: Arc::new(Record { header, data }), version })
+}
+
+/// The version of a document: the microsecond of its last change.
+pub(super) fn version(time: Option<Moment>) -> Option<Version> {
+    let time = time?;
+    let micros = i128::from(time.seconds) * 1_000_000 + i128::from(time.nanos) / 1000;
+    u64::try_from(micros).ok().map(Version)
+}
+
+/// A version as the condition that the document still has it.
+pub(super) fn moment(version: Version) -> Moment {
+    let seconds = (version.0 / 1_000_000).cast_signed();
+    Moment { seconds, nanos: (version.0 % 1_000_000) as i32 * 1000 }
+}
+
+/// The header of a document that has none. Its life has the name of the instant when it was made,
+/// which no other document of this key shares.
+fn foreign(key: &Key, created: Option<Moment>) -> Header {
+    let micros = version(created).unwrap_or(Version::NONE).0;
+    Header::foreign(*key, Timestamp::from_millis(micros / 1000), Epoch::from_bits(micros))
+}
+
+fn read_header(mut map: Fields, user: Option<Typed>) -> Result<Header, Unusable> {
+    let wrong = |place| Unusable::Header(place);
+    let mut take = |name| map.remove(name).and_then(|value| value.value_type);
+    let format = integer(take("format")).and_then(|format| u16::try_from(format).ok());
+    let key = string(take("key")).and_then(|key| key.parse().ok());
+    let epoch = string(take("epoch")).and_then(|epoch| u64::from_str_radix(&epoch, 16).ok());
+    let counter = integer(take("counter")).and_then(|counter| u64::try_from(counter).ok());
+    let generation = integer(take("user_generation")).and_then(|n| u64::try_from(n).ok());
+    let idle_timeout = match take("idle_timeout_ms") {
+        None => None,
+        Some(ValueType::IntegerValue(millis)) => u64::try_from(millis).ok(),
+        Some(_) => return Err(wrong("_ingle.idle_timeout_ms")),
+    };
+    let user = match user.map(|user| user.value_type) {
+        None => None,
+        Some(Some(ValueType::StringValue(name))) => {
+            Some(User { name, generation: generation.unwrap_or_default() })
+        }
+        Some(_) => return Err(wrong(USER)),
+    };
+    Ok(Header {
+        format: format.ok_or(wrong("_ingle.format"))?,
+        key: key.ok_or(wrong("_ingle.key"))?,
+        created: time(take("created")).ok_or(wrong("_ingle.created"))?,
+        idle_deadline: time(take("idle_deadline")).ok_or(wrong("_ingle.idle_deadline"))?,
+        absolute_deadline: time(take("absolute_deadline"))
+            .ok_or(wrong("_ingle.absolute_deadline"))?,
+        idle_timeout: idle_timeout.map(Duration::from_millis),
+        user,
+        epoch: epoch.map(Epoch::from_bits).ok_or(wrong("_ingle.epoch"))?,
+        counter: counter.ok_or(wrong("_ingle.counter"))?,
+        ops: read_ops(take("ops")).ok_or(wrong("_ingle.ops"))?,
+    })
+}
+
+fn integer(value: Option<ValueType>) -> Option<i64> {
+    match value? {
+        ValueType::IntegerValue(integer) => Some(integer),
+        _ => None,
+    }
+}
+
+fn string(value: Option<ValueType>) -> Option<String> {
+    match value? {
+        ValueType::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// An instant, which a person may have edited to one before 1970.
+fn time(value: Option<ValueType>) -> Option<Timestamp> {
+    match value? {
+        ValueType::TimestampValue(moment) => {
+            let millis = i128::from(moment.seconds) * 1000 + i128::from(moment.nanos) / 1_000_000;
+            Some(Timestamp::from_millis(u64::try_from(millis).unwrap_or_default()))
+        }
+        _ => None,
+    }
+}
+
+fn read_ops(value: Option<ValueType>) -> Option<Ops> {
+    let ValueType::BytesValue(bytes) = value? else { return None };
+    let (ops, rest) = bytes.as_chunks::<8>();
+    rest.is_empty().then(|| ops.iter().map(|op| Op::from_bits(u64::from_be_bytes(*op))).collect())
+}

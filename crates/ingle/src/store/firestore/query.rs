@@ -1,0 +1,127 @@
+//! What needs a query: sweeps and lists.
+
+use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
+    ArrayValue, Cursor as Start, StructuredQuery, Value as Typed,
+    structured_query::{
+        CollectionSelector, CompositeFilter, Direction, FieldFilter, FieldReference, Filter, Order,
+        Projection, composite_filter, field_filter::Operator, filter::FilterType,
+    },
+    value::ValueType,
+};
+use tonic::Status;
+
+use super::{
+    Firestore,
+    document::{self, EXPIRES, SHARD, SHARDS, USER},
+    unchanged,
+    value::typed,
+};
+use crate::{
+    clock::Timestamp,
+    record::Loaded,
+    store::{Cursor, Error, Page, Swept},
+};
+
+/// The id of a document, as a field of a query.
+const ID: &str = "__name__";
+
+/// How many writes one batch may have.
+const BATCH_MAX: usize = 500;
+
+impl Firestore {
+    /// Deletes what is dead, each only if it did not change since it was found.
+    pub(super) async fn sweep_dead(&self, now: Timestamp, limit: usize) -> Result<Swept, Status> {
+        let limit = limit.min(BATCH_MAX);
+        let shards = SHARDS.chars().map(|shard| typed(ValueType::StringValue(shard.into())));
+        let shards = ValueType::ArrayValue(ArrayValue { values: shards.collect() });
+        let dead = all([
+            is(SHARD, Operator::In, typed(shards)),
+            is(EXPIRES, Operator::LessThanOrEqual, document::instant(now)),
+        ]);
+        let mut query = self.query(Some(dead), limit);
+        query.select = Some(Projection { fields: vec![field(ID)] });
+        let found = self.client.query(query).await?;
+        let deletes = found.iter().filter_map(|document| {
+            let key = self.client.names.key(&document.name)?;
+            let version = document::version(document.update_time)?;
+            Some(self.delete(&key, Some(unchanged(version))))
+        });
+        let deletes: Vec<_> = deletes.collect();
+        if deletes.is_empty() {
+            return Ok(Swept::default());
+        }
+        let deleted =
+            self.client.write_each(deletes).await?.into_iter().filter(|made| *made).count();
+        // Where none could be deleted, others are at it.
+        Ok(Swept { deleted, more: found.len() == limit && deleted > 0 })
+    }
+
+    /// A page of all records, or of a user's.
+    pub(super) async fn page(
+        &self,
+        user: Option<&str>,
+        after: Option<&Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, Error> {
+        let names = &self.client.names;
+        let of_user =
+            |user: &str| is(USER, Operator::Equal, typed(ValueType::StringValue(user.to_owned())));
+        let mut after = after.map(|cursor| names.document_with_id(&cursor.0));
+        let mut records: Vec<Loaded> = Vec::new();
+        loop {
+            let mut query = self.query(user.map(of_user), limit.saturating_add(1));
+            query.order_by =
+                vec![Order { field: Some(field(ID)), direction: Direction::Ascending.into() }];
+            query.start_at = after.take().map(|name| Start {
+                values: vec![typed(ValueType::ReferenceValue(name))],
+                before: false,
+            });
+            let found = self.client.query(query).await;
+            let found = found.map_err(|status| self.client.server.read_failed(&status))?;
+            let more = found.len() > limit;
+            for document in found {
+                let name = document.name.clone();
+                let full = records.len() >= limit;
+                if full {
+                    let last = records.last().map(|last| last.record.header.key.to_string());
+                    return Ok(Page { records, next: last.map(Cursor) });
+                }
+                after = Some(name);
+                let Some(key) = after.as_deref().and_then(|name| names.key(name)) else { continue };
+                let loaded = document::read(document, &key)?;
+                if !loaded.record.is_dead(now) {
+                    records.push(loaded);
+                }
+            }
+            if !more {
+                return Ok(Page { records, next: None });
+            }
+        }
+    }
+
+    fn query(&self, filter: Option<Filter>, limit: usize) -> StructuredQuery {
+        let collection_id = self.client.names.collection.clone();
+        StructuredQuery {
+            from: vec![CollectionSelector { collection_id, all_descendants: false }],
+            r#where: filter,
+            limit: Some(i32::try_from(limit).unwrap_or(i32::MAX)),
+            ..StructuredQuery::default()
+        }
+    }
+}
+
+fn field(path: &str) -> FieldReference {
+    FieldReference { field_path: path.to_owned() }
+}
+
+fn is(path: &str, op: Operator, value: Typed) -> Filter {
+    let filter = FieldFilter { field: Some(field(path)), op: op.into(), value: Some(value) };
+    Filter { filter_type: Some(FilterType::FieldFilter(filter)) }
+}
+
+fn all<const N: usize>(filters: [Filter; N]) -> Filter {
+    let op = composite_filter::Operator::And.into();
+    let filter = CompositeFilter { op, filters: filters.into() };
+    Filter { filter_type: Some(FilterType::CompositeFilter(filter)) }
+}

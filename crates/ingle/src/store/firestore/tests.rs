@@ -1,0 +1,364 @@
+//! What can be told without a server: values, documents, names, and what a failure means.
+
+use googleapis_tonic_google_firestore_v1::google::{
+    firestore::v1::{ArrayValue, Document, MapValue, Value as Typed, value::ValueType},
+    r#type::LatLng,
+};
+use proptest::prelude::*;
+use prost_types::Timestamp as Moment;
+use serde_json::{Value as Json, json};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::{
+    document,
+    failure::{FirestoreError, NotSent, Server},
+    place::{FirestoreConfig, Names},
+    value::{self, Unwritable, typed},
+};
+use crate::{
+    clock::Timestamp,
+    id::{Ids, Key},
+    record::{Epoch, Header, Record, User},
+    store::{ErrorKind, Happened},
+};
+
+fn map(name: &str, value: ValueType) -> ValueType {
+    ValueType::MapValue(MapValue { fields: [(name.to_owned(), typed(value))].into() })
+}
+
+fn array(values: impl IntoIterator<Item = ValueType>) -> ValueType {
+    ValueType::ArrayValue(ArrayValue { values: values.into_iter().map(typed).collect() })
+}
+
+fn text(text: &str) -> ValueType {
+    ValueType::StringValue(text.to_owned())
+}
+
+#[test]
+fn each_value_has_one_form_on_either_side() {
+    let moment = Moment { seconds: 1_777_897_800, nanos: 500_000_000 };
+    let reference = "projects/p/databases/(default)/documents/users/mary";
+    for (firestore, expected) in [
+        (ValueType::IntegerValue(i64::MIN), json!(i64::MIN)),
+        (ValueType::DoubleValue(1.0), json!(1.0)),
+        (ValueType::DoubleValue(f64::INFINITY), json!({ "$double": "Infinity" })),
+        (ValueType::DoubleValue(f64::NEG_INFINITY), json!({ "$double": "-Infinity" })),
+        (ValueType::TimestampValue(moment), json!({ "$timestamp": "2026-05-04T12:30:00.500Z" })),
+        (ValueType::BytesValue(b"hi".into()), json!({ "$bytes": "aGk=" })),
+        (
+            ValueType::GeoPointValue(LatLng { latitude: 52.5, longitude: -13.0 }),
+            json!({ "$geopoint": [52.5, -13.0] }),
+        ),
+        (ValueType::ReferenceValue(reference.to_owned()), json!({ "$reference": reference })),
+        // What only looks like one of these.
+        (map("$timestamp", text("noon")), json!({ "$timestamp": "noon" })),
+        (
+            map("$timestamp", text("2026-05-04t12:30:00z")),
+            json!({ "$timestamp": "2026-05-04t12:30:00z" }),
+        ),
+        (map("$bytes", text("aGk")), json!({ "$bytes": "aGk" })),
+        (map("$geopoint", array([])), json!({ "$geopoint": [] })),
+        (map("$reference", text("users/mary")), json!({ "$reference": "users/mary" })),
+        // A map that another program wrote, and that would be taken for one of these.
+        (map("$bytes", text("aGk=")), json!({ "$$bytes": "aGk=" })),
+        (map("$$bytes", text("aGk=")), json!({ "$$$bytes": "aGk=" })),
+        (map("$$bytes", text("aGk")), json!({ "$$bytes": "aGk" })),
+        (map("$a", text("b")), json!({ "$a": "b" })),
+        (map("$$unknown", ValueType::NullValue(0)), json!({ "$$$unknown": null })),
+        // Arrays in arrays, and what only looks like them.
+        (array([map("$array", array([text("a")]))]), json!([["a"]])),
+        (array([map("$$array", array([text("a")]))]), json!([{ "$array": ["a"] }])),
+        (array([map("$$$array", array([]))]), json!([{ "$$array": [] }])),
+        (map("$array", array([text("a")])), json!({ "$array": ["a"] })),
+        (map("$array", array([map("$array", array([]))])), json!({ "$array": [[]] })),
+    ] {
+        assert_eq!(value::read(typed(firestore.clone())), expected, "read");
+        assert_eq!(value::write("field", &expected), Ok(typed(firestore)), "write {expected}");
+    }
+    let nan = value::write("field", &json!({ "$double": "NaN" })).unwrap();
+    assert!(matches!(nan.value_type, Some(ValueType::DoubleValue(nan)) if nan.is_nan()));
+    assert_eq!(value::read(nan), json!({ "$double": "NaN" }));
+}
+
+#[test]
+fn a_value_of_an_unknown_type_is_never_written() {
+    let unknown = value::read(Typed { value_type: None });
+    assert_eq!(value::write("field", &json!({ "a": [unknown] })), Err(Unwritable::Unknown));
+}
+
+#[test]
+fn what_firestore_would_refuse_is_refused_before() {
+    let deep = |levels| (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
+    assert!(value::write("field", &deep(20)).is_ok());
+    assert_eq!(value::write("field", &deep(21)), Err(Unwritable::TooDeep));
+    // Each array in an array is a map more.
+    let arrays = |levels| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    assert!(value::write("field", &arrays(10)).is_ok());
+    assert_eq!(value::write("field", &arrays(11)), Err(Unwritable::TooDeep));
+
+    let long = |bytes: usize| json!({ "x".repeat(bytes): 1 });
+    assert!(value::write("field", &long(1494)).is_ok());
+    assert_eq!(value::write("field", &long(1495)), Err(Unwritable::LongPath));
+    assert_eq!(value::write("field", &json!(u64::MAX)), Err(Unwritable::IntegerOutOfRange));
+}
+
+fn any_json() -> impl Strategy<Value = Json> {
+    let name = prop_oneof![
+        Just("$array".to_owned()),
+        Just("$$array".to_owned()),
+        Just("$$bytes".to_owned()),
+        Just("$timestamp".to_owned()),
+        Just("$bytes".to_owned()),
+        Just("$geopoint".to_owned()),
+        Just("$reference".to_owned()),
+        Just("$double".to_owned()),
+        "[a-z]{1,3}",
+    ];
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        (-200.0..200.0).prop_map(Json::from),
+        Just(json!("NaN")),
+        Just(json!("aGk=")),
+        Just(json!("2026-05-04T12:30:00Z")),
+        Just(json!("projects/p/databases/d/documents/a/b")),
+        ".{0,12}".prop_map(Json::from),
+    ];
+    leaf.prop_recursive(5, 24, 3, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Json::Array),
+            prop::collection::btree_map(name.clone(), inner, 0..3)
+                .prop_map(|fields| Json::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_json_comes_back_as_it_was(json in any_json()) {
+        let written = value::write("field", &json).unwrap();
+        prop_assert_eq!(value::read(written.clone()), json);
+    }
+
+    #[test]
+    fn no_text_is_bent_into_a_moment(text in "[+-]?[0-9]{4,6}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,10})?(Z|[+-][0-9]{2}:[0-9]{2})?") {
+        let json = json!({ "$timestamp": text });
+        prop_assert_eq!(value::read(value::write("field", &json).unwrap()), json);
+    }
+}
+
+const KEY: Key = Key::from_bytes([7; 32]);
+
+fn record(data: Json) -> Record {
+    let mut header = Header::foreign(KEY, Timestamp::from_millis(5), Epoch::from_bits(9));
+    header.counter = 3;
+    header.user = Some(User { name: "mary".to_owned(), generation: 2 });
+    Record { header, data: data.as_object().unwrap().clone() }
+}
+
+fn found(fields: document::Fields) -> Document {
+    let update_time = Some(Moment { seconds: 12, nanos: 345_678_000 });
+    let create_time = Some(Moment { seconds: 11, nanos: 1000 });
+    Document { name: String::new(), fields, create_time, update_time }
+}
+
+#[test]
+fn a_replace_names_what_changed_and_nothing_else() {
+    let base = record(json!({ "same": 1, "other": 1, "gone": 1, "a.b`c\\": 1 }));
+    let next = record(json!({ "same": 1, "other": 2, "new": 1, "0": 0 }));
+    let (fields, mask) = document::changed(&base, &next).unwrap();
+    let mut paths = mask.field_paths;
+    paths.sort();
+    let expected =
+        ["_ingle", "_ingle_expires", "_ingle_user", "`0`", "`a.b\\`c\\\\`", "gone", "new", "other"];
+    assert_eq!(paths, expected);
+    let mut names: Vec<_> = fields.into_keys().collect();
+    names.sort();
+    assert_eq!(names, ["0", "_ingle", "_ingle_expires", "_ingle_user", "new", "other"]);
+}
+
+#[test]
+fn a_document_is_read_as_it_was_written() {
+    let record = record(json!({ "views": 3, "greeting": "Hallo Welt" }));
+    let loaded = document::read(found(document::whole(&record).unwrap()), &KEY).unwrap();
+    assert_eq!(*loaded.record, record);
+    assert_eq!(loaded.version.0, 12_345_678);
+    assert_eq!(document::moment(loaded.version), Moment { seconds: 12, nanos: 345_678_000 });
+}
+
+#[test]
+fn a_document_without_a_header_is_data() {
+    let fields = [("views".to_owned(), typed(ValueType::IntegerValue(3)))].into();
+    let loaded = document::read(found(fields), &KEY).unwrap();
+    assert_eq!(Json::Object(loaded.record.data.clone()), json!({ "views": 3 }));
+    let header = &loaded.record.header;
+    assert!(
+        header.is_foreign() && !loaded.record.is_dead(Timestamp::from_millis(9_999_999_999_999))
+    );
+    assert_eq!((header.key, header.epoch), (KEY, Epoch::from_bits(11_000_001)));
+}
+
+#[test]
+fn a_damaged_header_is_an_error_that_names_the_place() {
+    let place_of = |name: &str, value: Option<ValueType>| {
+        let mut fields = document::whole(&record(json!({}))).unwrap();
+        match fields.get_mut("_ingle").and_then(|header| header.value_type.as_mut()) {
+            Some(ValueType::MapValue(map)) => match value {
+                Some(value) => _ = map.fields.insert(name.to_owned(), typed(value)),
+                None => _ = map.fields.remove(name),
+            },
+            _ => unreachable!(),
+        }
+        document::read(found(fields), &KEY).unwrap_err().to_string()
+    };
+    for name in [
+        "format",
+        "key",
+        "created",
+        "idle_deadline",
+        "absolute_deadline",
+        "epoch",
+        "counter",
+        "ops",
+    ] {
+        for value in [None, Some(ValueType::BooleanValue(true)), Some(text("x"))] {
+            let error = place_of(name, value);
+            assert!(error.contains(&format!("_ingle.{name}")), "{error}");
+        }
+    }
+    let mut fields = document::whole(&record(json!({}))).unwrap();
+    fields.insert("_ingle".to_owned(), typed(text("x")));
+    assert!(document::read(found(fields), &KEY).is_err());
+}
+
+#[test]
+fn names_of_ours_and_records_that_are_too_large_are_refused() {
+    assert!(document::whole(&record(json!({ "_ingle_x": 1 }))).is_err());
+    let error = document::whole(&record(json!({ "a": "x".repeat(1024 * 1024) }))).unwrap_err();
+    assert_eq!(crate::store::Error::from(error).kind(), ErrorKind::TooLarge);
+}
+
+#[test]
+fn a_url_names_one_collection() {
+    let config = FirestoreConfig::parse("//my-project/sessions").unwrap();
+    assert_eq!(config, FirestoreConfig::new("my-project", "sessions"));
+    let config = FirestoreConfig::parse("//example.com:p/eu/sessions?ids=plain").unwrap();
+    assert_eq!((config.database.as_str(), config.ids), ("eu", Ids::Plain));
+    let config = FirestoreConfig::parse("//p/(default)/sessions?ids=upgrade").unwrap();
+    assert_eq!((config.database.as_str(), config.ids), ("(default)", Ids::Upgrade));
+    for wrong in [
+        "",
+        "//",
+        "//p",
+        "p/sessions",
+        "//p/",
+        "///sessions",
+        "//p//sessions",
+        "//p/d/c/e",
+        "//p/..",
+        "//p/.",
+        "//p/__x__",
+        "//p/a%2Fb",
+        "//p/c?ids=safe",
+        "//p/c?",
+        "//p/c?ids=plain&a=b",
+        "//p/c#x",
+        "//p\n/c",
+        "//p/c\u{7}",
+        "//pr oject/c",
+        "//p/d b/c",
+        "//p/(other)/c",
+        "//user@p/c",
+    ] {
+        assert!(FirestoreConfig::parse(wrong).is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_document_of_another_collection_has_no_key() {
+    let mut config = FirestoreConfig::new("p", "sessions");
+    let hashed = Names::of(&config);
+    config.ids = Ids::Plain;
+    let plain = Names::of(&config);
+    let uuid =
+        "projects/p/databases/(default)/documents/sessions/11111111-2222-4333-8444-555555555555";
+    assert_eq!(hashed.key(&hashed.document(&KEY)), Some(KEY));
+    assert_eq!(hashed.key(uuid), None, "a plain id is no key of ours");
+    let key = plain.key(uuid).unwrap();
+    assert!(key.is_plain() && plain.document(&key) == uuid);
+    for other in ["", "projects/p/databases/(default)/documents/sessions/a", &format!("{uuid}/x/y")]
+    {
+        assert_eq!(plain.key(other), None, "{other}");
+    }
+}
+
+fn server() -> Server {
+    Server { config: FirestoreConfig::new("shop", "sessions"), emulator: None }
+}
+
+fn because(code: Code, reason: &str) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, "googleapis.com", std::collections::HashMap::new());
+    Status::with_error_details(code, "says Google", details)
+}
+
+#[test]
+fn each_failure_is_one_line_with_the_command_that_mends_it() {
+    for (status, command) in [
+        (
+            because(Code::PermissionDenied, "SERVICE_DISABLED"),
+            "gcloud services enable firestore.googleapis.com --project=shop",
+        ),
+        (because(Code::PermissionDenied, "CONSUMER_INVALID"), "gcloud projects list"),
+        (Status::permission_denied("no"), "gcloud projects add-iam-policy-binding shop"),
+        (Status::unauthenticated("no"), "gcloud auth application-default login"),
+        (
+            Status::not_found("no"),
+            "gcloud firestore databases create --project=shop --database='(default)'",
+        ),
+        (Status::resource_exhausted("no"), "gcloud billing projects link shop"),
+        (Status::failed_precondition("no"), "deploy/firestore"),
+        (
+            NotSent(FirestoreError::NoCredentials("no".to_owned())).into(),
+            "gcloud auth application-default login",
+        ),
+    ] {
+        let line = server().explain(&status).to_string();
+        assert!(line.contains(command), "{line}");
+        assert!(!line.contains('\n'), "{line}");
+    }
+    // An error that names no cause still says something.
+    let line = server().explain(&Status::new(Code::Internal, "")).to_string();
+    assert!(line.ends_with("Internal error"), "{line}");
+}
+
+#[test]
+fn only_proof_says_that_a_commit_was_not_made() {
+    for code in (0..17).map(Code::from_i32) {
+        let error = server().commit_failed(&Status::new(code, "x"));
+        let proof = matches!(code, Code::Aborted | Code::FailedPrecondition | Code::AlreadyExists);
+        let expected = if proof { Happened::No } else { Happened::Maybe };
+        assert_eq!(error.happened(), expected, "{code:?}");
+        assert_eq!(server().read_failed(&Status::new(code, "x")).happened(), Happened::No);
+    }
+    let not_sent = NotSent(FirestoreError::NoCredentials("x".to_owned()));
+    assert_eq!(server().commit_failed(&not_sent.into()).happened(), Happened::No);
+}
+
+#[test]
+fn no_message_carries_the_name_of_a_document() {
+    let name = "projects/p/databases/d/documents/sessions/11111111-2222-4333-8444-555555555555";
+    for message in [
+        format!("Document already exists: {name}"),
+        format!("Document \"{name}\" not found.\nBecause of ({name})"),
+        name.to_owned(),
+    ] {
+        for code in [Code::Internal, Code::AlreadyExists, Code::Aborted, Code::Unavailable] {
+            let error = server().commit_failed(&Status::new(code, &message));
+            let line = format!("{error}: {} {error:?}", error.cause());
+            assert!(!line.contains("11111111"), "{line}");
+        }
+    }
+}
