@@ -51,7 +51,8 @@ pub(crate) fn install_tutorial() -> Result<bool> {
     let fits = |python: &&str| printed(Command::new(python).args(["-c", PYTHON_FITS])).is_some();
     let Some(python) = ["python3", "python"].into_iter().find(fits) else {
         println!(
-            "Python 3.10 or later, with venv, is not installed: tests that compare with the tutorial's app are skipped."
+            "Python 3.10 or later, with venv, is not installed: \
+             tests that need the tutorial's app are skipped."
         );
         return Ok(false);
     };

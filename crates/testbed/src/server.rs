@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tempfile::NamedTempFile;
 
-use crate::{Program, port::Port, process::Process};
+use crate::{Program, answer, port::Port, process::Process};
 
 /// No server takes so long to start on any machine, unless it never does.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -18,8 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at a server that starts.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How often a start is tried. One may fail because somebody else has the port, or because what is
-/// left of the killed server has it for another moment.
+/// How often a start is tried. One may fail because somebody else has the port.
 const ATTEMPTS: usize = 4;
 
 /// Doubled for each further attempt.
@@ -31,7 +30,7 @@ const LINES_SHOWN: usize = 50;
 /// A server that runs, or did until it was killed. It is stopped when this is dropped.
 #[derive(Debug)]
 pub struct Server {
-    /// None after it was killed. Before `program`: the processes end before their files go.
+    /// None after it was killed.
     process: Option<Process>,
     program: Program,
     port: Port,
@@ -97,7 +96,15 @@ impl Server {
 
     /// SIGKILL: it gets no chance to do anything. Connections are refused until it is restarted.
     pub fn kill(&mut self) {
-        self.process = None;
+        if self.process.take().is_none() {
+            return;
+        }
+        // The first process has ended. Those that it started may still listen for a moment, and we
+        // cannot wait for them: they are not our children.
+        let begin = Instant::now();
+        while !answer::refuses(self.address()) && begin.elapsed() < PATIENCE {
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Starts it again on the same port, and returns when it answers. It is killed first if it
@@ -162,6 +169,12 @@ impl Server {
             }
             thread::sleep(PAUSE);
         }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

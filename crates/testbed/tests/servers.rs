@@ -4,9 +4,18 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     process::Command,
+    time::Duration,
 };
 
-use testbed::{Program, Server, firestore, http_status, tutorial};
+use testbed::{Program, Server, firestore, tutorial};
+
+/// No first page takes so long on any machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The status of a server's first page.
+fn home(server: SocketAddr) -> Option<u16> {
+    testbed::http_status(server, "/", PATIENCE)
+}
 
 fn refused(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_err()
@@ -107,20 +116,38 @@ fn the_google_emulator_starts_pauses_and_restarts() {
 
 #[test]
 fn the_shared_hidane_answers() {
-    assert_eq!(http_status(firestore::hidane(), "/"), Some(200));
+    assert_eq!(home(firestore::hidane()), Some(200));
 }
 
 #[test]
 fn the_shared_emulator_of_google_answers() {
-    assert_eq!(http_status(firestore::google(), "/"), Some(200));
+    assert_eq!(home(firestore::google()), Some(200));
 }
 
 #[test]
 fn the_tutorial_stores_its_sessions_in_firestore() {
     let firestore = firestore::start_hidane();
     let app = tutorial::start(firestore.address(), "a-project", "sessions", 2, 2);
-    assert_eq!(http_status(app.address(), "/"), Some(200));
+    assert_eq!(documents(firestore.address(), "a-project", "sessions"), 0);
+    assert_eq!(home(app.address()), Some(200));
     assert_eq!(documents(firestore.address(), "a-project", "sessions"), 1);
+}
+
+#[test]
+fn the_tutorial_is_killed_and_restarted_with_all_its_processes() {
+    let firestore = firestore::start_hidane();
+    let mut app = tutorial::start(firestore.address(), "a-project", "others", 2, 2);
+    app.kill();
+    assert!(refused(app.address()));
+    app.restart();
+    assert_eq!(home(app.address()), Some(200));
+    assert_eq!(documents(firestore.address(), "a-project", "others"), 1);
+}
+
+#[test]
+fn the_tutorial_runs_on_the_google_emulator() {
+    let app = tutorial::start(firestore::google(), "testbed", "sessions", 1, 4);
+    assert_eq!(home(app.address()), Some(200));
 }
 
 /// How many documents a collection has.
