@@ -10,10 +10,11 @@ use anyhow::{Result, bail};
 /// Holds the folder, where it is not the usual one.
 const VARIABLE: &str = "INGLE_TEST_TOOLS";
 
-/// The folder of all tools: `target/tools` of the workspace, or what `INGLE_TEST_TOOLS` says.
+/// The folder of all tools: `target/tools` of the workspace, or what `INGLE_TEST_TOOLS` says. Tests
+/// run in several folders, so what is relative is so to the workspace.
 #[must_use]
 pub fn folder() -> PathBuf {
-    env::var_os(VARIABLE).map_or_else(|| workspace().join("target/tools"), PathBuf::from)
+    workspace().join(env::var_os(VARIABLE).unwrap_or_else(|| "target/tools".into()))
 }
 
 /// The folder of the workspace.
