@@ -10,6 +10,7 @@ mod metadata;
 mod step;
 mod suite;
 mod tidy;
+mod tools;
 
 use std::{env, process::ExitCode};
 
@@ -19,7 +20,8 @@ const USAGE: &str = "\
 Usage: cargo xtask TASK
 
 Tasks:
-  test [ARGS…]  run every test and doctest; ARGS go to `cargo test`
+  test [ARGS…]  install what the tests need, start the servers that they share, and
+                run every test and doctest; ARGS go to `cargo test`
   tidy          check the rules that the compiler does not know
   ci            everything that must pass before a change is merged
   help          print this text

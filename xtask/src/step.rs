@@ -20,7 +20,7 @@ pub(crate) struct Steps {
 
 impl Steps {
     /// Runs one step. Its time counts whether it succeeds or not.
-    pub(crate) fn run(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(crate) fn run<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         println!("\n== {name}");
         let start = Instant::now();
         let result = work();

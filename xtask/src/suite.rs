@@ -1,14 +1,98 @@
 //! `cargo xtask test`: prepares what the tests need, then runs all of them.
+//!
+//! What a machine may lack, the tests do without: those that need it are skipped by their names,
+//! and a line says so.
+
+use std::net::SocketAddr;
 
 use anyhow::Result;
+use testbed::{Server, firestore};
 
-use crate::step::{self, Steps, cargo};
+use crate::{
+    step::{self, Steps, cargo},
+    tools,
+};
+
+/// A part of the name of every test that needs Google's emulator of Firestore.
+const GOOGLE: &str = "google";
+
+/// A part of the name of every test that needs the tutorial's app.
+const TUTORIAL: &str = "tutorial";
+
+/// The servers that tests share. They are stopped when this is dropped.
+#[derive(Default)]
+struct Servers {
+    running: Vec<(&'static str, Server)>,
+}
+
+impl Servers {
+    fn add(&mut self, variable: &'static str, server: Server) {
+        println!("{} listens on {}.", server.name(), server.address());
+        self.running.push((variable, server));
+    }
+
+    /// The variables of the environment that tell the tests where they are.
+    fn variables(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let address = |server: &Server| SocketAddr::to_string(&server.address());
+        self.running.iter().map(move |(variable, server)| (*variable, address(server)))
+    }
+}
 
 /// Runs all tests of the workspace, doctests too. `args` are handed to `cargo test`.
 pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
-    println!("Builds every crate and program with all features, then runs the tests and doctests.");
+    let mut skipped = Vec::new();
+    steps.run("Firestore emulator", tools::install_hidane)?;
+    if !steps.run("tutorial's app", tools::install_tutorial)? {
+        skipped.push(TUTORIAL);
+    }
     // Cargo builds a crate's programs for its integration tests, so this builds those as well.
-    let test = ["test", "--workspace", "--all-features"].as_slice();
-    steps.run("build the tests", || step::run(cargo(&[test, &["--no-run"]].concat())))?;
-    steps.run("run the tests", || step::run(cargo(&[test, args].concat())))
+    steps.run("build the tests", || {
+        println!("Builds every crate and program with all features.");
+        step::run(cargo(&[&TEST, ["--no-run"].as_slice()].concat()))
+    })?;
+    let servers = steps.run("start the servers", || start(&mut skipped))?;
+    steps.run("run the tests", || {
+        let skips = skip(args, &skipped);
+        let mut test = cargo(&[&TEST, args, &skips].concat());
+        test.envs(servers.variables());
+        step::run(test)
+    })
+}
+
+const TEST: [&str; 3] = ["test", "--workspace", "--all-features"];
+
+/// Starts the servers that tests share, and adds to `skipped` what cannot be tested without one.
+fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
+    let mut servers = Servers::default();
+    servers.add(firestore::SHARED_HIDANE, Server::start(firestore::hidane_program()?)?);
+    if let Some(program) = firestore::google_program() {
+        servers.add(firestore::SHARED_GOOGLE, Server::start(program)?);
+    } else {
+        println!(
+            "Google's Firestore emulator is not installed: the tests run on {} alone.",
+            firestore::HIDANE.0
+        );
+        skipped.push(GOOGLE);
+    }
+    Ok(servers)
+}
+
+/// The arguments after `args` that skip all tests with these parts in their names.
+fn skip<'a>(args: &[&str], parts: &[&'a str]) -> Vec<&'a str> {
+    // What follows the first `--` goes to the tests.
+    let separator = (!parts.is_empty() && !args.contains(&"--")).then_some("--");
+    separator.into_iter().chain(parts.iter().flat_map(|part| ["--skip", part])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_skipped_follows_what_the_user_says() {
+        assert!(skip(&["a_name"], &[]).is_empty());
+        assert_eq!(skip(&["a_name"], &[GOOGLE]), ["--", "--skip", "google"]);
+        let both = ["--skip", "tutorial", "--skip", "google"];
+        assert_eq!(skip(&["a_name", "--", "--nocapture"], &[TUTORIAL, GOOGLE]), both);
+    }
 }

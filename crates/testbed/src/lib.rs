@@ -1,0 +1,26 @@
+//! The servers that the tests run against, as processes on free ports of this machine.
+//!
+//! For tests and `xtask` alone. A kind of server is a [`Program`]: how it is started, and how one
+//! sees that it answers. [`Server`] does the rest, the same for all kinds: it starts, pauses, kills,
+//! restarts and stops. Each kind has its module, which knows what has to be installed for it; what
+//! is installed below [`tools::folder`], and the servers that many tests share, come from
+//! `cargo xtask test`.
+//!
+//! Waiting blocks the thread. What only tests call panics where it fails, and says what to do; what
+//! `xtask` calls returns the error.
+
+#![expect(clippy::panic, reason = "in a test to panic is to fail")]
+
+mod answer;
+pub mod firestore;
+mod port;
+mod process;
+mod program;
+mod server;
+mod shared;
+pub mod tools;
+pub mod tutorial;
+
+pub use answer::http_status;
+pub use program::Program;
+pub use server::Server;

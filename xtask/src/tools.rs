@@ -1,0 +1,76 @@
+//! What the tests need besides Rust: installed below `target/tools` once, then found there.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+use testbed::{firestore, tools, tutorial};
+
+use crate::step::{self, cargo};
+
+/// The oldest Python that all requirements of the tutorial's app run on, and what makes an
+/// environment. Some systems have Python without it.
+const PYTHON_FITS: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
+
+/// Installs the emulator of Firestore that is written in Rust.
+pub(crate) fn install_hidane() -> Result<()> {
+    let (name, version) = firestore::HIDANE;
+    let folder = tools::folder();
+    if printed(Command::new(folder.join("bin").join(name)).arg("--version"))
+        .is_some_and(|printed| printed.trim_end() == format!("{name} {version}"))
+    {
+        println!("{name} {version} is there.");
+        return Ok(());
+    }
+    println!("Builds {name} {version}, an emulator of Firestore, once. It takes a few minutes.");
+    let mut install = cargo(&["install", name, "--version", version, "--locked", "--force"]);
+    // A folder of its own: the build of the workspace is not waited for, and not made anew.
+    let build = folder.join("build");
+    install.arg("--root").arg(&folder).env("CARGO_TARGET_DIR", &build);
+    step::run(install)?;
+    // Hundreds of megabytes that nothing needs any more.
+    fs::remove_dir_all(&build).with_context(|| format!("could not remove {}", build.display()))
+}
+
+/// Makes the Python environment of the tutorial's app. False if there is no Python for it.
+pub(crate) fn install_tutorial() -> Result<bool> {
+    let folder = tutorial::environment();
+    let requirements = tutorial::requirements();
+    let wanted = fs::read_to_string(&requirements)
+        .with_context(|| format!("could not read {}", requirements.display()))?;
+    // Written last, so where it is, all is there. A Python that was removed since leaves a link
+    // that leads nowhere.
+    let installed = folder.join("installed.txt");
+    let is_there = fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted);
+    if is_there && folder.join("bin/python").is_file() {
+        println!("{} is there.", wanted.split_whitespace().collect::<Vec<_>>().join(", "));
+        return Ok(true);
+    }
+    let fits = |python: &&str| printed(Command::new(python).args(["-c", PYTHON_FITS])).is_some();
+    let Some(python) = ["python3", "python"].into_iter().find(fits) else {
+        println!(
+            "Python 3.10 or later, with venv, is not installed: \
+             tests that need the tutorial's app are skipped."
+        );
+        return Ok(false);
+    };
+    println!("Installs what the tutorial's app needs into {}, once.", folder.display());
+    let mut environment = Command::new(python);
+    environment.args(["-m", "venv", "--clear"]).arg(&folder);
+    step::run(environment)?;
+    let mut install = Command::new(folder.join("bin/python"));
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    install.arg("--requirement").arg(&requirements);
+    step::run(install)?;
+    fs::write(&installed, wanted)
+        .with_context(|| format!("could not write {}", installed.display()))?;
+    Ok(true)
+}
+
+/// What a command prints, or none if it cannot be run or fails.
+fn printed(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
