@@ -1,5 +1,8 @@
 //! Every store against every law.
 
+#[cfg(feature = "firestore")]
+use ingle::store::{Firestore, FirestoreConfig, conformance::Place};
+
 ingle::conformance!(memory, |_place| async { ingle::store::Memory::new() });
 
 #[cfg(feature = "embedded")]
@@ -9,22 +12,20 @@ ingle::conformance!(embedded, |place| async move {
 
 #[cfg(feature = "firestore")]
 ingle::conformance!(firestore_on_hidane, |place| async move {
-    firestore(&place, "INGLE_TEST_HIDANE").await
+    firestore(&place, testbed::firestore::hidane()).await
 });
 
 #[cfg(feature = "firestore")]
 ingle::conformance!(firestore_on_google, |place| async move {
-    firestore(&place, "INGLE_TEST_FIRESTORE_EMULATOR").await
+    firestore(&place, testbed::firestore::google()).await
 });
 
+/// A store in a collection of its own, on the emulator at this address.
 #[cfg(feature = "firestore")]
-async fn firestore(
-    place: &ingle::store::conformance::Place,
-    server: &str,
-) -> ingle::store::Firestore {
-    let mut config = ingle::store::FirestoreConfig::new("ingle-test", place.name());
-    config.emulator = Some(std::env::var(server).unwrap());
-    ingle::store::Firestore::open(config).await.unwrap()
+async fn firestore(place: &Place, server: std::net::SocketAddr) -> Firestore {
+    let mut config = FirestoreConfig::new("ingle-test", place.name());
+    config.emulator = Some(server.to_string());
+    Firestore::open(config).await.unwrap()
 }
 
 // A decorator is a store too.
