@@ -16,6 +16,7 @@ mod faulty;
 mod flow;
 mod guard;
 mod metrics;
+mod plain;
 mod races;
 mod reads;
 mod secrets;

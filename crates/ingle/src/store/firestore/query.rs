@@ -11,7 +11,7 @@ use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
 use tonic::Status;
 
 use super::{
-    Firestore,
+    Firestore, Found,
     document::{self, EXPIRES, SHARD, SHARDS, USER},
     unchanged,
     value::typed,
@@ -89,9 +89,8 @@ impl Firestore {
                 }
                 after = Some(name);
                 let Some(key) = after.as_deref().and_then(|name| names.key(name)) else { continue };
-                let loaded = document::read(document, &key)?;
-                if !loaded.record.is_dead(now) {
-                    records.push(loaded);
+                if document::tombstone_until(&document).is_none() {
+                    records.extend(Found::of(document, &key, now)?.live());
                 }
             }
             if !more {
