@@ -13,6 +13,8 @@ mod clones;
 mod common;
 mod crashes;
 mod faulty;
+#[cfg(feature = "firestore")]
+mod firestore;
 mod flow;
 mod guard;
 mod metrics;
