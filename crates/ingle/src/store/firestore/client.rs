@@ -24,7 +24,7 @@ use tonic::{
 };
 
 use super::{
-    failure::{FirestoreError, NotSent, Server},
+    failure::{FirestoreError, NotSent, Server, one_line, root_cause},
     place::{FirestoreConfig, Names},
 };
 use crate::record::Version;
@@ -197,8 +197,9 @@ impl Client {
         let mut headers = self.headers.clone();
         if let Some(credentials) = &self.credentials {
             let token = credentials.headers(Extensions::new()).await;
-            let no_token =
-                |error: CredentialsError| NotSent(FirestoreError::NoCredentials(chain(&error)));
+            let no_token = |error: CredentialsError| {
+                NotSent(FirestoreError::NoCredentials(root_cause(&error)))
+            };
             match token.map_err(no_token)? {
                 CacheableResource::New { data, .. } => headers.extend(data),
                 CacheableResource::NotModified => {}
@@ -248,8 +249,10 @@ fn limited(endpoint: Endpoint) -> Endpoint {
 
 fn emulator_at(host: &str) -> Result<Endpoint, FirestoreError> {
     let wrong = || FirestoreError::BadEmulatorHost { host: host.to_owned() };
-    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    port.ok_or_else(wrong)?;
+    let (name, port) = host.rsplit_once(':').ok_or_else(wrong)?;
+    if name.is_empty() || name.contains('/') || port.parse::<u16>().is_err() {
+        return Err(wrong());
+    }
     let endpoint = Endpoint::from_shared(format!("http://{host}")).map_err(|_| wrong())?;
     Ok(limited(endpoint))
 }
@@ -257,7 +260,8 @@ fn emulator_at(host: &str) -> Result<Endpoint, FirestoreError> {
 fn google() -> Result<Endpoint, FirestoreError> {
     let tls = ClientTlsConfig::new().with_native_roots();
     let endpoint = Endpoint::from_static(GOOGLE).tls_config(tls);
-    let endpoint = endpoint.map_err(|error| FirestoreError::NoAnswer { message: chain(&error) })?;
+    let endpoint =
+        endpoint.map_err(|error| FirestoreError::NoAnswer { message: root_cause(&error) })?;
     Ok(limited(endpoint))
 }
 
@@ -268,21 +272,6 @@ fn application_default() -> Result<Credentials, FirestoreError> {
     // yet; that there is one is no failure.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let credentials = credentials::Builder::default().with_scopes([SCOPE]).build();
-    credentials.map_err(|error| FirestoreError::NoCredentials(chain(&error)))
-}
-
-/// An error with all its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Some errors already say what their cause says.
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    // Its own words name the file, and its causes do not.
+    credentials.map_err(|error| FirestoreError::NoCredentials(one_line(&error.to_string())))
 }

@@ -255,8 +255,24 @@ fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
 }
 
+/// The innermost cause, which says most, in one line.
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    one_line(&root.to_string())
+}
+
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A message without the names of documents: such a name has a key, and with plain ids a secret.
 fn redacted(status: &Status) -> String {
+    if was_never_sent(status) {
+        return root_cause(status);
+    }
     let mut message = String::new();
     let mut rest = status.message();
     while let Some((before, after)) = rest.split_once("/documents/") {
@@ -266,8 +282,7 @@ fn redacted(status: &Status) -> String {
         rest = end.and_then(|end| after.get(end..)).unwrap_or_default();
     }
     message.push_str(rest);
-    // One line, whatever it was.
-    let mut line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line = one_line(&message);
     if line.is_empty() {
         line = status.code().description().to_owned();
     }
