@@ -13,6 +13,7 @@
 
 mod answer;
 pub mod firestore;
+pub mod memcached;
 mod port;
 mod process;
 mod program;

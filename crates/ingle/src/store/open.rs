@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{BoxError, Memory, Store};
 
 /// What can be written after `--store`, for messages and help.
-const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder or \
-                     firestore://PROJECT[/DATABASE]/COLLECTION";
+const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder, \
+                     firestore://PROJECT[/DATABASE]/COLLECTION or memcached://HOST[:PORT]";
 
 /// A URL did not lead to a store.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,8 @@ pub enum OpenError {
 /// | `firestore://PROJECT/DATABASE/COLLECTION` | the same in a database with a name |
 /// | `firestore://…?ids=plain` | the same, shared with an app that follows the tutorial: [`Ids::Plain`](crate::Ids::Plain) |
 /// | `firestore://…?ids=upgrade` | the same, moving away from such ids: [`Ids::Upgrade`](crate::Ids::Upgrade) |
+/// | `memcached://HOST:PORT,HOST:PORT` | one memcached or several, by default at port 11211 |
+/// | `memcached://…?prefix=NAME` | the same, with keys that begin with `NAME:` in the place of `ingle:` |
 ///
 /// # Errors
 /// The URL is wrong, or the store cannot be opened; the text of the error says which and what to do.
@@ -68,6 +70,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
         }
         "embedded" => embedded(rest).await,
         "firestore" => firestore(rest).await,
+        "memcached" => memcached(rest).await,
         _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
     }
 }
@@ -107,4 +110,17 @@ async fn firestore(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
 #[cfg(not(feature = "firestore"))]
 async fn firestore(_: &str) -> Result<Arc<dyn Store>, OpenError> {
     Err(OpenError::NotBuilt { feature: "firestore" })
+}
+
+#[cfg(feature = "memcached")]
+async fn memcached(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
+    match super::Memcached::open(super::MemcachedConfig::parse(rest)?).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(OpenError::Failed { store: "memcached", source: error.into() }),
+    }
+}
+
+#[cfg(not(feature = "memcached"))]
+async fn memcached(_: &str) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt { feature: "memcached" })
 }
