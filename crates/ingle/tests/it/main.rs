@@ -17,6 +17,8 @@ mod faulty;
 mod firestore;
 mod flow;
 mod guard;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod metrics;
 mod plain;
 mod races;
