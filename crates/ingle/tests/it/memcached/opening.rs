@@ -108,7 +108,8 @@ async fn it_is_too_old() {
         assert!(text.contains("install memcached 1.6.18 or later"), "{text}");
         assert!(text.contains(answers[0].trim().trim_start_matches("VERSION ")), "{text}");
     }
-    let answers = &["VERSION 1.6.5\r\n", "STAT item_size_max 1048576\r\nEND\r\n", "END\r\n", "OK\r\n"];
+    let answers =
+        &["VERSION 1.6.5\r\n", "STAT item_size_max 1048576\r\nEND\r\n", "END\r\n", "OK\r\n"];
     assert!(answers[1] == stats && why_at(listener(answers)).await.contains("1.6.18"));
 }
 

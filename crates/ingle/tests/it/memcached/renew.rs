@@ -115,8 +115,7 @@ async fn what_arrives_is_not_there_before_the_old_key_says_so() {
         crash.step(1);
         assert_eq!(crash.found().await, [Some(crash.base.clone()), None]);
         let [_, new] = crash.keys();
-        let touch =
-            Write::Touch { key: &new, idle_deadline: crash.scene.now.after(2 * HOUR) };
+        let touch = Write::Touch { key: &new, idle_deadline: crash.scene.now.after(2 * HOUR) };
         assert!(matches!(crash.commit(touch).await, Err(CommitError::Gone)));
         let create = crash.commit(Write::Create { record: &crash.record }).await;
         assert!(matches!(create, Err(CommitError::Conflict(_))), "{create:?}");
@@ -129,7 +128,10 @@ async fn what_arrives_is_not_there_before_the_old_key_says_so() {
             crash.commit(Write::Replace { base: &crash.base, record: &record }).await.unwrap();
         let lives = Some(Loaded { record, version });
         let again = crash.renew_again().await;
-        assert!(matches!(&again, Err(CommitError::Conflict(newer)) if *newer == lives), "{again:?}");
+        assert!(
+            matches!(&again, Err(CommitError::Conflict(newer)) if *newer == lives),
+            "{again:?}"
+        );
         assert_eq!(crash.found().await, [lives, None]);
         assert_eq!(crash.shells[1].get(&name), None, "who loses leaves nothing behind");
     }
