@@ -388,7 +388,7 @@ impl Memcached {
 
     async fn destroy(&self, key: &Key) -> Result<Version, CommitError> {
         for _ in 0..LOOKS_MAX {
-            let found = self.get(key).await.map_err(|failed| Error::from(failed.beside()))?;
+            let found = self.get(key).await.map_err(Failed::beside)?;
             let Some((value, token)) = found else { return Ok(Version::NONE) };
             // What has left is not here, and the note of it is still needed. What cannot be read can
             // be destroyed all the same.
