@@ -286,11 +286,15 @@ impl Firestore {
         }
     }
 
-    /// Lets those answers pass that can mean that a condition did not hold. A version that is newer
-    /// than the document's is called an invalid argument.
+    /// Lets those answers pass that can mean that a condition did not hold; a look at the document
+    /// follows, which fails if it was something else. A version that is newer than the document's is
+    /// called an invalid argument.
     fn condition_or_failure(&self, status: Status) -> Result<Status, CommitError> {
         match status.code() {
-            Code::FailedPrecondition | Code::AlreadyExists | Code::InvalidArgument => Ok(status),
+            Code::FailedPrecondition
+            | Code::AlreadyExists
+            | Code::InvalidArgument
+            | Code::NotFound => Ok(status),
             _ => Err(self.failed(&status)),
         }
     }
@@ -342,12 +346,17 @@ impl Firestore {
     }
 
     fn delete(&self, key: &Key, condition: Option<ConditionType>) -> Rpc {
-        Rpc {
-            current_document: condition
-                .map(|condition| Precondition { condition_type: Some(condition) }),
-            operation: Some(Operation::Delete(self.client.names.document(key))),
-            ..Rpc::default()
-        }
+        delete(self.client.names.document(key), condition)
+    }
+}
+
+/// Deletes the document with this name.
+fn delete(name: String, condition: Option<ConditionType>) -> Rpc {
+    Rpc {
+        current_document: condition
+            .map(|condition| Precondition { condition_type: Some(condition) }),
+        operation: Some(Operation::Delete(name)),
+        ..Rpc::default()
     }
 }
 
