@@ -37,6 +37,10 @@ const SCOPE: &str = "https://www.googleapis.com/auth/datastore";
 const CALLS_PER_CONNECTION: usize = 90;
 const CONNECTIONS: usize = 12;
 
+/// So many calls in a row that get no answer, and others go over another connection: one that was
+/// dropped without a word looks like a slow server until the next ping.
+const UNANSWERED_MAX: usize = 3;
+
 /// No call takes longer, whoever made it; the guard of a session gives it far less.
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -64,6 +68,8 @@ pub(super) struct Client {
 struct Connection {
     client: FirestoreClient<Channel>,
     calls: AtomicUsize,
+    /// How many calls in a row were given up without an answer.
+    unanswered: AtomicUsize,
 }
 
 impl Client {
@@ -81,6 +87,7 @@ impl Client {
         let connections = channels.map(|channel| Connection {
             client: FirestoreClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
             calls: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
         });
         let names = Names::of(&config);
         let mut headers = HeaderMap::new();
@@ -186,8 +193,10 @@ impl Client {
             *request.metadata_mut() = MetadataMap::from_headers(self.authorized().await?);
             request.set_timeout(CALL_TIME_MAX);
             let connection = self.connection();
-            let _call = Call::begin(connection);
-            send(connection.client.clone(), request).await
+            let call = Call::begin(connection);
+            let answer = send(connection.client.clone(), request).await;
+            call.answered();
+            answer
         };
         let late = |_| Err(Status::deadline_exceeded("it did not answer in time"));
         timeout(CALL_TIME_MAX, call).await.unwrap_or_else(late)
@@ -208,30 +217,47 @@ impl Client {
         Ok(headers)
     }
 
-    /// The first connection that has room, so that an app with few visitors has one; else the one
-    /// with the fewest calls.
+    /// The first connection that has room and answers, so that an app with few visitors has one; else
+    /// the one that is best off.
     fn connection(&self) -> &Connection {
-        let calls = |connection: &&Connection| connection.calls.load(Ordering::Relaxed);
-        let with_room = self.connections.iter().find(|one| calls(one) < CALLS_PER_CONNECTION);
-        with_room
-            .or_else(|| self.connections.iter().min_by_key(calls))
+        let state = |connection: &&Connection| {
+            let unanswered = connection.unanswered.load(Ordering::Relaxed);
+            (unanswered, connection.calls.load(Ordering::Relaxed))
+        };
+        let good = self.connections.iter().find(|connection| {
+            let (unanswered, calls) = state(connection);
+            unanswered < UNANSWERED_MAX && calls < CALLS_PER_CONNECTION
+        });
+        good.or_else(|| self.connections.iter().min_by_key(state))
             .unwrap_or_else(|| unreachable!("there is at least one"))
     }
 }
 
-/// A call under way on a connection, until it is dropped.
-struct Call<'a>(&'a Connection);
+/// A call under way on a connection, until it is dropped; who drops it unanswered gave it up.
+struct Call<'a> {
+    connection: &'a Connection,
+    answered: bool,
+}
 
 impl<'a> Call<'a> {
     fn begin(connection: &'a Connection) -> Self {
         connection.calls.fetch_add(1, Ordering::Relaxed);
-        Self(connection)
+        Self { connection, answered: false }
+    }
+
+    /// Whatever the answer was, the connection works, or knows that it does not.
+    fn answered(mut self) {
+        self.answered = true;
+        self.connection.unanswered.store(0, Ordering::Relaxed);
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        self.connection.calls.fetch_sub(1, Ordering::Relaxed);
+        if !self.answered {
+            self.connection.unanswered.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
