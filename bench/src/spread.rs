@@ -20,11 +20,31 @@ impl Spread {
     }
 
     /// `2.5 (1.0–3.1)`, or one number if the others look the same.
-    pub(crate) fn shown(&self, decimals: usize) -> String {
-        let [median, least, most] =
-            [self.median, self.least, self.most].map(|value| format!("{value:.decimals$}"));
+    pub(crate) fn shown(&self, show: fn(f64) -> String) -> String {
+        let [median, least, most] = [self.median, self.least, self.most].map(show);
         if least == most { median } else { format!("{median} ({least}–{most})") }
     }
+
+    /// `1.0 to 3.1`, or one number if they look the same.
+    pub(crate) fn range(&self, show: fn(f64) -> String) -> String {
+        let [least, most] = [self.least, self.most].map(show);
+        if least == most { least } else { format!("{least} to {most}") }
+    }
+}
+
+/// A number of things.
+pub(crate) fn whole(value: f64) -> String {
+    format!("{value:.0}")
+}
+
+/// A part of something.
+pub(crate) fn ratio(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+/// Milliseconds are told only where they matter.
+pub(crate) fn seconds(value: f64) -> String {
+    if value < 1.0 { format!("{value:.3}") } else { format!("{value:.1}") }
 }
 
 #[cfg(test)]
@@ -43,7 +63,10 @@ mod tests {
     #[test]
     fn a_spread_is_shown_where_it_can_be_seen() {
         let spread = Spread { median: 2.04, least: 2.01, most: 2.4 };
-        assert_eq!(spread.shown(2), "2.04 (2.01–2.40)");
-        assert_eq!(spread.shown(0), "2");
+        assert_eq!(spread.shown(ratio), "2.04 (2.01–2.40)");
+        assert_eq!(spread.range(ratio), "2.01 to 2.40");
+        assert_eq!((spread.shown(whole), spread.range(whole)), ("2".to_owned(), "2".to_owned()));
+        let from_little = Spread { median: 0.04, least: 0.0042, most: 9.87 };
+        assert_eq!(from_little.shown(seconds), "0.040 (0.004–9.9)");
     }
 }

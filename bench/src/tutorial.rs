@@ -102,7 +102,8 @@ async fn on(server: &Server) -> Result<Measured> {
     for n in 1..=REPEATS {
         for (_, app, repeats) in &mut apps {
             let repeat = measure(app).await.with_context(|| app.name.clone())?;
-            println!("{}, {}, {n} of {REPEATS}: {repeat:?}", server.name(), app.name);
+            let line = report::line(&repeat);
+            println!("{}, {}, {n} of {REPEATS}: {line}", server.name(), app.name);
             repeats.push(repeat);
         }
     }

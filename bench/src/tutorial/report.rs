@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, fmt::Write as _, process::Command};
 use testbed::{firestore, tutorial};
 
 use super::{Kind, Measured, REPEATS, REQUESTS, Repeat};
-use crate::{machine, spread::Spread};
+use crate::{
+    machine,
+    spread::{Spread, ratio, seconds, whole},
+};
 
 /// What the app runs on, besides Python: the packages that a request goes through.
 const PACKAGES: [&str; 5] =
@@ -23,14 +26,14 @@ print(', '.join(['Python ' + platform.python_version()] + [f'{p} {version(p)}' f
 type Column = (&'static str, fn(&[Repeat]) -> String);
 
 const COLUMNS: [Column; 6] = [
-    ("answered 200", |repeats| shown(repeats, 0, |repeat| repeat.answered() as f64)),
+    ("answered 200", |repeats| shown(repeats, whole, |repeat| repeat.answered() as f64)),
     ("other answers", other_answers),
-    ("views lost after a 200", |repeats| shown(repeats, 0, |repeat| repeat.lost as f64)),
+    ("views lost after a 200", |repeats| shown(repeats, whole, |repeat| repeat.lost as f64)),
     ("views counted without a 200", |repeats| {
-        shown(repeats, 0, |repeat| repeat.unconfirmed as f64)
+        shown(repeats, whole, |repeat| repeat.unconfirmed as f64)
     }),
-    ("seconds to the last answer", |repeats| shown(repeats, 2, |repeat| repeat.seconds)),
-    ("calls per request", |repeats| shown(repeats, 2, |repeat| repeat.calls)),
+    ("seconds to the last answer", |repeats| shown(repeats, seconds, |repeat| repeat.seconds)),
+    ("calls per request", |repeats| shown(repeats, ratio, |repeat| repeat.calls)),
 ];
 
 /// What people call an app, in a table and while it is measured.
@@ -115,20 +118,37 @@ fn table(measured: &Measured) -> String {
     table
 }
 
-fn shown(repeats: &[Repeat], decimals: usize, value: impl Fn(&Repeat) -> f64) -> String {
+fn shown(repeats: &[Repeat], show: fn(f64) -> String, value: fn(&Repeat) -> f64) -> String {
     let spread = Spread::of(repeats.iter().map(value));
-    spread.map_or_else(|| "not measured".to_owned(), |spread| spread.shown(decimals))
+    spread.map_or_else(|| "not measured".to_owned(), |spread| spread.shown(show))
 }
 
 /// Which answers there were besides 200, in any repeat.
 fn other_answers(repeats: &[Repeat]) -> String {
     let statuses = repeats.iter().flat_map(|repeat| repeat.statuses.keys());
     let others: BTreeSet<_> = statuses.filter(|status| **status != Some(200)).collect();
-    let name = |status: &Option<u16>| status.map_or("no answer".to_owned(), |s| s.to_string());
-    match others.is_empty() {
-        true => "none".to_owned(),
-        false => others.into_iter().map(name).collect::<Vec<_>>().join(", "),
+    if others.is_empty() {
+        return "none".to_owned();
     }
+    others.into_iter().map(|status| status_name(*status)).collect::<Vec<_>>().join(", ")
+}
+
+fn status_name(status: Option<u16>) -> String {
+    status.map_or_else(|| "no answer".to_owned(), |status| status.to_string())
+}
+
+/// One repeat in a line, for whoever waits for the rest.
+pub(super) fn line(repeat: &Repeat) -> String {
+    let statuses = repeat.statuses.iter();
+    let statuses = statuses.map(|(status, n)| format!("{n} × {}", status_name(*status)));
+    format!(
+        "{}; lost {}, counted without a 200 {}; {} s; {} calls per request",
+        statuses.collect::<Vec<_>>().join(", "),
+        repeat.lost,
+        repeat.unconfirmed,
+        seconds(repeat.seconds),
+        ratio(repeat.calls),
+    )
 }
 
 /// What one table shows, from the least to the most of all repeats of each app.
@@ -139,18 +159,16 @@ fn sentence(measured: &Measured) -> String {
         let repeats: Vec<&Repeat> = apps.flat_map(|(_, repeats)| repeats).collect();
         format!(
             "answered {} of {REQUESTS} requests with 200, with {} calls for each request",
-            range(&repeats, 0, |repeat| repeat.answered() as f64),
-            range(&repeats, 2, |repeat| repeat.calls),
+            range(&repeats, whole, |repeat| repeat.answered() as f64),
+            range(&repeats, ratio, |repeat| repeat.calls),
         )
     };
     format!("On {}, greetings {}, and the tutorial's app {}.", measured.server, of(true), of(false))
 }
 
-fn range(repeats: &[&Repeat], decimals: usize, value: impl Fn(&Repeat) -> f64) -> String {
+fn range(repeats: &[&Repeat], show: fn(f64) -> String, value: fn(&Repeat) -> f64) -> String {
     let spread = Spread::of(repeats.iter().map(|repeat| value(repeat)));
-    let Some(spread) = spread else { return "none".to_owned() };
-    let [least, most] = [spread.least, spread.most].map(|value| format!("{value:.decimals$}"));
-    if least == most { least } else { format!("{least} to {most}") }
+    spread.map_or_else(|| "none".to_owned(), |spread| spread.range(show))
 }
 
 fn losses(measured: &[Measured]) -> String {
@@ -188,8 +206,8 @@ mod tests {
         let table = table(&measured());
         let rows: Vec<&str> = table.lines().skip(2).collect();
         let tutorial = "| the tutorial's app, 4 sync workers \
-                        | 15 (10–20) | 500 | 0 | 0 | 1.00 | 8.50 (8.00–9.50) |";
-        let greetings = "| greetings, 1 process | 50 | none | 0 | 0 | 1.00 | 0.10 |";
+                        | 15 (10–20) | 500 | 0 | 0 | 1.0 | 8.50 (8.00–9.50) |";
+        let greetings = "| greetings, 1 process | 50 | none | 0 | 0 | 1.0 | 0.10 |";
         assert_eq!(rows, [tutorial, greetings, ""]);
     }
 
