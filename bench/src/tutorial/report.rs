@@ -67,13 +67,12 @@ pub(super) fn text(measured: &[Measured], load: Option<&str>) -> String {
 
 fn where_measured(measured: &[Measured], load: Option<&str>) -> String {
     let servers: Vec<String> = measured.iter().map(|measured| versioned(measured.server)).collect();
-    let load =
-        load.map_or_else(String::new, |load| format!(" (load average {load} before the run)"));
+    let load = load.map_or_else(String::new, |load| format!("; load average before: {load}"));
     format!(
         "{REQUESTS} requests at once; medians of {REPEATS} repeats, with the least and the most in \
          parentheses where they differ.\n\n\
-         - Machine: {}, which the load generator, the server, the apps and whatever else ran{load} \
-         shared.\n\
+         - Machine: {}, shared by the load generator, the server, the apps and whatever else \
+         ran{load}.\n\
          - Servers: {}.\n\
          - The tutorial's app: {}.\n\
          - greetings: {}, built in release.\n\n",
