@@ -3,9 +3,7 @@
 use std::{env, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Program, Server, http_status};
-
-use crate::proxy::Proxy;
+use testbed::{Program, Server, calls::Proxy, http_status};
 
 /// How long one question may take whether a process answers.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 //!
 //! Started by `cargo xtask bench`, which builds and installs what is measured. Each comparison is a
 //! module with a `run`, and has a section in `docs/benchmarks.md`. What comparisons share is beside
-//! it: [`app`] starts what is measured, [`visit`] asks it, [`proxy`] counts what it asks of its
+//! it: [`app`] starts what is measured, [`visit`] asks it, [`Proxy`](testbed::calls::Proxy) counts what it asks of its
 //! server, [`spread`] sums up repeats, [`machine`] says where all of that was, and [`document`]
 //! writes it down.
 
@@ -11,7 +11,6 @@
 mod app;
 mod document;
 mod machine;
-mod proxy;
 mod spread;
 mod tutorial;
 mod visit;

@@ -6,12 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Server, firestore, tutorial};
+use testbed::{Server, calls::Proxy, firestore, tutorial};
 
 use crate::{
     app::{self, App},
     document, machine,
-    proxy::Proxy,
     visit::{self, Answer, Burst},
 };
 

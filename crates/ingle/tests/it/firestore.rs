@@ -26,6 +26,7 @@ use ingle::{
 };
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
+use testbed::calls::Proxy;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -375,6 +376,36 @@ async fn an_expired_document_still_reads_and_is_dead() {
     let later = SystemClock.now().after(Duration::from_secs(30 * 60 + 1));
     assert!(store.load(&key, later).await.unwrap().is_none());
     assert!(scene.document(&id).await.is_some());
+}
+
+/// What each kind of request costs, in calls of Firestore's API: see docs/firestore.md.
+#[tokio::test]
+async fn each_kind_of_request_costs_the_calls_that_it_must() {
+    let mut scene = Scene::new().await;
+    let wire = Proxy::start(testbed::firestore::hidane()).await.unwrap();
+    scene.config.emulator = Some(wire.address.to_string());
+    let routes = |app: App| {
+        app.on("/untouched", async |_: Session| "hello")
+            .on("/renew", async |session: Session| session.renew().await)
+            .on("/logout", async |session: Session| session.logout().await)
+    };
+    let (app, other) = (routes(scene.app().await), routes(scene.app().await));
+    let mut visitor = Visitor::default();
+    let mut costs = async |app: &App, path: &str| {
+        let before = wire.calls().unwrap();
+        visitor.get(app, path).await.ok();
+        wire.calls().unwrap() - before
+    };
+    assert_eq!(costs(&app, "/untouched").await, 0);
+    assert_eq!(costs(&app, "/read").await, 0, "without a cookie there is nothing to read");
+    assert_eq!(costs(&app, "/add").await, 1, "a session begins");
+    assert_eq!(costs(&app, "/add").await, 1, "a warm update");
+    assert_eq!(costs(&app, "/read").await, 1);
+    assert_eq!(costs(&other, "/add").await, 2, "a cold update");
+    assert_eq!(costs(&app, "/add").await, 3, "an update on a stale hint: commit, look, commit");
+    assert_eq!(costs(&app, "/renew").await, 1);
+    assert_eq!(costs(&app, "/untouched").await, 0);
+    assert_eq!(costs(&app, "/logout").await, 1);
 }
 
 /// Passes connections on to the server, until those that there are go dead without a word.

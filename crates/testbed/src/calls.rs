@@ -31,8 +31,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Passes on what it is sent until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Proxy {
-    pub(crate) address: SocketAddr,
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     seen: Arc<Seen>,
     _accepting: JoinSet<()>,
 }
@@ -45,7 +46,11 @@ struct Seen {
 }
 
 impl Proxy {
-    pub(crate) async fn start(server: SocketAddr) -> Result<Self> {
+    /// Listens on a free port, and passes on what comes there to the server.
+    ///
+    /// # Errors
+    /// It could not listen.
+    pub async fn start(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("could not listen between app and server")?;
         let address = listener.local_addr().context("could not see where the proxy listens")?;
@@ -56,7 +61,10 @@ impl Proxy {
     }
 
     /// How many calls there were until now.
-    pub(crate) fn calls(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// Something else than HTTP/2 was passed on, in which calls cannot be counted.
+    pub fn calls(&self) -> Result<u64> {
         let foreign = self.seen.foreign.load(Ordering::Relaxed);
         ensure!(!foreign, "the app speaks something else than HTTP/2 with its server");
         Ok(self.seen.calls.load(Ordering::Relaxed))
