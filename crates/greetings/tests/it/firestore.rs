@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use ingle::store::{Firestore, FirestoreConfig, Store};
+use ingle::{
+    Ids,
+    store::{Firestore, FirestoreConfig, Store},
+};
 
 use crate::place::Place;
 
@@ -35,7 +38,7 @@ pub(crate) fn on_hidane() -> Place {
 
 /// A collection of its own on an emulator.
 fn place(emulator: SocketAddr) -> Place {
-    in_collection(emulator, &collection())
+    in_collection(emulator, &collection(), "")
 }
 
 /// A name that no other collection has.
@@ -43,19 +46,25 @@ fn collection() -> String {
     format!("test-{:032x}", fastrand::u128(..))
 }
 
-fn in_collection(emulator: SocketAddr, collection: &str) -> Place {
-    let url = format!("firestore://{PROJECT}/{collection}");
+/// A collection on an emulator; `options` stand at the end of its URL.
+fn in_collection(emulator: SocketAddr, collection: &str, options: &str) -> Place {
+    let url = format!("firestore://{PROJECT}/{collection}{options}");
     let environment = vec![(EMULATOR, emulator.to_string())];
-    Place::elsewhere(url, environment, |place| {
-        Box::pin(async {
-            let collection = place.url.rsplit('/').next().expect("a collection");
-            let collection = collection.split('?').next().expect("a name");
-            let mut config = FirestoreConfig::new(PROJECT, collection);
-            config.emulator = place.environment.first().map(|(_, address)| address.clone());
-            let store = Firestore::open(config).await.expect("the store opens");
-            Arc::new(store) as Arc<dyn Store>
-        })
-    })
+    Place::elsewhere(url, environment, |place| Box::pin(open(place)))
+}
+
+/// The variables of this process are no place for an emulator of one test.
+async fn open(place: &Place) -> Arc<dyn Store> {
+    let (path, options) = place.url.split_once('?').unwrap_or((&place.url, ""));
+    let collection = path.rsplit('/').next().expect("a collection");
+    let mut config = FirestoreConfig::new(PROJECT, collection);
+    config.ids = match options {
+        "ids=plain" => Ids::Plain,
+        "ids=upgrade" => Ids::Upgrade,
+        _ => Ids::Hashed,
+    };
+    config.emulator = place.environment.first().map(|(_, address)| address.clone());
+    Arc::new(Firestore::open(config).await.expect("the store opens"))
 }
 
 /// The variable that leads to an emulator.

@@ -39,11 +39,6 @@ impl Place {
         Self { url, environment, open, folder: None }
     }
 
-    /// The same place by another URL.
-    pub(crate) fn by(&self, url: String) -> Self {
-        Self::elsewhere(url, self.environment.clone(), self.open)
-    }
-
     /// The folder of an embedded store.
     pub(crate) fn folder(&self) -> PathBuf {
         self.folder.as_ref().expect("a folder").path().join("sessions")

@@ -20,7 +20,7 @@ on_each_store! {
 const GREETINGS: [&str; 5] =
     ["Hello World", "Hallo Welt", "Ciao Mondo", "Salut le Monde", "Hola Mundo"];
 
-fn greeting(answer: &Answer) -> &str {
+pub(crate) fn greeting(answer: &Answer) -> &str {
     answer.body.split('"').nth(1).expect("a greeting in quotes")
 }
 

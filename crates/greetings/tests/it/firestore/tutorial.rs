@@ -1,1 +1,160 @@
-//! x
+//! The app and the tutorial's own, in Python, on one collection: they share their visitors, or the
+//! app takes them over.
+
+use std::net::SocketAddr;
+
+use ingle::{
+    Key,
+    clock::{Clock as _, SystemClock},
+};
+use serde_json::json;
+use testbed::Server;
+
+use super::{PROJECT, collection, in_collection, load::for_each};
+use crate::{
+    client::{Answer, Browser},
+    place::Place,
+    process::Process,
+    visits::greeting,
+};
+
+on_each_emulator! {
+    both_apps_serve_one_visitor_in_turn
+    both_apps_serve_one_visitor_at_once
+    a_plain_id_is_replaced_at_the_first_visit
+    of_first_visits_at_once_one_takes_the_session_over
+}
+
+/// The two apps on one collection.
+struct Both {
+    place: Place,
+    greetings: Process,
+    tutorial: Server,
+}
+
+impl Both {
+    fn start(emulator: SocketAddr, options: &str) -> Self {
+        let collection = collection();
+        let place = in_collection(emulator, &collection, options);
+        let greetings = Process::start(&place, &[]);
+        let tutorial = testbed::tutorial::start(emulator, PROJECT, &collection, 2, 1);
+        Self { place, greetings, tutorial }
+    }
+
+    /// A browser that has seen the page of the tutorial's app so often.
+    async fn visitor_of_the_tutorial(&self, views: u64) -> Browser {
+        let mut browser = Browser::new(self.tutorial.address());
+        for count in 1..=views {
+            assert_eq!(browser.get("/").await.views(), count);
+        }
+        browser
+    }
+}
+
+async fn both_apps_serve_one_visitor_in_turn(emulator: SocketAddr) {
+    const VIEWS: u64 = 200;
+    let both = Both::start(emulator, "?ids=plain");
+    let addresses = [both.greetings.address, both.tutorial.address()];
+    for begins in addresses {
+        let mut browser = Browser::new(begins);
+        let first = browser.get("/").await;
+        assert_eq!(first.views(), 1);
+        let cookie = browser.cookie.clone().expect("a cookie");
+        assert!(cookie.starts_with("session_id="), "{cookie}");
+        for views in 2..=VIEWS {
+            let address = fastrand::choice(addresses).expect("there are two");
+            browser = browser.window(address);
+            let answer = browser.get("/").await;
+            assert_eq!(answer.views(), views, "from {address}");
+            assert_eq!(greeting(&answer), greeting(&first));
+            assert_eq!(browser.cookie.as_ref(), Some(&cookie));
+        }
+    }
+    assert_eq!(both.place.count().await, 2);
+}
+
+async fn both_apps_serve_one_visitor_at_once(emulator: SocketAddr) {
+    const VIEWS: usize = 400;
+    const VIEWS_OF_THE_TUTORIAL: usize = 20;
+    let both = Both::start(emulator, "?ids=plain");
+    let browser = both.visitor_of_the_tutorial(1).await;
+    let view = |address| {
+        let browser = browser.window(address);
+        move |_| {
+            let mut window = browser.window(address);
+            async move { window.get("/").await }
+        }
+    };
+    let (ours, theirs) = tokio::join!(
+        for_each(VIEWS, 20, view(both.greetings.address)),
+        for_each(VIEWS_OF_THE_TUTORIAL, 2, view(both.tutorial.address())),
+    );
+    let mut counts: Vec<u64> = ours.iter().map(Answer::views).collect();
+    // The tutorial's app may lose a race once too often. What it did not answer, it did not count.
+    counts.extend(theirs.iter().filter(|answer| answer.status == 200).map(Answer::views));
+    counts.sort_unstable();
+    assert_eq!(counts, (2..).take(counts.len()).collect::<Vec<_>>());
+    let last = browser.window(both.greetings.address).get("/").await.views();
+    assert_eq!(last, counts.len() as u64 + 2);
+}
+
+/// The keys of documents with plain ids are these themselves.
+async fn holds(place: &Place, id: &str) -> bool {
+    let store = (place.open)(place).await;
+    let key: Key = id.parse().expect("a plain id");
+    store.load(&key, SystemClock.now()).await.expect("it answers").is_some()
+}
+
+async fn a_plain_id_is_replaced_at_the_first_visit(emulator: SocketAddr) {
+    let both = Both::start(emulator, "?ids=upgrade");
+    let mut browser = both.visitor_of_the_tutorial(3).await;
+    let old = browser.window(both.greetings.address);
+    let cookie = old.cookie.clone().expect("a cookie");
+    let uuid = cookie.strip_prefix("session_id=").expect("the tutorial's cookie");
+    assert!(holds(&both.place, uuid).await);
+
+    browser = browser.window(both.greetings.address);
+    let answer = browser.get("/").await;
+    assert_eq!(answer.views(), 4);
+    let mut cookies = answer.all("set-cookie");
+    cookies.sort_unstable();
+    assert_eq!(cookies.len(), 2, "{cookies:?}");
+    assert!(cookies[0].starts_with("id=") && cookies[0].contains("; Max-Age=31536000"));
+    assert_eq!(cookies[1], "session_id=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let new = browser.cookie.clone().expect("a cookie");
+    assert_eq!(new.len(), "id=".len() + 43, "one cookie is left, with a safe id");
+
+    assert!(!holds(&both.place, uuid).await);
+    assert_eq!(both.place.count().await, 1);
+    let nobody = old.window(both.greetings.address).get("/lab/data").await;
+    assert_eq!((nobody.json(), nobody.set_cookie()), (json!({}), None));
+    let mut stranger = old.window(both.greetings.address);
+    assert_eq!(stranger.get("/").await.views(), 1);
+    assert_ne!(stranger.cookie, Some(new));
+    assert_eq!(browser.get("/").await.views(), 5);
+}
+
+async fn of_first_visits_at_once_one_takes_the_session_over(emulator: SocketAddr) {
+    const VISITS: usize = 16;
+    let both = Both::start(emulator, "?ids=upgrade");
+    let other = Process::start(&both.place, &[]);
+    let old = both.visitor_of_the_tutorial(3).await;
+    let visit = |number: usize| {
+        let address = [both.greetings.address, other.address][number % 2];
+        let mut window = old.window(address);
+        async move { (window.get("/").await, window) }
+    };
+    let mut taken_over = 0;
+    for (answer, mut window) in for_each(VISITS, VISITS, visit).await {
+        assert!(matches!(answer.status, 200 | 409), "{answer:?}");
+        // Whoever came second has no session, or a new one, and never a part of the old one.
+        if answer.status == 200 && answer.views() > 3 {
+            taken_over += 1;
+            assert_eq!(window.get("/").await.views(), answer.views() + 1);
+        }
+    }
+    assert_eq!(taken_over, 1);
+    let uuid = old.cookie.as_ref().and_then(|cookie| cookie.strip_prefix("session_id="));
+    assert!(!holds(&both.place, uuid.expect("the tutorial's cookie")).await);
+}
