@@ -6,20 +6,28 @@ use ingle::{
     Ids,
     store::{Firestore, FirestoreConfig, Store},
 };
+use tokio::sync::Mutex;
 
 use crate::place::Place;
 
 /// Makes a test of each function for each emulator. The function is given the address of one that
-/// others use, too.
+/// others use, too; but not at the same time, since these tests keep it busy, and a request of the app
+/// waits a second for its store.
 macro_rules! on_each_emulator {
     ($($test:ident)*) => {
         mod hidane {
             $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(testbed::firestore::hidane()).await })*
+            async fn $test() {
+                let _alone = crate::firestore::ALONE.lock().await;
+                super::$test(testbed::firestore::hidane()).await;
+            })*
         }
         mod google {
             $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(testbed::firestore::google()).await })*
+            async fn $test() {
+                let _alone = crate::firestore::ALONE.lock().await;
+                super::$test(testbed::firestore::google()).await;
+            })*
         }
     };
 }
@@ -28,6 +36,9 @@ mod load;
 mod outages;
 mod start;
 mod tutorial;
+
+/// Held by a test that keeps the machine busy.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 const PROJECT: &str = "ingle-test";
 

@@ -25,6 +25,7 @@ pub(crate) fn program() -> Command {
         "RUST_LOG",
         "FIRESTORE_EMULATOR_HOST",
         "GOOGLE_APPLICATION_CREDENTIALS",
+        "GCE_METADATA_HOST",
     ] {
         program.env_remove(name);
     }

@@ -17,7 +17,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::place;
+use super::{ALONE, place};
 use crate::{
     client::{Answer, Browser},
     crashes,
@@ -199,15 +199,18 @@ async fn after_a_loss_of_all_data_visitors_begin_anew(server: &mut Server) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hidane_is_paused_and_resumed() {
+    let _alone = ALONE.lock().await;
     a_pause_loses_no_view_and_no_session(&start_hidane()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn google_is_paused_and_resumed() {
+    let _alone = ALONE.lock().await;
     a_pause_loses_no_view_and_no_session(&start_google()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hidane_is_killed_and_restarted() {
+    let _alone = ALONE.lock().await;
     after_a_loss_of_all_data_visitors_begin_anew(&mut start_hidane()).await;
 }

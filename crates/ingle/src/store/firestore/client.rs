@@ -40,6 +40,8 @@ const CONNECTIONS: usize = 12;
 /// No call takes longer, whoever made it; the guard of a session gives it far less.
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Less than a call takes, so that who waits for a token in vain learns that it was the token.
+const TOKEN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Finds connections that were dropped without a word; as often as Google's own clients ask.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -196,10 +198,10 @@ impl Client {
     async fn authorized(&self) -> Result<HeaderMap, NotSent> {
         let mut headers = self.headers.clone();
         if let Some(credentials) = &self.credentials {
-            let token = credentials.headers(Extensions::new()).await;
-            let no_token =
-                |error: CredentialsError| NotSent(FirestoreError::NoCredentials(chain(&error)));
-            match token.map_err(no_token)? {
+            let no_token = |why| NotSent(FirestoreError::NoCredentials(why));
+            let token = timeout(TOKEN_TIME_MAX, credentials.headers(Extensions::new())).await;
+            let token = token.map_err(|_| no_token("no token came in time".to_owned()))?;
+            match token.map_err(|error| no_token(why_no_token(&error)))? {
                 CacheableResource::New { data, .. } => headers.extend(data),
                 CacheableResource::NotModified => {}
             }
@@ -247,9 +249,12 @@ fn limited(endpoint: Endpoint) -> Endpoint {
 }
 
 fn emulator_at(host: &str) -> Result<Endpoint, FirestoreError> {
-    let wrong = || FirestoreError::BadEmulatorHost { host: host.to_owned() };
-    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    port.ok_or_else(wrong)?;
+    let wrong = || FirestoreError::BadEmulatorHost { host: host.escape_debug().to_string() };
+    let (name, port) = host.rsplit_once(':').ok_or_else(wrong)?;
+    // A scheme, a path or a login would be taken for a part of another URL.
+    if name.is_empty() || name.contains(['/', '@', '?', '#']) || port.parse::<u16>().is_err() {
+        return Err(wrong());
+    }
     let endpoint = Endpoint::from_shared(format!("http://{host}")).map_err(|_| wrong())?;
     Ok(limited(endpoint))
 }
@@ -271,8 +276,20 @@ fn application_default() -> Result<Credentials, FirestoreError> {
     credentials.map_err(|error| FirestoreError::NoCredentials(chain(&error)))
 }
 
+/// What stopped a token from being fetched: what the credentials themselves say of it, which is long
+/// and always the same, stands around the cause.
+fn why_no_token(error: &CredentialsError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while cause.is::<CredentialsError>()
+        && let Some(deeper) = cause.source()
+    {
+        cause = deeper;
+    }
+    format!("no token could be fetched: {}", chain(cause))
+}
+
 /// An error with all its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -160,7 +160,7 @@ impl Server {
         if let Some(NotSent(error)) = cause(status) {
             return error.clone();
         }
-        if let (Some(host), true) = (&self.emulator, was_never_sent(status)) {
+        if let (Some(host), true) = (&self.emulator, is_no_answer(status)) {
             return FirestoreError::NoEmulator { host: host.clone(), message };
         }
         match (status.code(), reason(status).as_deref()) {
@@ -220,6 +220,13 @@ fn happened(status: &Status) -> Happened {
     }
 }
 
+/// Whether this is what one hears where no Firestore is: nothing, or something else than Firestore.
+fn is_no_answer(status: &Status) -> bool {
+    let nothing =
+        matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled);
+    nothing || matches!(status.code(), Code::Unimplemented | Code::Unknown)
+}
+
 /// Whether there was no connection that the call could have been sent on.
 fn was_never_sent(status: &Status) -> bool {
     cause::<ConnectError>(status).is_some() || cause::<NotSent>(status).is_some()
@@ -255,10 +262,17 @@ fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
 }
 
-/// A message without the names of documents: such a name has a key, and with plain ids a secret.
+/// A message with its first cause, and without the names of documents: such a name has a key, and
+/// with plain ids a secret.
 fn redacted(status: &Status) -> String {
+    let text = match first_cause(status) {
+        Some(cause) if !status.message().contains(&cause) => {
+            format!("{}: {cause}", status.message())
+        }
+        _ => status.message().to_owned(),
+    };
     let mut message = String::new();
-    let mut rest = status.message();
+    let mut rest = text.as_str();
     while let Some((before, after)) = rest.split_once("/documents/") {
         message.push_str(before);
         message.push_str("/documents/…");
@@ -272,4 +286,13 @@ fn redacted(status: &Status) -> String {
         line = status.code().description().to_owned();
     }
     line
+}
+
+/// Where it all began, in words such as `Connection refused`.
+fn first_cause(status: &Status) -> Option<String> {
+    let mut cause = std::error::Error::source(status)?;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    Some(cause.to_string())
 }
