@@ -9,12 +9,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use super::place;
 use crate::{
     client::Browser,
-    process::{Instances, Process},
+    process::{Instances, PATIENCE, Process},
 };
 
 on_each_emulator! {
@@ -102,18 +105,22 @@ async fn a_process_that_is_killed_and_started_again_under_load_doubles_nothing(
             answer.ok().map(|answer| answer.views())
         }
     };
-    let load = tokio::spawn(for_each(VIEWS, IN_FLIGHT, view));
+    let mut load = JoinSet::new();
+    load.spawn(for_each(VIEWS, IN_FLIGHT, view));
     for kill in 1..=KILLS {
-        while sent.load(Ordering::SeqCst) < kill * VIEWS / (KILLS + 2) && !load.is_finished() {
-            sleep(Duration::from_millis(1)).await;
-        }
+        let so_far = async {
+            while sent.load(Ordering::SeqCst) < kill * VIEWS / (KILLS + 2) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, so_far).await.expect("the load goes on");
         running.lock().expect("nobody fails with it").truncate(1);
         instances.processes.pop().expect("two").kill();
         let again = Process::start(&instances.place, &[]);
         running.lock().expect("nobody fails with it").push(again.address);
         instances.processes.push(again);
     }
-    let views = load.await.expect("all that run answer");
+    let views = load.join_all().await.concat();
 
     let failed = views.iter().filter(|views| views.is_none()).count() as u64;
     let mut counts: Vec<u64> = views.into_iter().flatten().collect();

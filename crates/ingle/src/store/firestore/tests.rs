@@ -155,7 +155,8 @@ fn record(data: Json) -> Record {
     let mut header = Header::foreign(KEY, Timestamp::from_millis(5), Epoch::from_bits(9));
     header.counter = 3;
     header.user = Some(User { name: "mary".to_owned(), generation: 2 });
-    Record { header, data: data.as_object().unwrap().clone() }
+    let Json::Object(data) = data else { unreachable!("data is an object") };
+    Record { header, data }
 }
 
 fn found(fields: document::Fields) -> Document {
