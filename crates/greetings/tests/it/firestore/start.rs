@@ -133,7 +133,7 @@ fn why_no_credentials(home: &Path, environment: &[(&str, &OsStr)]) -> String {
     let why = why_closed(&[&home, environment].concat());
     assert!(why.starts_with("there are no usable Google credentials ("), "{why}");
     assert!(why.contains(MENDS), "{why}");
-    assert!(why.len() < 800, "{why}");
+    assert!(why.len() < 700, "{why}");
     why
 }
 

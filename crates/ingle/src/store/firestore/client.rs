@@ -276,16 +276,16 @@ fn application_default() -> Result<Credentials, FirestoreError> {
     credentials.map_err(|error| FirestoreError::NoCredentials(chain(&error)))
 }
 
-/// What stopped a token from being fetched: what the credentials themselves say of it, which is long
-/// and always the same, stands around the cause.
+/// What stopped a token from being fetched. The credentials wrap it several times, each time in a
+/// text that is long and always the same.
 fn why_no_token(error: &CredentialsError) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while cause.is::<CredentialsError>()
-        && let Some(deeper) = cause.source()
-    {
-        cause = deeper;
+    let mut innermost = error;
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        innermost = error.downcast_ref().unwrap_or(innermost);
+        cause = error.source();
     }
-    format!("no token could be fetched: {}", chain(cause))
+    chain(innermost)
 }
 
 /// An error with all its causes, in one line.
