@@ -124,7 +124,9 @@ impl Core {
             ErrorKind::Unavailable => self.budget.spend(),
             // The store is well, so there is nothing to spare it.
             ErrorKind::Contended => true,
-            ErrorKind::TooLarge | ErrorKind::Corrupt | ErrorKind::Refused => false,
+            ErrorKind::TooLarge | ErrorKind::Corrupt | ErrorKind::Refused | ErrorKind::Moved => {
+                false
+            }
         };
         may && backoff.wait(deadline).await
     }

@@ -48,8 +48,9 @@ impl Limits {
     }
 }
 
-/// The longest name of a field, in bytes: Firestore's limit, the lowest of all stores.
-const NAME_BYTES_MAX: usize = 1500;
+/// The longest name of a field, in bytes: what Firestore takes in an update mask, the lowest limit of
+/// all stores.
+const NAME_BYTES_MAX: usize = 1499;
 
 /// What the names of our own fields begin with where a store keeps them beside the app's.
 pub(crate) const RESERVED: &str = "_ingle";
@@ -101,10 +102,10 @@ pub enum Reason {
         /// The limit.
         max: usize,
     },
-    /// A field's name is empty, longer than 1500 bytes, of the form `__…__`, or contains NUL; or it
+    /// A field's name is empty, longer than 1499 bytes, of the form `__…__`, or contains NUL; or it
     /// begins with `_ingle`.
     #[error(
-        "a name must have 1 to 1500 bytes, no NUL, and neither of the reserved forms `__…__` and \
+        "a name must have 1 to 1499 bytes, no NUL, and neither of the reserved forms `__…__` and \
          `_ingle…`"
     )]
     Name,

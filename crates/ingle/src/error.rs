@@ -136,6 +136,7 @@ impl From<Arc<store::Error>> for Error {
         match error.kind() {
             store::ErrorKind::TooLarge => Self::TooLarge(error),
             store::ErrorKind::Corrupt => Self::Damaged(error),
+            store::ErrorKind::Moved => Self::Interrupted,
             store::ErrorKind::Unavailable
             | store::ErrorKind::Refused
             | store::ErrorKind::Contended => Self::Unavailable(error),

@@ -123,7 +123,7 @@ impl Guard {
         meter::latency(self.name(), verb, began.elapsed());
         let failed = done.as_ref().err().and_then(AsFailure::as_failure);
         breaker.record(failed.is_none_or(|error| error.kind() != ErrorKind::Unavailable));
-        if let Some(error) = failed {
+        if let Some(error) = failed.filter(|error| error.kind() != ErrorKind::Moved) {
             self.complaints.tell(verb, error);
         }
         done

@@ -77,6 +77,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn survives(&self) -> &str;
 
     /// Which ids its sessions have.
+    ///
+    /// With [`Ids::Upgrade`], a load of a plain key that a renew has left a moment ago fails with
+    /// [`ErrorKind::Moved`]: a request that is still on its way with the old id must be told from one
+    /// of a visitor without a session, who would get a new one in the place of the moved.
     fn ids(&self) -> Ids {
         Ids::Hashed
     }
@@ -260,6 +264,8 @@ pub enum ErrorKind {
     Corrupt,
     /// It said no, and will say no again: a permission or a setting.
     Refused,
+    /// A session was here, and has moved to another key a moment ago.
+    Moved,
     /// The record is in another writer's hands at this moment. The store is well, and another
     /// attempt will help.
     Contended,
@@ -272,6 +278,7 @@ impl fmt::Display for ErrorKind {
             Self::TooLarge => "takes no record of this size",
             Self::Corrupt => "holds what is not a readable record",
             Self::Refused => "refuses to do this",
+            Self::Moved => "has moved the record to another key",
             Self::Contended => "has the record in another writer's hands",
         })
     }

@@ -174,7 +174,7 @@ impl Request {
             }
             Err(Failure::Store(error))
                 if self.core.config.outage == Outage::Anonymous
-                    && error.kind() != ErrorKind::Corrupt =>
+                    && !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Moved) =>
             {
                 tracing::warn!(%error, "a session is served as if there were none");
                 Ok(None)
@@ -373,6 +373,10 @@ impl Request {
             Standing::Interrupted => return Err(Error::Interrupted),
         };
         if let Some(known) = known {
+            if known.id.form() != self.core.ids.form() {
+                // The session may have left this id, and then to destroy it would end nothing.
+                self.core.load_patiently(&known.key, deadline).await?;
+            }
             if let Err(failure) = commit::destroy(&self.core, &known.key, deadline).await {
                 // It may have ended all the same, which a later read must find out.
                 self.state().snapshot = None;

@@ -31,8 +31,11 @@
 
 use std::{
     fmt,
-    sync::Arc,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -60,7 +63,7 @@ mod query;
 mod value;
 
 use client::Client;
-use document::Fields;
+use document::{Fields, Unusable};
 pub use failure::FirestoreError;
 pub use place::FirestoreConfig;
 
@@ -70,6 +73,36 @@ const NAME: &str = "firestore";
 /// How often one call looks again at a document that changes under it. Each time another writer has
 /// made progress, so this is far more than it takes.
 const LOOKS_MAX: usize = 16;
+
+/// How long a plain id that a session left is told from one that never was.
+const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
+
+/// What stands under a key.
+enum Found {
+    Nothing,
+    /// What nobody may see any more, and who comes may replace.
+    Dead(Version),
+    Live(Loaded),
+}
+
+impl Found {
+    fn of(document: Document, key: &Key, now: Timestamp) -> Result<Self, Error> {
+        if let Some(until) = document::tombstone_until(&document) {
+            let version = document::version(document.update_time).ok_or(Unusable::NoTime)?;
+            return if now < until { Err(Unusable::Moved.into()) } else { Ok(Self::Dead(version)) };
+        }
+        let loaded = document::read(document, key)?;
+        let dead = loaded.record.is_dead(now);
+        Ok(if dead { Self::Dead(loaded.version) } else { Self::Live(loaded) })
+    }
+
+    fn live(self) -> Option<Loaded> {
+        match self {
+            Self::Live(loaded) => Some(loaded),
+            Self::Nothing | Self::Dead(_) => None,
+        }
+    }
+}
 
 /// The store on Google Cloud's Firestore. Clones share the connections.
 #[derive(Clone)]
@@ -105,23 +138,26 @@ impl Firestore {
         Ok(Self { client: Arc::new(client), no_index: Arc::default() })
     }
 
-    async fn load_key(&self, key: &Key) -> Result<Option<Loaded>, Error> {
-        let [found] = self.load_keys([key]).await?;
+    async fn load_key(&self, key: &Key, now: Timestamp) -> Result<Found, Error> {
+        let [found] = self.load_keys([key], now).await?;
         Ok(found)
     }
 
     async fn load_keys<const N: usize>(
         &self,
         keys: [&Key; N],
-    ) -> Result<[Option<Loaded>; N], Error> {
+        now: Timestamp,
+    ) -> Result<[Found; N], Error> {
         let names = keys.map(|key| self.client.names.document(key)).into();
-        let found = self.client.get(names, None).await;
-        let found = found.map_err(|status| self.client.server.read_failed(&status))?;
-        let mut loaded = [const { None }; N];
-        for ((key, document), loaded) in keys.into_iter().zip(found).zip(&mut loaded) {
-            *loaded = document.map(|document| document::read(document, key)).transpose()?;
+        let documents = self.client.get(names, None).await;
+        let documents = documents.map_err(|status| self.client.server.read_failed(&status))?;
+        let mut found = [const { Found::Nothing }; N];
+        for ((key, document), found) in keys.into_iter().zip(documents).zip(&mut found) {
+            if let Some(document) = document {
+                *found = Found::of(document, key, now)?;
+            }
         }
-        Ok(loaded)
+        Ok(found)
     }
 
     async fn create(&self, record: &Record, now: Timestamp) -> Result<Version, CommitError> {
@@ -135,13 +171,9 @@ impl Firestore {
                     Err(status) => self.condition_or_failure(status)?,
                 };
             // Who is dead makes way, unless it changes meanwhile.
-            condition = match self.load_key(key).await? {
-                Some(found) if !found.record.is_dead(now) => {
-                    return Err(CommitError::Conflict(None));
-                }
-                Some(dead) => unchanged(dead.version),
-                None if status.code() == Code::InvalidArgument => return Err(self.failed(&status)),
-                None => ConditionType::Exists(false),
+            condition = match self.load_key(key, now).await? {
+                Found::Live(_) => return Err(CommitError::Conflict(None)),
+                dead => self.condition_in_the_place_of(&dead, &status)?,
             };
         }
         Err(contended().into())
@@ -181,24 +213,18 @@ impl Firestore {
         let fields = document::whole(record).map_err(Error::from)?;
         let mut condition = ConditionType::Exists(false);
         for _ in 0..LOOKS_MAX {
-            let leave = self.delete(from, Some(unchanged(base.version)));
+            let leave = self.leave(from, base.version, now);
             let enter = self.update(to, fields.clone(), None, condition);
             let status = match self.client.commit(vec![leave, enter]).await {
                 Ok(versions) => return self.version_of(versions.last().copied().flatten()),
                 Err(status) => self.condition_or_failure(status)?,
             };
-            let [old, new] = self.load_keys([from, to]).await?;
-            let unmoved = old.filter(|old| !old.record.is_dead(now)).ok_or(CommitError::Gone)?;
-            if unmoved.version != base.version {
-                return Err(CommitError::Conflict(Some(unmoved)));
-            }
+            let [old, new] = self.load_keys([from, to], now).await?;
+            let old = old.live().ok_or(CommitError::Gone)?;
             condition = match new {
-                Some(new) if !new.record.is_dead(now) => {
-                    return Err(CommitError::Conflict(Some(unmoved)));
-                }
-                Some(dead) => unchanged(dead.version),
-                None if status.code() == Code::InvalidArgument => return Err(self.failed(&status)),
-                None => ConditionType::Exists(false),
+                Found::Live(_) => return Err(CommitError::Conflict(Some(old))),
+                _ if old.version != base.version => return Err(CommitError::Conflict(Some(old))),
+                dead => self.condition_in_the_place_of(&dead, &status)?,
             };
         }
         Err(contended().into())
@@ -211,8 +237,7 @@ impl Firestore {
         now: Timestamp,
     ) -> Result<Version, CommitError> {
         for _ in 0..LOOKS_MAX {
-            let found = self.load_key(key).await?.filter(|found| !found.record.is_dead(now));
-            let found = found.ok_or(CommitError::Gone)?;
+            let found = self.load_key(key, now).await?.live().ok_or(CommitError::Gone)?;
             let mut header = found.record.header.clone();
             let idle_deadline = idle_deadline.min(header.absolute_deadline);
             if idle_deadline <= header.idle_deadline {
@@ -231,8 +256,8 @@ impl Firestore {
 
     /// What to say of a replace whose condition does not hold: the record is gone, or newer.
     async fn refusal(&self, base: &Loaded, now: Timestamp, status: Option<&Status>) -> CommitError {
-        let found = match self.load_key(&base.record.header.key).await {
-            Ok(found) => found.filter(|found| !found.record.is_dead(now)),
+        let found = match self.load_key(&base.record.header.key, now).await {
+            Ok(found) => found.live(),
             Err(error) => return error.into(),
         };
         match (found, status) {
@@ -246,11 +271,30 @@ impl Firestore {
         }
     }
 
-    /// Lets those answers pass that can mean that a condition did not hold. A version that is newer
-    /// than the document's is called an invalid argument.
+    /// The condition for a second attempt to take a place where nothing lives.
+    fn condition_in_the_place_of(
+        &self,
+        dead: &Found,
+        refused: &Status,
+    ) -> Result<ConditionType, CommitError> {
+        match dead {
+            // Who is dead makes way, unless it changes meanwhile.
+            Found::Dead(version) => Ok(unchanged(*version)),
+            // It was not the condition that was wrong with the request.
+            _ if refused.code() == Code::InvalidArgument => Err(self.failed(refused)),
+            _ => Ok(ConditionType::Exists(false)),
+        }
+    }
+
+    /// Lets those answers pass that can mean that a condition did not hold; a look at the document
+    /// follows, which fails if it was something else. A version that is newer than the document's is
+    /// called an invalid argument.
     fn condition_or_failure(&self, status: Status) -> Result<Status, CommitError> {
         match status.code() {
-            Code::FailedPrecondition | Code::AlreadyExists | Code::InvalidArgument => Ok(status),
+            Code::FailedPrecondition
+            | Code::AlreadyExists
+            | Code::InvalidArgument
+            | Code::NotFound => Ok(status),
             _ => Err(self.failed(&status)),
         }
     }
@@ -288,13 +332,31 @@ impl Firestore {
         }
     }
 
-    fn delete(&self, key: &Key, condition: Option<ConditionType>) -> Rpc {
-        Rpc {
-            current_document: condition
-                .map(|condition| Precondition { condition_type: Some(condition) }),
-            operation: Some(Operation::Delete(self.client.names.document(key))),
-            ..Rpc::default()
+    /// The half of a renew that ends the old key.
+    ///
+    /// A plain id that was left is remembered for a while: another request of the same visitor may
+    /// still be under way with it, and must neither begin a session nor take the new id away.
+    fn leave(&self, key: &Key, version: Version, now: Timestamp) -> Rpc {
+        if key.is_plain() {
+            let fields = document::tombstone(key, now.after(TOMBSTONE_TIME));
+            self.update(key, fields, None, unchanged(version))
+        } else {
+            self.delete(key, Some(unchanged(version)))
         }
+    }
+
+    fn delete(&self, key: &Key, condition: Option<ConditionType>) -> Rpc {
+        delete(self.client.names.document(key), condition)
+    }
+}
+
+/// Deletes the document with this name.
+fn delete(name: String, condition: Option<ConditionType>) -> Rpc {
+    Rpc {
+        current_document: condition
+            .map(|condition| Precondition { condition_type: Some(condition) }),
+        operation: Some(Operation::Delete(name)),
+        ..Rpc::default()
     }
 }
 
@@ -340,7 +402,7 @@ impl Store for Firestore {
     }
 
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        Ok(self.load_key(key).await?.filter(|found| !found.record.is_dead(now)))
+        Ok(self.load_key(key, now).await?.live())
     }
 
     async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {

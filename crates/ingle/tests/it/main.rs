@@ -13,9 +13,12 @@ mod clones;
 mod common;
 mod crashes;
 mod faulty;
+#[cfg(feature = "firestore")]
+mod firestore;
 mod flow;
 mod guard;
 mod metrics;
+mod plain;
 mod races;
 mod reads;
 mod secrets;

@@ -230,7 +230,7 @@ pub async fn law_1_every_name_is_only_a_name(trial: Trial) {
     let mut fields: Data =
         names.iter().enumerate().map(|(n, name)| ((*name).to_owned(), json!(n))).collect();
     let mut all = fields.clone();
-    all.insert("x".repeat(1500), json!("the longest name"));
+    all.insert("x".repeat(1499), json!("the longest name"));
     let outer = "nested".to_owned();
     fields.insert("x".repeat(1499 - outer.len()), json!("the longest path"));
     all.insert(outer, Value::Object(fields));

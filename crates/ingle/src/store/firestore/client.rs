@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use google_cloud_auth::{
-    credentials::{self, CacheableResource, Credentials},
-    errors::CredentialsError,
-};
+use google_cloud_auth::credentials::{self, CacheableResource, Credentials};
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
     BatchGetDocumentsRequest, BatchWriteRequest, CommitRequest, Document, DocumentMask,
     RunQueryRequest, StructuredQuery, Write, batch_get_documents_response,
@@ -24,7 +21,7 @@ use tonic::{
 };
 
 use super::{
-    failure::{FirestoreError, NotSent, Server},
+    failure::{FirestoreError, NotSent, Server, one_line, root_cause},
     place::{FirestoreConfig, Names},
 };
 use crate::record::Version;
@@ -201,7 +198,7 @@ impl Client {
             let no_token = |why| NotSent(FirestoreError::NoCredentials(why));
             let token = timeout(TOKEN_TIME_MAX, credentials.headers(Extensions::new())).await;
             let token = token.map_err(|_| no_token("no token came in time".to_owned()))?;
-            match token.map_err(|error| no_token(why_no_token(&error)))? {
+            match token.map_err(|error| no_token(root_cause(&error)))? {
                 CacheableResource::New { data, .. } => headers.extend(data),
                 CacheableResource::NotModified => {}
             }
@@ -262,7 +259,8 @@ fn emulator_at(host: &str) -> Result<Endpoint, FirestoreError> {
 fn google() -> Result<Endpoint, FirestoreError> {
     let tls = ClientTlsConfig::new().with_native_roots();
     let endpoint = Endpoint::from_static(GOOGLE).tls_config(tls);
-    let endpoint = endpoint.map_err(|error| FirestoreError::NoAnswer { message: chain(&error) })?;
+    let endpoint =
+        endpoint.map_err(|error| FirestoreError::NoAnswer { message: root_cause(&error) })?;
     Ok(limited(endpoint))
 }
 
@@ -273,33 +271,6 @@ fn application_default() -> Result<Credentials, FirestoreError> {
     // yet; that there is one is no failure.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let credentials = credentials::Builder::default().with_scopes([SCOPE]).build();
-    credentials.map_err(|error| FirestoreError::NoCredentials(chain(&error)))
-}
-
-/// What stopped a token from being fetched. The credentials wrap it several times, each time in a
-/// text that is long and always the same.
-fn why_no_token(error: &CredentialsError) -> String {
-    let mut innermost = error;
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        innermost = error.downcast_ref().unwrap_or(innermost);
-        cause = error.source();
-    }
-    chain(innermost)
-}
-
-/// An error with all its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        // Some errors already say what their cause says.
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    // Its own words name the file, and its causes do not.
+    credentials.map_err(|error| FirestoreError::NoCredentials(one_line(&error.to_string())))
 }

@@ -59,6 +59,8 @@ pub(super) enum Unusable {
     Header(&'static str),
     #[error("the document has no time of its last change")]
     NoTime,
+    #[error("the session has left this plain id for a safe one a moment ago")]
+    Moved,
 }
 
 impl From<Unusable> for Error {
@@ -70,6 +72,7 @@ impl From<Unusable> for Error {
             }
             Unusable::Header(_) | Unusable::NoTime => ErrorKind::Corrupt,
             Unusable::Unwritable(..) | Unusable::Reserved(_) => ErrorKind::Refused,
+            Unusable::Moved => ErrorKind::Moved,
         };
         Self::new(NAME, kind, Happened::No).because(unusable)
     }
@@ -108,6 +111,27 @@ pub(super) fn touched(header: &Header) -> (Fields, DocumentMask) {
     let map = ValueType::MapValue(MapValue { fields: HashMap::from([idle_deadline]) });
     let fields = [(HEADER.to_owned(), typed(map)), (EXPIRES.to_owned(), expires(header))];
     (HashMap::from(fields), mask([IDLE_DEADLINE, EXPIRES]))
+}
+
+/// What stands in the place of a record that has left, until this instant.
+pub(super) fn tombstone(key: &Key, until: Timestamp) -> Fields {
+    let map = [("moved", typed(ValueType::BooleanValue(true))), ("shard", text(shard(key)))];
+    let map = map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let header = typed(ValueType::MapValue(MapValue { fields: map }));
+    HashMap::from([(HEADER.to_owned(), header), (EXPIRES.to_owned(), instant(until))])
+}
+
+/// Until when a document is a tombstone, if it is one.
+pub(super) fn tombstone_until(document: &Document) -> Option<Timestamp> {
+    let Some(ValueType::MapValue(map)) = &document.fields.get(HEADER)?.value_type else {
+        return None;
+    };
+    map.fields.get("moved")?;
+    time(document.fields.get(EXPIRES).and_then(|value| value.value_type.clone()))
+}
+
+fn shard(key: &Key) -> String {
+    key.to_string().get(..1).unwrap_or_default().to_owned()
 }
 
 pub(super) fn mask<const N: usize>(paths: [&str; N]) -> DocumentMask {
@@ -151,12 +175,10 @@ fn header_fields(header: &Header) -> Result<Fields, Unusable> {
     let too_large = |place| move |_| Unusable::Header(place);
     let counter = i64::try_from(header.counter).map_err(too_large("counter"))?;
     let ops: Vec<u8> = header.ops.iter().flat_map(|op| op.to_bits().to_be_bytes()).collect();
-    let key = header.key.to_string();
-    let shard = key.get(..1).unwrap_or_default().to_owned();
     let mut map: Vec<(&str, Typed)> = vec![
         ("format", typed(ValueType::IntegerValue(header.format.into()))),
-        ("key", text(key)),
-        ("shard", text(shard)),
+        ("key", text(header.key.to_string())),
+        ("shard", text(shard(&header.key))),
         ("created", instant(header.created)),
         ("idle_deadline", instant(header.idle_deadline)),
         ("absolute_deadline", instant(header.absolute_deadline)),

@@ -262,17 +262,26 @@ fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
 }
 
-/// A message with its first cause, and without the names of documents: such a name has a key, and
-/// with plain ids a secret.
+/// The innermost cause, which says most, in one line.
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    one_line(&root.to_string())
+}
+
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A message without the names of documents: such a name has a key, and with plain ids a secret.
 fn redacted(status: &Status) -> String {
-    let text = match first_cause(status) {
-        Some(cause) if !status.message().contains(&cause) => {
-            format!("{}: {cause}", status.message())
-        }
-        _ => status.message().to_owned(),
-    };
+    if was_never_sent(status) {
+        return root_cause(status);
+    }
     let mut message = String::new();
-    let mut rest = text.as_str();
+    let mut rest = status.message();
     while let Some((before, after)) = rest.split_once("/documents/") {
         message.push_str(before);
         message.push_str("/documents/…");
@@ -280,19 +289,9 @@ fn redacted(status: &Status) -> String {
         rest = end.and_then(|end| after.get(end..)).unwrap_or_default();
     }
     message.push_str(rest);
-    // One line, whatever it was.
-    let mut line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line = one_line(&message);
     if line.is_empty() {
         line = status.code().description().to_owned();
     }
     line
-}
-
-/// Where it all began, in words such as `Connection refused`.
-fn first_cause(status: &Status) -> Option<String> {
-    let mut cause = std::error::Error::source(status)?;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    Some(cause.to_string())
 }

@@ -11,7 +11,7 @@ use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
 use tonic::Status;
 
 use super::{
-    Firestore,
+    Firestore, Found, delete,
     document::{self, EXPIRES, SHARD, SHARDS, USER},
     unchanged,
     value::typed,
@@ -41,10 +41,11 @@ impl Firestore {
         let mut query = self.query(Some(dead), limit);
         query.select = Some(Projection { fields: vec![field(ID)] });
         let found = self.client.query(query).await?;
-        let deletes = found.iter().filter_map(|document| {
-            let key = self.client.names.key(&document.name)?;
+        let n_found = found.len();
+        // All of them have our header, whichever ids are in use by now.
+        let deletes = found.into_iter().filter_map(|document| {
             let version = document::version(document.update_time)?;
-            Some(self.delete(&key, Some(unchanged(version))))
+            Some(delete(document.name, Some(unchanged(version))))
         });
         let deletes: Vec<_> = deletes.collect();
         if deletes.is_empty() {
@@ -53,7 +54,7 @@ impl Firestore {
         let deleted =
             self.client.write_each(deletes).await?.into_iter().filter(|made| *made).count();
         // Where none could be deleted, others are at it.
-        Ok(Swept { deleted, more: found.len() == limit && deleted > 0 })
+        Ok(Swept { deleted, more: n_found == limit && deleted > 0 })
     }
 
     /// A page of all records, or of a user's.
@@ -89,9 +90,8 @@ impl Firestore {
                 }
                 after = Some(name);
                 let Some(key) = after.as_deref().and_then(|name| names.key(name)) else { continue };
-                let loaded = document::read(document, &key)?;
-                if !loaded.record.is_dead(now) {
-                    records.push(loaded);
+                if document::tombstone_until(&document).is_none() {
+                    records.extend(Found::of(document, &key, now)?.live());
                 }
             }
             if !more {
