@@ -1,13 +1,13 @@
 //! The app and the tutorial's own, in Python, on one collection: they share their visitors, or the
 //! app takes them over.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use ingle::{
     Key,
     clock::{Clock as _, SystemClock},
+    store::ErrorKind,
 };
-use serde_json::json;
 use testbed::Server;
 
 use super::{PROJECT, collection, in_collection, load::for_each};
@@ -24,7 +24,7 @@ on_each_emulator! {
     both_apps_serve_one_visitor_at_once
     when_the_tutorial_blocks_itself_no_view_is_lost
     a_plain_id_is_replaced_at_the_first_visit
-    of_first_visits_at_once_one_takes_the_session_over
+    first_visits_at_once_lead_to_one_safe_id
 }
 
 /// The two apps on one collection.
@@ -129,20 +129,22 @@ async fn when_the_tutorial_blocks_itself_no_view_is_lost(emulator: SocketAddr) {
     assert!(allowed.contains(&counted), "{counted} of {answered}, {unknown} are not known");
 }
 
-/// The keys of documents with plain ids are these themselves.
-async fn holds(place: &Place, id: &str) -> bool {
+/// Whether a session has this plain id, or an error that says that it has moved. The keys of documents
+/// with plain ids are these themselves.
+async fn look_up(place: &Place, browser: &Browser) -> Result<bool, ErrorKind> {
     let store = (place.open)(place).await;
+    let cookie = browser.cookie.as_ref().expect("a cookie");
+    let id = cookie.strip_prefix("session_id=").expect("the tutorial's cookie");
     let key: Key = id.parse().expect("a plain id");
-    store.load(&key, SystemClock.now()).await.expect("it answers").is_some()
+    let loaded = store.load(&key, SystemClock.now()).await;
+    loaded.map(|loaded| loaded.is_some()).map_err(|error| error.kind())
 }
 
 async fn a_plain_id_is_replaced_at_the_first_visit(emulator: SocketAddr) {
     let both = Both::start(emulator, "?ids=upgrade");
     let mut browser = both.visitor_of_the_tutorial(3).await;
-    let old = browser.window(both.greetings.address);
-    let cookie = old.cookie.clone().expect("a cookie");
-    let uuid = cookie.strip_prefix("session_id=").expect("the tutorial's cookie");
-    assert!(holds(&both.place, uuid).await);
+    let mut old = browser.window(both.greetings.address);
+    assert_eq!(look_up(&both.place, &old).await, Ok(true));
 
     browser = browser.window(both.greetings.address);
     let answer = browser.get("/").await;
@@ -156,17 +158,17 @@ async fn a_plain_id_is_replaced_at_the_first_visit(emulator: SocketAddr) {
     let new = browser.cookie.clone().expect("a cookie");
     assert_eq!(new.len(), "id=".len() + 43, "one cookie is left, with a safe id");
 
-    assert!(!holds(&both.place, uuid).await);
+    // Who still has the old id learns that the session has moved, and not where to.
+    assert_eq!(look_up(&both.place, &old).await, Err(ErrorKind::Moved));
+    for target in ["/lab/data", "/"] {
+        let answer = old.get(target).await;
+        assert_eq!((answer.status, answer.set_cookie()), (409, None), "{answer:?}");
+    }
     assert_eq!(both.place.count().await, 1);
-    let nobody = old.window(both.greetings.address).get("/lab/data").await;
-    assert_eq!((nobody.json(), nobody.set_cookie()), (json!({}), None));
-    let mut stranger = old.window(both.greetings.address);
-    assert_eq!(stranger.get("/").await.views(), 1);
-    assert_ne!(stranger.cookie, Some(new));
     assert_eq!(browser.get("/").await.views(), 5);
 }
 
-async fn of_first_visits_at_once_one_takes_the_session_over(emulator: SocketAddr) {
+async fn first_visits_at_once_lead_to_one_safe_id(emulator: SocketAddr) {
     const VISITS: usize = 16;
     let both = Both::start(emulator, "?ids=upgrade");
     let other = Process::start(&both.place, &[]);
@@ -176,16 +178,21 @@ async fn of_first_visits_at_once_one_takes_the_session_over(emulator: SocketAddr
         let mut window = old.window(address);
         async move { (window.get("/").await, window) }
     };
-    let mut taken_over = 0;
-    for (answer, mut window) in for_each(VISITS, VISITS, visit).await {
-        assert!(matches!(answer.status, 200 | 409), "{answer:?}");
-        // Whoever came second has no session, or a new one, and never a part of the old one.
-        if answer.status == 200 && answer.views() > 3 {
-            taken_over += 1;
-            assert_eq!(window.get("/").await.views(), answer.views() + 1);
+    let (mut counts, mut cookies) = (Vec::new(), BTreeSet::new());
+    for (answer, window) in for_each(VISITS, VISITS, visit).await {
+        if answer.status == 409 {
+            assert_eq!(window.cookie, old.cookie, "{answer:?}");
+        } else {
+            counts.push(answer.views());
+            cookies.insert(window.cookie);
         }
     }
-    assert_eq!(taken_over, 1);
-    let uuid = old.cookie.as_ref().and_then(|cookie| cookie.strip_prefix("session_id="));
-    assert!(!holds(&both.place, uuid.expect("the tutorial's cookie")).await);
+    counts.sort_unstable();
+    assert_eq!(counts, (4..).take(counts.len()).collect::<Vec<_>>());
+    assert_eq!(cookies.len(), 1, "{cookies:?}");
+    let mut browser = Browser::new(other.address);
+    browser.cookie = cookies.pop_first().expect("one");
+    assert_eq!(browser.get("/").await.views(), 4 + counts.len() as u64);
+    assert_eq!(look_up(&both.place, &old).await, Err(ErrorKind::Moved));
+    assert_eq!(both.place.count().await, 1);
 }
