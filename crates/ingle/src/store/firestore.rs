@@ -126,15 +126,15 @@ impl Firestore {
     /// Outside of a Tokio runtime.
     pub async fn open(config: FirestoreConfig) -> Result<Self, FirestoreError> {
         let client = Client::new(config)?;
+        let nobody = client.names.document(&Key::from_bytes([0; 32]));
+        let found = client.get(vec![nobody], Some(DocumentMask::default())).await;
+        found.map_err(|status| client.server.explain(&status))?;
         if let Some(host) = &client.server.emulator {
             tracing::warn!(
                 host,
                 "sessions are kept in a Firestore emulator (FIRESTORE_EMULATOR_HOST), for tests only"
             );
         }
-        let nobody = client.names.document(&Key::from_bytes([0; 32]));
-        let found = client.get(vec![nobody], Some(DocumentMask::default())).await;
-        found.map_err(|status| client.server.explain(&status))?;
         Ok(Self { client: Arc::new(client), no_index: Arc::default() })
     }
 

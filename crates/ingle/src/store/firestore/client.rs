@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use google_cloud_auth::{
-    credentials::{self, CacheableResource, Credentials},
-    errors::CredentialsError,
-};
+use google_cloud_auth::credentials::{self, CacheableResource, Credentials};
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
     BatchGetDocumentsRequest, BatchWriteRequest, CommitRequest, Document, DocumentMask,
     RunQueryRequest, StructuredQuery, Write, batch_get_documents_response::Result as Got,
@@ -48,6 +45,8 @@ const PATIENCE_MIN: Duration = Duration::from_millis(100);
 /// No call takes longer, whoever made it; the guard of a session gives it far less.
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Less than a call takes, so that who waits for a token in vain learns that it was the token.
+const TOKEN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Finds connections that were dropped without a word; as often as Google's own clients ask.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -215,11 +214,10 @@ impl Client {
     async fn authorized(&self) -> Result<HeaderMap, NotSent> {
         let mut headers = self.headers.clone();
         if let Some(credentials) = &self.credentials {
-            let token = credentials.headers(Extensions::new()).await;
-            let no_token = |error: CredentialsError| {
-                NotSent(FirestoreError::NoCredentials(root_cause(&error)))
-            };
-            match token.map_err(no_token)? {
+            let no_token = |why| NotSent(FirestoreError::NoCredentials(why));
+            let token = timeout(TOKEN_TIME_MAX, credentials.headers(Extensions::new())).await;
+            let token = token.map_err(|_| no_token("no token came in time".to_owned()))?;
+            match token.map_err(|error| no_token(root_cause(&error)))? {
                 CacheableResource::New { data, .. } => headers.extend(data),
                 CacheableResource::NotModified => {}
             }
@@ -296,8 +294,9 @@ fn limited(endpoint: Endpoint) -> Endpoint {
 }
 
 fn emulator_at(host: &str) -> Result<Endpoint, FirestoreError> {
-    let wrong = || FirestoreError::BadEmulatorHost { host: host.to_owned() };
+    let wrong = || FirestoreError::BadEmulatorHost { host: host.escape_debug().to_string() };
     let (name, port) = host.rsplit_once(':').ok_or_else(wrong)?;
+    // A scheme, a path or a login would be taken for a part of another URL.
     let in_name = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     if name.is_empty() || !name.chars().all(in_name) || port.parse::<u16>().is_err() {
         return Err(wrong());

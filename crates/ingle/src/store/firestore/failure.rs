@@ -166,7 +166,7 @@ impl Server {
         if let Some(NotSent(error)) = cause(status) {
             return error.clone();
         }
-        if let (Some(host), true) = (&self.emulator, was_never_sent(status)) {
+        if let (Some(host), true) = (&self.emulator, is_no_answer(status)) {
             return FirestoreError::NoEmulator { host: host.clone(), message };
         }
         match (status.code(), reason(status).as_deref()) {
@@ -224,6 +224,13 @@ pub(super) fn happened(status: &Status) -> Happened {
         _ if was_never_sent(status) => Happened::No,
         _ => Happened::Maybe,
     }
+}
+
+/// Whether this is what one hears where no Firestore is: nothing, or something else than Firestore.
+fn is_no_answer(status: &Status) -> bool {
+    let nothing =
+        matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled);
+    nothing || matches!(status.code(), Code::Unimplemented | Code::Unknown)
 }
 
 /// Whether there was no connection that the call could have been sent on.
