@@ -5,7 +5,7 @@
 //! | 1 | a server keeps an item in one place; nothing is read from another one |
 //! | 2 | the deadlines in the item are compared with the caller's time; the exptime is only a broom, set behind the deadline |
 //! | 3 | `add`; in the place of what is dead, `cas` |
-//! | 4 | `cas` with the token that the base had; a server gives no token twice |
+//! | 4 | `cas` with the token that the base had; a server gives no token twice as long as its items live, and the library uses no key twice |
 //! | 5 | a `cas` never stores where nothing is; a touch is one, too |
 //! | 6 | as readers see it, in one step: one `cas` on the old item decides, see below |
 //! | 7 | a deletion that finds nothing is success |

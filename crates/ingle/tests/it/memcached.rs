@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -103,6 +104,19 @@ fn random_key() -> Key {
 
 fn n_of(loaded: &Loaded) -> u64 {
     loaded.record.data["n"].as_u64().unwrap()
+}
+
+/// Drives a call up to its wait of this number, and drops it there, unless it is done before.
+async fn up_to<F: Future>(waits: u64, call: F) -> Option<F::Output> {
+    let (mut call, mut left) = (std::pin::pin!(call), waits);
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        call.as_mut().poll(context).map(Some)
+    })
+    .await
 }
 
 #[track_caller]

@@ -97,7 +97,7 @@ impl Item {
 
 fn write(written: &Written<'_>) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(written)
-        .map_err(|error| Error::new(super::NAME, ErrorKind::Refused, Happened::No).because(error))
+        .map_err(|error| Error::new(super::NAME, ErrorKind::Unfit, Happened::No).because(error))
 }
 
 /// The op of the commit that wrote this record.

@@ -275,18 +275,18 @@ async fn a_renew_that_is_dropped_anywhere_leaves_one_session() {
     let scene = Scene::on(testbed::memcached::shared());
     let store = scene.store().await;
     let (mut stayed, mut moved) = (0, 0);
-    for n in 0..600 {
+    for n in 0..400 {
         let base = scene.create(&store, scene.record(1)).await;
         let record = renewed(&base);
         let renew = store.commit(Write::Renew { base: &base, record: &record }, scene.now);
-        let done = tokio::time::timeout(Duration::from_micros(n * 3), renew).await;
+        let done = up_to(n % 10, renew).await;
         // What was sent on a connection that is closed since may still be done.
         tokio::time::sleep(Duration::from_millis(3)).await;
         let new = store.load(&record.header.key, scene.now).await.unwrap();
         let old = store.load(&base.record.header.key, scene.now).await.unwrap();
         match (old, new) {
             (Some(old), None) => {
-                assert!(done.is_err(), "an acknowledged renew was made");
+                assert!(done.is_none(), "an acknowledged renew was made");
                 assert_eq!(old, base);
                 stayed += 1;
             }
