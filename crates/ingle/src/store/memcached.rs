@@ -64,10 +64,11 @@
 //!
 //! # Why a client of our own
 //!
-//! A handful of commands is needed, each with its new cas token in the answer, so that a commit is one
-//! round trip; and a connection must never be used again that a call was dropped on. Of the clients
-//! for Rust none gives both: most have no meta commands with tokens, and the one that has calls them
-//! experimental. The commands are a page of code, in `wire.rs`.
+//! Three commands are needed, each with its new cas token in the answer, so that a commit is one round
+//! trip; and bounded connections with time limits, of which none is ever used again that a call was
+//! given up on. Of the clients for Rust `async-memcached` comes nearest: it has the commands, and
+//! neither pool, time limits, settings of a server nor a look at an answer's number. To write these
+//! around it is more than the commands, which are a page of code in `wire.rs`.
 
 use std::{fmt, sync::Arc};
 

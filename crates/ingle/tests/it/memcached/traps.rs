@@ -234,3 +234,56 @@ async fn nothing_is_told_of_a_session_in_a_message() {
         assert!(!text.contains(&key.to_string()) && !text.contains("Key("), "{text}");
     }
 }
+
+/// How many commands each kind of request sends, as the page on memcached says.
+#[tokio::test]
+async fn each_request_costs_what_the_page_says() {
+    let server = testbed::memcached::start(&[]);
+    let scene = Scene::on([server.address()]);
+    let clock = ingle::clock::ManualClock::new(scene.now);
+    let store: Arc<dyn ingle::store::Store> = Arc::new(scene.store().await);
+    let layer = || {
+        ingle::SessionLayer::new(Arc::clone(&store))
+            .sweep_every(None)
+            .clock(Arc::new(clock.clone()))
+    };
+    let process = |layer| {
+        crate::common::app(&layer)
+            .on("/none", async || "")
+            .on("/read", async |session: ingle::Session| {
+                session.get::<u64>("n").await.map(|n| format!("{n:?}"))
+            })
+            .on("/add", async |session: ingle::Session| {
+                session.field("n").update(|n: &mut u64| *n += 1).await
+            })
+            .on("/renew", async |session: ingle::Session| session.renew().await)
+            .on("/logout", async |session: ingle::Session| session.logout().await)
+    };
+    let (one, other) = (process(layer()), process(layer()));
+    let mut visitor = crate::common::Visitor::default();
+    let mut shell = Shell::new(server.address());
+    let mut commands = || {
+        let stats = ["cmd_get", "cmd_set", "delete_hits", "delete_misses"];
+        stats.map(|stat| shell.stat(stat)).iter().sum::<u64>()
+    };
+    for (app, path, later, expected, what) in [
+        (&one, "/none", 0, 0, "does not look"),
+        (&one, "/add", 0, 1, "begins one"),
+        (&one, "/none", 0, 0, "does not look"),
+        (&one, "/read", 0, 1, "reads"),
+        (&one, "/add", 0, 1, "changes what it knew"),
+        (&other, "/add", 0, 2, "changes what it did not know"),
+        (&one, "/add", 0, 3, "changes what another one changed"),
+        (&one, "/read", 600, 3, "reads, and moves the deadline"),
+        (&one, "/add", 0, 3, "changes what was touched"),
+        (&one, "/renew", 0, 3, "renews what it knew"),
+        (&one, "/logout", 0, 2, "ends"),
+    ] {
+        clock.advance(Duration::from_secs(later));
+        let before = commands();
+        visitor.get(app, path).await.ok();
+        // A touch may follow the answer.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(commands() - before, expected, "{what}");
+    }
+}
