@@ -23,3 +23,4 @@ mod races;
 mod reads;
 mod secrets;
 mod stores;
+mod unfit;
