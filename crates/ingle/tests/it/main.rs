@@ -25,3 +25,4 @@ mod races;
 mod reads;
 mod secrets;
 mod stores;
+mod unfit;
