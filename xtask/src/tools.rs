@@ -5,8 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result};
-use testbed::{firestore, tools, tutorial};
+use anyhow::{Context as _, Result, bail};
+use testbed::{firestore, redis, tools, tutorial};
 
 use crate::step::{self, cargo};
 
@@ -32,6 +32,36 @@ pub(crate) fn install_hidane() -> Result<()> {
     step::run(install)?;
     // Hundreds of megabytes that nothing needs any more.
     fs::remove_dir_all(&build).with_context(|| format!("could not remove {}", build.display()))
+}
+
+/// Installs Redis where it is missing, as Debian's package.
+pub(crate) fn install_redis() -> Result<()> {
+    let (package, program) = redis::PACKAGE;
+    let version = || printed(Command::new(program).arg("--version"));
+    if version().is_none() {
+        install_package(package)?;
+    }
+    let version = version().context("Redis is installed, and does not run")?;
+    println!("{} is there.", version.trim_end());
+    Ok(())
+}
+
+/// Installs a package of Debian's, if this is root on Debian. A server that the package brings is
+/// not started where this system keeps packages from that; should it be, it is in nobody's way: the
+/// tests' servers have ports of their own.
+fn install_package(package: &str) -> Result<()> {
+    let root = printed(Command::new("id").arg("-u")).is_some_and(|id| id.trim_end() == "0");
+    if !root || printed(Command::new("apt-get").arg("--version")).is_none() {
+        bail!("{package} is not installed: install it, on Debian with `apt-get install {package}`");
+    }
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        step::run(apt)
+    };
+    let install = ["install", "--yes", "--no-install-recommends", package];
+    // Lists of packages that are old, or none, are the usual reason to fail.
+    apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)))
 }
 
 /// Makes the Python environment of the tutorial's app. False if there is no Python for it.

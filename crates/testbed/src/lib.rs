@@ -16,6 +16,7 @@ pub mod firestore;
 mod port;
 mod process;
 mod program;
+pub mod redis;
 mod server;
 mod shared;
 pub mod tools;

@@ -301,7 +301,7 @@ impl Request {
         let renew = match id {
             // A plain id is left as soon as a safe one can be had.
             Id::Keep if known.id.form() == self.core.ids.form() || responded => None,
-            Id::Keep | Id::Renew => Some(self.core.draw_id()?),
+            Id::Keep | Id::Renew => Some(self.core.draw_id_to_renew(&known.key)?),
         };
         let item = Item::new(change, renew);
         let Settled { item, result } = combine::submit(&self.core, known.key, item, deadline).await;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{BoxError, Memory, Store};
 
 /// What can be written after `--store`, for messages and help.
-const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder or \
-                     firestore://PROJECT[/DATABASE]/COLLECTION";
+const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder, \
+                     firestore://PROJECT[/DATABASE]/COLLECTION or \
+                     redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]";
 
 /// A URL did not lead to a store.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,11 @@ pub enum OpenError {
 /// | `firestore://PROJECT/DATABASE/COLLECTION` | the same in a database with a name |
 /// | `firestore://…?ids=plain` | the same, shared with an app that follows the tutorial: [`Ids::Plain`](crate::Ids::Plain) |
 /// | `firestore://…?ids=upgrade` | the same, moving away from such ids: [`Ids::Upgrade`](crate::Ids::Upgrade) |
+/// | `redis://HOST:PORT` | a Redis or Valkey server, or the cluster that it is part of |
+/// | `redis://USER:PASSWORD@HOST:PORT/DATABASE` | the same for a user, and in another database than 0; what means something in a URL is written as `%XX` |
+/// | `redis://HOST1:PORT1,HOST2:PORT2` | a cluster, of which not every server need be there at the start |
+/// | `redis://…?prefix=NAME` | the same with `NAME` before each key instead of `ingle` |
+/// | `rediss://…` | the same with TLS, and `?cacert=FILE` for certificates of your own |
 ///
 /// # Errors
 /// The URL is wrong, or the store cannot be opened; the text of the error says which and what to do.
@@ -68,6 +74,8 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
         }
         "embedded" => embedded(rest).await,
         "firestore" => firestore(rest).await,
+        "redis" => redis("redis", rest).await,
+        "rediss" => redis("rediss", rest).await,
         _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
     }
 }
@@ -107,4 +115,17 @@ async fn firestore(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
 #[cfg(not(feature = "firestore"))]
 async fn firestore(_: &str) -> Result<Arc<dyn Store>, OpenError> {
     Err(OpenError::NotBuilt { feature: "firestore" })
+}
+
+#[cfg(feature = "redis")]
+async fn redis(scheme: &'static str, rest: &str) -> Result<Arc<dyn Store>, OpenError> {
+    match super::Redis::open(super::RedisConfig::parse(scheme, rest)?).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(OpenError::Failed { store: "redis", source: error.into() }),
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_: &'static str, _: &str) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt { feature: "redis" })
 }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "firestore")]
 use ingle::store::{Firestore, FirestoreConfig, conformance::Place};
+#[cfg(feature = "redis")]
+use ingle::store::{Redis, RedisConfig};
 
 ingle::conformance!(memory, |_place| async { ingle::store::Memory::new() });
 
@@ -26,6 +28,24 @@ async fn firestore(place: &Place, server: std::net::SocketAddr) -> Firestore {
     let mut config = FirestoreConfig::new("ingle-test", place.name());
     config.emulator = Some(server.to_string());
     Firestore::open(config).await.unwrap()
+}
+
+#[cfg(feature = "redis")]
+ingle::conformance!(redis, |place| async move {
+    redis(place.name().to_owned(), testbed::redis::server()).await
+});
+
+#[cfg(feature = "redis")]
+ingle::conformance!(redis_cluster, |place| async move {
+    redis(place.name().to_owned(), testbed::redis::cluster()).await
+});
+
+/// A store whose keys have a prefix of their own.
+#[cfg(feature = "redis")]
+async fn redis(prefix: String, server: std::net::SocketAddr) -> Redis {
+    let mut config = RedisConfig::new(server.ip().to_string(), server.port());
+    config.prefix = prefix;
+    Redis::open(config).await.unwrap()
 }
 
 // A decorator is a store too.
