@@ -80,7 +80,8 @@ pub fn start_own_cluster(n: usize, settings: &[&str]) -> Vec<Server> {
     started(start_cluster(n, settings))
 }
 
-/// A Redis of one's own that speaks TLS alone, and the file of the certificate that vouches for it.
+/// A Redis of one's own that speaks TLS alone, and the file of the certificate that vouches for it
+/// under the name `localhost`.
 ///
 /// # Panics
 ///
@@ -145,6 +146,17 @@ pub fn start_cluster(n: usize, settings: &[&str]) -> Result<Vec<Server>> {
             ask(server.address(), &format!("CLUSTER MEET {place}"))?;
         }
     }
+    wait_for_cluster(&servers)?;
+    Ok(servers)
+}
+
+/// Waits until each of these knows all of them, and takes commands.
+///
+/// # Errors
+///
+/// If they do not.
+pub fn wait_for_cluster(servers: &[Server]) -> Result<()> {
+    let n = servers.len();
     let begin = Instant::now();
     let knows_all = |server: &Server| {
         let info = ask(server.address(), "CLUSTER INFO").unwrap_or_default();
@@ -156,12 +168,12 @@ pub fn start_cluster(n: usize, settings: &[&str]) -> Result<Vec<Server>> {
         }
         thread::sleep(Duration::from_millis(50));
     }
-    Ok(servers)
+    Ok(())
 }
 
 fn tls() -> Result<(Server, PathBuf)> {
     let folder = TempDir::new().context("could not create a folder for Redis")?;
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let names = ["localhost".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).context("could not make a certificate")?;
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     fs::write(&cert, made.cert.pem()).context("could not write a certificate")?;

@@ -185,7 +185,7 @@ impl Redis {
         let stamp = listing.as_ref().map(Listing::stamp);
         hash::changed(&mut command, &base.record, record, stamp)?;
         let answer = self.write(script, record, listing.as_ref(), &command, now).await?;
-        self.written(base, record, answer).await
+        self.written(base, record, answer)
     }
 
     async fn renew(
@@ -203,7 +203,7 @@ impl Redis {
         let mut command = self.begin(script, &keys, Some(before), record, listing.as_ref(), now);
         hash::whole(&mut command, record, listing.as_ref().map(Listing::stamp))?;
         let answer = self.write(script, record, listing.as_ref(), &command, now).await?;
-        self.written(base, record, answer).await
+        self.written(base, record, answer)
     }
 
     /// The beginning of a write: its keys, and what the scripts know by its place.
@@ -255,7 +255,7 @@ impl Redis {
     }
 
     /// What became of a replace or a renew.
-    async fn written(
+    fn written(
         &self,
         base: &Loaded,
         record: &Record,
@@ -265,7 +265,7 @@ impl Redis {
             Value::BulkString(stamp) => {
                 let (before, after) = (&base.record.header, &record.header);
                 if before.key != after.key || name(before) != name(after) {
-                    self.unlist(&before.key, name(before), &stamp).await;
+                    self.unlist(&before.key, name(before), &stamp);
                 }
                 Ok(Version(after.counter))
             }
@@ -309,7 +309,7 @@ impl Redis {
             && let [Value::BulkString(user), Value::BulkString(stamp)] = was.as_slice()
         {
             let user = std::str::from_utf8(user).ok();
-            self.unlist(key, user, stamp).await;
+            self.unlist(key, user, stamp);
         }
         Ok(Version::NONE)
     }

@@ -21,5 +21,7 @@ mod metrics;
 mod plain;
 mod races;
 mod reads;
+#[cfg(feature = "redis")]
+mod redis;
 mod secrets;
 mod stores;

@@ -1,6 +1,7 @@
 //! What can go wrong with Redis, in words that say what to do, and what is true afterwards.
 //!
-//! Decided by the codes that Redis documents for programs, never by what follows them.
+//! Decided by the codes that Redis documents for programs. What follows them only makes an
+//! explanation better.
 
 use redis::ServerError;
 
@@ -144,7 +145,8 @@ pub enum RedisError {
     /// The user may not do this.
     #[error(
         "the user may not do this in Redis ({message}); run `ACL SETUSER USER ~{prefix}:* \
-         +@hash +@sortedset +@keyspace +@scripting +@connection`, and in a cluster `+cluster|slots`"
+         +@hash +@sortedset +del +pexpire +scan +eval +evalsha +ping +select +asking \
+         +cluster|slots +config|get`"
     )]
     Denied {
         /// What the names of all keys begin with.
@@ -257,6 +259,10 @@ pub(super) fn explained(refusal: &ServerError, prefix: &str) -> RedisError {
     let message = one_line(&redacted(refusal.details().unwrap_or_default(), prefix));
     match refusal.code() {
         "NOPERM" => RedisError::Denied { prefix: prefix.to_owned(), message },
+        // So says Redis 7.0 of a command within a script.
+        "ERR" if message.starts_with("The user executing the script can't") => {
+            RedisError::Denied { prefix: prefix.to_owned(), message }
+        }
         "OOM" => RedisError::Full,
         "WRONGTYPE" => RedisError::WrongType { message },
         code @ ("READONLY" | "LOADING" | "BUSY" | "MASTERDOWN" | "MISCONF" | "NOREPLICAS"

@@ -7,7 +7,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use redis::{
 };
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     runtime::Handle,
     task::AbortHandle,
@@ -25,18 +26,20 @@ use tokio::{
 };
 
 use super::{
-    failure::{Failure, RedisError, one_line},
+    failure::{Failure, RedisError, explained, one_line},
+    hash,
     place::RedisConfig,
     tls::Tls,
 };
 
-/// How long making a connection may take, its first questions included.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long each step of making a connection may take: to be let in, to agree on TLS, to say who is
+/// there.
+const STEP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// No call takes longer, whoever made it; the guard of a session gives it far less.
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// A connection on which a call waited for so long while no answer came to anybody is given up.
+/// A connection on which no answer came to anybody for so long, though some waited, is given up.
 const SILENCE_MAX: Duration = Duration::from_millis(300);
 
 /// How long what is still under way on a connection that was given up may take.
@@ -65,13 +68,30 @@ pub(super) struct Link {
 
 struct Life {
     open: AtomicBool,
-    /// How many answers have come.
-    answers: AtomicU64,
+    began: Instant,
+    /// Since when somebody has waited while no answer came, in milliseconds after `began`; zero if
+    /// nobody has.
+    silent_since: AtomicU64,
     runtime: Handle,
-    driver: std::sync::OnceLock<AbortHandle>,
+    driver: OnceLock<AbortHandle>,
 }
 
 impl Life {
+    fn now(&self) -> u64 {
+        hash::millis(self.began.elapsed()).max(1)
+    }
+
+    fn call(&self) {
+        if self.silent_since.load(Ordering::Relaxed) == 0 {
+            self.silent_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        let since = self.silent_since.load(Ordering::Relaxed);
+        since != 0 && self.now().saturating_sub(since) >= hash::millis(SILENCE_MAX)
+    }
+
     fn give_up(&self) {
         let was_open = self.open.swap(false, Ordering::Relaxed);
         if let Some(driver) = self.driver.get().filter(|_| was_open) {
@@ -93,9 +113,7 @@ impl Link {
         host: &str,
         port: u16,
     ) -> Result<Self, RedisError> {
-        let server = format!("{host}:{port}");
-        let opened = timeout(CONNECT_TIME_MAX, connect(config, tls, host, port)).await;
-        opened.unwrap_or(Err(RedisError::Silent { server }))
+        connect(config, tls, host, port).await
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -115,13 +133,16 @@ impl Link {
         call.end(answer)
     }
 
-    /// Sends commands at once and returns their answers. One that is refused fails all of them.
-    pub(super) async fn call_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+    /// Sends commands at once and returns their answers, each with what is said of it alone.
+    pub(super) async fn call_all(
+        &self,
+        commands: &Pipeline,
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
         let mut connection = self.connection.clone();
         let call = Call::begin(&self.life);
         let answer = connection.send_packed_commands(commands, 0, commands.len()).await;
         match call.end(answer.map(Value::Array))? {
-            Value::Array(answers) => answers.into_iter().map(refusal).collect(),
+            Value::Array(answers) => Ok(answers.into_iter().map(refusal).collect()),
             _ => Err(Failure::Lost("there are too few answers".to_owned())),
         }
     }
@@ -141,26 +162,24 @@ fn refusal(answer: Value) -> Result<Value, Failure> {
     }
 }
 
-/// A call under way. If it is dropped, and the connection was silent all the time, then that
-/// connection is of no use to the next one either.
+/// A call under way. If it is dropped on a connection that has been silent, then that is of no use to
+/// the next one either.
 struct Call<'a> {
     life: &'a Life,
-    began: Instant,
-    answers_before: u64,
     over: bool,
 }
 
 impl<'a> Call<'a> {
     fn begin(life: &'a Life) -> Self {
-        let answers_before = life.answers.load(Ordering::Relaxed);
-        Self { life, began: Instant::now(), answers_before, over: false }
+        life.call();
+        Self { life, over: false }
     }
 
     fn end(mut self, answer: redis::RedisResult<Value>) -> Result<Value, Failure> {
         self.over = true;
         match answer {
             Ok(answer) => {
-                self.life.answers.fetch_add(1, Ordering::Relaxed);
+                self.life.silent_since.store(0, Ordering::Relaxed);
                 refusal(answer)
             }
             Err(error) => {
@@ -174,8 +193,7 @@ impl<'a> Call<'a> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let silent = || self.life.answers.load(Ordering::Relaxed) == self.answers_before;
-        if !self.over && self.began.elapsed() >= SILENCE_MAX && silent() {
+        if !self.over && self.life.is_silent() {
             self.life.give_up();
         }
     }
@@ -201,71 +219,76 @@ async fn connect(
         server: server.clone(),
         message: one_line(&error.to_string()),
     };
-    let stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
+    let late = |_| Err(io::Error::other("it lets nobody in within 2 seconds"));
+    let stream = timeout(STEP_TIME_MAX, TcpStream::connect((host, port))).await;
+    let stream = stream.unwrap_or_else(late).map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
     SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE).map_err(unreachable)?;
-    // The client beneath asks nothing by itself here: what it would say of the answers is less than
-    // is known.
-    let info = RedisConnectionInfo::default().set_skip_set_lib_name();
-    let settings = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIME_MAX))
-        .set_response_timeout(Some(CALL_TIME_MAX))
-        .set_pipeline_buffer_size(COMMANDS_WAITING);
-    let life = Arc::new(Life {
-        open: AtomicBool::new(true),
-        answers: AtomicU64::new(0),
-        runtime: Handle::current(),
-        driver: std::sync::OnceLock::new(),
-    });
+    let link = match tls {
+        None => Link::over(stream).await,
+        Some(tls) => {
+            let late = |_| Err("it says nothing that is TLS".to_owned());
+            let stream = timeout(STEP_TIME_MAX, tls.connect(host, stream)).await;
+            let wrong = |message| RedisError::Tls { server: server.clone(), message };
+            Link::over(stream.unwrap_or_else(late).map_err(wrong)?).await
+        }
+    };
     let not_redis = |error: redis::RedisError| RedisError::NotRedis {
         server: server.clone(),
         message: one_line(&error.to_string()),
     };
-    let driving = Driving(Arc::clone(&life));
-    let (connection, driver) = match tls {
-        None => {
-            let made = MultiplexedConnection::new_with_config(&info, stream, settings).await;
-            let (connection, driver) = made.map_err(not_redis)?;
-            (
-                connection,
-                life.runtime.spawn(async move {
-                    driver.await;
-                    drop(driving);
-                }),
-            )
-        }
-        Some(tls) => {
-            let stream = tls.connect(host, stream).await;
-            let stream =
-                stream.map_err(|message| RedisError::Tls { server: server.clone(), message })?;
-            let made = MultiplexedConnection::new_with_config(&info, stream, settings).await;
-            let (connection, driver) = made.map_err(not_redis)?;
-            (
-                connection,
-                life.runtime.spawn(async move {
-                    driver.await;
-                    drop(driving);
-                }),
-            )
-        }
-    };
-    let _ = life.driver.set(driver.abort_handle());
-    let mut link = Link { connection, life, server: Server { is_cluster: false } };
-    link.server = link.greet(config, &server).await?;
+    let mut link = link.map_err(not_redis)?;
+    let silent = |_| Err(RedisError::Silent { server: server.clone() });
+    let greeted = timeout(STEP_TIME_MAX, link.greet(config, &server)).await;
+    link.server = greeted.unwrap_or_else(silent)?;
     Ok(link)
 }
 
 impl Link {
+    /// Speaks Redis on a stream, with a task of its own that writes and reads.
+    async fn over<S>(stream: S) -> redis::RedisResult<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // The client beneath asks nothing by itself: what it would say of the answers is less than
+        // is known.
+        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(STEP_TIME_MAX))
+            .set_response_timeout(Some(CALL_TIME_MAX))
+            .set_pipeline_buffer_size(COMMANDS_WAITING);
+        let (connection, driver) =
+            MultiplexedConnection::new_with_config(&info, stream, settings).await?;
+        let life = Arc::new(Life {
+            open: AtomicBool::new(true),
+            began: Instant::now(),
+            silent_since: AtomicU64::new(0),
+            runtime: Handle::current(),
+            driver: OnceLock::new(),
+        });
+        let driving = Driving(Arc::clone(&life));
+        let driver = life.runtime.spawn(async move {
+            driver.await;
+            drop(driving);
+        });
+        let _ = life.driver.set(driver.abort_handle());
+        Ok(Self { connection, life, server: Server { is_cluster: false } })
+    }
+
     /// Says who we are, and asks who is there.
     async fn greet(&self, config: &RedisConfig, server: &str) -> Result<Server, RedisError> {
-        let server = || server.to_owned();
-        let failed = |failure| refused_greeting(failure, config, &server());
         if let Some(password) = &config.password {
             let mut auth = redis::cmd("AUTH");
             config.user.iter().for_each(|user| _ = auth.arg(user));
-            self.call(auth.arg(password)).await.map_err(failed)?;
+            let let_in = self.call(auth.arg(password)).await;
+            // One that has no password at all takes none.
+            let wrong = |server, _| RedisError::WrongPassword { server };
+            let_in.map_err(|failure| not_let_in(failure, config, server, wrong))?;
         }
-        let hello = self.call(&redis::cmd("HELLO")).await.map_err(failed)?;
+        let hello = self.call(&redis::cmd("HELLO")).await;
+        let old = |server, _| RedisError::TooOld { server, version: "older than 6".to_owned() };
+        let hello = hello.map_err(|failure| not_let_in(failure, config, server, old))?;
+        let server = || server.to_owned();
         let Value::Array(words) = hello else {
             let message = "it does not say who it is".to_owned();
             return Err(RedisError::NotRedis { server: server(), message });
@@ -291,7 +314,13 @@ impl Link {
             return Err(RedisError::Replica { server: server() });
         }
         if config.database != 0 && !is_cluster {
-            self.call(redis::cmd("SELECT").arg(config.database)).await.map_err(failed)?;
+            let selected = self.call(redis::cmd("SELECT").arg(config.database)).await;
+            let none = |server, message| RedisError::NoDatabase {
+                server,
+                database: config.database,
+                message,
+            };
+            selected.map_err(|failure| not_let_in(failure, config, &server(), none))?;
         }
         Ok(Server { is_cluster })
     }
@@ -308,27 +337,22 @@ fn text(value: &Value) -> Option<&str> {
     }
 }
 
-/// Why a server did not let us in.
-fn refused_greeting(failure: Failure, config: &RedisConfig, server: &str) -> RedisError {
+/// Why a server did not let us in: a refusal that is not told by its code is `otherwise`.
+fn not_let_in(
+    failure: Failure,
+    config: &RedisConfig,
+    server: &str,
+    otherwise: impl FnOnce(String, String) -> RedisError,
+) -> RedisError {
     let server = server.to_owned();
     match failure {
         Failure::NotSent(error) => error,
         Failure::Lost(message) => RedisError::NotRedis { server, message },
-        Failure::Refused(refusal) => {
-            let message = one_line(refusal.details().unwrap_or_default());
-            match refusal.code() {
-                "NOAUTH" => RedisError::NoPassword { server },
-                "WRONGPASS" => RedisError::WrongPassword { server },
-                // All that a server says of a number that is none of its own.
-                "ERR" if message.contains("DB index") || message.contains("SELECT") => {
-                    RedisError::NoDatabase { server, database: config.database, message }
-                }
-                "ERR" if message.contains("AUTH") => RedisError::WrongPassword { server },
-                "ERR" if message.contains("unknown command") => {
-                    RedisError::TooOld { server, version: "older than Redis 6".to_owned() }
-                }
-                _ => super::failure::explained(&refusal, &config.prefix),
-            }
-        }
+        Failure::Refused(refusal) => match refusal.code() {
+            "NOAUTH" => RedisError::NoPassword { server },
+            "WRONGPASS" => RedisError::WrongPassword { server },
+            "ERR" => otherwise(server, one_line(refusal.details().unwrap_or_default())),
+            _ => explained(&refusal, &config.prefix),
+        },
     }
 }

@@ -14,7 +14,7 @@ use std::{
 use redis::{Cmd, Value};
 
 use super::{
-    Redis, SLACK,
+    NAME, Redis, SLACK,
     failure::Failure,
     hash::{self, Unreadable},
     node::Node,
@@ -25,7 +25,7 @@ use crate::{
     clock::Timestamp,
     id::Key,
     record::{Header, Loaded, Record},
-    store::{Cursor, Error, Page},
+    store::{Cursor, Error, ErrorKind, Happened, Page},
 };
 
 /// A commit that put its session into a set so long ago has ended, one way or the other.
@@ -117,8 +117,7 @@ impl Redis {
             Ok(_) => Ok(()),
             // Of the record nothing was sent, and a member without one is nobody's harm.
             Err(Failure::Lost(_)) => {
-                let error =
-                    Error::new(super::NAME, super::ErrorKind::Unavailable, super::Happened::No);
+                let error = Error::new(NAME, ErrorKind::Unavailable, Happened::No);
                 Err(error.because("the server of the user's set did not answer"))
             }
             Err(failure) => Err(self.told(failure)),
@@ -126,11 +125,11 @@ impl Redis {
     }
 
     /// Takes what a session was listed as out of its user's set. Should that fail, a list does it.
-    pub(super) async fn unlist(&self, key: &Key, user: Option<&str>, stamp: &[u8]) {
+    pub(super) fn unlist(&self, key: &Key, user: Option<&str>, stamp: &[u8]) {
         let (Some(user), Ok(stamp)) = (user, std::str::from_utf8(stamp)) else { return };
         let mut command = redis::cmd("ZREM");
         command.arg(self.0.place.user(user)).arg(format!("{key}:{stamp}"));
-        self.0.servers.tell(Partition::of_user(user), &mut command).await;
+        self.0.servers.tell(Partition::of_user(user), command);
     }
 
     pub(super) async fn page(
@@ -228,11 +227,16 @@ impl Redis {
     /// The records under these keys, with what they remember of their lists, dead ones too.
     async fn load_all(&self, keys: &[Key]) -> Result<Vec<Option<(Loaded, Option<String>)>>, Error> {
         let mut found = Vec::with_capacity(keys.len());
-        for key in keys {
-            let mut command = hash::load(&self.0.place, key);
-            command.arg("listed");
-            let answer = self.0.servers.call(Partition::of(key), &command).await;
-            found.push(hash::read_listed(answer.map_err(|failure| self.told(failure))?)?);
+        for keys in keys.chunks(RECORDS_PER_CALL) {
+            let command = |key| {
+                let mut command = hash::load(&self.0.place, key);
+                command.arg("listed");
+                (Partition::of(key), command)
+            };
+            let answers = self.0.servers.call_all(keys.iter().map(command).collect()).await;
+            for answer in answers.map_err(|failure| self.told(failure))? {
+                found.push(hash::read_listed(answer)?);
+            }
         }
         Ok(found)
     }
@@ -259,7 +263,7 @@ impl Redis {
                 let listed = found.as_ref().and_then(|(_, listed)| listed.as_deref());
                 let theirs = found.as_ref().filter(|(loaded, _)| is_of(loaded, user));
                 let listed = theirs.and(listed);
-                self.drop_stale(user, key, listed, &members, now).await;
+                self.drop_stale(user, key, listed, &members, now);
                 let live = theirs.filter(|(loaded, _)| !loaded.record.is_dead(now));
                 page.records.extend(live.map(|(loaded, _)| loaded.clone()));
             }
@@ -288,7 +292,7 @@ impl Redis {
     }
 
     /// Drops the members of this key but the one that the record names.
-    async fn drop_stale(
+    fn drop_stale(
         &self,
         user: &str,
         key: &Key,
@@ -301,7 +305,7 @@ impl Redis {
             let came = stamp.split(':').next().and_then(|came| came.parse().ok());
             let came = came.map_or(now, Timestamp::from_millis);
             if listed != Some(stamp) && now.since(came) > LONG_AGO {
-                self.unlist(key, Some(user), stamp.as_bytes()).await;
+                self.unlist(key, Some(user), stamp.as_bytes());
             }
         }
     }

@@ -262,3 +262,7 @@ pub(super) const FIELDS: [&str; 12] = [
     "ops",
     "data",
 ];
+
+/// The same as the scripts have them.
+#[cfg(test)]
+pub(super) const FIELDS_IN_SCRIPTS: &str = fields!();

@@ -80,16 +80,59 @@ impl Servers {
         }
     }
 
-    /// Sends a command whose answer nobody needs, if that is easily done.
-    pub(super) async fn tell(&self, partition: Partition, command: &mut Cmd) {
-        let node = match self {
+    /// Sends commands about several partitions and returns their answers in the same order, with one
+    /// round trip to each server.
+    pub(super) async fn call_all(
+        &self,
+        commands: Vec<(Partition, Cmd)>,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut answers: Vec<Option<Value>> = commands.iter().map(|_| None).collect();
+        for master in self.masters() {
+            let theirs =
+                |partition| self.owner(partition).is_some_and(|node| Arc::ptr_eq(&node, &master));
+            let (mut places, mut batch) = (Vec::new(), Pipeline::new());
+            for (place, (partition, command)) in commands.iter().enumerate() {
+                if theirs(*partition) {
+                    places.push(place);
+                    batch.add_command(command.clone());
+                }
+            }
+            if places.is_empty() {
+                continue;
+            }
+            let link = master.link().await.map_err(Failure::NotSent)?;
+            for (place, answer) in places.into_iter().zip(link.call_all(&batch).await?) {
+                if let (Some(place), Ok(answer)) = (answers.get_mut(place), answer) {
+                    *place = Some(answer);
+                }
+            }
+        }
+        let mut all = Vec::with_capacity(answers.len());
+        for (answer, (partition, command)) in answers.into_iter().zip(&commands) {
+            all.push(match answer {
+                Some(answer) => answer,
+                // Refused: it has moved, or the refusal is to be told.
+                None => self.call(*partition, command).await?,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Sends a command whose answer nobody needs, without making its caller wait.
+    pub(super) fn tell(&self, partition: Partition, mut command: Cmd) {
+        if let Some(node) = self.owner(partition) {
+            background::spawn(async move {
+                if let Ok(link) = node.link().await {
+                    link.tell(&mut command).await;
+                }
+            });
+        }
+    }
+
+    fn owner(&self, partition: Partition) -> Option<Arc<Node>> {
+        match self {
             Self::One(node) => Some(Arc::clone(node)),
             Self::Cluster(cluster) => cluster.owner(partition),
-        };
-        if let Some(node) = node
-            && let Ok(link) = node.link().await
-        {
-            link.tell(command).await;
         }
     }
 
@@ -276,7 +319,10 @@ async fn send(link: &Link, command: &Cmd, asking: bool) -> Result<Value, Failure
     let mut commands = Pipeline::with_capacity(2);
     commands.cmd("ASKING").add_command(command.clone());
     let answers = link.call_all(&commands).await?;
-    answers.into_iter().last().ok_or_else(|| Failure::Lost("there is no answer".to_owned()))
+    answers
+        .into_iter()
+        .last()
+        .unwrap_or_else(|| Err(Failure::Lost("there is no answer".to_owned())))
 }
 
 fn slots() -> Cmd {
