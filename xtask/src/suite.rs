@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use testbed::{Server, firestore, memcached};
+use testbed::{Server, firestore, memcached, redis};
 
 use crate::{
     step::{self, Steps, cargo},
@@ -18,6 +18,12 @@ const GOOGLE: &str = "google";
 
 /// A part of the name of every test that needs the tutorial's app.
 const TUTORIAL: &str = "tutorial";
+
+/// How many servers of Redis are the cluster that tests share.
+const CLUSTER: usize = 3;
+
+/// The variable of a server that no test asks for by its address.
+const OTHER: &str = "INGLE_TEST_OTHER";
 
 /// The servers that tests share. They are stopped when this is dropped.
 #[derive(Default)]
@@ -51,6 +57,7 @@ pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
         step::run(cargo(&[&TEST, ["--no-run"].as_slice()].concat()))
     })?;
     steps.run("memcached", tools::install_memcached)?;
+    steps.run("Redis", tools::install_redis)?;
     let servers = steps.run("start the servers", || start(&mut skipped))?;
     steps.run("run the tests", || {
         let skips = skip(args, &skipped);
@@ -68,6 +75,11 @@ fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
     servers.add(firestore::SHARED_HIDANE, Server::start(firestore::hidane_program()?)?);
     for variable in memcached::SHARED {
         servers.add(variable, Server::start(memcached::program(&[]))?);
+    }
+    servers.add(redis::SHARED, Server::start(redis::program(&[])?)?);
+    for (number, server) in redis::start_cluster(CLUSTER, &[])?.into_iter().enumerate() {
+        // One is enough to find the others.
+        servers.add(if number == 0 { redis::SHARED_CLUSTER } else { OTHER }, server);
     }
     if let Some(program) = firestore::google_program() {
         servers.add(firestore::SHARED_GOOGLE, Server::start(program)?);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use testbed::{firestore, memcached, tools, tutorial};
+use testbed::{firestore, memcached, redis, tools, tutorial};
 
 use crate::step::{self, cargo};
 
@@ -41,6 +41,18 @@ pub(crate) fn install_memcached() -> Result<()> {
         install_package("memcached")?;
     }
     let version = version().context("memcached is installed, and does not run")?;
+    println!("{} is there.", version.trim_end());
+    Ok(())
+}
+
+/// Installs Redis where it is missing, as Debian's package.
+pub(crate) fn install_redis() -> Result<()> {
+    let (package, program) = redis::PACKAGE;
+    let version = || printed(Command::new(program).arg("--version"));
+    if version().is_none() {
+        install_package(package)?;
+    }
+    let version = version().context("Redis is installed, and does not run")?;
     println!("{} is there.", version.trim_end());
     Ok(())
 }

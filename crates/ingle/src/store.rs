@@ -24,6 +24,8 @@ mod memory;
 mod open;
 #[cfg(feature = "conformance")]
 mod owned;
+#[cfg(feature = "redis")]
+mod redis;
 
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, EmbeddedError};
@@ -35,6 +37,8 @@ pub use firestore::{Firestore, FirestoreConfig, FirestoreError};
 pub use memcached::{Memcached, MemcachedConfig, MemcachedError};
 pub use memory::Memory;
 pub use open::{OpenError, open};
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisConfig, RedisError};
 
 /// A place where records live, shared by all that serve the same sessions.
 ///
@@ -87,6 +91,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// of a visitor without a session, who would get a new one in the place of the moved.
     fn ids(&self) -> Ids {
         Ids::Hashed
+    }
+
+    /// Whether a record can be renewed from one of these keys to the other.
+    ///
+    /// A store that spreads its records over servers moves one in a single step only within a
+    /// server. New ids are drawn until this says yes, so it must do so for at least one key in some
+    /// hundreds, and must depend on nothing but the two keys.
+    fn can_renew(&self, _from: &Key, _to: &Key) -> bool {
+        true
     }
 
     /// The record that is live under `key` at the instant `now`, if there is one.

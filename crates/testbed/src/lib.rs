@@ -18,6 +18,7 @@ pub mod memcached;
 mod port;
 mod process;
 mod program;
+pub mod redis;
 mod server;
 mod shared;
 pub mod tools;

@@ -6,7 +6,8 @@ use super::{BoxError, Memory, Store};
 
 /// What can be written after `--store`, for messages and help.
 const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder, \
-                     firestore://PROJECT[/DATABASE]/COLLECTION or memcached://HOST[:PORT]";
+                     firestore://PROJECT[/DATABASE]/COLLECTION, memcached://HOST[:PORT] or \
+                     redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]";
 
 /// A URL did not lead to a store.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,11 @@ pub enum OpenError {
 /// | `firestore://…?ids=upgrade` | the same, moving away from such ids: [`Ids::Upgrade`](crate::Ids::Upgrade) |
 /// | `memcached://HOST:PORT,HOST:PORT` | one memcached or several, by default at port 11211 |
 /// | `memcached://…?prefix=NAME` | the same, with keys that begin with `NAME:` in the place of `ingle:` |
+/// | `redis://HOST:PORT` | a Redis or Valkey server, or the cluster that it is part of |
+/// | `redis://USER:PASSWORD@HOST:PORT/DATABASE` | the same for a user, and in another database than 0; what means something in a URL is written as `%XX` |
+/// | `redis://HOST1:PORT1,HOST2:PORT2` | a cluster, of which not every server need be there at the start |
+/// | `redis://…?prefix=NAME` | the same with `NAME` before each key instead of `ingle` |
+/// | `rediss://…` | the same with TLS, and `?cacert=FILE` for certificates of your own |
 ///
 /// # Errors
 /// The URL is wrong, or the store cannot be opened; the text of the error says which and what to do.
@@ -71,6 +77,8 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
         "embedded" => embedded(rest).await,
         "firestore" => firestore(rest).await,
         "memcached" => memcached(rest).await,
+        "redis" => redis("redis", rest).await,
+        "rediss" => redis("rediss", rest).await,
         _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
     }
 }
@@ -123,4 +131,17 @@ async fn memcached(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
 #[cfg(not(feature = "memcached"))]
 async fn memcached(_: &str) -> Result<Arc<dyn Store>, OpenError> {
     Err(OpenError::NotBuilt { feature: "memcached" })
+}
+
+#[cfg(feature = "redis")]
+async fn redis(scheme: &'static str, rest: &str) -> Result<Arc<dyn Store>, OpenError> {
+    match super::Redis::open(super::RedisConfig::parse(scheme, rest)?).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(OpenError::Failed { store: "redis", source: error.into() }),
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_: &'static str, _: &str) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt { feature: "redis" })
 }

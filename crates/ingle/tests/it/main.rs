@@ -23,6 +23,8 @@ mod metrics;
 mod plain;
 mod races;
 mod reads;
+#[cfg(feature = "redis")]
+mod redis;
 mod secrets;
 mod stores;
 mod unfit;

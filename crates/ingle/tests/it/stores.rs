@@ -4,6 +4,8 @@
 use ingle::store::{Firestore, FirestoreConfig, conformance::Place};
 #[cfg(feature = "memcached")]
 use ingle::store::{Memcached, MemcachedConfig};
+#[cfg(feature = "redis")]
+use ingle::store::{Redis, RedisConfig};
 
 ingle::conformance!(memory, |_place| async { ingle::store::Memory::new() });
 
@@ -45,6 +47,24 @@ ingle::conformance!(memcached_on_three_servers, |place| async move {
     config.prefix = place.name().to_owned();
     Memcached::open(config).await.unwrap()
 });
+
+#[cfg(feature = "redis")]
+ingle::conformance!(redis, |place| async move {
+    redis(place.name().to_owned(), testbed::redis::server()).await
+});
+
+#[cfg(feature = "redis")]
+ingle::conformance!(redis_cluster, |place| async move {
+    redis(place.name().to_owned(), testbed::redis::cluster()).await
+});
+
+/// A store whose keys have a prefix of their own.
+#[cfg(feature = "redis")]
+async fn redis(prefix: String, server: std::net::SocketAddr) -> Redis {
+    let mut config = RedisConfig::new(server.ip().to_string(), server.port());
+    config.prefix = prefix;
+    Redis::open(config).await.unwrap()
+}
 
 // A decorator is a store too.
 ingle::conformance!(memory_within_faulty, |_place| async {

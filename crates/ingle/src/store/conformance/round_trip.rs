@@ -268,7 +268,7 @@ async fn round_trip(trial: &Trial, data: Value) -> Data {
     found_same(trial, &replaced.record.header.key, &expected, "replaced").await;
 
     let mut record = next(&replaced, expected.clone());
-    record.header.key = random_key();
+    record.header.key = trial.key_to_renew(&replaced);
     let renewed = trial.renew(&replaced, record).await;
     let touch = OwnedWrite::touch(renewed.record.header.key, Timestamp::MAX);
     trial.commit(&touch, trial.now).await.done("law 8: a live record must take a touch");
