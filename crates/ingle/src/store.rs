@@ -22,6 +22,8 @@ mod memory;
 mod open;
 #[cfg(feature = "conformance")]
 mod owned;
+#[cfg(feature = "postgres")]
+mod postgres;
 
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, EmbeddedError};
@@ -30,7 +32,9 @@ pub use faulty::{Fault, Faulty, Step};
 #[cfg(feature = "firestore")]
 pub use firestore::{Firestore, FirestoreConfig, FirestoreError};
 pub use memory::Memory;
-pub use open::{OpenError, open};
+pub use open::{OpenError, migrate, open};
+#[cfg(feature = "postgres")]
+pub use postgres::{Postgres, PostgresConfig, PostgresError};
 
 /// A place where records live, shared by all that serve the same sessions.
 ///

@@ -14,6 +14,7 @@
 mod answer;
 pub mod firestore;
 mod port;
+pub mod postgres;
 mod process;
 mod program;
 mod server;

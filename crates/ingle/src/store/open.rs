@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{BoxError, Memory, Store};
 
 /// What can be written after `--store`, for messages and help.
-const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder or \
-                     firestore://PROJECT[/DATABASE]/COLLECTION";
+const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder, \
+                     firestore://PROJECT[/DATABASE]/COLLECTION or \
+                     postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
 
 /// A URL did not lead to a store.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,10 @@ pub enum OpenError {
 /// | `firestore://PROJECT/DATABASE/COLLECTION` | the same in a database with a name |
 /// | `firestore://…?ids=plain` | the same, shared with an app that follows the tutorial: [`Ids::Plain`](crate::Ids::Plain) |
 /// | `firestore://…?ids=upgrade` | the same, moving away from such ids: [`Ids::Upgrade`](crate::Ids::Upgrade) |
+/// | `postgres://USER:PASSWORD@HOST/DATABASE` | the table `ingle_sessions` of a PostgreSQL database, which [`migrate`] makes |
+/// | `postgres://…?table=NAME` | another table, `NAME` or `SCHEMA.NAME` |
+/// | `postgres://…?pool=NUMBER` | at most so many connections; 8 if it is not said |
+/// | `postgres://…?pooler=transaction` | through PgBouncer in that mode, or the like |
 ///
 /// # Errors
 /// The URL is wrong, or the store cannot be opened; the text of the error says which and what to do.
@@ -68,6 +73,22 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
         }
         "embedded" => embedded(rest).await,
         "firestore" => firestore(rest).await,
+        "postgres" | "postgresql" => postgres(rest, false).await,
+        _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
+    }
+}
+
+/// Makes what the store that a URL names must find, where that is not there yet, and opens the store
+/// once to see that it will do: for PostgreSQL the table. The other stores need nothing made, and
+/// nothing is done for them.
+///
+/// # Errors
+/// As [`open`].
+pub async fn migrate(url: &str) -> Result<(), OpenError> {
+    let (scheme, rest) = url.split_once(':').ok_or(OpenError::NoScheme)?;
+    match scheme {
+        "memory" | "embedded" | "firestore" => Ok(()),
+        "postgres" | "postgresql" => postgres(rest, true).await.map(drop),
         _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
     }
 }
@@ -107,4 +128,24 @@ async fn firestore(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
 #[cfg(not(feature = "firestore"))]
 async fn firestore(_: &str) -> Result<Arc<dyn Store>, OpenError> {
     Err(OpenError::NotBuilt { feature: "firestore" })
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(rest: &str, migrate: bool) -> Result<Arc<dyn Store>, OpenError> {
+    let config = super::PostgresConfig::parse_rest(rest)?;
+    let opened = async {
+        if migrate {
+            super::Postgres::migrate(config.clone()).await?;
+        }
+        super::Postgres::open(config).await
+    };
+    match opened.await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(OpenError::Failed { store: "postgres", source: error.into() }),
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_: &str, _: bool) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt { feature: "postgres" })
 }
