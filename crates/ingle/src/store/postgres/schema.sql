@@ -65,8 +65,8 @@ $edited$;
 
 DROP TRIGGER IF EXISTS an_edit_by_hand_is_a_commit ON ingle_sessions;
 CREATE TRIGGER an_edit_by_hand_is_a_commit
-    BEFORE UPDATE OF data, user_name, user_generation, created, idle_deadline, absolute_deadline,
-        idle_timeout_ms ON ingle_sessions
+    BEFORE UPDATE OF data, user_name, user_generation, created, absolute_deadline, idle_timeout_ms
+    ON ingle_sessions
     FOR EACH ROW
     -- A commit of the library's has a new op.
     WHEN (NEW.counter = OLD.counter AND NEW.ops = OLD.ops AND NEW.epoch = OLD.epoch)
