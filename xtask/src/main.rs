@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
 
+mod bench;
 mod ci;
 mod metadata;
 mod step;
@@ -22,6 +23,8 @@ Usage: cargo xtask TASK
 Tasks:
   test [ARGS…]  install what the tests need, start the servers that they share, and
                 run every test and doctest; ARGS go to `cargo test`
+  bench NAME    measure a comparison, and write it into docs/benchmarks.md; NAME is
+                `tutorial`: greetings and the tutorial's app, on emulators of Firestore
   tidy          check the rules that the compiler does not know
   ci            everything that must pass before a change is merged
   help          print this text
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
     let mut steps = Steps::default();
     let result = match args.as_slice() {
         ["test", args @ ..] => suite::run(&mut steps, args),
+        ["bench", "tutorial"] => bench::tutorial(&mut steps),
         ["tidy"] => steps.run("tidy", tidy::run),
         ["ci"] => ci::run(&mut steps),
         ["help" | "-h" | "--help"] => {

@@ -55,6 +55,13 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
+    // What cargo tells this program of itself would be news to the build scripts of others, and
+    // would have them built again after each cargo that a person runs.
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
+            command.env_remove(name);
+        }
+    }
     if env::var_os("CI").is_some() {
         // CI builds once and throws away: files for the next build are only cost.
         command.env("CARGO_INCREMENTAL", "0");

@@ -7,7 +7,7 @@ use std::{
     path,
 };
 
-use ingle::store::Store;
+use ingle::{Cookie, Ids, store::Store};
 use tokio::net::TcpListener;
 
 use crate::options::{Options, Transport};
@@ -15,22 +15,37 @@ use crate::options::{Options, Transport};
 pub(crate) const VERSION: &str = concat!("greetings ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// The last line says that clients can come, and where: scripts and tests wait for it.
-pub(crate) fn announce(options: &Options, store: &dyn Store, listener: &TcpListener) {
+pub(crate) fn announce(
+    options: &Options,
+    store: &dyn Store,
+    its_cookie: &Cookie,
+    listener: &TcpListener,
+) {
     let address = listener.local_addr().unwrap_or(options.listen);
     let lab = if options.lab { "lab          routes for race tests, below /lab/\n" } else { "" };
+    let emulator = options.emulator.as_deref().map(emulator).unwrap_or_default();
     let banner = format!(
         "{VERSION}\
          sessions     {}\n\
+         {emulator}\
          durability   an answered view survives {}\n\
-         cookie       {}\n\
+         cookie       {}{}\n\
          {lab}\
          listening on http://{address}\n",
         place(&options.store.value),
         store.survives(),
-        cookie(options.transport),
+        cookie(its_cookie.name(), options.transport),
+        ids(store.ids()),
     );
     // Nobody reading stderr is no reason not to serve.
     let _ = io::stderr().write_all(banner.as_bytes());
+}
+
+fn emulator(host: &str) -> String {
+    format!(
+        "emulator     FIRESTORE_EMULATOR_HOST is set to {host}: sessions are kept in an emulator. \
+         For tests only\n"
+    )
 }
 
 /// The store's URL as it may be shown and, where it is a folder, which one that is.
@@ -47,10 +62,9 @@ fn place(url: &str) -> String {
 ///
 /// A password that should have been escaped may hold any sign, so what ends it is the last `@`.
 fn without_secrets(url: &str) -> Cow<'_, str> {
-    let Some((scheme, rest)) = url.split_once("://").filter(|(_, rest)| !rest.starts_with('/'))
-    else {
-        return url.into();
-    };
+    let holds_none = |scheme, rest: &str| scheme == "firestore" || rest.starts_with('/');
+    let parts = url.split_once("://").filter(|(scheme, rest)| !holds_none(*scheme, rest));
+    let Some((scheme, rest)) = parts else { return url.into() };
     let (login, place) = match rest.rsplit_once('@') {
         Some((login, place)) => {
             (format!("{}:…@", login.split(':').next().unwrap_or_default()), place)
@@ -64,17 +78,29 @@ fn without_secrets(url: &str) -> Cow<'_, str> {
     format!("{scheme}://{login}{place}{parameters}").into()
 }
 
-fn cookie(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Loopback => "id, for plain HTTP on this machine only",
+fn cookie(name: &str, transport: Transport) -> String {
+    let meant_for = match transport {
+        Transport::Loopback => ", for plain HTTP on this machine only",
         Transport::Insecure => {
-            "id, over plain HTTP. WARNING: INSECURE! Whoever listens in on the network can take \
+            ", over plain HTTP. WARNING: INSECURE! Whoever listens in on the network can take \
              over sessions"
         }
         Transport::Https => {
-            "__Host-id, Secure: browsers keep it only if a proxy or platform in front of this \
-             speaks HTTPS"
+            ", Secure: browsers keep it only if a proxy or platform in front of this speaks HTTPS"
         }
+    };
+    format!("{name}{meant_for}")
+}
+
+/// What is to be known of the ids in the cookie, where they are not the usual ones.
+fn ids(ids: Ids) -> &'static str {
+    match ids {
+        Ids::Plain => {
+            "; its ids are plain UUIDs, which are the keys in the store: whoever reads the store \
+             can take over sessions"
+        }
+        Ids::Upgrade => "; a plain UUID in session_id is taken, too, and replaced by a safe id",
+        _ => "",
     }
 }
 
@@ -92,6 +118,7 @@ mod tests {
             ("postgres://db/app?user=app&password=hunter2", "postgres://db/app?…"),
             ("embedded:///srv/a@b", "embedded:///srv/a@b"),
             ("embedded:greetings-data", "embedded:greetings-data"),
+            ("firestore://p/(default)/s?ids=plain", "firestore://p/(default)/s?ids=plain"),
         ] {
             assert_eq!(without_secrets(url), shown);
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use ingle::{
-    Cookie, CookieConfig, SessionLayer,
+    Cookie, CookieConfig, Ids, SessionLayer,
     store::{OpenError, Store},
 };
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -65,8 +65,9 @@ async fn run() -> Result<(), Failure> {
     let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
     let listener = listen(&options).await?;
     let store = open_store(&options).await?;
-    let sessions = sessions(&options, Arc::clone(&store))?;
-    banner::announce(&options, store.as_ref(), &listener);
+    let cookie = cookie(options.transport, store.ids())?;
+    banner::announce(&options, store.as_ref(), &cookie, &listener);
+    let sessions = sessions(&options, Arc::clone(&store), cookie);
 
     let app = app::router(store, sessions, options.lab);
     let app = server::limited(app, options.limits.in_flight);
@@ -106,18 +107,24 @@ async fn open_store(options: &Options) -> Result<Arc<dyn Store>, Failure> {
     })
 }
 
-/// How the sessions of this app are: its own namespace, a cookie that outlives the browser.
-fn sessions(options: &Options, store: Arc<dyn Store>) -> Result<SessionLayer, Failure> {
-    let config = match options.transport {
+/// A cookie that outlives the browser, and that the tutorial's app can read where sessions are
+/// shared with it.
+fn cookie(transport: Transport, ids: Ids) -> Result<Cookie, Failure> {
+    let for_transport = match transport {
         Transport::Https => CookieConfig::default(),
         Transport::Loopback | Transport::Insecure => CookieConfig::development(),
     };
+    let config = match ids {
+        Ids::Plain => CookieConfig { secure: for_transport.secure, ..CookieConfig::tutorial() },
+        _ => for_transport,
+    };
     let cookie = Cookie::new(CookieConfig { persistent: true, ..config });
-    let cookie = cookie.map_err(|error| Failure::usage(&error.to_string()))?;
-    Ok(SessionLayer::new(store)
-        .namespace(&options.namespace)
-        .cookie(cookie)
-        .lifetime(options.lifetime))
+    cookie.map_err(|error| Failure::usage(&error.to_string()))
+}
+
+/// How the sessions of this app are: in its own namespace, and as long as it was asked for.
+fn sessions(options: &Options, store: Arc<dyn Store>, cookie: Cookie) -> SessionLayer {
+    SessionLayer::new(store).namespace(&options.namespace).cookie(cookie).lifetime(options.lifetime)
 }
 
 impl Failure {

@@ -31,6 +31,8 @@ pub(crate) enum Command {
 pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     pub(crate) store: Setting,
+    /// Where sessions are kept in an emulator and not in Firestore.
+    pub(crate) emulator: Option<String>,
     pub(crate) namespace: String,
     pub(crate) lifetime: Lifetime,
     pub(crate) transport: Transport,
@@ -67,6 +69,7 @@ struct Typed {
     listen: Option<Setting>,
     port: Option<Setting>,
     store: Option<Setting>,
+    emulator: Option<OsString>,
     namespace: Option<Setting>,
     idle: Option<Setting>,
     absolute: Option<Setting>,
@@ -135,6 +138,7 @@ pub(crate) fn command(
         typed.store = variable("INGLE_STORE")?;
     }
     typed.log = variable("RUST_LOG")?;
+    typed.emulator = environment("FIRESTORE_EMULATOR_HOST");
     Ok(Command::Serve(Box::new(typed.meaning()?)))
 }
 
@@ -175,9 +179,14 @@ impl Typed {
         )?;
         let idle = given_or(self.idle, "--idle", "30d");
         let absolute = given_or(self.absolute, "--absolute", "365d");
+        let store = given_or(self.store, "--store", "embedded:greetings-data");
+        // As the store takes it: empty is as good as not set.
+        let emulator = self.emulator.filter(|host| !host.is_empty());
+        let emulator = emulator.filter(|_| store.value.starts_with("firestore:"));
         Ok(Options {
             listen,
-            store: given_or(self.store, "--store", "embedded:greetings-data"),
+            store,
+            emulator: emulator.map(|host| host.to_string_lossy().into_owned()),
             namespace,
             lifetime: Lifetime::new(idle.duration()?, absolute.duration()?)
                 .map_err(|error| Wrong(format!("--idle and --absolute: {error}")))?,

@@ -276,24 +276,23 @@ async fn lead(turn: Turn, waiting: Vec<Waiting>) -> Settled {
         waiting.into_iter().map(|waiting| (waiting.item, waiting.answer)).unzip();
     let mut batch = Batch { items };
     let began = Instant::now();
-    let result = commit::run(&core, &turn.key, &mut batch, deadline).await;
-    match &result {
-        Ok(done) => {
-            if done.written {
-                meter::commit(core.guard.name(), batch.items.len());
-            }
-            core.remember(&turn.key, &done.loaded);
-            turn.end(began.elapsed());
+    let result = run(&core, &turn.key, &mut batch, deadline).await;
+    let settled = match &result {
+        Err(Failure::Store(error)) if error.is_about_the_data() && batch.items.len() > 1 => {
+            one_by_one(&core, &turn.key, batch.items, deadline).await
         }
-        Err(_) => {
-            // What this process believed of the record may be wrong now.
-            core.hints.remove(&turn.key);
-            drop(turn);
+        _ => {
+            let items = batch.items.into_iter();
+            items.map(|item| Settled { item, result: result.clone() }).collect()
         }
+    };
+    if settled.iter().any(|settled| settled.result.is_ok()) {
+        turn.end(began.elapsed());
+    } else {
+        drop(turn);
     }
     let mut own = None;
-    for (item, answer) in batch.items.into_iter().zip(answers) {
-        let settled = Settled { item, result: result.clone() };
+    for (settled, answer) in settled.into_iter().zip(answers) {
         match answer {
             // A task that listens no more has been told that the outcome is unknown.
             Some(answer) => drop(answer.send(Word::Settled(settled))),
@@ -301,6 +300,40 @@ async fn lead(turn: Turn, waiting: Vec<Waiting>) -> Settled {
         }
     }
     own.unwrap_or_else(|| lost(Failure::Unknown))
+}
+
+/// Commits a batch, and keeps what this process knows of the record since.
+async fn run(
+    core: &Core,
+    key: &Key,
+    batch: &mut Batch,
+    deadline: Instant,
+) -> Result<Done, Failure> {
+    let result = commit::run(core, key, batch, deadline).await;
+    match &result {
+        Ok(done) => {
+            if done.written {
+                meter::commit(core.guard.name(), batch.items.len());
+            }
+            core.remember(key, &done.loaded);
+        }
+        // What this process believed of the record may be wrong now.
+        Err(_) => core.hints.remove(key),
+    }
+    result
+}
+
+/// Commits the changes of a batch that the store cannot hold, each alone: most likely it is one of
+/// them, and the others shall not fall with it.
+async fn one_by_one(core: &Core, key: &Key, items: Vec<Item>, deadline: Instant) -> Vec<Settled> {
+    let mut settled = Vec::with_capacity(items.len());
+    for item in items {
+        let mut alone = Batch { items: vec![item] };
+        let result = run(core, key, &mut alone, deadline).await;
+        settled
+            .extend(alone.items.into_iter().map(|item| Settled { item, result: result.clone() }));
+    }
+    settled
 }
 
 #[cfg(test)]

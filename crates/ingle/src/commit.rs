@@ -242,7 +242,11 @@ async fn look(
     }
     let seen = match newer {
         Some(newer) => Some(newer),
-        None => core.load_patiently(from, deadline).await?,
+        None => match core.load_patiently(from, deadline).await {
+            // Perhaps by this very renew.
+            Err(Failure::Store(error)) if error.kind() == ErrorKind::Moved => None,
+            loaded => loaded?,
+        },
     };
     let Some(loaded) = seen else {
         // A renew may have been made between the two loads.
@@ -251,7 +255,9 @@ async fn look(
     };
     let (before, after) = (&base.record.header, &loaded.record.header);
     let same_life = before.epoch == after.epoch;
-    if in_doubt && after.ops.contains(op) {
+    // The op is in the record only if this commit was made, also where nobody doubted that it was
+    // not: something between here and the store may have sent it twice.
+    if after.ops.contains(op) {
         return Ok(Found::Applied(loaded));
     }
     if same_life && after.counter < before.counter {
@@ -261,8 +267,10 @@ async fn look(
     if same_life && loaded.version == base.version {
         return Ok(Found::Unmoved);
     }
-    // The ring tells of the last commits only; beyond them the op may have come and gone.
-    let remembered = same_life && after.counter - before.counter <= OPS_MAX as u64;
+    // The ring tells of the last commits only; beyond them the op may have come and gone. And a
+    // record without our header remembers none: who took the header away took the op along.
+    let remembered =
+        same_life && !after.is_foreign() && after.counter - before.counter <= OPS_MAX as u64;
     if in_doubt && !remembered { Err(Failure::Unknown) } else { Ok(Found::Moved(loaded)) }
 }
 

@@ -124,9 +124,11 @@ impl Core {
             ErrorKind::Unavailable => self.budget.spend(),
             // The store is well, so there is nothing to spare it.
             ErrorKind::Contended => true,
-            ErrorKind::TooLarge | ErrorKind::Corrupt | ErrorKind::Refused | ErrorKind::Moved => {
-                false
-            }
+            ErrorKind::TooLarge
+            | ErrorKind::Unfit
+            | ErrorKind::Corrupt
+            | ErrorKind::Refused
+            | ErrorKind::Moved => false,
         };
         may && backoff.wait(deadline).await
     }

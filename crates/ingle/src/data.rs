@@ -115,6 +115,9 @@ pub enum Reason {
     /// The data as a whole must be an object, since its top-level fields have names.
     #[error("the data of a session must be an object with named fields")]
     NotAnObject,
+    /// The store cannot hold it, for this reason.
+    #[error("{0}")]
+    Store(String),
     /// The value's own `Serialize` gave up, with this message.
     #[error("{0}")]
     Serialize(String),

@@ -135,6 +135,9 @@ impl From<Arc<store::Error>> for Error {
     fn from(error: Arc<store::Error>) -> Self {
         match error.kind() {
             store::ErrorKind::TooLarge => Self::TooLarge(error),
+            store::ErrorKind::Unfit => {
+                Self::InvalidValue(InvalidValue::new(Reason::Store(error.cause())))
+            }
             store::ErrorKind::Corrupt => Self::Damaged(error),
             store::ErrorKind::Moved => Self::Interrupted,
             store::ErrorKind::Unavailable

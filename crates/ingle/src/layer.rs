@@ -205,8 +205,10 @@ where
     if request.extensions().get::<Session>().is_some() {
         return Ok(nested());
     }
-    let id = presented(core.config.cookie.read(core.ids.form(), request.headers()));
-    let plain_cookie = core.plain_cookie.as_ref().filter(|_| id.is_none());
+    let cookies = core.config.cookie.read(core.ids.form(), request.headers());
+    let nothing = matches!(cookies, Presented::Nothing);
+    let id = presented(cookies);
+    let plain_cookie = core.plain_cookie.as_ref().filter(|_| nothing);
     let plain_id =
         plain_cookie.and_then(|cookie| presented(cookie.read(Form::Plain, request.headers())));
     let came_plain = plain_id.is_some();

@@ -82,8 +82,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Which ids its sessions have.
     ///
-    /// With [`Ids::Upgrade`], a load of a plain key that a renew has left a moment ago fails with
-    /// [`ErrorKind::Moved`]: a request that is still on its way with the old id must be told from one
+    /// With [`Ids::Upgrade`], a load or a destroy of a plain key that a renew has left a moment ago
+    /// fails with [`ErrorKind::Moved`]: a request that is still on its way with the old id must be told from one
     /// of a visitor without a session, who would get a new one in the place of the moved.
     fn ids(&self) -> Ids {
         Ids::Hashed
@@ -237,8 +237,15 @@ pub struct Page {
 }
 
 /// The end of a page, in the words of the store that gave it out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Cursor(pub String);
+
+impl fmt::Debug for Cursor {
+    /// It may be a plain id.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cursor(…)")
+    }
+}
 
 /// A store could not do what it was asked.
 ///
@@ -264,6 +271,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The record is larger than the store takes.
     TooLarge,
+    /// It cannot hold such data, whoever asks.
+    Unfit,
     /// What it holds is not a record that this version of the library can read.
     Corrupt,
     /// It said no, and will say no again: a permission or a setting.
@@ -280,6 +289,7 @@ impl fmt::Display for ErrorKind {
         f.write_str(match self {
             Self::Unavailable => "is not available",
             Self::TooLarge => "takes no record of this size",
+            Self::Unfit => "cannot hold this data",
             Self::Corrupt => "holds what is not a readable record",
             Self::Refused => "refuses to do this",
             Self::Moved => "has moved the record to another key",
@@ -314,6 +324,12 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Whether it is the data that was refused, and surely not written.
+    pub(crate) fn is_about_the_data(&self) -> bool {
+        let data = matches!(self.kind, ErrorKind::TooLarge | ErrorKind::Unfit);
+        data && self.happened == Happened::No
     }
 
     /// Why, down to the first cause.

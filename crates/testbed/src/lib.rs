@@ -12,6 +12,7 @@
 #![expect(clippy::panic, reason = "in a test to panic is to fail")]
 
 mod answer;
+pub mod calls;
 pub mod firestore;
 mod port;
 pub mod postgres;

@@ -50,6 +50,17 @@ fn an_option_wins_over_its_variable_even_over_a_wrong_one() {
 }
 
 #[test]
+fn an_emulator_is_where_a_firestore_is_and_nowhere_else() {
+    let emulator =
+        |store, host| options(&["--store", store], &[("FIRESTORE_EMULATOR_HOST", host)]).emulator;
+    let host = "127.0.0.1:8080";
+    assert_eq!(emulator("firestore://p/c?ids=plain", host).as_deref(), Some(host));
+    assert_eq!(emulator("firestore://p/c", ""), None);
+    assert_eq!(emulator("memory:", host), None);
+    assert_eq!(options(&["--store", "firestore://p/c"], &[]).emulator, None);
+}
+
+#[test]
 fn a_platform_that_sets_the_port_means_all_interfaces_behind_https() {
     let options = options(&[], &[("PORT", "8081"), ("INGLE_STORE", "memory:")]);
     assert_eq!(options.listen, "0.0.0.0:8081".parse().unwrap());

@@ -114,7 +114,7 @@ pub(crate) async fn raw(address: SocketAddr, target: &str, lines: &[&[u8]]) -> A
 pub(crate) struct Browser {
     address: SocketAddr,
     connection: Option<Connection>,
-    /// `name=value`.
+    /// `name=value`, or several of them with `; ` in between.
     pub(crate) cookie: Option<String>,
 }
 
@@ -156,10 +156,20 @@ impl Browser {
         if answer.header("connection") != Some("close") {
             self.connection = Some(connection);
         }
-        if let Some(cookie) = answer.set_cookie() {
-            let pair = cookie.split(';').next().expect("a pair").to_owned();
-            self.cookie = (!cookie.ends_with("Max-Age=0")).then_some(pair);
+        for cookie in answer.all("set-cookie") {
+            self.keep(cookie);
         }
         Ok(answer)
+    }
+
+    /// Puts a cookie in the place of the one with its name.
+    fn keep(&mut self, set_cookie: &str) {
+        let pair = set_cookie.split(';').next().expect("a pair");
+        let name = pair.split_once('=').expect("a name").0;
+        let known = self.cookie.as_deref().unwrap_or_default().split("; ");
+        let others = known.filter(|known| known.split_once('=').is_some_and(|(of, _)| of != name));
+        let kept = (!set_cookie.ends_with("Max-Age=0")).then_some(pair);
+        let cookies: Vec<&str> = others.chain(kept).collect();
+        self.cookie = (!cookies.is_empty()).then(|| cookies.join("; "));
     }
 }

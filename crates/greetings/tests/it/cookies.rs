@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
-use tempfile::TempDir;
-
 use crate::{
     client::{Answer, Browser, raw},
+    place::Place,
     process::{Process, program},
 };
 
@@ -29,8 +28,8 @@ async fn begun_and_ended(process: &Process) -> (String, String) {
 
 #[tokio::test]
 async fn on_loopback_the_cookie_is_for_plain_http() {
-    let folder = TempDir::new().expect("a folder");
-    let process = Process::start(folder.path(), &[]);
+    let place = Place::embedded();
+    let process = Process::start(&place, &[]);
     let (begun, ended) = begun_and_ended(&process).await;
     assert_eq!(begun, format!("id=ID; Path=/; HttpOnly; SameSite=Lax; Max-Age={MAX_AGE}"));
     assert_eq!(ended, "id=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0");
@@ -39,10 +38,9 @@ async fn on_loopback_the_cookie_is_for_plain_http() {
 
 #[tokio::test]
 async fn on_all_interfaces_the_cookie_is_for_https_only() {
-    let folder = TempDir::new().expect("a folder");
+    let place = Place::embedded();
     let mut platform = program();
-    let store = format!("embedded://{}", folder.path().display());
-    platform.env("PORT", "0").env("INGLE_STORE", store);
+    platform.env("PORT", "0").env("INGLE_STORE", &place.url);
     let process = Process::spawn(platform);
     let (begun, ended) = begun_and_ended(&process).await;
     let attributes = "Path=/; Secure; HttpOnly; SameSite=Lax";
@@ -53,9 +51,9 @@ async fn on_all_interfaces_the_cookie_is_for_https_only() {
 
 #[tokio::test]
 async fn plain_http_over_a_network_is_asked_for_and_warned_of() {
-    let folder = TempDir::new().expect("a folder");
+    let place = Place::embedded();
     let options = ["--listen", "0.0.0.0:0", "--insecure-http", "--absolute", "60d"];
-    let process = Process::start(folder.path(), &options);
+    let process = Process::start(&place, &options);
     let (begun, _) = begun_and_ended(&process).await;
     assert_eq!(begun, "id=ID; Path=/; HttpOnly; SameSite=Lax; Max-Age=5184000");
     assert!(process.banner.contains("WARNING: INSECURE!"), "{}", process.banner);
@@ -63,8 +61,8 @@ async fn plain_http_over_a_network_is_asked_for_and_warned_of() {
 
 #[tokio::test]
 async fn no_browser_keeps_a_cookie_beyond_400_days() {
-    let folder = TempDir::new().expect("a folder");
-    let process = Process::start(folder.path(), &["--absolute", "3650d"]);
+    let place = Place::embedded();
+    let process = Process::start(&place, &["--absolute", "3650d"]);
     let (begun, _) = begun_and_ended(&process).await;
     assert!(begun.ends_with("; Max-Age=34560000"), "{begun}");
 }
@@ -74,15 +72,15 @@ struct Issued {
     process: Process,
     v: String,
     w: String,
-    _folder: TempDir,
+    _place: Place,
 }
 
 impl Issued {
     async fn new() -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let process = Process::start(folder.path(), &["--behind-https"]);
+        let place = Place::embedded();
+        let process = Process::start(&place, &["--behind-https"]);
         let (v, w) = (issue(process.browser()).await, issue(process.browser()).await);
-        Self { process, v, w, _folder: folder }
+        Self { process, v, w, _place: place }
     }
 
     /// A header line in which `<V>` and `<W>` stand for the ids.

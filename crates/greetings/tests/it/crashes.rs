@@ -9,13 +9,19 @@ use std::{
     time::Duration,
 };
 
-use tempfile::TempDir;
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     client::Browser,
+    place::Place,
     process::{Instances, Process},
 };
+
+on_each_store! {
+    a_killed_process_loses_no_view_that_it_answered
+    a_killed_process_loses_no_view_of_a_session_that_all_share
+    one_process_goes_on_when_another_on_its_store_is_killed
+}
 
 const CONNECTIONS: usize = 8;
 const ROUNDS: usize = 3;
@@ -75,10 +81,8 @@ pub(crate) async fn views(browser: &mut Browser) -> u64 {
     browser.data().await["views"].as_u64().expect("a count")
 }
 
-#[tokio::test]
-async fn a_killed_process_loses_no_view_that_it_answered() {
-    let folder = TempDir::new().expect("a folder");
-    let mut process = Process::start(folder.path(), &[]);
+async fn a_killed_process_loses_no_view_that_it_answered(place: Place) {
+    let mut process = Process::start(&place, &[]);
     let mut browsers = visitors(&process).await;
     for round in 0..ROUNDS {
         let mut before = Vec::new();
@@ -91,7 +95,7 @@ async fn a_killed_process_loses_no_view_that_it_answered() {
         process.kill();
         let ended = load.ended().await;
 
-        process = Process::start(folder.path(), &[]);
+        process = Process::start(&place, &[]);
         browsers = Vec::new();
         for (browser, answered) in ended {
             let mut browser = browser.window(process.address);
@@ -104,10 +108,8 @@ async fn a_killed_process_loses_no_view_that_it_answered() {
     }
 }
 
-#[tokio::test]
-async fn a_killed_process_loses_no_view_of_a_session_that_all_share() {
-    let folder = TempDir::new().expect("a folder");
-    let mut process = Process::start(folder.path(), &[]);
+async fn a_killed_process_loses_no_view_of_a_session_that_all_share(place: Place) {
+    let mut process = Process::start(&place, &[]);
     let mut browser = process.browser();
     let mut before = browser.get("/").await.views();
     for round in 0..ROUNDS {
@@ -116,7 +118,7 @@ async fn a_killed_process_loses_no_view_of_a_session_that_all_share() {
         process.kill();
         let answered: u64 = load.ended().await.iter().map(|(_, answered)| answered).sum();
 
-        process = Process::start(folder.path(), &[]);
+        process = Process::start(&place, &[]);
         browser = browser.window(process.address);
         let after = views(&mut browser).await;
         let allowed = answered..=answered + CONNECTIONS as u64;
@@ -128,9 +130,8 @@ async fn a_killed_process_loses_no_view_of_a_session_that_all_share() {
     }
 }
 
-#[tokio::test]
-async fn one_process_goes_on_when_another_on_its_store_is_killed() {
-    let mut instances = Instances::start(2);
+async fn one_process_goes_on_when_another_on_its_store_is_killed(place: Place) {
+    let mut instances = Instances::start(place, 2);
     let killed = instances.processes.pop().expect("two");
     let stays = instances.first();
     let mut browser = stays.browser();

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -10,6 +9,7 @@ use tokio::{
 
 use crate::{
     client::Connection,
+    place::Place,
     process::{PATIENCE, Process},
 };
 
@@ -17,8 +17,8 @@ const IN_FLIGHT: usize = 4;
 
 #[tokio::test]
 async fn requests_beyond_the_limit_are_refused_and_health_is_still_answered() {
-    let folder = TempDir::new().expect("a folder");
-    let process = Process::start(folder.path(), &["--in-flight", &IN_FLIGHT.to_string()]);
+    let place = Place::embedded();
+    let process = Process::start(&place, &["--in-flight", &IN_FLIGHT.to_string()]);
     let mut slow = JoinSet::new();
     for _ in 1..IN_FLIGHT {
         let mut browser = process.browser();
@@ -56,8 +56,8 @@ async fn requests_beyond_the_limit_are_refused_and_health_is_still_answered() {
 
 #[tokio::test]
 async fn a_header_that_never_ends_is_cut_off() {
-    let folder = TempDir::new().expect("a folder");
-    let process = Process::start(folder.path(), &["--header-timeout", "1s"]);
+    let place = Place::embedded();
+    let process = Process::start(&place, &["--header-timeout", "1s"]);
     let mut silent = Connection::open(process.address).await.expect("a connection");
     let mut dribbling = Connection::open(process.address).await.expect("a connection");
     dribbling.write(b"GET / HTTP/1.1\r\nHost: test\r\nX: ").await.expect("sent");
@@ -73,8 +73,8 @@ async fn a_header_that_never_ends_is_cut_off() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
-    let folder = TempDir::new().expect("a folder");
-    let process = Process::start(folder.path(), &[]);
+    let place = Place::embedded();
+    let process = Process::start(&place, &[]);
     for (length, status) in [(256 * 1024 + 1, 413), (16, 200)] {
         let mut connection = Connection::open(process.address).await.expect("a connection");
         let head =

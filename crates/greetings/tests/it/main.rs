@@ -6,11 +6,30 @@
     reason = "in a test to panic is to fail"
 )]
 
+/// Makes a test of each function for every store whose sessions outlive a process and are shared by
+/// several. The function is given a place of its own there.
+macro_rules! on_each_store {
+    ($($test:ident)*) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(crate::place::Place::embedded()).await })*
+        }
+        #[cfg(feature = "firestore")]
+        mod firestore_on_hidane {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(crate::firestore::on_hidane()).await })*
+        }
+    };
+}
+
 mod client;
 mod cookies;
 mod crashes;
+#[cfg(feature = "firestore")]
+mod firestore;
 mod limits;
 mod options;
+mod place;
 mod process;
 mod races;
 mod shutdown;

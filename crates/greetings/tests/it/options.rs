@@ -7,12 +7,15 @@ use std::{
     process::Output,
 };
 
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
-use crate::process::{Process, run};
+use crate::{
+    place::Place,
+    process::{Process, run},
+};
 
 /// The one line on stderr of a program that did not begin.
-fn line(output: &Output, code: i32) -> String {
+pub(crate) fn line(output: &Output, code: i32) -> String {
     let text = String::from_utf8(output.stderr.clone()).expect("text");
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert!(output.stdout.is_empty());
@@ -116,10 +119,9 @@ fn help_and_version_are_for_stdout() {
 
 #[test]
 fn the_banner_names_the_folder_the_durability_and_the_lab() {
-    let folder = TempDir::new().expect("a folder");
-    let process = Process::start(folder.path(), &[]);
-    let place = folder.path().join("sessions");
-    assert!(process.banner.contains(&format!("the folder {}", place.display())));
+    let place = Place::embedded();
+    let process = Process::start(&place, &[]);
+    assert!(process.banner.contains(&format!("the folder {}", place.folder().display())));
     assert!(process.banner.contains("an answered view survives a crash and a power loss"));
     assert!(process.banner.contains("/lab/"));
 }

@@ -4,21 +4,14 @@ use std::{
     ffi::OsStr,
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
-    path::Path,
     process::{Child, Command, Output, Stdio},
-    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use ingle::{
-    clock::{Clock as _, SystemClock},
-    store::Store,
-};
-use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::client::Browser;
+use crate::{client::Browser, place::Place};
 
 /// Nothing that is waited for takes so long on any machine, unless it never comes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,7 +19,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A program without the environment of whoever runs the tests.
 pub(crate) fn program() -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_greetings"));
-    for name in ["PORT", "INGLE_STORE", "RUST_LOG"] {
+    for name in [
+        "PORT",
+        "INGLE_STORE",
+        "RUST_LOG",
+        "FIRESTORE_EMULATOR_HOST",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GCE_METADATA_HOST",
+    ] {
         program.env_remove(name);
     }
     program
@@ -48,11 +48,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the lab on a store in `folder`.
-    pub(crate) fn start(folder: &Path, options: &[&str]) -> Self {
-        let store = format!("embedded://{}", folder.join("sessions").display());
+    /// Starts the lab on the sessions in a place.
+    pub(crate) fn start(place: &Place, options: &[&str]) -> Self {
         let mut program = program();
-        program.args(["--lab", "--listen", "127.0.0.1:0", "--store", &store]).args(options);
+        program.args(["--lab", "--listen", "127.0.0.1:0", "--store", &place.url]).args(options);
+        program.envs(place.environment.iter().map(|(name, value)| (name, value)));
         Self::spawn(program)
     }
 
@@ -130,15 +130,14 @@ impl Drop for Process {
 /// One or several processes that share a store.
 #[derive(Debug)]
 pub(crate) struct Instances {
-    pub(crate) folder: TempDir,
+    pub(crate) place: Place,
     pub(crate) processes: Vec<Process>,
 }
 
 impl Instances {
-    pub(crate) fn start(n: usize) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let processes = (0..n).map(|_| Process::start(folder.path(), &[])).collect();
-        Self { folder, processes }
+    pub(crate) fn start(place: Place, n: usize) -> Self {
+        let processes = (0..n).map(|_| Process::start(&place, &[])).collect();
+        Self { place, processes }
     }
 
     pub(crate) fn first(&self) -> &Process {
@@ -161,16 +160,6 @@ impl Instances {
             process.terminate();
             assert_eq!(process.ended().0, Some(0));
         }
-        count(self.folder.path()).await
+        self.place.count().await
     }
-}
-
-/// How many sessions a store holds that no process uses.
-async fn count(folder: &Path) -> usize {
-    let url = format!("embedded://{}", folder.join("sessions").display());
-    let store: Arc<dyn Store> = ingle::store::open(&url).await.expect("the store opens");
-    let lists = store.inspect().expect("it lists");
-    let page = lists.list(None, 100_000, SystemClock.now()).await.expect("it answers");
-    assert!(page.next.is_none());
-    page.records.len()
 }

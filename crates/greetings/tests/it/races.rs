@@ -15,19 +15,22 @@ use tokio::task::JoinSet;
 
 use crate::{
     client::{Answer, Browser},
+    place::Place,
     process::{Instances, Process},
 };
 
-/// Makes a test of each race for one process and one for two that share the store.
+/// Makes a test of each race, on each store, for one process and one for two that share the store.
 macro_rules! on_one_process_and_on_two {
     ($($race:ident)*) => {
         mod one_process {
-            use super::Instances;
-            $(#[tokio::test] async fn $race() { super::$race(&Instances::start(1)).await })*
+            use super::{Instances, Place};
+            on_each_store! { $($race)* }
+            $(async fn $race(place: Place) { super::$race(&Instances::start(place, 1)).await })*
         }
         mod two_processes {
-            use super::Instances;
-            $(#[tokio::test] async fn $race() { super::$race(&Instances::start(2)).await })*
+            use super::{Instances, Place};
+            on_each_store! { $($race)* }
+            $(async fn $race(place: Place) { super::$race(&Instances::start(place, 2)).await })*
         }
     };
 }

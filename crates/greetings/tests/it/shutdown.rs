@@ -3,21 +3,23 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::{
     crashes::{Load, views, visitors},
+    place::Place,
     process::Process,
 };
+
+on_each_store! {
+    sigterm_under_load_answers_what_had_begun_and_keeps_it
+}
 
 /// What platforms give a process between SIGTERM and SIGKILL.
 const TIME_TO_STOP: Duration = Duration::from_secs(10);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sigterm_under_load_answers_what_had_begun_and_keeps_it() {
-    let folder = TempDir::new().expect("a folder");
-    let process = Process::start(folder.path(), &[]);
+async fn sigterm_under_load_answers_what_had_begun_and_keeps_it(place: Place) {
+    let process = Process::start(&place, &[]);
     let load = Load::start(visitors(&process).await);
     let mut slow = JoinSet::new();
     for field in ["one", "two", "three", "four"] {
@@ -35,7 +37,7 @@ async fn sigterm_under_load_answers_what_had_begun_and_keeps_it() {
     assert_eq!(process.ended().0, Some(0));
     assert!(begin.elapsed() < TIME_TO_STOP);
 
-    let process = Process::start(folder.path(), &[]);
+    let process = Process::start(&place, &[]);
     for (status, browser) in slow.join_all().await {
         assert_eq!(status, 204);
         let data = browser.window(process.address).data().await;
@@ -50,8 +52,8 @@ async fn sigterm_under_load_answers_what_had_begun_and_keeps_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_does_not_end_does_not_keep_the_process() {
-    let folder = TempDir::new().expect("a folder");
-    let process = Process::start(folder.path(), &[]);
+    let place = Place::embedded();
+    let process = Process::start(&place, &[]);
     let mut browser = process.browser();
     let mut request = JoinSet::new();
     request.spawn(async move { browser.try_send("GET", "/lab/slow-read?ms=60000").await });
@@ -67,8 +69,8 @@ async fn a_request_that_does_not_end_does_not_keep_the_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once() {
-    let folder = TempDir::new().expect("a folder");
-    let process = Process::start(folder.path(), &[]);
+    let place = Place::embedded();
+    let process = Process::start(&place, &[]);
     let mut browser = process.browser();
     let mut request = JoinSet::new();
     request.spawn(async move { browser.try_send("GET", "/lab/slow-read?ms=60000").await });
@@ -83,8 +85,8 @@ async fn a_second_signal_ends_it_at_once() {
 #[tokio::test]
 async fn an_idle_process_ends_with_either_signal_and_says_nothing() {
     for signal in [Signal::INT, Signal::TERM] {
-        let folder = TempDir::new().expect("a folder");
-        let process = Process::start(folder.path(), &[]);
+        let place = Place::embedded();
+        let process = Process::start(&place, &[]);
         let mut idle = process.browser();
         idle.get("/").await;
         process.signal(signal);

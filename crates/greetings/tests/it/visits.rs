@@ -1,22 +1,31 @@
 //! The page: greetings and counts, over restarts and for each visitor by itself.
 
-use tempfile::TempDir;
-
 use crate::{
     client::{Answer, Connection},
+    place::Place,
     process::{Instances, Process},
 };
+
+on_each_store! {
+    the_page_counts_views_and_keeps_its_greeting
+    another_browser_is_another_visitor
+    two_processes_serve_the_same_visitors
+    a_restart_keeps_the_visitors
+    a_namespace_keeps_apps_apart
+    fields_that_the_page_does_not_know_stay
+    a_logout_ends_the_session_and_only_a_post_is_one
+    renewing_keeps_the_data_and_ends_the_old_id
+}
 
 const GREETINGS: [&str; 5] =
     ["Hello World", "Hallo Welt", "Ciao Mondo", "Salut le Monde", "Hola Mundo"];
 
-fn greeting(answer: &Answer) -> &str {
+pub(crate) fn greeting(answer: &Answer) -> &str {
     answer.body.split('"').nth(1).expect("a greeting in quotes")
 }
 
-#[tokio::test]
-async fn the_page_counts_views_and_keeps_its_greeting() {
-    let instances = Instances::start(1);
+async fn the_page_counts_views_and_keeps_its_greeting(place: Place) {
+    let instances = Instances::start(place, 1);
     let mut browser = instances.first().browser();
     let first = browser.get("/").await;
     let greeting = greeting(&first);
@@ -29,9 +38,8 @@ async fn the_page_counts_views_and_keeps_its_greeting() {
     }
 }
 
-#[tokio::test]
-async fn another_browser_is_another_visitor() {
-    let instances = Instances::start(1);
+async fn another_browser_is_another_visitor(place: Place) {
+    let instances = Instances::start(place, 1);
     let (mut one, mut other) = (instances.first().browser(), instances.first().browser());
     assert_eq!(one.get("/").await.views(), 1);
     assert_eq!(one.get("/").await.views(), 2);
@@ -39,9 +47,8 @@ async fn another_browser_is_another_visitor() {
     assert_ne!(one.cookie, other.cookie);
 }
 
-#[tokio::test]
-async fn two_processes_serve_the_same_visitors() {
-    let instances = Instances::start(2);
+async fn two_processes_serve_the_same_visitors(place: Place) {
+    let instances = Instances::start(place, 2);
     let mut one = instances.first().browser();
     assert_eq!(one.get("/").await.views(), 1);
     let mut other = one.window(instances.last().address);
@@ -49,34 +56,30 @@ async fn two_processes_serve_the_same_visitors() {
     assert_eq!(one.get("/").await.views(), 3);
 }
 
-#[tokio::test]
-async fn a_restart_keeps_the_visitors() {
-    let folder = TempDir::new().expect("a folder");
-    let process = Process::start(folder.path(), &[]);
+async fn a_restart_keeps_the_visitors(place: Place) {
+    let process = Process::start(&place, &[]);
     let mut browser = process.browser();
     let before = browser.get("/").await;
     process.terminate();
     assert_eq!(process.ended().0, Some(0));
 
-    let process = Process::start(folder.path(), &[]);
+    let process = Process::start(&place, &[]);
     let after = browser.window(process.address).get("/").await;
     assert_eq!(after.views(), 2);
     assert_eq!(greeting(&after), greeting(&before));
 }
 
-#[tokio::test]
-async fn a_namespace_keeps_apps_apart() {
-    let folder = TempDir::new().expect("a folder");
-    let one = Process::start(folder.path(), &[]);
+async fn a_namespace_keeps_apps_apart(place: Place) {
+    let one = Process::start(&place, &[]);
     let mut browser = one.browser();
     browser.get("/").await;
-    let other = Process::start(folder.path(), &["--namespace", "other"]);
+    let other = Process::start(&place, &["--namespace", "other"]);
     assert_eq!(browser.window(other.address).get("/").await.views(), 1);
 }
 
 #[tokio::test]
 async fn a_greeting_that_was_edited_stays_text() {
-    let instances = Instances::start(1);
+    let instances = Instances::start(Place::embedded(), 1);
     let mut browser = instances.first().browser();
     browser.get("/").await;
     browser.post("/lab/insert/greeting?value=%3Cscript%3E%22%26").await;
@@ -84,9 +87,8 @@ async fn a_greeting_that_was_edited_stays_text() {
     assert_eq!(body, "<body>2 views for \"&lt;script&gt;&quot;&amp;\"</body>");
 }
 
-#[tokio::test]
-async fn fields_that_the_page_does_not_know_stay() {
-    let instances = Instances::start(1);
+async fn fields_that_the_page_does_not_know_stay(place: Place) {
+    let instances = Instances::start(place, 1);
     let mut browser = instances.first().browser();
     browser.post("/lab/insert/theme?value=dark").await;
     browser.get("/").await;
@@ -100,9 +102,8 @@ async fn fields_that_the_page_does_not_know_stay() {
     assert_eq!(browser.data().await.get("theme"), None);
 }
 
-#[tokio::test]
-async fn a_logout_ends_the_session_and_only_a_post_is_one() {
-    let instances = Instances::start(1);
+async fn a_logout_ends_the_session_and_only_a_post_is_one(place: Place) {
+    let instances = Instances::start(place, 1);
     let mut browser = instances.first().browser();
     browser.get("/").await;
     let mut thief = browser.window(instances.first().address);
@@ -115,9 +116,8 @@ async fn a_logout_ends_the_session_and_only_a_post_is_one() {
     assert_eq!(instances.stop_and_count().await, 1);
 }
 
-#[tokio::test]
-async fn renewing_keeps_the_data_and_ends_the_old_id() {
-    let instances = Instances::start(2);
+async fn renewing_keeps_the_data_and_ends_the_old_id(place: Place) {
+    let instances = Instances::start(place, 2);
     let mut browser = instances.first().browser();
     browser.get("/").await;
     let mut thief = browser.window(instances.last().address);
@@ -132,7 +132,7 @@ async fn renewing_keeps_the_data_and_ends_the_old_id() {
 async fn what_only_reads_leaves_no_record_and_no_cookie() {
     const CLIENTS: usize = 16;
     const REQUESTS: usize = 10_000;
-    let instances = Instances::start(1);
+    let instances = Instances::start(Place::embedded(), 1);
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..CLIENTS {
         let mut browser = instances.first().browser();
@@ -156,7 +156,7 @@ async fn what_only_reads_leaves_no_record_and_no_cookie() {
 
 #[tokio::test]
 async fn a_panic_costs_one_answer_and_not_the_connection() {
-    let instances = Instances::start(1);
+    let instances = Instances::start(Place::embedded(), 1);
     let mut connection = Connection::open(instances.first().address).await.expect("a connection");
     connection.write(b"GET /lab/panic HTTP/1.1\r\nHost: test\r\n\r\n").await.expect("sent");
     let answer = connection.read().await.expect("an answer");
@@ -168,7 +168,7 @@ async fn a_panic_costs_one_answer_and_not_the_connection() {
 
 #[tokio::test]
 async fn health_and_readiness_are_asked_without_a_session() {
-    let instances = Instances::start(1);
+    let instances = Instances::start(Place::embedded(), 1);
     for (path, body) in [("/healthz", "ok"), ("/readyz", "ready\n")] {
         let answer = instances.first().browser().get(path).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, body));

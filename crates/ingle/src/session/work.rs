@@ -55,7 +55,8 @@ impl Session {
     pub(crate) fn close_at_once(&self) -> Option<Ending> {
         let request = &self.shared;
         let Ok(_turn) = request.turn.try_lock() else { return None };
-        let done = !request.looked.load(Ordering::Relaxed) || request.state().is_done();
+        let done = !request.looked.load(Ordering::Relaxed)
+            || request.state().is_done() && !request.has_plain_id_to_leave();
         done.then(|| request.tell(None))
     }
 
@@ -97,26 +98,35 @@ impl Request {
         match no_turn {
             Some(error) if edits => Err(error.clone()),
             Some(_) => Ok(()),
-            None if edits => self.transact_in_turn(|_| Ok(()), Id::Keep, deadline).await,
-            None if self.may_leave_plain_id() => {
-                let renewed = self.transact_in_turn(|_| Ok(()), Id::Renew, deadline).await;
-                if let Err(error) = renewed {
-                    tracing::debug!(%error, "a session did not move to a safe id; the next request tries again");
-                }
-                Ok(())
-            }
             None => {
-                self.touch(deadline).await;
+                if edits {
+                    self.transact_in_turn(|_| Ok(()), Id::Keep, deadline).await?;
+                }
+                if self.has_plain_id_to_leave() {
+                    self.leave_plain_id(deadline).await;
+                } else {
+                    self.touch(deadline).await;
+                }
                 Ok(())
             }
         }
     }
 
-    /// Whether this request read a session that still has a plain id, where safe ones are to be had.
-    fn may_leave_plain_id(&self) -> bool {
+    /// Whether this request saw a session that still has a plain id, where safe ones are to be had.
+    pub(super) fn has_plain_id_to_leave(&self) -> bool {
         match &self.state().standing {
             Standing::Live(known) => known.id.form() != self.core.ids.form(),
             Standing::None | Standing::Presented(_) | Standing::Interrupted => false,
+        }
+    }
+
+    /// Moves the session to a safe id, at the very end: a handler that was cut off before would have
+    /// kept the new id from the browser.
+    ///
+    /// That it fails ends no request: the session has its id as long as it would have.
+    async fn leave_plain_id(&self, deadline: Instant) {
+        if let Err(error) = self.transact_in_turn(|_| Ok(()), Id::Renew, deadline).await {
+            tracing::warn!(%error, "a session did not move to a safe id");
         }
     }
 
@@ -286,22 +296,20 @@ impl Request {
 
     /// Commits a change to the session's record, or begins a session with it.
     async fn apply(&self, change: Change, id: Id, deadline: Instant) -> Result<(), Error> {
-        let (known, was_live, responded) = {
+        let (known, was_live) = {
             let state = self.state();
-            let (known, was_live) = match &state.standing {
+            match &state.standing {
                 Standing::Interrupted => return Err(Error::Interrupted),
                 Standing::None => (None, false),
                 _ if id == Id::Renew && state.responded => return Err(Error::ResponseSent),
                 Standing::Presented(known) => (Some(known.clone()), false),
                 Standing::Live(known) => (Some(known.clone()), true),
-            };
-            (known, was_live, state.responded)
+            }
         };
         let Some(known) = known else { return self.begin(change, deadline).await };
         let renew = match id {
-            // A plain id is left as soon as a safe one can be had.
-            Id::Keep if known.id.form() == self.core.ids.form() || responded => None,
-            Id::Keep | Id::Renew => Some(self.core.draw_id()?),
+            Id::Keep => None,
+            Id::Renew => Some(self.core.draw_id()?),
         };
         let item = Item::new(change, renew);
         let Settled { item, result } = combine::submit(&self.core, known.key, item, deadline).await;
@@ -373,10 +381,6 @@ impl Request {
             Standing::Interrupted => return Err(Error::Interrupted),
         };
         if let Some(known) = known {
-            if known.id.form() != self.core.ids.form() {
-                // The session may have left this id, and then to destroy it would end nothing.
-                self.core.load_patiently(&known.key, deadline).await?;
-            }
             if let Err(failure) = commit::destroy(&self.core, &known.key, deadline).await {
                 // It may have ended all the same, which a later read must find out.
                 self.state().snapshot = None;

@@ -70,9 +70,9 @@ pub use place::FirestoreConfig;
 /// What messages and metrics call this store.
 const NAME: &str = "firestore";
 
-/// How often one call looks again at a document that changes under it. Each time another writer has
-/// made progress, so this is far more than it takes.
-const LOOKS_MAX: usize = 16;
+/// How often one call looks again at a document that changes under it, before the caller is told that
+/// others are at it.
+const LOOKS_MAX: usize = 4;
 
 /// How long a plain id that a session left is told from one that never was.
 const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
@@ -126,15 +126,15 @@ impl Firestore {
     /// Outside of a Tokio runtime.
     pub async fn open(config: FirestoreConfig) -> Result<Self, FirestoreError> {
         let client = Client::new(config)?;
+        let nobody = client.names.document(&Key::from_bytes([0; 32]));
+        let found = client.get(vec![nobody], Some(DocumentMask::default())).await;
+        found.map_err(|status| client.server.explain(&status))?;
         if let Some(host) = &client.server.emulator {
             tracing::warn!(
                 host,
                 "sessions are kept in a Firestore emulator (FIRESTORE_EMULATOR_HOST), for tests only"
             );
         }
-        let nobody = client.names.document(&Key::from_bytes([0; 32]));
-        let found = client.get(vec![nobody], Some(DocumentMask::default())).await;
-        found.map_err(|status| client.server.explain(&status))?;
         Ok(Self { client: Arc::new(client), no_index: Arc::default() })
     }
 
@@ -176,7 +176,7 @@ impl Firestore {
                 dead => self.condition_in_the_place_of(&dead, &status)?,
             };
         }
-        Err(contended().into())
+        Err(self.contended(None).into())
     }
 
     async fn replace(
@@ -227,7 +227,7 @@ impl Firestore {
                 dead => self.condition_in_the_place_of(&dead, &status)?,
             };
         }
-        Err(contended().into())
+        Err(self.contended(None).into())
     }
 
     async fn touch(
@@ -251,21 +251,42 @@ impl Firestore {
                 Err(status) => _ = self.condition_or_failure(status)?,
             }
         }
-        Err(contended().into())
+        Err(self.contended(None).into())
+    }
+
+    /// Ends a session under an id that it may be leaving: to delete what it left would end nothing.
+    async fn destroy_unless_moved(
+        &self,
+        key: &Key,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        let mut last = None;
+        for _ in 0..LOOKS_MAX {
+            let version = match self.load_key(key, now).await? {
+                Found::Nothing => return Ok(Version::NONE),
+                Found::Dead(version) => version,
+                Found::Live(loaded) => loaded.version,
+            };
+            match self.client.commit(vec![self.delete(key, Some(unchanged(version)))]).await {
+                Ok(_) => return Ok(Version::NONE),
+                Err(status) => last = Some(self.condition_or_failure(status)?),
+            }
+        }
+        Err(self.contended(last.as_ref()).into())
     }
 
     /// What to say of a replace whose condition does not hold: the record is gone, or newer.
     async fn refusal(&self, base: &Loaded, now: Timestamp, status: Option<&Status>) -> CommitError {
         let found = match self.load_key(&base.record.header.key, now).await {
             Ok(found) => found.live(),
-            Err(error) => return error.into(),
+            Err(error) => return self.unseen(error, status).into(),
         };
         match (found, status) {
             (None, _) => CommitError::Gone,
             (Some(same), Some(status)) if same.version == base.version => match status.code() {
                 // It was not the condition that was wrong with the request.
                 Code::InvalidArgument => self.failed(status),
-                _ => contended().into(),
+                _ => self.contended(Some(status)).into(),
             },
             (Some(newer), _) => CommitError::Conflict(Some(newer)),
         }
@@ -286,12 +307,35 @@ impl Firestore {
         }
     }
 
-    /// Lets those answers pass that can mean that a condition did not hold. A version that is newer
-    /// than the document's is called an invalid argument.
+    /// Lets those answers pass that can mean that a condition did not hold; a look at the document
+    /// follows, which fails if it was something else. A version that is newer than the document's is
+    /// called an invalid argument.
     fn condition_or_failure(&self, status: Status) -> Result<Status, CommitError> {
         match status.code() {
-            Code::FailedPrecondition | Code::AlreadyExists | Code::InvalidArgument => Ok(status),
+            Code::FailedPrecondition
+            | Code::AlreadyExists
+            | Code::InvalidArgument
+            | Code::NotFound => Ok(status),
             _ => Err(self.failed(&status)),
+        }
+    }
+
+    /// Others kept changing the document, as far as Firestore's last answer tells.
+    fn contended(&self, status: Option<&Status>) -> Error {
+        let error = Error::new(NAME, ErrorKind::Contended, Happened::No);
+        match status {
+            Some(status) => error.because(self.client.server.explain(status)),
+            None => error,
+        }
+    }
+
+    /// The look at a document failed that a refused commit asked for. Not every refusal is proof.
+    fn unseen(&self, error: Error, refused: Option<&Status>) -> Error {
+        match refused.map(failure::happened) {
+            Some(happened @ Happened::Maybe) => {
+                Error::new(NAME, error.kind(), happened).because(error)
+            }
+            _ => error,
         }
     }
 
@@ -333,7 +377,7 @@ impl Firestore {
     /// A plain id that was left is remembered for a while: another request of the same visitor may
     /// still be under way with it, and must neither begin a session nor take the new id away.
     fn leave(&self, key: &Key, version: Version, now: Timestamp) -> Rpc {
-        if key.is_plain() {
+        if key.is_plain() && self.ids() == Ids::Upgrade {
             let fields = document::tombstone(key, now.after(TOMBSTONE_TIME));
             self.update(key, fields, None, unchanged(version))
         } else {
@@ -342,23 +386,23 @@ impl Firestore {
     }
 
     fn delete(&self, key: &Key, condition: Option<ConditionType>) -> Rpc {
-        Rpc {
-            current_document: condition
-                .map(|condition| Precondition { condition_type: Some(condition) }),
-            operation: Some(Operation::Delete(self.client.names.document(key))),
-            ..Rpc::default()
-        }
+        delete(self.client.names.document(key), condition)
+    }
+}
+
+/// Deletes the document with this name.
+fn delete(name: String, condition: Option<ConditionType>) -> Rpc {
+    Rpc {
+        current_document: condition
+            .map(|condition| Precondition { condition_type: Some(condition) }),
+        operation: Some(Operation::Delete(name)),
+        ..Rpc::default()
     }
 }
 
 /// The condition that a document was not changed since it had this version.
 fn unchanged(version: Version) -> ConditionType {
     ConditionType::UpdateTime(document::moment(version))
-}
-
-/// Others kept changing the document.
-fn contended() -> Error {
-    Error::new(NAME, ErrorKind::Contended, Happened::No)
 }
 
 impl fmt::Debug for Firestore {
@@ -402,6 +446,9 @@ impl Store for Firestore {
             Write::Replace { base, record } => self.replace(base, record, now).await,
             Write::Renew { base, record } => self.renew(base, record, now).await,
             Write::Touch { key, idle_deadline } => self.touch(key, idle_deadline, now).await,
+            Write::Destroy { key } if key.is_plain() && self.ids() == Ids::Upgrade => {
+                self.destroy_unless_moved(key, now).await
+            }
             Write::Destroy { key } => {
                 let deleted = self.client.commit(vec![self.delete(key, None)]).await;
                 deleted.map(|_| Version::NONE).map_err(|status| self.failed(&status))

@@ -1,6 +1,14 @@
 //! Firestore as people use it beside the app: documents that someone reads, edits, writes and sweeps.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use googleapis_tonic_google_firestore_v1::google::{
     firestore::v1::{
@@ -18,6 +26,11 @@ use ingle::{
 };
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
+use testbed::calls::Proxy;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 use tonic::transport::Channel;
 
 use crate::common::{Answer, App, Visitor, app};
@@ -363,4 +376,97 @@ async fn an_expired_document_still_reads_and_is_dead() {
     let later = SystemClock.now().after(Duration::from_secs(30 * 60 + 1));
     assert!(store.load(&key, later).await.unwrap().is_none());
     assert!(scene.document(&id).await.is_some());
+}
+
+/// What each kind of request costs, in calls of Firestore's API: see docs/firestore.md.
+#[tokio::test]
+async fn each_kind_of_request_costs_the_calls_that_it_must() {
+    let mut scene = Scene::new().await;
+    let wire = Proxy::start(testbed::firestore::hidane()).await.unwrap();
+    scene.config.emulator = Some(wire.address.to_string());
+    let routes = |app: App| {
+        app.on("/untouched", async |_: Session| "hello")
+            .on("/renew", async |session: Session| session.renew().await)
+            .on("/logout", async |session: Session| session.logout().await)
+    };
+    let (app, other) = (routes(scene.app().await), routes(scene.app().await));
+    let mut visitor = Visitor::default();
+    let mut costs = async |app: &App, path: &str| {
+        let before = wire.calls().unwrap();
+        visitor.get(app, path).await.ok();
+        wire.calls().unwrap() - before
+    };
+    assert_eq!(costs(&app, "/untouched").await, 0);
+    assert_eq!(costs(&app, "/read").await, 0, "without a cookie there is nothing to read");
+    assert_eq!(costs(&app, "/add").await, 1, "a session begins");
+    assert_eq!(costs(&app, "/add").await, 1, "a warm update");
+    assert_eq!(costs(&app, "/read").await, 1);
+    assert_eq!(costs(&other, "/add").await, 2, "a cold update");
+    assert_eq!(costs(&app, "/add").await, 3, "an update on a stale hint: commit, look, commit");
+    assert_eq!(costs(&app, "/renew").await, 1);
+    assert_eq!(costs(&app, "/untouched").await, 0);
+    assert_eq!(costs(&app, "/logout").await, 1);
+}
+
+/// Passes connections on to the server, until those that there are go dead without a word.
+struct Wire {
+    address: SocketAddr,
+    dead_before: watch::Sender<usize>,
+    n_connections: Arc<AtomicUsize>,
+    n_dead: Arc<AtomicUsize>,
+}
+
+impl Wire {
+    async fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (dead_before, dead) = watch::channel(0);
+        let (n_connections, n_dead) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let (n, n_died) = (Arc::clone(&n_connections), Arc::clone(&n_dead));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let number = n.fetch_add(1, Ordering::SeqCst);
+                let (mut dead, n_died) = (dead.clone(), Arc::clone(&n_died));
+                tokio::spawn(async move {
+                    let server = TcpStream::connect(server).await.unwrap();
+                    let (mut client, mut server) = (client, server);
+                    let cut = async { drop(dead.wait_for(|before| number < *before).await) };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                        // Neither end is told.
+                        () = cut => {}
+                    }
+                    n_died.fetch_add(1, Ordering::SeqCst);
+                    std::future::pending::<()>().await;
+                });
+            }
+        });
+        Self { address, dead_before, n_connections, n_dead }
+    }
+
+    async fn kill_silently(&self) {
+        let n = self.n_connections.load(Ordering::SeqCst);
+        self.dead_before.send_replace(n);
+        while self.n_dead.load(Ordering::SeqCst) < n {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_dead_without_a_word_costs_a_few_calls_only() {
+    let mut scene = Scene::new().await;
+    let wire = Wire::to(testbed::firestore::hidane()).await;
+    scene.config.emulator = Some(wire.address.to_string());
+    let app = scene.app().await;
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/add").await.ok();
+    wire.kill_silently().await;
+    let mut n_failed = 0;
+    while visitor.get(&app, "/read").await.status != StatusCode::OK {
+        n_failed += 1;
+        assert!(n_failed <= 5, "it goes on without the connection");
+    }
+    assert_eq!(wire.n_connections.load(Ordering::SeqCst), 2, "over another one");
+    assert_eq!(visitor.get(&app, "/add").await.ok().body, "2");
 }

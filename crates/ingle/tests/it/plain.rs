@@ -54,6 +54,12 @@ impl Store for WithIds {
     }
 
     async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
+        if let Write::Destroy { key } = write {
+            let moved = self.2.lock().unwrap().contains(key);
+            if moved {
+                return Err(store::Error::new(self.name(), ErrorKind::Moved, Happened::No).into());
+            }
+        }
         let version = self.0.commit(write, now).await?;
         if let Write::Renew { base, .. } = write {
             self.2.lock().unwrap().push(base.record.header.key);

@@ -2,17 +2,14 @@
 
 use std::{
     env,
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::{Duration, Instant},
 };
 
-use google_cloud_auth::{
-    credentials::{self, CacheableResource, Credentials},
-    errors::CredentialsError,
-};
+use google_cloud_auth::credentials::{self, CacheableResource, Credentials};
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
     BatchGetDocumentsRequest, BatchWriteRequest, CommitRequest, Document, DocumentMask,
-    RunQueryRequest, StructuredQuery, Write, batch_get_documents_response,
+    RunQueryRequest, StructuredQuery, Write, batch_get_documents_response::Result as Got,
     firestore_client::FirestoreClient, run_query_request::QueryType,
 };
 use tokio::time::timeout;
@@ -37,9 +34,19 @@ const SCOPE: &str = "https://www.googleapis.com/auth/datastore";
 const CALLS_PER_CONNECTION: usize = 90;
 const CONNECTIONS: usize = 12;
 
+/// After so many calls in a row that were given up, and not at once, others go over another
+/// connection for a while: one that was dropped without a word looks like a slow server until the
+/// next ping.
+const UNANSWERED_MAX: usize = 3;
+const REST: Duration = Duration::from_secs(5);
+/// Whoever gives up sooner did not wait for an answer, such as a visitor who hangs up.
+const PATIENCE_MIN: Duration = Duration::from_millis(100);
+
 /// No call takes longer, whoever made it; the guard of a session gives it far less.
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Less than a call takes, so that who waits for a token in vain learns that it was the token.
+const TOKEN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Finds connections that were dropped without a word; as often as Google's own clients ask.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -55,6 +62,7 @@ pub(super) struct Client {
     pub(super) server: Server,
     pub(super) names: Names,
     connections: Vec<Connection>,
+    since: Instant,
     /// Equal in all calls.
     headers: HeaderMap,
     /// None for an emulator.
@@ -64,6 +72,10 @@ pub(super) struct Client {
 struct Connection {
     client: FirestoreClient<Channel>,
     calls: AtomicUsize,
+    /// How many calls in a row were given up without an answer.
+    unanswered: AtomicUsize,
+    /// Until when calls go over other connections, in milliseconds after the client was made.
+    rests_until: AtomicU64,
 }
 
 impl Client {
@@ -81,6 +93,8 @@ impl Client {
         let connections = channels.map(|channel| Connection {
             client: FirestoreClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
             calls: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
+            rests_until: AtomicU64::new(0),
         });
         let names = Names::of(&config);
         let mut headers = HeaderMap::new();
@@ -95,7 +109,8 @@ impl Client {
             set("authorization", "Bearer owner".to_owned());
         }
         let connections = connections.collect();
-        Ok(Self { server: Server { config, emulator }, names, connections, headers, credentials })
+        let (server, since) = (Server { config, emulator }, Instant::now());
+        Ok(Self { server, names, connections, since, headers, credentials })
     }
 
     /// Documents by name, in the order of the names.
@@ -115,17 +130,19 @@ impl Client {
             let mut answers = client.batch_get_documents(request).await?.into_inner();
             let mut n_answers = 0;
             while let Some(answer) = answers.message().await? {
-                let Some(result) = answer.result else { continue };
-                n_answers += 1;
-                if let batch_get_documents_response::Result::Found(document) = result {
-                    let place = names.iter().position(|name| *name == document.name);
-                    // A document that nobody asked for is nobody's.
-                    if let Some(place) = place.and_then(|place| found.get_mut(place)) {
-                        *place = Some(document);
-                    }
+                let (name, document) = match answer.result {
+                    Some(Got::Found(document)) => (document.name.clone(), Some(document)),
+                    Some(Got::Missing(name)) => (name, None),
+                    None => continue,
+                };
+                // A document that nobody asked for is nobody's.
+                let place = names.iter().position(|asked| *asked == name);
+                if let Some(place) = place.and_then(|place| found.get_mut(place)) {
+                    n_answers += 1;
+                    *place = document;
                 }
             }
-            // An answer that breaks off is not "there is none".
+            // An answer that breaks off, or is of others, is not "there is none".
             if n_answers == names.len() {
                 Ok(found)
             } else {
@@ -185,9 +202,10 @@ impl Client {
             let mut request = Request::new(message);
             *request.metadata_mut() = MetadataMap::from_headers(self.authorized().await?);
             request.set_timeout(CALL_TIME_MAX);
-            let connection = self.connection();
-            let _call = Call::begin(connection);
-            send(connection.client.clone(), request).await
+            let call = Call::begin(self);
+            let answer = send(call.connection.client.clone(), request).await;
+            call.answered();
+            answer
         };
         let late = |_| Err(Status::deadline_exceeded("it did not answer in time"));
         timeout(CALL_TIME_MAX, call).await.unwrap_or_else(late)
@@ -196,11 +214,10 @@ impl Client {
     async fn authorized(&self) -> Result<HeaderMap, NotSent> {
         let mut headers = self.headers.clone();
         if let Some(credentials) = &self.credentials {
-            let token = credentials.headers(Extensions::new()).await;
-            let no_token = |error: CredentialsError| {
-                NotSent(FirestoreError::NoCredentials(root_cause(&error)))
-            };
-            match token.map_err(no_token)? {
+            let no_token = |why| NotSent(FirestoreError::NoCredentials(why));
+            let token = timeout(TOKEN_TIME_MAX, credentials.headers(Extensions::new())).await;
+            let token = token.map_err(|_| no_token("no token came in time".to_owned()))?;
+            match token.map_err(|error| no_token(root_cause(&error)))? {
                 CacheableResource::New { data, .. } => headers.extend(data),
                 CacheableResource::NotModified => {}
             }
@@ -208,30 +225,59 @@ impl Client {
         Ok(headers)
     }
 
-    /// The first connection that has room, so that an app with few visitors has one; else the one
-    /// with the fewest calls.
+    /// The first connection that has room and answers, so that an app with few visitors has one; else
+    /// the one with the fewest calls.
     fn connection(&self) -> &Connection {
         let calls = |connection: &&Connection| connection.calls.load(Ordering::Relaxed);
-        let with_room = self.connections.iter().find(|one| calls(one) < CALLS_PER_CONNECTION);
-        with_room
-            .or_else(|| self.connections.iter().min_by_key(calls))
+        let now = self.now();
+        let good = |connection: &&Connection| {
+            calls(connection) < CALLS_PER_CONNECTION
+                && connection.rests_until.load(Ordering::Relaxed) <= now
+        };
+        let good = self.connections.iter().find(good);
+        good.or_else(|| self.connections.iter().min_by_key(calls))
             .unwrap_or_else(|| unreachable!("there is at least one"))
+    }
+
+    fn now(&self) -> u64 {
+        self.since.elapsed().as_millis() as u64
     }
 }
 
-/// A call under way on a connection, until it is dropped.
-struct Call<'a>(&'a Connection);
+/// A call under way on a connection, until it is dropped; who drops it unanswered gave it up.
+struct Call<'a> {
+    client: &'a Client,
+    connection: &'a Connection,
+    began: Instant,
+    answered: bool,
+}
 
 impl<'a> Call<'a> {
-    fn begin(connection: &'a Connection) -> Self {
+    fn begin(client: &'a Client) -> Self {
+        let connection = client.connection();
         connection.calls.fetch_add(1, Ordering::Relaxed);
-        Self(connection)
+        Self { client, connection, began: Instant::now(), answered: false }
+    }
+
+    /// Whatever the answer was, the connection works, or knows that it does not.
+    fn answered(mut self) {
+        self.answered = true;
+        self.connection.unanswered.store(0, Ordering::Relaxed);
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        let Connection { calls, unanswered, rests_until, .. } = self.connection;
+        calls.fetch_sub(1, Ordering::Relaxed);
+        if self.answered || self.began.elapsed() < PATIENCE_MIN {
+            return;
+        }
+        if unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= UNANSWERED_MAX {
+            unanswered.store(0, Ordering::Relaxed);
+            let until = self.client.now() + REST.as_millis() as u64;
+            rests_until.store(until, Ordering::Relaxed);
+        }
     }
 }
 
@@ -248,9 +294,11 @@ fn limited(endpoint: Endpoint) -> Endpoint {
 }
 
 fn emulator_at(host: &str) -> Result<Endpoint, FirestoreError> {
-    let wrong = || FirestoreError::BadEmulatorHost { host: host.to_owned() };
+    let wrong = || FirestoreError::BadEmulatorHost { host: host.escape_debug().to_string() };
     let (name, port) = host.rsplit_once(':').ok_or_else(wrong)?;
-    if name.is_empty() || name.contains('/') || port.parse::<u16>().is_err() {
+    // A scheme, a path or a login would be taken for a part of another URL.
+    let in_name = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    if name.is_empty() || !name.chars().all(in_name) || port.parse::<u16>().is_err() {
         return Err(wrong());
     }
     let endpoint = Endpoint::from_shared(format!("http://{host}")).map_err(|_| wrong())?;
@@ -268,9 +316,11 @@ fn google() -> Result<Endpoint, FirestoreError> {
 /// Application default credentials: the metadata server, a service account, a workload identity or
 /// a user.
 fn application_default() -> Result<Credentials, FirestoreError> {
-    // The client that fetches tokens takes the process's own TLS, or this one where there is none
-    // yet; that there is one is no failure.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    // The client that fetches tokens takes the process's own TLS, or this one where there is none.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Another thread may have been faster, and that is as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
     let credentials = credentials::Builder::default().with_scopes([SCOPE]).build();
     // Its own words name the file, and its causes do not.
     credentials.map_err(|error| FirestoreError::NoCredentials(one_line(&error.to_string())))

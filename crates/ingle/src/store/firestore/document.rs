@@ -71,7 +71,7 @@ impl From<Unusable> for Error {
                 ErrorKind::TooLarge
             }
             Unusable::Header(_) | Unusable::NoTime => ErrorKind::Corrupt,
-            Unusable::Unwritable(..) | Unusable::Reserved(_) => ErrorKind::Refused,
+            Unusable::Unwritable(..) | Unusable::Reserved(_) => ErrorKind::Unfit,
             Unusable::Moved => ErrorKind::Moved,
         };
         Self::new(NAME, kind, Happened::No).because(unusable)
@@ -261,7 +261,7 @@ fn read_header(mut map: Fields, user: Option<Typed>) -> Result<Header, Unusable>
     let generation = integer(take("user_generation")).and_then(|n| u64::try_from(n).ok());
     let idle_timeout = match take("idle_timeout_ms") {
         None => None,
-        Some(ValueType::IntegerValue(millis)) => u64::try_from(millis).ok(),
+        Some(ValueType::IntegerValue(millis)) if millis >= 0 => Some(millis.unsigned_abs()),
         Some(_) => return Err(wrong("_ingle.idle_timeout_ms")),
     };
     let user = match user.map(|user| user.value_type) {

@@ -6,7 +6,13 @@ use tonic::{Code, ConnectError, Status};
 use tonic_types::StatusExt as _;
 
 use super::{NAME, place::FirestoreConfig};
-use crate::store::{Error, ErrorKind, Happened};
+use crate::{
+    id::Key,
+    store::{Error, ErrorKind, Happened},
+};
+
+/// How long a UUID is as text.
+const PLAIN_ID_CHARS: usize = 36;
 
 /// Firestore cannot be used, or a call of it failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -160,7 +166,7 @@ impl Server {
         if let Some(NotSent(error)) = cause(status) {
             return error.clone();
         }
-        if let (Some(host), true) = (&self.emulator, was_never_sent(status)) {
+        if let (Some(host), true) = (&self.emulator, is_no_answer(status)) {
             return FirestoreError::NoEmulator { host: host.clone(), message };
         }
         match (status.code(), reason(status).as_deref()) {
@@ -212,12 +218,19 @@ fn kind(status: &Status) -> ErrorKind {
 
 /// Whether a commit that failed may have been made. These answers, and that nothing was sent, are
 /// proof that it was not; whatever else Google says may come from what stands before the database.
-fn happened(status: &Status) -> Happened {
+pub(super) fn happened(status: &Status) -> Happened {
     match status.code() {
         Code::Aborted | Code::FailedPrecondition | Code::AlreadyExists => Happened::No,
         _ if was_never_sent(status) => Happened::No,
         _ => Happened::Maybe,
     }
+}
+
+/// Whether this is what one hears where no Firestore is: nothing, or something else than Firestore.
+fn is_no_answer(status: &Status) -> bool {
+    let nothing =
+        matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled);
+    nothing || matches!(status.code(), Code::Unimplemented | Code::Unknown)
 }
 
 /// Whether there was no connection that the call could have been sent on.
@@ -255,6 +268,23 @@ fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
 }
 
+/// A text without anything that may be a plain id: servers name documents in many ways.
+fn without_plain_ids(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let may_be_id = rest.get(..PLAIN_ID_CHARS).map(str::to_ascii_lowercase);
+        if may_be_id.is_some_and(|id| id.parse::<Key>().is_ok()) {
+            shown.push('…');
+            rest = rest.get(PLAIN_ID_CHARS..).unwrap_or_default();
+        } else {
+            shown.push(first);
+            rest = rest.get(first.len_utf8()..).unwrap_or_default();
+        }
+    }
+    shown
+}
+
 /// The innermost cause, which says most, in one line.
 pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut root = error;
@@ -282,7 +312,7 @@ fn redacted(status: &Status) -> String {
         rest = end.and_then(|end| after.get(end..)).unwrap_or_default();
     }
     message.push_str(rest);
-    let mut line = one_line(&message);
+    let mut line = without_plain_ids(&one_line(&message));
     if line.is_empty() {
         line = status.code().description().to_owned();
     }

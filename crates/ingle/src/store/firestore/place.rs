@@ -77,7 +77,7 @@ impl FirestoreConfig {
             !text.is_empty() && text.len() <= 100 && text.bytes().all(allowed)
         };
         // A project of a domain has its name before a colon.
-        if !of(&self.project, "-.:") {
+        if !of(&self.project, "-.:") || !self.project.starts_with(char::is_alphanumeric) {
             return Err("names the project by its id: letters, digits and `-`");
         }
         if self.database != "(default)" && !of(&self.database, "-") {

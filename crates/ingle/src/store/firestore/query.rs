@@ -1,7 +1,7 @@
 //! What needs a query: sweeps and lists.
 
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
-    ArrayValue, Cursor as Start, StructuredQuery, Value as Typed,
+    ArrayValue, Cursor as Start, Document, StructuredQuery, Value as Typed,
     structured_query::{
         CollectionSelector, CompositeFilter, Direction, FieldFilter, FieldReference, Filter, Order,
         Projection, composite_filter, field_filter::Operator, filter::FilterType,
@@ -11,7 +11,7 @@ use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
 use tonic::Status;
 
 use super::{
-    Firestore, Found,
+    Firestore, Found, delete,
     document::{self, EXPIRES, SHARD, SHARDS, USER},
     unchanged,
     value::typed,
@@ -41,10 +41,11 @@ impl Firestore {
         let mut query = self.query(Some(dead), limit);
         query.select = Some(Projection { fields: vec![field(ID)] });
         let found = self.client.query(query).await?;
-        let deletes = found.iter().filter_map(|document| {
-            let key = self.client.names.key(&document.name)?;
+        let n_found = found.len();
+        // All of them have our header, whichever ids are in use by now.
+        let deletes = found.into_iter().filter_map(|document| {
             let version = document::version(document.update_time)?;
-            Some(self.delete(&key, Some(unchanged(version))))
+            Some(delete(document.name, Some(unchanged(version))))
         });
         let deletes: Vec<_> = deletes.collect();
         if deletes.is_empty() {
@@ -53,7 +54,7 @@ impl Firestore {
         let deleted =
             self.client.write_each(deletes).await?.into_iter().filter(|made| *made).count();
         // Where none could be deleted, others are at it.
-        Ok(Swept { deleted, more: found.len() == limit && deleted > 0 })
+        Ok(Swept { deleted, more: n_found == limit && deleted > 0 })
     }
 
     /// A page of all records, or of a user's.
@@ -68,6 +69,7 @@ impl Firestore {
         let of_user =
             |user: &str| is(USER, Operator::Equal, typed(ValueType::StringValue(user.to_owned())));
         let mut after = after.map(|cursor| names.document_with_id(&cursor.0));
+        let mut last = None;
         let mut records: Vec<Loaded> = Vec::new();
         loop {
             let mut query = self.query(user.map(of_user), limit.saturating_add(1));
@@ -81,22 +83,39 @@ impl Firestore {
             let found = found.map_err(|status| self.client.server.read_failed(&status))?;
             let more = found.len() > limit;
             for document in found {
-                let name = document.name.clone();
-                let full = records.len() >= limit;
-                if full {
-                    let last = records.last().map(|last| last.record.header.key.to_string());
+                if records.len() >= limit {
                     return Ok(Page { records, next: last.map(Cursor) });
                 }
-                after = Some(name);
-                let Some(key) = after.as_deref().and_then(|name| names.key(name)) else { continue };
-                if document::tombstone_until(&document).is_none() {
-                    records.extend(Found::of(document, &key, now)?.live());
-                }
+                after = Some(document.name.clone());
+                last = names.id(&document.name).map(str::to_owned);
+                records.extend(self.listed(document, now));
             }
             if !more {
                 return Ok(Page { records, next: None });
             }
         }
+    }
+
+    /// The record in a document, if it is one for a list. One that is damaged is told of and left out:
+    /// who looks for it needs the list of the others.
+    fn listed(&self, document: Document, now: Timestamp) -> Option<Loaded> {
+        let key = self.client.names.key(&document.name)?;
+        if document::tombstone_until(&document).is_some() {
+            return None;
+        }
+        let found = match Found::of(document, &key, now) {
+            Ok(found) => found.live()?,
+            Err(error) => {
+                let cause = error.cause();
+                tracing::error!(?key, %cause, "a document is not listed");
+                return None;
+            }
+        };
+        if found.record.header.key != key {
+            tracing::error!(?key, "a document is not listed: it was written under another key");
+            return None;
+        }
+        Some(found)
     }
 
     fn query(&self, filter: Option<Filter>, limit: usize) -> StructuredQuery {

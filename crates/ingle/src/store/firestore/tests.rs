@@ -135,11 +135,58 @@ fn any_json() -> impl Strategy<Value = Json> {
     })
 }
 
+fn any_typed() -> impl Strategy<Value = ValueType> {
+    let tags = ["$array", "$$array", "$$$array", "$bytes", "$$bytes", "$timestamp", "$geopoint"];
+    let more = ["$$geopoint", "$unknown", "$$unknown", "$reference", "$double", "$", "$$"];
+    let name = prop_oneof![
+        prop::sample::select(tags.to_vec()).prop_map(str::to_owned),
+        prop::sample::select(more.to_vec()).prop_map(str::to_owned),
+        "[a-z]{1,3}",
+    ];
+    let texts = ["NaN", "aGk=", "2026-05-04T12:30:00Z", "projects/p/databases/d/documents/a/b"];
+    let leaf = prop_oneof![
+        Just(ValueType::NullValue(0)),
+        any::<bool>().prop_map(ValueType::BooleanValue),
+        any::<i64>().prop_map(ValueType::IntegerValue),
+        any::<f64>()
+            .prop_filter("it equals itself", |x| !x.is_nan())
+            .prop_map(ValueType::DoubleValue),
+        (-62_135_596_800_i64..=253_402_300_799, 0..1_000_000).prop_map(|(seconds, micros)| {
+            ValueType::TimestampValue(Moment { seconds, nanos: micros * 1000 })
+        }),
+        prop::collection::vec(any::<u8>(), 0..8).prop_map(ValueType::BytesValue),
+        (-90.0..=90.0, -180.0..=180.0).prop_map(|(latitude, longitude)| {
+            ValueType::GeoPointValue(LatLng { latitude, longitude })
+        }),
+        prop::sample::select(texts.to_vec()).prop_map(text),
+        Just(ValueType::ReferenceValue("projects/p/databases/d/documents/a/b c".to_owned())),
+    ];
+    leaf.prop_recursive(5, 24, 3, move |inner| {
+        // Firestore has no array in an array.
+        let item =
+            inner.clone().prop_filter("no array", |v| !matches!(v, ValueType::ArrayValue(_)));
+        let map = |fields: std::collections::BTreeMap<String, ValueType>| {
+            let fields = fields.into_iter().map(|(name, value)| (name, typed(value)));
+            ValueType::MapValue(MapValue { fields: fields.collect() })
+        };
+        prop_oneof![
+            prop::collection::vec(item, 0..3).prop_map(array),
+            prop::collection::btree_map(name.clone(), inner, 0..3).prop_map(map),
+        ]
+    })
+}
+
 proptest! {
     #[test]
     fn every_json_comes_back_as_it_was(json in any_json()) {
         let written = value::write("field", &json).unwrap();
         prop_assert_eq!(value::read(written.clone()), json);
+    }
+
+    #[test]
+    fn every_value_of_firestores_comes_back_as_it_was(value in any_typed()) {
+        let json = value::read(typed(value.clone()));
+        prop_assert_eq!(value::write("field", &json), Ok(typed(value)), "{}", json);
     }
 
     #[test]
@@ -236,6 +283,8 @@ fn a_damaged_header_is_an_error_that_names_the_place() {
 #[test]
 fn names_of_ours_and_records_that_are_too_large_are_refused() {
     assert!(document::whole(&record(&json!({ "_ingle_x": 1 }))).is_err());
+    let arrays = json!({ "a": vec![json!([]); 250_000] });
+    assert!(document::whole(&record(&arrays)).is_err(), "each inner array has a map around it");
     let error = document::whole(&record(&json!({ "a": "x".repeat(1024 * 1024) }))).unwrap_err();
     assert_eq!(crate::store::Error::from(error).kind(), ErrorKind::TooLarge);
 }
@@ -352,6 +401,9 @@ fn no_message_carries_the_name_of_a_document() {
     let name = "projects/p/databases/d/documents/sessions/11111111-2222-4333-8444-555555555555";
     for message in [
         format!("Document already exists: {name}"),
+        "entity already exists: EntityRef{path=/sessions/11111111-2222-4333-8444-555555555555}"
+            .into(),
+        "no entity: Element { name: \"11111111-2222-4333-8444-555555555555\" }".into(),
         format!("Document \"{name}\" not found.\nBecause of ({name})"),
         name.to_owned(),
     ] {

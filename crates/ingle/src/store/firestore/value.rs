@@ -287,9 +287,15 @@ pub(super) fn stored_len(json: &Json) -> usize {
         Json::Null | Json::Bool(_) => 1,
         Json::Number(_) => 8,
         Json::String(text) => text.len() + 1,
-        Json::Array(items) => items.iter().map(stored_len).sum(),
+        Json::Array(items) => items.iter().map(item_len).sum(),
         Json::Object(fields) => fields_len(fields),
     }
+}
+
+fn item_len(json: &Json) -> usize {
+    // The map around an array in an array.
+    let around = if json.is_array() { "$array".len() + 1 } else { 0 };
+    around + stored_len(json)
 }
 
 /// The same for named fields.

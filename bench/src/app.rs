@@ -1,0 +1,52 @@
+//! An app that is measured: its processes, and the proxy before its server.
+
+use std::{env, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use testbed::{Program, Server, calls::Proxy, http_status};
+
+/// How long one question may take whether a process answers.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs until it is dropped.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) name: String,
+    pub(crate) processes: Vec<Server>,
+    /// Counts what all processes ask of their server.
+    pub(crate) proxy: Proxy,
+}
+
+impl App {
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.processes.iter().map(Server::address).collect()
+    }
+}
+
+/// The program `greetings` on a store, with some variables of the environment.
+pub(crate) fn greetings(store: String, variables: Vec<(&'static str, String)>) -> Result<Program> {
+    let program = beside("greetings")?;
+    let command = move |address: SocketAddr| {
+        let mut command = Command::new(&program);
+        for name in ["PORT", "INGLE_STORE", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        command.envs(variables.clone()).arg("--store").arg(&store);
+        command.arg("--listen").arg(address.to_string());
+        command
+    };
+    Ok(Program::new("greetings", command, lives))
+}
+
+/// Asks for what touches no session.
+fn lives(address: SocketAddr) -> bool {
+    http_status(address, "/healthz", PATIENCE) == Some(200)
+}
+
+/// A program of the workspace: cargo puts all of them into one folder.
+fn beside(name: &str) -> Result<PathBuf> {
+    let own = env::current_exe().context("could not find this program's file")?;
+    let path = own.with_file_name(name);
+    ensure!(path.is_file(), "{name} is not built: run `cargo xtask bench`, which builds it");
+    Ok(path)
+}

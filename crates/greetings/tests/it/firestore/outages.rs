@@ -1,0 +1,216 @@
+//! A Firestore that says nothing, or is gone: 503 and no cookie, and afterwards all is as it was.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use testbed::{
+    Server,
+    firestore::{start_google, start_hidane},
+};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::{ALONE, place};
+use crate::{
+    client::{Answer, Browser},
+    crashes,
+    process::{Instances, PATIENCE},
+};
+
+/// How long the outage is seen: several times what one request may wait.
+const OUTAGE: Duration = Duration::from_secs(5);
+
+/// The app's requests wait a second for the store. So much later it hangs.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+
+const CLIENTS: usize = 10;
+const ANSWERS_EACH: usize = 10;
+
+/// The times of an outage; it begins with zero, before it.
+const DURING: u8 = 1;
+const AFTER: u8 = 2;
+
+/// Clients that look at the page until they are told to stop.
+struct Visits {
+    tasks: JoinSet<Visited>,
+    outage: Arc<AtomicU8>,
+    stop: Arc<AtomicBool>,
+    /// How many answers 200 each client had, in the current one of the times above.
+    answered: Arc<Vec<AtomicUsize>>,
+}
+
+/// What one client saw.
+struct Visited {
+    client: usize,
+    browser: Browser,
+    answered: Vec<u64>,
+    /// How many requests may or may not have been counted.
+    unknown: u64,
+    refused_during: u64,
+}
+
+impl Visits {
+    fn start(browsers: Vec<Browser>, see: fn(&Answer)) -> Self {
+        let mut visits = Self {
+            tasks: JoinSet::new(),
+            outage: Arc::default(),
+            stop: Arc::default(),
+            answered: Arc::new(browsers.iter().map(|_| AtomicUsize::new(0)).collect()),
+        };
+        for (client, browser) in browsers.into_iter().enumerate() {
+            let (outage, stop) = (Arc::clone(&visits.outage), Arc::clone(&visits.stop));
+            let all = Arc::clone(&visits.answered);
+            visits.tasks.spawn(async move {
+                let mut seen =
+                    Visited { client, browser, answered: vec![], unknown: 0, refused_during: 0 };
+                while !stop.load(Ordering::SeqCst) {
+                    let before = outage.load(Ordering::SeqCst);
+                    let answer = timeout(ANSWERED_WITHIN, seen.browser.get("/")).await;
+                    let answer = answer.expect("no request hangs");
+                    let after = outage.load(Ordering::SeqCst);
+                    see(&answer);
+                    seen.count(&answer, (before, after) == (DURING, DURING));
+                    if answer.status == 200 && before == after {
+                        all[client].fetch_add(1, Ordering::SeqCst);
+                    } else {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                }
+                seen
+            });
+        }
+        visits
+    }
+
+    /// Returns when each client was answered often enough, at this time.
+    async fn until_all_are_answered(&self) {
+        let all = self.answered.iter();
+        let enough = || all.clone().all(|n| n.load(Ordering::SeqCst) >= ANSWERS_EACH);
+        let enough = async {
+            while !enough() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, enough).await.expect("the pages are shown");
+    }
+
+    fn now_it_is(&self, time: u8) {
+        self.outage.store(time, Ordering::SeqCst);
+        self.answered.iter().for_each(|n| n.store(0, Ordering::SeqCst));
+    }
+
+    async fn stopped(self) -> Vec<Visited> {
+        self.stop.store(true, Ordering::SeqCst);
+        let mut all = self.tasks.join_all().await;
+        all.sort_unstable_by_key(|seen| seen.client);
+        all
+    }
+}
+
+impl Visited {
+    fn count(&mut self, answer: &Answer, during: bool) {
+        if answer.status == 503 {
+            assert_eq!(answer.set_cookie(), None, "{answer:?}");
+            self.refused_during += u64::from(during);
+            if answer.body.contains("not available") {
+                assert_eq!(answer.header("retry-after"), Some("1"), "{answer:?}");
+            } else {
+                assert!(answer.body.contains("not known"), "{answer:?}");
+                self.unknown += 1;
+            }
+        } else if answer.status == 200 {
+            self.answered.push(answer.views());
+        }
+        assert!(!during || answer.status == 503, "{answer:?}");
+    }
+}
+
+/// One browser for each client, each on one of the processes.
+async fn visitors(instances: &Instances, clients_each: usize) -> Vec<Browser> {
+    let mut browsers = Vec::new();
+    for session in 0..CLIENTS / clients_each {
+        let mut first = Browser::new(instances.deal(session));
+        assert_eq!(first.get("/").await.views(), 1);
+        let clients = 0..clients_each;
+        browsers.extend(clients.map(|client| first.window(instances.deal(session + client))));
+    }
+    browsers
+}
+
+async fn a_pause_loses_no_view_and_no_session(server: &Server) {
+    let instances = Instances::start(place(server.address()), 2);
+    // Each session is visited through both processes.
+    let visits = Visits::start(visitors(&instances, 2).await, |answer| {
+        assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+        assert_eq!(answer.set_cookie(), None, "{answer:?}");
+    });
+    visits.until_all_are_answered().await;
+    server.pause();
+    visits.now_it_is(DURING);
+    sleep(OUTAGE).await;
+    visits.now_it_is(AFTER);
+    server.resume();
+    visits.until_all_are_answered().await;
+
+    let mut all = visits.stopped().await;
+    assert!(all.iter().all(|seen| seen.refused_during > 0), "the outage was seen by all");
+    for session in all.chunks_mut(2) {
+        let unknown: u64 = session.iter().map(|seen| seen.unknown).sum();
+        let mut counts: Vec<u64> =
+            session.iter().flat_map(|seen| seen.answered.iter().copied()).collect();
+        let answered = counts.len() as u64;
+        counts.sort_unstable();
+        counts.dedup();
+        assert_eq!(counts.len() as u64, answered, "two answers have one number");
+        let counted = crashes::views(&mut session[0].browser).await - 1;
+        let allowed = answered..=answered + unknown;
+        assert!(allowed.contains(&counted), "{counted} of {answered}, {unknown} are not known");
+    }
+}
+
+async fn after_a_loss_of_all_data_visitors_begin_anew(server: &mut Server) {
+    let instances = Instances::start(place(server.address()), 2);
+    let visits = Visits::start(visitors(&instances, 1).await, |answer| {
+        assert!(matches!(answer.status, 200 | 409 | 503), "{answer:?}");
+    });
+    visits.until_all_are_answered().await;
+    server.kill();
+    visits.now_it_is(DURING);
+    sleep(OUTAGE).await;
+    visits.now_it_is(AFTER);
+    server.restart();
+    visits.until_all_are_answered().await;
+
+    for mut seen in visits.stopped().await {
+        assert!(seen.refused_during > 0, "the outage was seen by all");
+        assert_eq!(seen.answered.iter().filter(|views| **views == 1).count(), 1, "begun once");
+        let last = *seen.answered.last().expect("it was answered");
+        let counted = crashes::views(&mut seen.browser).await;
+        assert!((last..=last + seen.unknown).contains(&counted), "{counted}, {last} was shown");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hidane_is_paused_and_resumed() {
+    let _alone = ALONE.lock().await;
+    a_pause_loses_no_view_and_no_session(&start_hidane()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn google_is_paused_and_resumed() {
+    let _alone = ALONE.lock().await;
+    a_pause_loses_no_view_and_no_session(&start_google()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hidane_is_killed_and_restarted() {
+    let _alone = ALONE.lock().await;
+    after_a_loss_of_all_data_visitors_begin_anew(&mut start_hidane()).await;
+}
