@@ -300,8 +300,7 @@ impl Failure {
     /// What it means for a person.
     pub(super) fn explain(&self, config: &PostgresConfig) -> PostgresError {
         let hosts = config.hosts();
-        let no_answer =
-            |message: String| PostgresError::NoAnswer { hosts: hosts.clone(), message };
+        let no_answer = |message: String| PostgresError::NoAnswer { hosts: hosts.clone(), message };
         let error = match self {
             Self::Unserved(unserved) => return no_answer(unserved.to_string()),
             Self::Silent => return no_answer("a statement had no answer in time".to_owned()),
@@ -340,8 +339,21 @@ fn after(answer: &DbError) -> Happened {
         (_, "40001" | "40002" | "40P01" | "57014") => true,
         (class, _) => matches!(
             class,
-            "0A" | "21" | "22" | "23" | "25" | "26" | "28" | "2F" | "39" | "3D" | "3F" | "42"
-                | "53" | "54" | "55" | "P0"
+            "0A" | "21"
+                | "22"
+                | "23"
+                | "25"
+                | "26"
+                | "28"
+                | "2F"
+                | "39"
+                | "3D"
+                | "3F"
+                | "42"
+                | "53"
+                | "54"
+                | "55"
+                | "P0"
         ),
     };
     if is_error && before_commit { Happened::No } else { Happened::Maybe }
@@ -369,7 +381,9 @@ fn said(answer: &DbError, config: &PostgresConfig) -> PostgresError {
         (_, "08P01") if message.starts_with("no such database") => {
             PostgresError::NoDatabase { database }
         }
-        (_, "08P01") if message.contains("authentication") => PostgresError::Login { user, message },
+        (_, "08P01") if message.contains("authentication") => {
+            PostgresError::Login { user, message }
+        }
         (_, "53300") => PostgresError::TooManyConnections { message },
         // These can quote what was written.
         ("22" | "23" | "P0", _) => {

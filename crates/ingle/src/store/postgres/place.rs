@@ -263,8 +263,10 @@ fn table(value: &str) -> Result<(Option<String>, String), &'static str> {
         None => (None, value),
     };
     if !schema.is_none_or(is_name) || !is_name(table) {
-        return Err("takes `table` as TABLE or SCHEMA.TABLE, each at most 54 of the letters a to z, \
-                    digits and `_`, no digit first");
+        return Err(
+            "takes `table` as TABLE or SCHEMA.TABLE, each at most 54 of the letters a to z, \
+                    digits and `_`, no digit first",
+        );
     }
     Ok((schema.map(str::to_owned), table.to_owned()))
 }

@@ -29,16 +29,42 @@ impl Kind {
             Self::Create => {
                 const {
                     &[
-                        KEY, Type::INT2, TIME, TIME, TIME, INTEGER, Type::TEXT, INTEGER, INTEGER,
-                        INTEGER, Type::BYTEA, Type::JSONB, TIME,
+                        KEY,
+                        Type::INT2,
+                        TIME,
+                        TIME,
+                        TIME,
+                        INTEGER,
+                        Type::TEXT,
+                        INTEGER,
+                        INTEGER,
+                        INTEGER,
+                        Type::BYTEA,
+                        Type::JSONB,
+                        TIME,
                     ]
                 }
             }
             Self::Write => {
                 const {
                     &[
-                        KEY, Type::INT2, TIME, TIME, TIME, INTEGER, Type::TEXT, INTEGER, INTEGER,
-                        INTEGER, Type::BYTEA, Type::JSONB, TIME, KEY, INTEGER, INTEGER, Type::BYTEA,
+                        KEY,
+                        Type::INT2,
+                        TIME,
+                        TIME,
+                        TIME,
+                        INTEGER,
+                        Type::TEXT,
+                        INTEGER,
+                        INTEGER,
+                        INTEGER,
+                        Type::BYTEA,
+                        Type::JSONB,
+                        TIME,
+                        KEY,
+                        INTEGER,
+                        INTEGER,
+                        Type::BYTEA,
                     ]
                 }
             }
