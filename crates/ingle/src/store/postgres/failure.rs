@@ -378,7 +378,7 @@ fn said(answer: &DbError, config: &PostgresConfig) -> PostgresError {
         (_, "26000" | "42P05") => PostgresError::Pooler { message },
         // PgBouncer says both of what it does not know, and of a database.
         (_, "08P01") if message.contains("startup parameter") => PostgresError::Pooler { message },
-        (_, "08P01") if message.starts_with("no such database") => {
+        (_, "08P01") if message.contains("database") && message.ends_with("does not exist") => {
             PostgresError::NoDatabase { database }
         }
         (_, "08P01") if message.contains("authentication") => {

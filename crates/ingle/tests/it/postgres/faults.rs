@@ -237,6 +237,8 @@ async fn what_happened_is_told_as_it_is_known() {
     };
     let (error, ()) = tokio::join!(commit(), end);
     assert_eq!((error.kind(), error.happened()), (ErrorKind::Unavailable, Happened::Maybe));
+    // Until the other connections are seen to have ended.
+    pause(200).await;
     // It is told to stop by a person.
     let end = async {
         pause(100).await;
@@ -263,7 +265,7 @@ async fn what_happened_is_told_as_it_is_known() {
     scene.sql(&format!("DROP TRIGGER no ON {name}")).await;
     // Nobody is there.
     tokio::task::block_in_place(|| server.kill());
-    let _ = store.load(&key(1), now).await;
+    pause(200).await;
     let error = commit().await;
     assert_eq!((error.kind(), error.happened()), (ErrorKind::Unavailable, Happened::No));
     let text = format!("{}", std::error::Error::source(&error).unwrap());

@@ -66,13 +66,17 @@ async fn the_script_is_for_psql_as_well() {
 #[tokio::test]
 async fn what_is_not_ours_is_left_as_it_is() {
     let scene = Scene::new().await;
-    scene.sql("COMMENT ON TABLE TABLE IS 'sessions of ingle, schema 2'").await;
+    let comment = |text: &str| {
+        let sql = format!("COMMENT ON TABLE {} IS {text}", scene.table);
+        async { scene.shell.batch_execute(&{ sql }).await.unwrap() }
+    };
+    comment("'sessions of ingle, schema 2'").await;
     for attempt in [Postgres::migrate(scene.config("")).await, open(&scene).await] {
         let error = attempt.unwrap_err();
         assert!(matches!(error, PostgresError::Newer { schema: 2, newest: 1, .. }), "{error}");
     }
-    for comment in ["NULL", "'mine'", "'sessions of ingle, schema 0'"] {
-        scene.sql(&format!("COMMENT ON TABLE TABLE IS {comment}")).await;
+    for text in ["NULL", "'mine'", "'sessions of ingle, schema 0'"] {
+        comment(text).await;
         for attempt in [Postgres::migrate(scene.config("")).await, open(&scene).await] {
             let error = attempt.unwrap_err();
             assert!(matches!(error, PostgresError::Foreign { .. }), "{error}");
