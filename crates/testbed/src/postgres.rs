@@ -84,7 +84,7 @@ impl Postgres {
     #[must_use]
     #[track_caller]
     pub fn start(settings: &[&str]) -> Self {
-        let started = data_folder(|folder| initialize(folder)).and_then(|folder| {
+        let started = data_folder(initialize).and_then(|folder| {
             let server = Server::start(program_in(&folder, settings)?)?;
             Ok(Self { server, folder })
         });
@@ -233,7 +233,7 @@ fn children(parent: Pid) -> Vec<Pid> {
 ///
 /// If it is not installed.
 pub fn program() -> Result<Program> {
-    program_in(&data_folder(|folder| initialize(folder))?, &[])
+    program_in(&data_folder(initialize)?, &[])
 }
 
 fn program_in(folder: &Arc<TempDir>, settings: &[&str]) -> Result<Program> {

@@ -145,7 +145,8 @@ fn next(base: &Loaded, data: Json) -> Arc<Record> {
     let mut record = Record::clone(&base.record);
     record.header.counter += 1;
     record.header.ops.push(Op::random().unwrap());
-    record.data = data.as_object().unwrap().clone();
+    let Json::Object(data) = data else { panic!("data is an object") };
+    record.data = data;
     Arc::new(record)
 }
 

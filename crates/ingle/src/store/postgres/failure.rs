@@ -307,7 +307,13 @@ impl Failure {
             Self::NotConnected(error) | Self::NotPrepared(error) | Self::Sent(error) => error,
         };
         if let Some(answer) = error.as_db_error() {
-            return said(answer, config);
+            return match (self, class(answer.code())) {
+                // Some poolers say so of settings that they do not know.
+                (Self::NotConnected(_), "0A") => {
+                    PostgresError::Pooler { message: one_line(answer.message()) }
+                }
+                _ => said(answer, config),
+            };
         }
         if let Some(tls) = cause::<rustls::Error>(error) {
             return PostgresError::BadTls { hosts, message: one_line(&tls.to_string()) };
