@@ -13,9 +13,10 @@ const TABLE: &str = "ingle_sessions";
 /// names off at 63 bytes.
 const NAME_BYTES_MAX: usize = 63 - "_to_sweep".len();
 
-/// How many connections, where the URL does not say. More of them sync more commits together, and
-/// each is a process of the server's: with 100 of them, PostgreSQL's own default, 12 instances fit.
-const POOL: usize = 8;
+/// How many connections, where the URL does not say. Each syncs its own commits, and those of several
+/// are synced together: with 16 there are about half as many commits again as with 8. Each is a process
+/// of the server's too: of 100 of them, PostgreSQL's own default, 6 instances have enough.
+const POOL: usize = 16;
 
 /// Beyond this a pooler serves better.
 const POOL_MAX: usize = 128;
