@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use testbed::{Server, firestore, memcached, redis};
+use testbed::{Server, firestore, memcached, postgres, redis};
 
 use crate::{
     step::{self, Steps, cargo},
@@ -24,6 +24,10 @@ const CLUSTER: usize = 3;
 
 /// The variable of a server that no test asks for by its address.
 const OTHER: &str = "INGLE_TEST_OTHER";
+
+/// A part of the name of every test that needs PostgreSQL, and of those that need PgBouncer as well.
+const POSTGRES: &str = "postgres";
+const PGBOUNCER: &str = "pgbouncer";
 
 /// The servers that tests share. They are stopped when this is dropped.
 #[derive(Default)]
@@ -51,6 +55,7 @@ pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
     if !steps.run("tutorial's app", tools::install_tutorial)? {
         skipped.push(TUTORIAL);
     }
+    steps.run("PostgreSQL", tools::install_postgres)?;
     // Cargo builds a crate's programs for its integration tests, so this builds those as well.
     steps.run("build the tests", || {
         println!("Builds every crate and program with all features.");
@@ -90,7 +95,22 @@ fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
         );
         skipped.push(GOOGLE);
     }
+    start_postgres(&mut servers, skipped)?;
     Ok(servers)
+}
+
+fn start_postgres(servers: &mut Servers, skipped: &mut Vec<&str>) -> Result<()> {
+    if !postgres::is_installed() {
+        skipped.push(POSTGRES);
+        return Ok(());
+    }
+    let server = Server::start(postgres::program()?)?;
+    match postgres::pooler_program(server.address())? {
+        Some(program) => servers.add(postgres::SHARED_POOLER, Server::start(program)?),
+        None => skipped.push(PGBOUNCER),
+    }
+    servers.add(postgres::SHARED, server);
+    Ok(())
 }
 
 /// The arguments after `args` that skip all tests with these parts in their names.

@@ -24,6 +24,8 @@ mod memory;
 mod open;
 #[cfg(feature = "conformance")]
 mod owned;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -36,7 +38,9 @@ pub use firestore::{Firestore, FirestoreConfig, FirestoreError};
 #[cfg(feature = "memcached")]
 pub use memcached::{Memcached, MemcachedConfig, MemcachedError};
 pub use memory::Memory;
-pub use open::{OpenError, open};
+pub use open::{OpenError, migrate, open};
+#[cfg(feature = "postgres")]
+pub use postgres::{Postgres, PostgresConfig, PostgresError};
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisConfig, RedisError};
 

@@ -16,6 +16,7 @@ pub mod calls;
 pub mod firestore;
 pub mod memcached;
 mod port;
+pub mod postgres;
 mod process;
 mod program;
 pub mod redis;

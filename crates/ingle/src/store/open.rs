@@ -6,8 +6,9 @@ use super::{BoxError, Memory, Store};
 
 /// What can be written after `--store`, for messages and help.
 const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder, \
-                     firestore://PROJECT[/DATABASE]/COLLECTION, memcached://HOST[:PORT] or \
-                     redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]";
+                     firestore://PROJECT[/DATABASE]/COLLECTION, memcached://HOST[:PORT], \
+                     redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or \
+                     postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
 
 /// A URL did not lead to a store.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,10 @@ pub enum OpenError {
 /// | `redis://HOST1:PORT1,HOST2:PORT2` | a cluster, of which not every server need be there at the start |
 /// | `redis://…?prefix=NAME` | the same with `NAME` before each key instead of `ingle` |
 /// | `rediss://…` | the same with TLS, and `?cacert=FILE` for certificates of your own |
+/// | `postgres://USER:PASSWORD@HOST/DATABASE` | the table `ingle_sessions` of a PostgreSQL database, which [`migrate`] makes |
+/// | `postgres://…?table=NAME` | another table, `NAME` or `SCHEMA.NAME` |
+/// | `postgres://…?pool=NUMBER` | at most so many connections; 16 if it is not said |
+/// | `postgres://…?pooler=transaction` | through PgBouncer in that mode, or the like |
 ///
 /// # Errors
 /// The URL is wrong, or the store cannot be opened; the text of the error says which and what to do.
@@ -79,6 +84,22 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
         "memcached" => memcached(rest).await,
         "redis" => redis("redis", rest).await,
         "rediss" => redis("rediss", rest).await,
+        "postgres" | "postgresql" => postgres(rest, false).await,
+        _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
+    }
+}
+
+/// Makes what the store that a URL names must find, where that is not there yet, and opens the store
+/// once to see that it will do: for PostgreSQL the table. The other stores need nothing made, and
+/// nothing is done for them.
+///
+/// # Errors
+/// As [`open`].
+pub async fn migrate(url: &str) -> Result<(), OpenError> {
+    let (scheme, rest) = url.split_once(':').ok_or(OpenError::NoScheme)?;
+    match scheme {
+        "memory" | "embedded" | "firestore" | "memcached" | "redis" | "rediss" => Ok(()),
+        "postgres" | "postgresql" => postgres(rest, true).await.map(drop),
         _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
     }
 }
@@ -144,4 +165,24 @@ async fn redis(scheme: &'static str, rest: &str) -> Result<Arc<dyn Store>, OpenE
 #[cfg(not(feature = "redis"))]
 async fn redis(_: &'static str, _: &str) -> Result<Arc<dyn Store>, OpenError> {
     Err(OpenError::NotBuilt { feature: "redis" })
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(rest: &str, migrate: bool) -> Result<Arc<dyn Store>, OpenError> {
+    let config = super::PostgresConfig::parse_rest(rest)?;
+    let opened = async {
+        if migrate {
+            super::Postgres::migrate(config.clone()).await?;
+        }
+        super::Postgres::open(config).await
+    };
+    match opened.await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(OpenError::Failed { store: "postgres", source: error.into() }),
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_: &str, _: bool) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt { feature: "postgres" })
 }

@@ -21,6 +21,8 @@ mod guard;
 mod memcached;
 mod metrics;
 mod plain;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod races;
 mod reads;
 #[cfg(feature = "redis")]

@@ -1,7 +1,9 @@
 //! Every store against every law.
 
+#[cfg(any(feature = "firestore", feature = "postgres"))]
+use ingle::store::conformance::Place;
 #[cfg(feature = "firestore")]
-use ingle::store::{Firestore, FirestoreConfig, conformance::Place};
+use ingle::store::{Firestore, FirestoreConfig};
 #[cfg(feature = "memcached")]
 use ingle::store::{Memcached, MemcachedConfig};
 #[cfg(feature = "redis")]
@@ -64,6 +66,30 @@ async fn redis(prefix: String, server: std::net::SocketAddr) -> Redis {
     let mut config = RedisConfig::new(server.ip().to_string(), server.port());
     config.prefix = prefix;
     Redis::open(config).await.unwrap()
+}
+
+#[cfg(feature = "postgres")]
+ingle::conformance!(postgres, |place| async move {
+    postgres(&place, testbed::postgres::shared(), "").await
+});
+
+#[cfg(feature = "postgres")]
+ingle::conformance!(postgres_behind_pgbouncer, |place| async move {
+    postgres(&place, testbed::postgres::shared_pooler(), "&pooler=transaction").await
+});
+
+/// A store in a table of its own, on the server at this address.
+#[cfg(feature = "postgres")]
+async fn postgres(
+    place: &Place,
+    server: std::net::SocketAddr,
+    options: &str,
+) -> ingle::store::Postgres {
+    let url =
+        format!("postgres://postgres@{server}/postgres?table={}&pool=4{options}", place.name());
+    let config = ingle::store::PostgresConfig::parse(&url).unwrap();
+    ingle::store::Postgres::migrate(config.clone()).await.unwrap();
+    ingle::store::Postgres::open(config).await.unwrap()
 }
 
 // A decorator is a store too.

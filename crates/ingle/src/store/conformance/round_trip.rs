@@ -139,7 +139,8 @@ pub async fn law_1_numbers_come_back_as_they_were(trial: Trial) {
 
 /// Text of every script comes back byte for byte, in no other normalization.
 pub async fn law_1_text_comes_back_as_it_was(trial: Trial) {
-    let controls: String = (0..0x20).map(char::from).collect();
+    // No record has a NUL: `data` refuses it.
+    let controls: String = (1..0x20).map(char::from).collect();
     round_trip(
         &trial,
         json!({
