@@ -1,46 +1,61 @@
 //! The app on PostgreSQL: how its table is made, and what it says where there is none.
 
-use crate::{place::Place, process::run};
+use std::net::SocketAddr;
 
-/// A table of its own on the server that tests share, made by the program itself.
-pub(crate) fn place() -> Place {
-    let url = url();
+use testbed::postgres;
+
+use crate::{
+    options::{line, refused},
+    place::Place,
+    process::{Process, run},
+};
+
+/// A table of its own on the server that tests share.
+pub(crate) fn shared() -> Place {
+    place(postgres::shared())
+}
+
+/// A table of its own on a server, made by the program itself.
+pub(crate) fn place(server: SocketAddr) -> Place {
+    let url = url(server);
     for _ in 0..2 {
         let made = run(&["--store", &url, "--migrate"], &[]);
         assert!(made.status.success(), "{made:?}");
         assert_eq!(made.stdout, b"greetings: the store is ready\n");
     }
-    Place::elsewhere(url, Vec::new(), |place| {
-        Box::pin(async { ingle::store::open(&place.url).await.expect("the store opens") })
-    })
+    Place::at(url)
 }
 
 /// A table that nobody has made yet.
-fn url() -> String {
-    let server = testbed::postgres::shared();
+fn url(server: SocketAddr) -> String {
     format!("postgres://postgres@{server}/postgres?pool=4&table=t{:032x}", fastrand::u128(..))
 }
 
-#[test]
-fn without_its_table_it_says_how_to_make_it() {
-    let ended = run(&["--listen", "127.0.0.1:0", "--store", &url()], &[]);
-    assert_eq!(ended.status.code(), Some(3));
-    let line = String::from_utf8(ended.stderr).expect("text");
-    assert_eq!(line.lines().count(), 1, "{line}");
-    assert!(line.contains("the option `--migrate`"), "{line}");
-}
-
-#[test]
-fn a_wrong_url_is_one_line_without_the_password() {
-    for option in ["--migrate", "--lab"] {
-        let url = "postgres://u:s3cret@x@localhost/d";
-        let ended = run(&["--listen", "127.0.0.1:0", option, "--store", url], &[]);
-        assert_eq!(ended.status.code(), Some(2));
-        let line = String::from_utf8(ended.stderr).expect("text");
-        assert!(
-            line.starts_with("greetings: --store: `postgres:` takes postgres://USER"),
-            "{line}"
-        );
-        assert!(!line.contains("s3cret"), "{line}");
+#[tokio::test]
+async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
+    let server = postgres::shared();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let gone = closed.local_addr().expect("an address");
+    drop(closed);
+    let other = Process::start(&Place::embedded(), &[]);
+    let form = "takes postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
+    for (url, code, says) in [
+        ("postgres:".to_owned(), 2, form),
+        (format!("postgres://u:s3cret@x@{server}/d"), 2, form),
+        (format!("postgres://u:s3cret@{server}"), 2, "names a database"),
+        (format!("postgres://u:s3cret@{server}/d?pool=0"), 2, "as a number from 1 to 128"),
+        (format!("postgres://u:s3cret@{server}/d?ids=plain"), 2, "takes, after `?`, `table`"),
+        (format!("pg://u:s3cret@{server}/d"), 2, "no store has the scheme `pg`"),
+        (format!("postgres://u:s3cret@{gone}/d"), 3, "PostgreSQL does not answer at"),
+        (format!("postgres://u:s3cret@{}/d", other.address), 3, "PostgreSQL does not answer at"),
+        (format!("postgres://nobody:s3cret@{server}/postgres"), 3, "does not let user `nobody` in"),
+        (format!("postgres://postgres:s3cret@{server}/none"), 3, "no database `none`"),
+        (format!("postgres://postgres:s3cret@{server}/postgres?sslmode=require"), 3, "no TLS"),
+        (url(server), 3, "the option `--migrate`"),
+    ] {
+        refused(&url, code, says);
     }
+    let url = format!("postgres://u:s3cret@{gone}/d");
+    let line = line(&run(&["--migrate", "--store", &url], &[]), 3);
+    assert!(line.contains("PostgreSQL does not answer at") && !line.contains("s3cret"), "{line}");
 }
