@@ -84,7 +84,7 @@ impl Postgres {
     #[must_use]
     #[track_caller]
     pub fn start(settings: &[&str]) -> Self {
-        let started = data_folder(|folder| initialize(folder)).and_then(|folder| {
+        let started = data_folder(initialize).and_then(|folder| {
             let server = Server::start(program_in(&folder, settings)?)?;
             Ok(Self { server, folder })
         });
@@ -105,7 +105,10 @@ impl Postgres {
         let address = self.address();
         let copy = |folder: &Path| {
             let mut backup = unprivileged(&installed("pg_basebackup")?)?;
-            backup.arg("--pgdata").arg(folder.join("data")).args(["-R", "-X", "stream", "-c", "fast"]);
+            backup
+                .arg("--pgdata")
+                .arg(folder.join("data"))
+                .args(["-R", "-X", "stream", "-c", "fast"]);
             backup.args(["-U", USER, "-h", "127.0.0.1", "-p", &address.port().to_string()]);
             succeed(&mut backup)
         };
@@ -219,7 +222,8 @@ fn children(parent: Pid) -> Vec<Pid> {
         parent_of == Some(&parent.as_raw_nonzero().to_string())
     };
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let processes = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    let processes =
+        entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
     processes.filter(is_child).collect()
 }
 
@@ -229,7 +233,7 @@ fn children(parent: Pid) -> Vec<Pid> {
 ///
 /// If it is not installed.
 pub fn program() -> Result<Program> {
-    program_in(&data_folder(|folder| initialize(folder))?, &[])
+    program_in(&data_folder(initialize)?, &[])
 }
 
 fn program_in(folder: &Arc<TempDir>, settings: &[&str]) -> Result<Program> {
@@ -374,7 +378,9 @@ fn installed(program: &str) -> Result<PathBuf> {
         .chain(usual)
         .map(|folder| folder.join(program))
         .find(|path| path.is_file());
-    found.with_context(|| format!("{program} is not installed: run `cargo xtask test`, or install PostgreSQL"))
+    found.with_context(|| {
+        format!("{program} is not installed: run `cargo xtask test`, or install PostgreSQL")
+    })
 }
 
 /// Whether the tests can run PostgreSQL here.

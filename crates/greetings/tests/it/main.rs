@@ -19,6 +19,11 @@ macro_rules! on_each_store {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() { super::$test(crate::firestore::on_hidane()).await })*
         }
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(crate::postgres::place()).await })*
+        }
     };
 }
 
@@ -30,6 +35,8 @@ mod firestore;
 mod limits;
 mod options;
 mod place;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod process;
 mod races;
 mod shutdown;

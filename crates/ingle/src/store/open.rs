@@ -59,7 +59,7 @@ pub enum OpenError {
 /// | `firestore://…?ids=upgrade` | the same, moving away from such ids: [`Ids::Upgrade`](crate::Ids::Upgrade) |
 /// | `postgres://USER:PASSWORD@HOST/DATABASE` | the table `ingle_sessions` of a PostgreSQL database, which [`migrate`] makes |
 /// | `postgres://…?table=NAME` | another table, `NAME` or `SCHEMA.NAME` |
-/// | `postgres://…?pool=NUMBER` | at most so many connections; 8 if it is not said |
+/// | `postgres://…?pool=NUMBER` | at most so many connections; 16 if it is not said |
 /// | `postgres://…?pooler=transaction` | through PgBouncer in that mode, or the like |
 ///
 /// # Errors

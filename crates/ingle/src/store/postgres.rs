@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 1 | each load is one statement, which sees all that was acknowledged before |
 //! | 2 | every statement compares both deadlines with the caller's time; the server's clock is never asked |
-//! | 3 | an `INSERT` that touches what has the key only where that is dead |
+//! | 3 | an `INSERT` that does nothing where the key is taken; what is dead there makes way |
 //! | 4, 5 | an `UPDATE` where counter, epoch and ops are the base's and the row is live |
 //! | 6 | an `UPDATE` of the key: one statement |
 //! | 7 | a `DELETE` that finds nothing is done |
@@ -13,8 +13,8 @@
 //! | 10 | an index on user and key |
 //! | 11 | the row's lock: who waits for it decides on what the row is then |
 //!
-//! Each statement is a transaction of its own and one round trip. No statement is sent twice, but
-//! where a renew meets a dead row under its new key.
+//! Each statement is a transaction of its own and one round trip. None is sent a second time, but where
+//! the key of a create or a renew was taken by a record that is dead.
 //!
 //! # What an acknowledged commit survives
 //!
@@ -82,8 +82,8 @@ const NAME: &str = "postgres";
 /// How many rows one statement of a sweep looks at, so that none holds many locks for long.
 const SWEEP_CHUNK: usize = 256;
 
-/// How often a renew tries to take a key from the dead. Each time somebody else was faster.
-const RENEWS_MAX: usize = 8;
+/// How often a create or a renew tries to take a key. Each time it was taken, and then was not.
+const LOOKS_MAX: usize = 8;
 
 /// The store in a table of a PostgreSQL database. Clones share the connections.
 #[derive(Clone)]
@@ -133,10 +133,16 @@ impl Postgres {
     }
 
     async fn create(&self, record: &Record, now: Timestamp) -> Result<Version, CommitError> {
-        let mut params = rows::params(record)?;
-        params.push(Param::Time(now));
-        let rows = self.ask(Kind::Create, params).await.map_err(|failure| self.failed(&failure))?;
-        if rows.is_empty() { Err(CommitError::Conflict(None)) } else { Ok(version(record)) }
+        for _ in 0..LOOKS_MAX {
+            let rows = self.ask(Kind::Create, rows::params(record)?).await;
+            if !rows.map_err(|failure| self.failed(&failure))?.is_empty() {
+                return Ok(version(record));
+            }
+            if self.is_taken(&record.header.key, now).await? {
+                return Err(CommitError::Conflict(None));
+            }
+        }
+        Err(contended().into())
     }
 
     /// A replace or, under another key, a renew.
@@ -146,7 +152,7 @@ impl Postgres {
         record: &Record,
         now: Timestamp,
     ) -> Result<Version, CommitError> {
-        for _ in 0..RENEWS_MAX {
+        for _ in 0..LOOKS_MAX {
             let mut params = rows::params(record)?;
             params.push(Param::Time(now));
             params.extend(rows::condition(base));
@@ -154,17 +160,22 @@ impl Postgres {
                 Ok(rows) if rows.is_empty() => return Err(self.why_not(base, now).await),
                 Ok(_) => return Ok(version(record)),
                 Err(failure) if failure.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
-                    // The new key is taken. Who is dead makes way.
-                    let params = vec![Param::key(&record.header.key), Param::Time(now)];
-                    let gone = self.ask(Kind::MakeWay, params).await;
-                    if gone.map_err(|failure| self.not_read(&failure))?.is_empty() {
-                        return Err(self.key_taken(base, record, now).await);
+                    if self.is_taken(&record.header.key, now).await? {
+                        return Err(self.why_not(base, now).await);
                     }
                 }
                 Err(failure) => return Err(self.failed(&failure).into()),
             }
         }
-        Err(Error::new(NAME, ErrorKind::Contended, Happened::No).into())
+        Err(contended().into())
+    }
+
+    /// Whether a live record has the key. Who is dead makes way.
+    async fn is_taken(&self, key: &Key, now: Timestamp) -> Result<bool, Error> {
+        let params = vec![Param::key(key), Param::Time(now)];
+        let gone = self.ask(Kind::MakeWay, params).await;
+        let gone = gone.map_err(|failure| self.not_read(&failure))?;
+        Ok(gone.is_empty() && self.load(key, now).await?.is_some())
     }
 
     /// Why no row met the condition of a write.
@@ -175,15 +186,6 @@ impl Postgres {
         match self.load(&base.record.header.key, now).await {
             Ok(Some(newer)) => CommitError::Conflict(Some(newer)),
             Ok(None) => CommitError::Gone,
-            Err(error) => error.into(),
-        }
-    }
-
-    async fn key_taken(&self, base: &Loaded, record: &Record, now: Timestamp) -> CommitError {
-        match self.load(&record.header.key, now).await {
-            Ok(Some(_)) => self.why_not(base, now).await,
-            // It went away meanwhile.
-            Ok(None) => Error::new(NAME, ErrorKind::Contended, Happened::No).into(),
             Err(error) => error.into(),
         }
     }
@@ -227,6 +229,11 @@ impl Postgres {
         };
         Ok((count(0).unwrap_or(0), count(1).unwrap_or(0) >= limit))
     }
+}
+
+/// Others kept taking the key and leaving it.
+fn contended() -> Error {
+    Error::new(NAME, ErrorKind::Contended, Happened::No)
 }
 
 fn version(record: &Record) -> Version {

@@ -19,6 +19,8 @@ mod flow;
 mod guard;
 mod metrics;
 mod plain;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod races;
 mod reads;
 mod secrets;

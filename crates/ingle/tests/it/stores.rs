@@ -1,9 +1,9 @@
 //! Every store against every law.
 
-#[cfg(feature = "firestore")]
-use ingle::store::{Firestore, FirestoreConfig};
 #[cfg(any(feature = "firestore", feature = "postgres"))]
 use ingle::store::conformance::Place;
+#[cfg(feature = "firestore")]
+use ingle::store::{Firestore, FirestoreConfig};
 
 ingle::conformance!(memory, |_place| async { ingle::store::Memory::new() });
 

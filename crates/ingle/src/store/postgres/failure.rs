@@ -300,15 +300,20 @@ impl Failure {
     /// What it means for a person.
     pub(super) fn explain(&self, config: &PostgresConfig) -> PostgresError {
         let hosts = config.hosts();
-        let no_answer =
-            |message: String| PostgresError::NoAnswer { hosts: hosts.clone(), message };
+        let no_answer = |message: String| PostgresError::NoAnswer { hosts: hosts.clone(), message };
         let error = match self {
             Self::Unserved(unserved) => return no_answer(unserved.to_string()),
             Self::Silent => return no_answer("a statement had no answer in time".to_owned()),
             Self::NotConnected(error) | Self::NotPrepared(error) | Self::Sent(error) => error,
         };
         if let Some(answer) = error.as_db_error() {
-            return said(answer, config);
+            return match (self, class(answer.code())) {
+                // Some poolers say so of settings that they do not know.
+                (Self::NotConnected(_), "0A") => {
+                    PostgresError::Pooler { message: one_line(answer.message()) }
+                }
+                _ => said(answer, config),
+            };
         }
         if let Some(tls) = cause::<rustls::Error>(error) {
             return PostgresError::BadTls { hosts, message: one_line(&tls.to_string()) };
@@ -340,8 +345,21 @@ fn after(answer: &DbError) -> Happened {
         (_, "40001" | "40002" | "40P01" | "57014") => true,
         (class, _) => matches!(
             class,
-            "0A" | "21" | "22" | "23" | "25" | "26" | "28" | "2F" | "39" | "3D" | "3F" | "42"
-                | "53" | "54" | "55" | "P0"
+            "0A" | "21"
+                | "22"
+                | "23"
+                | "25"
+                | "26"
+                | "28"
+                | "2F"
+                | "39"
+                | "3D"
+                | "3F"
+                | "42"
+                | "53"
+                | "54"
+                | "55"
+                | "P0"
         ),
     };
     if is_error && before_commit { Happened::No } else { Happened::Maybe }
@@ -366,10 +384,12 @@ fn said(answer: &DbError, config: &PostgresConfig) -> PostgresError {
         (_, "26000" | "42P05") => PostgresError::Pooler { message },
         // PgBouncer says both of what it does not know, and of a database.
         (_, "08P01") if message.contains("startup parameter") => PostgresError::Pooler { message },
-        (_, "08P01") if message.starts_with("no such database") => {
+        (_, "08P01") if message.contains("database") && message.ends_with("does not exist") => {
             PostgresError::NoDatabase { database }
         }
-        (_, "08P01") if message.contains("authentication") => PostgresError::Login { user, message },
+        (_, "08P01") if message.contains("authentication") => {
+            PostgresError::Login { user, message }
+        }
         (_, "53300") => PostgresError::TooManyConnections { message },
         // These can quote what was written.
         ("22" | "23" | "P0", _) => {

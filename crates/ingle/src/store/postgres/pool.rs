@@ -32,6 +32,9 @@ use crate::background::{self, RunToEnd};
 /// How long the answer to a statement is waited for. The server is told to end it sooner.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
 
+/// The same for a script, whose statements have time of their own.
+const SCRIPT_TIME: Duration = Duration::from_secs(120);
+
 /// What the server is told about each connection, in milliseconds. Who waits for a row's lock is
 /// told before the request's own deadline, by default half a second for a call, and with proof that
 /// nothing was changed. Neither a role's nor a database's default of another isolation counts, under
@@ -125,7 +128,8 @@ impl Pool {
         let work = async move {
             let Some(connection) = lease.connection.take() else { return Err(Failure::Silent) };
             // Not given back: a script that failed may have left a transaction open.
-            connection.client.batch_execute(&sql).await.map_err(Failure::Sent)
+            let ran = timeout(SCRIPT_TIME, connection.client.batch_execute(&sql)).await;
+            ran.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)
         };
         RunToEnd::new(work).await
     }

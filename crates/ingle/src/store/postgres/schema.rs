@@ -160,9 +160,11 @@ fn survives(row: &Row, config: &PostgresConfig) -> Result<String, PostgresError>
              `full_page_writes = off`"
         }
         _ if standbys && commit != "local" => {
-            return Ok("a crash, a power loss, and the loss of the server if a synchronous standby \
+            return Ok(
+                "a crash, a power loss, and the loss of the server if a synchronous standby \
                        takes over"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         _ => return Ok("a crash and a power loss".to_owned()),
     };

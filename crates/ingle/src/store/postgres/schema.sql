@@ -6,6 +6,8 @@
 -- It may be run again, and by several at once. For a table with another name, replace
 -- `ingle_sessions` everywhere.
 BEGIN;
+SET LOCAL lock_timeout = '30s';
+SET LOCAL statement_timeout = '60s';
 
 -- One at a time; the number is nobody else's.
 SELECT pg_advisory_xact_lock(7595436763713);

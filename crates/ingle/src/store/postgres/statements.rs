@@ -29,16 +29,41 @@ impl Kind {
             Self::Create => {
                 const {
                     &[
-                        KEY, Type::INT2, TIME, TIME, TIME, INTEGER, Type::TEXT, INTEGER, INTEGER,
-                        INTEGER, Type::BYTEA, Type::JSONB, TIME,
+                        KEY,
+                        Type::INT2,
+                        TIME,
+                        TIME,
+                        TIME,
+                        INTEGER,
+                        Type::TEXT,
+                        INTEGER,
+                        INTEGER,
+                        INTEGER,
+                        Type::BYTEA,
+                        Type::JSONB,
                     ]
                 }
             }
             Self::Write => {
                 const {
                     &[
-                        KEY, Type::INT2, TIME, TIME, TIME, INTEGER, Type::TEXT, INTEGER, INTEGER,
-                        INTEGER, Type::BYTEA, Type::JSONB, TIME, KEY, INTEGER, INTEGER, Type::BYTEA,
+                        KEY,
+                        Type::INT2,
+                        TIME,
+                        TIME,
+                        TIME,
+                        INTEGER,
+                        Type::TEXT,
+                        INTEGER,
+                        INTEGER,
+                        INTEGER,
+                        Type::BYTEA,
+                        Type::JSONB,
+                        TIME,
+                        KEY,
+                        INTEGER,
+                        INTEGER,
+                        Type::BYTEA,
                     ]
                 }
             }
@@ -68,9 +93,8 @@ macro_rules! dead {
 
 /// The texts, in the order of [`Kind`]; TABLE stands for the table.
 ///
-/// A create takes a place where nothing is, or where what is there is dead at the caller's time. No
-/// other write inserts. The row that a conflict meets is locked, so its condition is decided on what
-/// it is then.
+/// Nothing but a create inserts, and that only where nothing has the key. What is dead there is deleted
+/// by a statement of its own, if it still is.
 const TEXTS: [&str; KINDS] = [
     concat!("SELECT ", columns!(), " FROM TABLE AS s WHERE key = $1 AND NOT ", dead!("$2")),
     concat!(
@@ -78,14 +102,7 @@ const TEXTS: [&str; KINDS] = [
         columns!(),
         ", sweep_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, least($4, $5)) \
-         ON CONFLICT (key) DO UPDATE SET (",
-        columns!(),
-        ", sweep_at) = (EXCLUDED.key, EXCLUDED.format, EXCLUDED.created, EXCLUDED.idle_deadline, \
-         EXCLUDED.absolute_deadline, EXCLUDED.idle_timeout_ms, EXCLUDED.user_name, \
-         EXCLUDED.user_generation, EXCLUDED.epoch, EXCLUDED.counter, EXCLUDED.ops, EXCLUDED.data, \
-         EXCLUDED.sweep_at) WHERE ",
-        dead!("$13"),
-        " RETURNING counter"
+         ON CONFLICT (key) DO NOTHING RETURNING counter"
     ),
     concat!(
         "UPDATE TABLE AS s SET key = $1, format = $2, created = $3, idle_deadline = $4, \

@@ -125,3 +125,99 @@ fn untag(value: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// What PostgreSQL makes of a number: a decimal without an exponent.
+    fn plain(text: &str) -> String {
+        let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
+        let (digits, exponent) = digits.split_once('e').unwrap_or((digits, "0"));
+        let exponent: i32 = exponent.parse().unwrap();
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        let point = whole.len() as i32 + exponent;
+        let mut all = format!("{whole}{fraction}");
+        if point <= 0 {
+            return format!("{sign}0.{}{all}", "0".repeat(point.unsigned_abs() as usize));
+        }
+        let point = point as usize;
+        while all.len() < point {
+            all.push('0');
+        }
+        let scale = if all.len() > point { "." } else { "" };
+        format!("{sign}{}{scale}{}", &all[..point], &all[point..])
+    }
+
+    /// Writes, as PostgreSQL keeps it, and reads.
+    fn through(value: Value) -> Value {
+        let text = write(&Map::from_iter([("a".to_owned(), value)])).unwrap();
+        let mut kept = String::new();
+        let (mut number, mut in_text, mut escaped) = (String::new(), false, false);
+        for c in text.chars() {
+            if !in_text
+                && (c.is_ascii_digit() || "+-.".contains(c) || c == 'e' && !number.is_empty())
+            {
+                number.push(c);
+                continue;
+            }
+            if !number.is_empty() {
+                kept.push_str(&plain(&std::mem::take(&mut number)));
+            }
+            in_text ^= c == '"' && !escaped;
+            escaped = in_text && c == '\\' && !escaped;
+            kept.push(c);
+        }
+        read(&kept).unwrap()["a"].clone()
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let name = prop_oneof!["[a$\"\\\\]{0,3}", "\\${0,3}double"];
+        let text = prop_oneof!["[a0-9\"\\\\-]{0,4}", Just("-0.0".to_owned())];
+        let leaf = prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<i32>().prop_map(|n| Value::from(f64::from(n))),
+            Just(Value::from(-0.0)),
+            text.prop_map(Value::from),
+            Just(Value::Null),
+        ];
+        leaf.prop_recursive(4, 24, 3, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::hash_map(name.clone(), inner, 0..3)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_comes_back(value in value()) {
+            // As text, because -0.0 equals 0.0.
+            prop_assert_eq!(through(value.clone()).to_string(), value.to_string());
+        }
+    }
+
+    #[test]
+    fn numbers_are_as_people_write_them() {
+        let data = json!({ "a": 1.0, "b": 1, "c": 1e16, "d": -2.5, "e": -0.0, "f": 0.0 });
+        let Value::Object(data) = data else { unreachable!() };
+        assert_eq!(
+            write(&data).unwrap(),
+            r#"{"a":1.0,"b":1,"c":10000000000000000.0,"d":-2.5e0,"e":{"$double":"-0.0"},"f":0.0}"#
+        );
+    }
+
+    #[test]
+    fn only_what_stands_for_it_is_negative_zero() {
+        let read = |text| super::read(text).unwrap()["a"].to_string();
+        assert_eq!(read(r#"{"a": {"$double": "-0.0"}}"#), "-0.0");
+        assert_eq!(read(r#"{"a": {"$$double": "-0.0"}}"#), r#"{"$double":"-0.0"}"#);
+        assert_eq!(read(r#"{"a": {"$double": "-0"}}"#), r#"{"$double":"-0"}"#);
+        assert_eq!(read(r#"{"a": {"double": "-0.0"}}"#), r#"{"double":"-0.0"}"#);
+    }
+}
