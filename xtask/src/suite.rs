@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use testbed::{Server, firestore, postgres};
+use testbed::{Server, firestore, memcached, postgres};
 
 use crate::{
     step::{self, Steps, cargo},
@@ -55,6 +55,7 @@ pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
         println!("Builds every crate and program with all features.");
         step::run(cargo(&[&TEST, ["--no-run"].as_slice()].concat()))
     })?;
+    steps.run("memcached", tools::install_memcached)?;
     let servers = steps.run("start the servers", || start(&mut skipped))?;
     steps.run("run the tests", || {
         let skips = skip(args, &skipped);
@@ -70,6 +71,9 @@ const TEST: [&str; 3] = ["test", "--workspace", "--all-features"];
 fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
     let mut servers = Servers::default();
     servers.add(firestore::SHARED_HIDANE, Server::start(firestore::hidane_program()?)?);
+    for variable in memcached::SHARED {
+        servers.add(variable, Server::start(memcached::program(&[]))?);
+    }
     if let Some(program) = firestore::google_program() {
         servers.add(firestore::SHARED_GOOGLE, Server::start(program)?);
     } else {

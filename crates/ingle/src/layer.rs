@@ -35,6 +35,10 @@ use crate::{
 /// Far beyond any use, and near enough to be an instant.
 const DEADLINE_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// Where another app locks the records that it shares with this one. Firestore ends transactions that
+/// wait for each other after some 2 to 15 seconds, and who comes behind them waits as long.
+const DEADLINE_BESIDE_LOCKS: Duration = Duration::from_secs(20);
+
 /// Gives each request its [`Session`].
 ///
 /// Safe as [`new`](Self::new) makes it; the settings are chained. Clones, and the services that it
@@ -54,6 +58,7 @@ impl SessionLayer {
         let mut config = Config::default();
         if store.ids() == Ids::Plain {
             config.cookie = config.cookie.tutorial();
+            config.deadline = DEADLINE_BESIDE_LOCKS;
         }
         Self { store, config, core: Arc::default() }
     }
@@ -82,7 +87,8 @@ impl SessionLayer {
         self.with(|config| config.limits = limits)
     }
 
-    /// How long one load or commit may take, with all its retries. Default 1 second, at most 1 hour.
+    /// How long one load or commit may take, with all its retries. Default 1 second, and 20 seconds on
+    /// a store with [plain ids](crate::Ids::Plain), whose other apps may lock a record; at most 1 hour.
     ///
     /// It begins when the handler asks, so a slow handler takes nothing from it.
     pub fn deadline(self, deadline: Duration) -> Self {

@@ -18,6 +18,8 @@ mod embedded;
 mod faulty;
 #[cfg(feature = "firestore")]
 mod firestore;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod memory;
 mod open;
 #[cfg(feature = "conformance")]
@@ -31,6 +33,8 @@ pub use embedded::{Embedded, EmbeddedError};
 pub use faulty::{Fault, Faulty, Step};
 #[cfg(feature = "firestore")]
 pub use firestore::{Firestore, FirestoreConfig, FirestoreError};
+#[cfg(feature = "memcached")]
+pub use memcached::{Memcached, MemcachedConfig, MemcachedError};
 pub use memory::Memory;
 pub use open::{OpenError, migrate, open};
 #[cfg(feature = "postgres")]

@@ -14,6 +14,7 @@
 mod answer;
 pub mod calls;
 pub mod firestore;
+pub mod memcached;
 mod port;
 pub mod postgres;
 mod process;

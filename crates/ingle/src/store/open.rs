@@ -6,7 +6,7 @@ use super::{BoxError, Memory, Store};
 
 /// What can be written after `--store`, for messages and help.
 const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder, \
-                     firestore://PROJECT[/DATABASE]/COLLECTION or \
+                     firestore://PROJECT[/DATABASE]/COLLECTION, memcached://HOST[:PORT] or \
                      postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
 
 /// A URL did not lead to a store.
@@ -61,6 +61,8 @@ pub enum OpenError {
 /// | `postgres://…?table=NAME` | another table, `NAME` or `SCHEMA.NAME` |
 /// | `postgres://…?pool=NUMBER` | at most so many connections; 16 if it is not said |
 /// | `postgres://…?pooler=transaction` | through PgBouncer in that mode, or the like |
+/// | `memcached://HOST:PORT,HOST:PORT` | one memcached or several, by default at port 11211 |
+/// | `memcached://…?prefix=NAME` | the same, with keys that begin with `NAME:` in the place of `ingle:` |
 ///
 /// # Errors
 /// The URL is wrong, or the store cannot be opened; the text of the error says which and what to do.
@@ -73,6 +75,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
         }
         "embedded" => embedded(rest).await,
         "firestore" => firestore(rest).await,
+        "memcached" => memcached(rest).await,
         "postgres" | "postgresql" => postgres(rest, false).await,
         _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
     }
@@ -87,7 +90,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
 pub async fn migrate(url: &str) -> Result<(), OpenError> {
     let (scheme, rest) = url.split_once(':').ok_or(OpenError::NoScheme)?;
     match scheme {
-        "memory" | "embedded" | "firestore" => Ok(()),
+        "memory" | "embedded" | "firestore" | "memcached" => Ok(()),
         "postgres" | "postgresql" => postgres(rest, true).await.map(drop),
         _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
     }
@@ -128,6 +131,19 @@ async fn firestore(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
 #[cfg(not(feature = "firestore"))]
 async fn firestore(_: &str) -> Result<Arc<dyn Store>, OpenError> {
     Err(OpenError::NotBuilt { feature: "firestore" })
+}
+
+#[cfg(feature = "memcached")]
+async fn memcached(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
+    match super::Memcached::open(super::MemcachedConfig::parse(rest)?).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(OpenError::Failed { store: "memcached", source: error.into() }),
+    }
+}
+
+#[cfg(not(feature = "memcached"))]
+async fn memcached(_: &str) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt { feature: "memcached" })
 }
 
 #[cfg(feature = "postgres")]

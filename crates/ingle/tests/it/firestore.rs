@@ -22,7 +22,7 @@ use http::StatusCode;
 use ingle::{
     Error, Ids, Key, Session, SessionLayer,
     clock::{Clock as _, ManualClock, SystemClock},
-    store::{Firestore, FirestoreConfig, Inspect as _, Store as _},
+    store::{Fault, Faulty, Firestore, FirestoreConfig, Inspect as _, Step, Store as _},
 };
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
@@ -295,6 +295,32 @@ async fn a_document_of_the_tutorials_app_is_a_session() {
     assert_eq!(app.get("/read", &cookie).await.ok().body, "Some(21)");
     let document = scene.document(UUID).await.unwrap();
     assert_eq!(map(&document, "_ingle")["counter"].value_type, Some(integer(1)));
+}
+
+/// Who writes the document without our header takes the ring of ops along: nobody can tell any more
+/// what became of a commit whose answer was lost, and to make it again could make it twice.
+#[tokio::test]
+async fn a_header_that_is_taken_away_while_a_commit_is_in_doubt_leaves_it_unknown() {
+    let scene = Scene::new().await.with(Ids::Plain);
+    let views = |n| HashMap::from([("views".to_owned(), Value { value_type: Some(integer(n)) })]);
+    scene.set(UUID, views(7)).await;
+    let faulty = Faulty::new(Arc::new(scene.store().await));
+    faulty.on(Step::Commit(1), Fault::LoseAnswer);
+    faulty.on(Step::Load(2), Fault::Delay(Duration::from_millis(300)));
+    let layer = SessionLayer::new(Arc::new(faulty)).sweep_every(None);
+    let app = app(&layer).on("/add", async |session: Session| {
+        session.field("views").update(|views: &mut u64| *views += 1).await
+    });
+    let request = tokio::spawn(async move { app.get("/add", &format!("session_id={UUID}")).await });
+    while field(&scene.document(UUID).await.unwrap(), "views") != Some(integer(8)) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    scene.set(UUID, views(9)).await;
+    let answer = request.await.unwrap();
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.body.contains("not known"), "{answer:?}");
+    let document = scene.document(UUID).await.unwrap();
+    assert_eq!(field(&document, "views"), Some(integer(9)), "it was made once");
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ mod faulty;
 mod firestore;
 mod flow;
 mod guard;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod metrics;
 mod plain;
 #[cfg(feature = "postgres")]
@@ -25,3 +27,4 @@ mod races;
 mod reads;
 mod secrets;
 mod stores;
+mod unfit;

@@ -4,6 +4,8 @@
 use ingle::store::conformance::Place;
 #[cfg(feature = "firestore")]
 use ingle::store::{Firestore, FirestoreConfig};
+#[cfg(feature = "memcached")]
+use ingle::store::{Memcached, MemcachedConfig};
 
 ingle::conformance!(memory, |_place| async { ingle::store::Memory::new() });
 
@@ -53,6 +55,22 @@ async fn postgres(
     ingle::store::Postgres::migrate(config.clone()).await.unwrap();
     ingle::store::Postgres::open(config).await.unwrap()
 }
+
+#[cfg(feature = "memcached")]
+ingle::conformance!(memcached, |place| async move {
+    let [one, ..] = testbed::memcached::shared();
+    let mut config = MemcachedConfig::new([one.to_string()]);
+    config.prefix = place.name().to_owned();
+    Memcached::open(config).await.unwrap()
+});
+
+#[cfg(feature = "memcached")]
+ingle::conformance!(memcached_on_three_servers, |place| async move {
+    let servers = testbed::memcached::shared().map(|server| server.to_string());
+    let mut config = MemcachedConfig::new(servers);
+    config.prefix = place.name().to_owned();
+    Memcached::open(config).await.unwrap()
+});
 
 // A decorator is a store too.
 ingle::conformance!(memory_within_faulty, |_place| async {

@@ -22,7 +22,7 @@ use crate::{
 on_each_emulator! {
     both_apps_serve_one_visitor_in_turn
     both_apps_serve_one_visitor_at_once
-    when_the_tutorial_blocks_itself_no_view_is_lost
+    the_tutorials_locks_cost_us_time_and_nothing_else
     a_plain_id_is_replaced_at_the_first_visit
     first_visits_at_once_lead_to_one_safe_id
 }
@@ -108,25 +108,18 @@ async fn both_apps_serve_one_visitor_at_once(emulator: SocketAddr) {
     assert_eq!(last, counts.len() as u64 + 2);
 }
 
-/// Two transactions of the tutorial's app that meet wait for each other's locks, and everybody waits
-/// for them, for longer than a request of ours waits for its store. That costs answers and no views.
-async fn when_the_tutorial_blocks_itself_no_view_is_lost(emulator: SocketAddr) {
+/// Two transactions of the tutorial's app that meet wait for each other's locks until Firestore ends
+/// one, and everybody waits for them.
+async fn the_tutorials_locks_cost_us_time_and_nothing_else(emulator: SocketAddr) {
     let both = Both::start(emulator, "?ids=plain");
     let browser = both.visitor_of_the_tutorial(1).await;
-    let (ours, theirs) = views_of_both(&both, &browser, 100, (6, 2)).await;
-    let unknown = ours.iter().filter(|answer| answer.body.contains("not known")).count();
-    assert!(ours.iter().all(|answer| matches!(answer.status, 200 | 503)), "{ours:?}");
-    assert!(ours.iter().all(|answer| answer.set_cookie().is_none()), "{ours:?}");
-    let shown = ours.iter().chain(&theirs).filter(|answer| answer.status == 200);
-    let mut counts: Vec<u64> = shown.map(Answer::views).collect();
-    let answered = counts.len();
+    let (ours, theirs) = views_of_both(&both, &browser, 100, (12, 2)).await;
+    let mut counts: Vec<u64> = ours.iter().map(Answer::views).collect();
+    counts.extend(theirs.iter().filter(|answer| answer.status == 200).map(Answer::views));
     counts.sort_unstable();
-    counts.dedup();
-    assert_eq!(counts.len(), answered, "two answers have one number");
+    assert_eq!(counts, (2..).take(counts.len()).collect::<Vec<_>>());
     let mut window = browser.window(both.greetings.address);
-    let counted = crashes::views(&mut window).await as usize - 1;
-    let allowed = answered..=answered + unknown;
-    assert!(allowed.contains(&counted), "{counted} of {answered}, {unknown} are not known");
+    assert_eq!(crashes::views(&mut window).await, counts.len() as u64 + 1);
 }
 
 /// Whether a session has this plain id, or an error that says that it has moved. The keys of documents
@@ -184,14 +177,15 @@ async fn first_visits_at_once_lead_to_one_safe_id(emulator: SocketAddr) {
             assert_eq!(window.cookie, old.cookie, "{answer:?}");
         } else {
             counts.push(answer.views());
-            cookies.insert(window.cookie);
+            // One whose session moved before its own end has no news for the browser.
+            cookies.extend(window.cookie.filter(|cookie| cookie.starts_with("id=")));
         }
     }
     counts.sort_unstable();
     assert_eq!(counts, (4..).take(counts.len()).collect::<Vec<_>>());
     assert_eq!(cookies.len(), 1, "{cookies:?}");
     let mut browser = Browser::new(other.address);
-    browser.cookie = cookies.pop_first().expect("one");
+    browser.cookie = cookies.pop_first();
     assert_eq!(browser.get("/").await.views(), 4 + counts.len() as u64);
     assert_eq!(look_up(&both.place, &old).await, Err(ErrorKind::Moved));
     assert_eq!(both.place.count().await, 1);

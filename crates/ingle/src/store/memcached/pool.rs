@@ -1,0 +1,275 @@
+//! One server: its connections, a time limit for each call, and what it says of itself.
+//!
+//! A call has a connection for itself. Only one that was answered goes back; a call that failed,
+//! came too late or was dropped on the way closes its connection, so that nobody is ever given an
+//! answer that somebody else did not wait for (the lesson of CVE-2023-28858).
+
+use std::{
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    failure::{Failed, MemcachedError},
+    place::Address,
+    wire::{Command, Connection, Fault, Reply},
+};
+use crate::record::Op;
+
+/// How many connections one process has to one server.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long a call may take, the wait for a connection included. Whoever calls the store usually
+/// gives up earlier.
+const CALL_TIME: Duration = Duration::from_secs(5);
+
+/// How long a connection may take to be made.
+const CONNECT_TIME: Duration = Duration::from_secs(2);
+
+/// The largest item where the server does not say it: its own default.
+const ITEM_BYTES_DEFAULT: usize = 1024 * 1024;
+
+/// What an item takes beside key and value: 59 bytes in memcached 1.6.18.
+const ITEM_OVERHEAD: usize = 128;
+
+/// One server.
+pub(super) struct Server {
+    /// As in messages, and as what claims keys.
+    pub(super) name: String,
+    address: Address,
+    idle: Mutex<Vec<Connection>>,
+    turns: Semaphore,
+    /// The number of the next question.
+    next: AtomicU64,
+    facts: Facts,
+}
+
+/// What a server said when the store was opened.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    /// How many bytes an item may have.
+    item_bytes_max: usize,
+    /// The server's clock, in seconds since 1970, at this instant of ours.
+    clock: (u64, Instant),
+}
+
+/// A connection in the hands of a call.
+struct Lent<'a> {
+    server: &'a Server,
+    /// None once it went back.
+    connection: Option<Connection>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if self.connection.is_some() {
+            // One that failed a call is closed here, and tells that the others may be no better.
+            self.server.idle().clear();
+        }
+    }
+}
+
+impl Server {
+    /// Asks a server whether it can be used.
+    pub(super) async fn open(address: Address, prefix: &str) -> Result<Self, MemcachedError> {
+        let facts = Facts { item_bytes_max: ITEM_BYTES_DEFAULT, clock: (0, Instant::now()) };
+        let mut server = Self {
+            name: address.to_string(),
+            address,
+            idle: Mutex::default(),
+            turns: Semaphore::new(CONNECTIONS_MAX),
+            next: AtomicU64::new(1),
+            facts,
+        };
+        let version = server.version().await?;
+        server.facts = server.ask_facts().await?;
+        server.try_out(prefix, version).await?;
+        Ok(server)
+    }
+
+    /// Asks one question about a key.
+    pub(super) async fn ask(&self, key: &str, command: Command<'_>) -> Result<Reply, Failed> {
+        if let Command::Add { value, .. } | Command::Cas { value, .. } = command {
+            self.check_size(key, value)?;
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let question = command.encode(key, number);
+        let value_bytes_max = self.facts.item_bytes_max;
+        self.call(async |connection: &mut Connection| {
+            connection.ask(&question, number, value_bytes_max).await
+        })
+        .await
+    }
+
+    /// Whether it answers at all.
+    pub(super) async fn ping(&self) -> Result<(), Failed> {
+        let ask = async |connection: &mut Connection| {
+            let line = connection.ask_line("mn\r\n").await?;
+            if line == "MN" { Ok(()) } else { Err(Fault::Garbled) }
+        };
+        self.call(ask).await
+    }
+
+    /// The time by the server's clock, in seconds since 1970.
+    pub(super) fn now(&self) -> u64 {
+        let (then, at) = self.facts.clock;
+        then.saturating_add(at.elapsed().as_secs())
+    }
+
+    /// memcached that cannot store an item deletes the one that is there: what is too large must
+    /// not even be tried.
+    fn check_size(&self, key: &str, value: &[u8]) -> Result<(), Failed> {
+        let (bytes, max) = (value.len() + key.len() + ITEM_OVERHEAD, self.facts.item_bytes_max);
+        if bytes <= max {
+            return Ok(());
+        }
+        let error = MemcachedError::TooLarge { server: self.name.clone(), bytes, max };
+        Err(Failed { kind: crate::store::ErrorKind::TooLarge, ..Failed::unsent(error) })
+    }
+
+    /// Makes a call on a connection of its own.
+    async fn call<T>(
+        &self,
+        ask: impl AsyncFnOnce(&mut Connection) -> Result<T, Fault>,
+    ) -> Result<T, Failed> {
+        let until = Instant::now() + CALL_TIME;
+        let sent = AtomicBool::new(false);
+        let call = async {
+            let turn = self.turns.acquire().await;
+            let _turn = turn.map_err(|_| self.silent("the store was closed"))?;
+            let mut lent = self.lend().await?;
+            sent.store(true, Ordering::Relaxed);
+            let Some(connection) = &mut lent.connection else {
+                return Err(self.silent("there is no connection"));
+            };
+            let answer = ask(connection).await.map_err(|fault| Failed::of(fault, &self.name))?;
+            self.idle().extend(lent.connection.take());
+            Ok(answer)
+        };
+        match timeout_at(until, call).await {
+            Ok(answer) => answer,
+            Err(_) if sent.load(Ordering::Relaxed) => {
+                Err(Failed::unanswered(&self.name, "it took longer than five seconds"))
+            }
+            Err(_) => Err(self.silent("there was no free connection for five seconds")),
+        }
+    }
+
+    async fn lend(&self) -> Result<Lent<'_>, Failed> {
+        while let Some(connection) = { self.idle().pop() } {
+            if connection.is_quiet() {
+                return Ok(Lent { server: self, connection: Some(connection) });
+            }
+        }
+        let Address { host, port } = &self.address;
+        let opened = tokio::time::timeout(CONNECT_TIME, Connection::open(host, *port)).await;
+        let message = match opened {
+            Ok(Ok(connection)) => return Ok(Lent { server: self, connection: Some(connection) }),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no connection within two seconds".to_owned(),
+        };
+        let server = self.name.clone();
+        Err(Failed::unsent(MemcachedError::NoConnection { server, message }))
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        // A list of connections is never half changed.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call that waited in vain and sent nothing.
+    fn silent(&self, message: &'static str) -> Failed {
+        Failed::unsent(MemcachedError::NoAnswer { server: self.name.clone(), message })
+    }
+
+    /// The version that it says it has. This is the first question, so it tells what listens there.
+    async fn version(&self) -> Result<String, MemcachedError> {
+        let ask = async |connection: &mut Connection| connection.ask_line("version\r\n").await;
+        let line = self.call(ask).await.map_err(|failed| match failed.error {
+            MemcachedError::Garbled { server } | MemcachedError::Said { server, .. } => {
+                MemcachedError::NotMemcached { server }
+            }
+            error => error,
+        })?;
+        let version = line.strip_prefix("VERSION ");
+        let version = version.ok_or(MemcachedError::NotMemcached { server: self.name.clone() })?;
+        let of_version = |c: &char| c.is_ascii_alphanumeric() || ".-_+".contains(*c);
+        Ok(version.chars().take_while(of_version).take(40).collect())
+    }
+
+    async fn ask_facts(&self) -> Result<Facts, MemcachedError> {
+        let ask = async |connection: &mut Connection| {
+            let settings = connection.ask_stats("stats settings\r\n").await?;
+            Ok((settings, connection.ask_stats("stats\r\n").await?))
+        };
+        let (settings, stats) = self.call(ask).await.map_err(|failed| failed.error)?;
+        let number = |stats: &[(String, String)], wanted: &str| {
+            let found = stats.iter().find(|(name, _)| name == wanted);
+            found.and_then(|(_, value)| value.parse::<u64>().ok())
+        };
+        let evictions = number(&stats, "evictions").unwrap_or(0);
+        if evictions > 0 {
+            tracing::warn!(
+                server = self.name,
+                evictions,
+                "memcached has evicted items for lack of memory, which ends sessions early; start \
+                 it with more, as with `-m 1024`"
+            );
+        }
+        let item_bytes_max = number(&settings, "item_size_max").unwrap_or(0);
+        let item_bytes_max = usize::try_from(item_bytes_max).unwrap_or(0);
+        Ok(Facts {
+            item_bytes_max: if item_bytes_max == 0 { ITEM_BYTES_DEFAULT } else { item_bytes_max },
+            clock: (number(&stats, "time").unwrap_or(0), Instant::now()),
+        })
+    }
+
+    /// Does once, on a key of nobody's, what the store is built on.
+    async fn try_out(&self, prefix: &str, version: String) -> Result<(), MemcachedError> {
+        let server = || self.name.clone();
+        let too_old = || MemcachedError::TooOld { server: server(), version: version.clone() };
+        let random = Op::random().map_err(|_| MemcachedError::Config("needs random numbers"))?;
+        let key = format!("{prefix}:probe-{:016x}", random.to_bits());
+        let ask = async |command| match self.ask(&key, command).await {
+            // An answer without what was asked for, or a word that it does not know.
+            Err(Failed {
+                error: MemcachedError::Garbled { .. } | MemcachedError::Said { .. },
+                ..
+            }) => Err(too_old()),
+            answer => answer.map_err(|failed| failed.error),
+        };
+        let add = Command::Add { value: b"1", exptime: 60 };
+        let first = match ask(add).await? {
+            Reply::Done { token: 0 } => return Err(MemcachedError::NoCas { server: server() }),
+            Reply::Done { token } => token,
+            _ => return Err(too_old()),
+        };
+        let cas = Command::Cas { value: b"2", exptime: 60, token: first };
+        let Reply::Done { token: second } = ask(cas).await? else { return Err(too_old()) };
+        let stale = ask(cas).await?;
+        let found = ask(Command::Get).await?;
+        let deleted = ask(Command::Delete { token: Some(second) }).await?;
+        let nothing = ask(Command::Get).await?;
+        let expected = Reply::Value { value: b"2".to_vec(), token: second };
+        let all_well = stale == Reply::Exists
+            && found == expected
+            && matches!(deleted, Reply::Done { .. })
+            && nothing == Reply::NotFound;
+        if all_well { Ok(()) } else { Err(too_old()) }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,282 @@
+//! What can be told without a server: lifetimes, addresses, claims, answers, and items.
+
+use std::{sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::{
+    failure::{Failed, Unreadable},
+    item::{Item, exptime},
+    place::{MemcachedConfig, claim},
+    wire::{self, Command, Fault},
+};
+use crate::{
+    clock::Timestamp,
+    id::Key,
+    record::{Epoch, FORMAT, Header, Op, Record},
+    store::{ErrorKind, Happened},
+};
+
+const NOW: u64 = 1_800_000_000;
+const MONTH: u64 = 30 * 24 * 3600;
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(NOW * 1000)
+}
+
+fn record(key: Key) -> Record {
+    let mut header = Header::foreign(key, now(), Epoch::from_bits(7));
+    header.counter = u64::from(u32::MAX);
+    header.ops.push(Op::from_bits(u64::MAX));
+    let data = json!({ "n": 1, "double": 1.0, "text": "a\r\nEND\r\n", "min": i64::MIN });
+    Record { header, data: data.as_object().unwrap().clone() }
+}
+
+fn key(byte: u8) -> Key {
+    Key::from_bytes([byte; 32])
+}
+
+fn lifetime(seconds: u64) -> u32 {
+    let mut header = record(key(1)).header;
+    header.idle_deadline = now().after(Duration::from_secs(seconds));
+    exptime(&header, now(), NOW + 17)
+}
+
+#[test]
+fn a_lifetime_is_behind_the_deadline_and_never_a_trap() {
+    // What is dead already may stand for the slack, and neither for ever nor for no time.
+    assert_eq!(lifetime(0), 301);
+    assert_eq!(lifetime(1800), 2101);
+    // The last one that memcached takes as seconds from now, and the first that it takes as a date.
+    assert_eq!(lifetime(MONTH - 301), u32::try_from(MONTH).unwrap());
+    assert_eq!(lifetime(MONTH - 300), u32::try_from(NOW + 17 + MONTH - 300 + 86_400).unwrap());
+    // Beyond the year 2038 it is for ever.
+    let last = i32::MAX as u64 - NOW - 17 - 86_400;
+    assert_eq!(lifetime(last), i32::MAX.cast_unsigned());
+    assert_eq!(lifetime(last + 1), 0);
+    assert_eq!(lifetime(u64::MAX / 1000), 0);
+}
+
+#[test]
+fn a_lifetime_ends_with_the_earlier_deadline_and_follows_the_servers_clock() {
+    let mut header = record(key(1)).header;
+    header.absolute_deadline = now().after(Duration::from_secs(60));
+    assert_eq!(exptime(&header, now(), 0), 361, "no date is needed, so no server's clock counts");
+    header.absolute_deadline = now().after(Duration::from_secs(2 * MONTH));
+    for server_now in [NOW - 10_000_000, NOW, NOW + 10_000_000] {
+        let date = u64::from(exptime(&header, now(), server_now));
+        assert_eq!(date - server_now, 2 * MONTH + 86_400);
+    }
+    // An app whose clock is decades wrong, and right as to how long a session lives.
+    let wrong = Timestamp::from_millis(5000);
+    header.absolute_deadline = wrong.after(Duration::from_secs(60));
+    assert_eq!(exptime(&header, wrong, NOW), 361);
+}
+
+proptest! {
+    #[test]
+    fn no_lifetime_ends_before_the_deadline(left in 0u64..400_000_000_000, server in 1_000_000_000u64..4_000_000_000) {
+        let mut header = record(key(1)).header;
+        header.idle_deadline = now().after(Duration::from_millis(left));
+        let exptime = u64::from(exptime(&header, now(), server));
+        let lives_to = match exptime {
+            0 => u64::MAX,
+            relative @ 1..=MONTH => server + relative,
+            date => date,
+        };
+        let deadline = header.idle_deadline.since(now()).as_secs();
+        prop_assert!(lives_to >= server.saturating_add(deadline).saturating_add(300));
+        prop_assert!(exptime == 0 || lives_to <= server + deadline + 90_000);
+    }
+
+    #[test]
+    fn no_answer_makes_the_parser_panic(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+        let _ = wire::parse(&line);
+    }
+
+    #[test]
+    fn no_item_makes_the_reader_panic(text in ".{0,200}") {
+        let _ = Item::read(text.as_bytes(), &key(1));
+    }
+}
+
+fn servers(rest: &str) -> Vec<String> {
+    let config = MemcachedConfig::parse(rest).unwrap();
+    config.addresses().unwrap().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_url_names_servers() {
+    assert_eq!(servers("//localhost"), ["localhost:11211"]);
+    assert_eq!(servers("//Cache-1.internal:1/"), ["cache-1.internal:1"]);
+    assert_eq!(servers("//a,b:2,10.0.0.1:3"), ["a:11211", "b:2", "10.0.0.1:3"]);
+    assert_eq!(servers("//[::1]:7,[2001:db8::2]"), ["[::1]:7", "[2001:db8::2]:11211"]);
+    let config = MemcachedConfig::parse("//a?prefix=shop-1.x").unwrap();
+    assert_eq!(config.prefix, "shop-1.x");
+    assert_eq!(MemcachedConfig::parse("//a").unwrap().prefix, "ingle");
+}
+
+#[test]
+fn a_wrong_url_is_told_in_one_line() {
+    for (rest, expected) in [
+        ("", "takes memcached://HOST"),
+        ("localhost", "takes memcached://HOST"),
+        ("//", "names each server as"),
+        ("//a,,b", "names each server as"),
+        ("//a,", "names each server as"),
+        ("//a:x", "is not a number from 1 to 65535"),
+        ("//a:", "is not a number from 1 to 65535"),
+        ("//a:0", "is not a number from 1 to 65535"),
+        ("//a:65536", "is not a number from 1 to 65535"),
+        ("//a:+1", "is not a number from 1 to 65535"),
+        ("//:11211", "names a host with"),
+        ("//a b", "names a host with"),
+        ("//a%20b", "names a host with"),
+        ("//a;b", "names a host with"),
+        ("//::1", "between brackets"),
+        ("//[::1", "without a `]`"),
+        ("//[nothing]", "not an IPv6 address"),
+        ("//[::1]x", "behind a `]`"),
+        ("//a,a:11211", "names a server twice"),
+        ("//A,a", "names a server twice"),
+        ("//mary:secret@a", "takes no user and no password"),
+        ("//a/0", "takes no path"),
+        ("//a?", "has one option"),
+        ("//a?timeout=1", "has one option"),
+        ("//a?prefix=a&x=1", "has one option"),
+        ("//a?prefix=", "has a prefix of"),
+        ("//a?prefix=a%20b", "has a prefix of"),
+        ("//a?prefix=a b", "has a prefix of"),
+        ("//a?prefix=a:b", "has a prefix of"),
+    ] {
+        let error = MemcachedConfig::parse(rest).unwrap_err().to_string();
+        assert!(error.contains(expected), "{rest}: {error}");
+        assert!(!error.contains('\n') && !error.contains("secret"), "{rest}: {error}");
+    }
+    let many: Vec<String> = (0..65).map(|n| format!("a{n}")).collect();
+    assert!(MemcachedConfig::parse(&format!("//{}", many.join(","))).is_err());
+    let long = format!("//a?prefix={}", "x".repeat(101));
+    assert!(MemcachedConfig::parse(&long).is_err());
+}
+
+#[test]
+fn a_server_that_is_added_takes_its_share_and_nothing_else_moves() {
+    let keys: Vec<Key> = (0..20_000u32)
+        .map(|n| {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&n.to_be_bytes());
+            Key::from_bytes(bytes)
+        })
+        .collect();
+    let of = |names: &[&'static str], key: &Key| {
+        *names.iter().max_by_key(|name| claim(name, key)).unwrap()
+    };
+    let (three, four) = (["a:1", "b:1", "c:1"], ["d:1", "c:1", "a:1", "b:1"]);
+    let moved: Vec<_> = keys.iter().filter(|key| of(&three, key) != of(&four, key)).collect();
+    assert!(moved.iter().all(|key| of(&four, key) == "d:1"), "only to the one that was added");
+    assert!((4500..5500).contains(&moved.len()), "a fourth of the keys, not {}", moved.len());
+    for name in three {
+        let share = keys.iter().filter(|key| of(&three, key) == name).count();
+        assert!((6200..7150).contains(&share), "a third of the keys is on each, not {share}");
+    }
+}
+
+#[test]
+fn a_question_is_one_line_and_a_value() {
+    let add = Command::Add { value: b"x\r\ny", exptime: 60 };
+    assert_eq!(add.encode("ingle:k", 9), b"ms ingle:k 4 ME c T60 O9\r\nx\r\ny\r\n");
+    let cas = Command::Cas { value: b"", exptime: 0, token: u64::MAX };
+    assert_eq!(cas.encode("k", 1), b"ms k 0 C18446744073709551615 c T0 O1\r\n\r\n");
+    assert_eq!(Command::Get.encode("k", 2), b"mg k v c O2\r\n");
+    assert_eq!(Command::Delete { token: Some(5) }.encode("k", 3), b"md k C5 O3\r\n");
+    assert_eq!(Command::Delete { token: None }.encode("k", 3), b"md k O3\r\n");
+}
+
+#[test]
+fn only_an_answer_is_an_answer() {
+    for garbled in [
+        "",
+        "OK",
+        "VA",
+        "VA x c1 O1",
+        "VA -1 c1 O1",
+        "VA 99999999999999999999999 c1",
+        "HD c1 Ox",
+        "HD c-1 O1",
+        "HD cO1",
+        "STORED",
+        "VALUE k 0 1",
+        "hd c1 O1",
+        "HTTP/1.1 400 Bad Request",
+        "-ERR unknown command",
+    ] {
+        let parsed = wire::parse(garbled.as_bytes());
+        assert!(matches!(parsed, Err(Fault::Garbled)), "{garbled}: {parsed:?}");
+    }
+    let head = wire::parse(b"VA 12 c7 O1").unwrap();
+    assert_eq!(head.size, Some(12));
+    assert!(matches!(wire::parse(b"ERROR"), Err(Fault::Said(said)) if said == "ERROR"));
+}
+
+#[test]
+fn an_error_line_says_whether_the_write_was_made() {
+    for (line, kind, happened) in [
+        ("SERVER_ERROR object too large for cache", ErrorKind::TooLarge, Happened::No),
+        ("SERVER_ERROR out of memory storing object", ErrorKind::Unavailable, Happened::No),
+        ("SERVER_ERROR backend failure", ErrorKind::Unavailable, Happened::Maybe),
+        ("ERROR Too many open connections", ErrorKind::Unavailable, Happened::No),
+        ("CLIENT_ERROR unauthenticated", ErrorKind::Refused, Happened::No),
+        ("CLIENT_ERROR bad command line format", ErrorKind::Refused, Happened::No),
+        ("ERROR", ErrorKind::Refused, Happened::No),
+    ] {
+        let failed = Failed::of(wire::parse(line.as_bytes()).unwrap_err(), "a:1");
+        assert_eq!((failed.kind, failed.happened), (kind, happened), "{line}");
+    }
+    for fault in [Fault::Lost, Fault::Garbled] {
+        let failed = Failed::of(fault, "a:1");
+        assert_eq!((failed.kind, failed.happened), (ErrorKind::Unavailable, Happened::Maybe));
+    }
+}
+
+#[test]
+fn an_item_comes_back_as_it_was_and_can_be_read() {
+    let (here, from) = (record(key(1)), key(2));
+    let bytes = Item::here(&here).unwrap();
+    let text = std::str::from_utf8(&bytes).unwrap();
+    assert!(text.starts_with(r#"{"header":{"format":1,"#), "{text}");
+    assert!(
+        text.contains(r#""data":{"n":1,"double":1.0,"text":"a\r\nEND\r\n""#)
+            || text.contains(r#""n":1"#),
+        "{text}"
+    );
+    assert_eq!(Item::read(&bytes, &key(1)).unwrap(), Item::Here(Arc::new(here.clone())));
+    let arriving = Item::arriving(&here, &from).unwrap();
+    let expected = Item::Arriving { from, record: Arc::new(here) };
+    assert_eq!(Item::read(&arriving, &key(1)).unwrap(), expected);
+    let (to, op) = (key(3), Op::from_bits(5));
+    let left = Item::left(&to, op).unwrap();
+    assert_eq!(Item::read(&left, &key(1)).unwrap(), Item::Left { to, op });
+}
+
+#[test]
+fn what_is_no_session_is_not_read_and_not_quoted() {
+    let mut newer = record(key(1));
+    newer.header.format = FORMAT + 1;
+    let other = Item::here(&record(key(2))).unwrap();
+    for value in [
+        b"".as_slice(),
+        b"hunter2",
+        b"{}",
+        b"null",
+        br#"{"header":"hunter2","data":{}}"#,
+        br#"{"left_for":"hunter2"}"#,
+        &Item::here(&newer).unwrap(),
+        &other,
+        &other[..other.len() - 1],
+    ] {
+        let error = Item::read(value, &key(1)).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+    assert!(matches!(Item::read(&other, &key(1)), Err(Unreadable::OtherKey)));
+}
