@@ -2,8 +2,8 @@
 //!
 //! Started by `cargo xtask bench`, which builds and installs what is measured. Each comparison is a
 //! module with a `run`, and has a section in `docs/benchmarks.md`. What comparisons share is beside
-//! it: [`app`] starts what is measured, [`visit`] asks it, [`Proxy`](testbed::calls::Proxy) counts what it asks of its
-//! server, [`spread`] sums up repeats, [`machine`] says where all of that was, and [`document`]
+//! it: `app.rs` starts what is measured, `visit.rs` asks it, `testbed::calls` counts what it asks of its
+//! server, `spread.rs` sums up repeats, `machine.rs` says where all of that was, and `document.rs`
 //! writes it down.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
