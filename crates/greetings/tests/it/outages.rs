@@ -11,8 +11,10 @@ use std::{
     time::Duration,
 };
 
-use testbed::{Server, firestore, memcached, postgres, redis};
+#[cfg(feature = "postgres")]
+use testbed::postgres::Postgres;
 use tokio::{
+    sync::Mutex,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -21,8 +23,11 @@ use crate::{
     client::{Answer, Browser},
     crashes,
     place::Place,
-    process::{ALONE, Instances, PATIENCE},
+    process::{Instances, PATIENCE},
 };
+
+/// Held by a test that keeps the machine busy.
+pub(crate) static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// How long the outage is seen: several times what one request may wait.
 const OUTAGE: Duration = Duration::from_secs(5);
@@ -189,7 +194,8 @@ async fn no_view_and_no_session_is_lost<S>(
 }
 
 /// An outage of a server that has nothing any more when it comes back.
-async fn after_a_loss_of_all_data_visitors_begin_anew(mut server: Server, place: Place) {
+#[cfg(any(feature = "firestore", feature = "memcached", feature = "redis"))]
+async fn after_a_loss_of_all_data_visitors_begin_anew(mut server: testbed::Server, place: Place) {
     let _alone = ALONE.lock().await;
     let instances = Instances::start(place, 2);
     let visits = Visits::start(visitors(&instances, 1).await, |answer| {
@@ -215,7 +221,7 @@ async fn after_a_loss_of_all_data_visitors_begin_anew(mut server: Server, place:
 #[cfg(feature = "firestore")]
 #[tokio::test(flavor = "multi_thread")]
 async fn hidane_is_paused_and_resumed() {
-    let server = firestore::start_hidane();
+    let server = testbed::firestore::start_hidane();
     let place = crate::firestore::place(server.address());
     no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
 }
@@ -223,7 +229,7 @@ async fn hidane_is_paused_and_resumed() {
 #[cfg(feature = "firestore")]
 #[tokio::test(flavor = "multi_thread")]
 async fn google_is_paused_and_resumed() {
-    let server = firestore::start_google();
+    let server = testbed::firestore::start_google();
     let place = crate::firestore::place(server.address());
     no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
 }
@@ -231,7 +237,7 @@ async fn google_is_paused_and_resumed() {
 #[cfg(feature = "firestore")]
 #[tokio::test(flavor = "multi_thread")]
 async fn hidane_is_killed_and_restarted() {
-    let server = firestore::start_hidane();
+    let server = testbed::firestore::start_hidane();
     let place = crate::firestore::place(server.address());
     after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
 }
@@ -239,7 +245,7 @@ async fn hidane_is_killed_and_restarted() {
 #[cfg(feature = "memcached")]
 #[tokio::test(flavor = "multi_thread")]
 async fn memcached_is_paused_and_resumed() {
-    let server = memcached::start(&[]);
+    let server = testbed::memcached::start(&[]);
     let place = crate::memcached::place(&[server.address()]);
     no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
 }
@@ -247,7 +253,7 @@ async fn memcached_is_paused_and_resumed() {
 #[cfg(feature = "memcached")]
 #[tokio::test(flavor = "multi_thread")]
 async fn memcached_is_killed_and_restarted() {
-    let server = memcached::start(&[]);
+    let server = testbed::memcached::start(&[]);
     let place = crate::memcached::place(&[server.address()]);
     after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
 }
@@ -255,7 +261,7 @@ async fn memcached_is_killed_and_restarted() {
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_is_paused_and_resumed() {
-    let server = redis::start(&redis::SYNCED);
+    let server = testbed::redis::start(&testbed::redis::SYNCED);
     let place = crate::redis::place(server.address());
     no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
 }
@@ -263,15 +269,16 @@ async fn redis_is_paused_and_resumed() {
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_is_killed_and_restarted() {
-    let server = redis::start(&redis::SYNCED);
+    let server = testbed::redis::start(&testbed::redis::SYNCED);
     let place = crate::redis::place(server.address());
-    no_view_and_no_session_is_lost(server, place, Server::kill, Server::restart).await;
+    no_view_and_no_session_is_lost(server, place, testbed::Server::kill, testbed::Server::restart)
+        .await;
 }
 
 #[cfg(feature = "redis")]
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_that_keeps_nothing_is_killed_and_restarted() {
-    let server = redis::start(&[]);
+    let server = testbed::redis::start(&[]);
     let place = crate::redis::place(server.address());
     after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
 }
@@ -279,7 +286,7 @@ async fn redis_that_keeps_nothing_is_killed_and_restarted() {
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_is_paused_and_resumed() {
-    let server = postgres::Postgres::start(&[]);
+    let server = Postgres::start(&[]);
     let place = crate::postgres::place(server.address());
     no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
 }
@@ -287,8 +294,8 @@ async fn postgres_is_paused_and_resumed() {
 #[cfg(feature = "postgres")]
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_is_killed_and_restarted() {
-    let server = postgres::Postgres::start(&[]);
+    let server = Postgres::start(&[]);
     let place = crate::postgres::place(server.address());
-    let (kill, restart) = (postgres::Postgres::kill, postgres::Postgres::restart);
+    let (kill, restart) = (Postgres::kill, Postgres::restart);
     no_view_and_no_session_is_lost(server, place, kill, restart).await;
 }

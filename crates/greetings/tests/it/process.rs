@@ -9,15 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Mutex, time::timeout};
+use tokio::time::timeout;
 
 use crate::{client::Browser, place::Place};
 
 /// Nothing that is waited for takes so long on any machine, unless it never comes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Held by a test that keeps the machine busy.
-pub(crate) static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A program without the environment of whoever runs the tests.
 pub(crate) fn program() -> Command {
