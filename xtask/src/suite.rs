@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use testbed::{Server, firestore, memcached};
+use testbed::{Server, firestore, memcached, postgres, redis};
 
 use crate::{
     step::{self, Steps, cargo},
@@ -18,6 +18,16 @@ const GOOGLE: &str = "google";
 
 /// A part of the name of every test that needs the tutorial's app.
 const TUTORIAL: &str = "tutorial";
+
+/// How many servers of Redis are the cluster that tests share.
+const CLUSTER: usize = 3;
+
+/// The variable of a server that no test asks for by its address.
+const OTHER: &str = "INGLE_TEST_OTHER";
+
+/// A part of the name of every test that needs PostgreSQL, and of those that need PgBouncer as well.
+const POSTGRES: &str = "postgres";
+const PGBOUNCER: &str = "pgbouncer";
 
 /// The servers that tests share. They are stopped when this is dropped.
 #[derive(Default)]
@@ -45,12 +55,14 @@ pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
     if !steps.run("tutorial's app", tools::install_tutorial)? {
         skipped.push(TUTORIAL);
     }
+    steps.run("PostgreSQL", tools::install_postgres)?;
     // Cargo builds a crate's programs for its integration tests, so this builds those as well.
     steps.run("build the tests", || {
         println!("Builds every crate and program with all features.");
         step::run(cargo(&[&TEST, ["--no-run"].as_slice()].concat()))
     })?;
     steps.run("memcached", tools::install_memcached)?;
+    steps.run("Redis", tools::install_redis)?;
     let servers = steps.run("start the servers", || start(&mut skipped))?;
     steps.run("run the tests", || {
         let skips = skip(args, &skipped);
@@ -69,6 +81,11 @@ fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
     for variable in memcached::SHARED {
         servers.add(variable, Server::start(memcached::program(&[]))?);
     }
+    servers.add(redis::SHARED, Server::start(redis::program(&[])?)?);
+    for (number, server) in redis::start_cluster(CLUSTER, &[])?.into_iter().enumerate() {
+        // One is enough to find the others.
+        servers.add(if number == 0 { redis::SHARED_CLUSTER } else { OTHER }, server);
+    }
     if let Some(program) = firestore::google_program() {
         servers.add(firestore::SHARED_GOOGLE, Server::start(program)?);
     } else {
@@ -78,7 +95,22 @@ fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
         );
         skipped.push(GOOGLE);
     }
+    start_postgres(&mut servers, skipped)?;
     Ok(servers)
+}
+
+fn start_postgres(servers: &mut Servers, skipped: &mut Vec<&str>) -> Result<()> {
+    if !postgres::is_installed() {
+        skipped.push(POSTGRES);
+        return Ok(());
+    }
+    let server = Server::start(postgres::program()?)?;
+    match postgres::pooler_program(server.address())? {
+        Some(program) => servers.add(postgres::SHARED_POOLER, Server::start(program)?),
+        None => skipped.push(PGBOUNCER),
+    }
+    servers.add(postgres::SHARED, server);
+    Ok(())
 }
 
 /// The arguments after `args` that skip all tests with these parts in their names.

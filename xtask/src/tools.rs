@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use testbed::{firestore, memcached, tools, tutorial};
+use testbed::{firestore, memcached, postgres, redis, tools, tutorial};
 
 use crate::step::{self, cargo};
 
@@ -41,6 +41,18 @@ pub(crate) fn install_memcached() -> Result<()> {
         install_package("memcached")?;
     }
     let version = version().context("memcached is installed, and does not run")?;
+    println!("{} is there.", version.trim_end());
+    Ok(())
+}
+
+/// Installs Redis where it is missing, as Debian's package.
+pub(crate) fn install_redis() -> Result<()> {
+    let (package, program) = redis::PACKAGE;
+    let version = || printed(Command::new(program).arg("--version"));
+    if version().is_none() {
+        install_package(package)?;
+    }
+    let version = version().context("Redis is installed, and does not run")?;
     println!("{} is there.", version.trim_end());
     Ok(())
 }
@@ -95,6 +107,44 @@ pub(crate) fn install_tutorial() -> Result<bool> {
     step::run(install)?;
     fs::write(&installed, wanted)
         .with_context(|| format!("could not write {}", installed.display()))?;
+    Ok(true)
+}
+
+/// Installs PostgreSQL and PgBouncer where this is root on Debian or the like, and says what to
+/// install elsewhere.
+pub(crate) fn install_postgres() -> Result<()> {
+    if postgres::is_installed() && postgres::pooler_is_installed() {
+        println!("PostgreSQL and PgBouncer are there.");
+        return Ok(());
+    }
+    let packages = ["postgresql", "pgbouncer"];
+    if !apt_install(&packages)? {
+        println!(
+            "PostgreSQL or PgBouncer is not installed (Debian's packages are {}): \
+             tests that need them are skipped.",
+            packages.join(" and ")
+        );
+    }
+    Ok(())
+}
+
+/// Installs Debian's packages. False where that cannot be done.
+fn apt_install(packages: &[&str]) -> Result<bool> {
+    let is_root = printed(Command::new("id").arg("-u")).is_some_and(|id| id.trim_end() == "0");
+    if !is_root || printed(Command::new("apt-get").arg("--version")).is_none() {
+        return Ok(false);
+    }
+    println!("Installs {} by apt-get, once.", packages.join(", "));
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        // Another one may be at work, and no package's own service is to be started.
+        apt.args(["-q", "-o", "DPkg::Lock::Timeout=300"]).args(arguments);
+        apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+        step::run(apt)
+    };
+    apt(&["update"])?;
+    let install = ["install", "-y", "--no-install-recommends"];
+    apt(&[install.as_slice(), packages].concat())?;
     Ok(true)
 }
 

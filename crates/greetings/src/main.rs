@@ -62,6 +62,9 @@ async fn run() -> Result<(), Failure> {
         Command::Version => return print(banner::VERSION),
     };
     log_to_stderr(&options);
+    if options.migrate {
+        return migrate(&options).await;
+    }
     let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
     let listener = listen(&options).await?;
     let store = open_store(&options).await?;
@@ -100,11 +103,15 @@ async fn listen(options: &Options) -> Result<TcpListener, Failure> {
 }
 
 async fn open_store(options: &Options) -> Result<Arc<dyn Store>, Failure> {
-    let url = &options.store;
-    ingle::store::open(&url.value).await.map_err(|error| match error {
-        OpenError::Failed { .. } => Failure { code: 3, line: error.to_string() },
-        wrong_url => Failure::usage(&format!("{}: {wrong_url}", url.name)),
-    })
+    let opened = ingle::store::open(&options.store.value).await;
+    opened.map_err(|error| Failure::store(options, &error))
+}
+
+/// Makes what the store must find, where it is not there yet.
+async fn migrate(options: &Options) -> Result<(), Failure> {
+    let made = ingle::store::migrate(&options.store.value).await;
+    made.map_err(|error| Failure::store(options, &error))?;
+    print("greetings: the store is ready\n")
 }
 
 /// A cookie that outlives the browser, and that the tutorial's app can read where sessions are
@@ -130,6 +137,13 @@ fn sessions(options: &Options, store: Arc<dyn Store>, cookie: Cookie) -> Session
 impl Failure {
     fn start(what: &str, error: &io::Error) -> Self {
         Self { code: 1, line: format!("could not {what}: {error}") }
+    }
+
+    fn store(options: &Options, error: &OpenError) -> Self {
+        match error {
+            OpenError::Failed { .. } => Self { code: 3, line: error.to_string() },
+            wrong_url => Self::usage(&format!("{}: {wrong_url}", options.store.name)),
+        }
     }
 
     fn usage(line: &str) -> Self {

@@ -38,6 +38,8 @@ pub(crate) struct Options {
     pub(crate) transport: Transport,
     pub(crate) limits: Limits,
     pub(crate) lab: bool,
+    /// Only make what the store must find.
+    pub(crate) migrate: bool,
     pub(crate) log: String,
 }
 
@@ -79,10 +81,11 @@ struct Typed {
     behind_https: bool,
     insecure_http: bool,
     lab: bool,
+    migrate: bool,
 }
 
 /// The long options, for suggestions.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "absolute",
     "behind-https",
     "header-timeout",
@@ -92,6 +95,7 @@ const NAMES: [&str; 12] = [
     "insecure-http",
     "lab",
     "listen",
+    "migrate",
     "namespace",
     "store",
     "version",
@@ -122,6 +126,7 @@ pub(crate) fn command(
             Long("behind-https") => typed.behind_https = true,
             Long("insecure-http") => typed.insecure_http = true,
             Long("lab") => typed.lab = true,
+            Long("migrate") => typed.migrate = true,
             Short('h') | Long("help") => return Ok(Command::Help),
             Short('V') | Long("version") => return Ok(Command::Version),
             Long(name) => return Err(unknown(name)),
@@ -193,6 +198,7 @@ impl Typed {
             transport,
             limits,
             lab: self.lab,
+            migrate: self.migrate,
             log: given_or(self.log, "RUST_LOG", "warn")
                 .parsed("levels and targets, such as info or ingle=debug,warn", |text| {
                     EnvFilter::try_new(text).is_ok().then(|| text.to_owned())

@@ -6,7 +6,7 @@ use crate::{
     change::{Change, Copy, Refused},
     commit::Failure,
     core::Core,
-    id::{NoRandomness, SessionId},
+    id::{Key, NoRandomness, SessionId},
     record::{Op, Record},
 };
 
@@ -72,9 +72,9 @@ impl Batch {
     }
 
     /// Draws another new id, since the first one is taken.
-    pub(crate) fn draw_again(&mut self) -> Result<(), NoRandomness> {
+    pub(crate) fn draw_again(&mut self, core: &Core, from: &Key) -> Result<(), NoRandomness> {
         if let Some(id) = self.items.last_mut().and_then(|last| last.renew.as_mut()) {
-            *id = SessionId::random(id.form())?;
+            *id = core.draw_id_to_renew(from)?;
         }
         Ok(())
     }

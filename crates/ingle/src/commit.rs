@@ -82,7 +82,7 @@ pub(crate) async fn run(
         };
         match attempt(core, base.loaded(), &record, op, deadline).await? {
             Attempt::Applied(loaded) => return Ok(Done { loaded, written: true }),
-            Attempt::KeyTaken => batch.draw_again()?,
+            Attempt::KeyTaken => batch.draw_again(core, key)?,
             Attempt::Moved(newer) => {
                 meter::replay(core.guard.name());
                 core.note_crowd(key);

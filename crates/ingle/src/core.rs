@@ -37,6 +37,10 @@ const ENDED_MAX: usize = 16 * 1024;
 const CROWDED_MAX: usize = 1024;
 const CROWDED_FOR: Duration = Duration::from_secs(1);
 
+/// How often a new id is drawn for a store that takes one in 256: that none of so many would do has a
+/// chance of one in 10^27. The store refuses the last one then.
+const DRAWS_MAX: usize = 16 * 1024;
+
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) config: Config,
@@ -87,6 +91,18 @@ impl Core {
     /// A new id.
     pub(crate) fn draw_id(&self) -> Result<SessionId, NoRandomness> {
         SessionId::random(self.ids.form())
+    }
+
+    /// A new id for the session under `from`, to which the store can move it in one step.
+    pub(crate) fn draw_id_to_renew(&self, from: &Key) -> Result<SessionId, NoRandomness> {
+        let mut id = self.draw_id()?;
+        for _ in 0..DRAWS_MAX {
+            if self.guard.can_renew(from, &id.key(&self.namespace)) {
+                break;
+            }
+            id = self.draw_id()?;
+        }
+        Ok(id)
     }
 
     /// When an operation that begins now gives up.

@@ -53,6 +53,10 @@ impl Guard {
         self.store.name()
     }
 
+    pub(crate) fn can_renew(&self, from: &Key, to: &Key) -> bool {
+        self.store.can_renew(from, to)
+    }
+
     pub(crate) async fn load(
         &self,
         key: &Key,

@@ -24,6 +24,10 @@ mod memory;
 mod open;
 #[cfg(feature = "conformance")]
 mod owned;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, EmbeddedError};
@@ -34,7 +38,11 @@ pub use firestore::{Firestore, FirestoreConfig, FirestoreError};
 #[cfg(feature = "memcached")]
 pub use memcached::{Memcached, MemcachedConfig, MemcachedError};
 pub use memory::Memory;
-pub use open::{OpenError, open};
+pub use open::{OpenError, migrate, open};
+#[cfg(feature = "postgres")]
+pub use postgres::{Postgres, PostgresConfig, PostgresError};
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisConfig, RedisError};
 
 /// A place where records live, shared by all that serve the same sessions.
 ///
@@ -87,6 +95,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// of a visitor without a session, who would get a new one in the place of the moved.
     fn ids(&self) -> Ids {
         Ids::Hashed
+    }
+
+    /// Whether a record can be renewed from one of these keys to the other.
+    ///
+    /// A store that spreads its records over servers moves one in a single step only within a
+    /// server. New ids are drawn until this says yes, so it must do so for at least one key in some
+    /// hundreds, and must depend on nothing but the two keys.
+    fn can_renew(&self, _from: &Key, _to: &Key) -> bool {
+        true
     }
 
     /// The record that is live under `key` at the instant `now`, if there is one.

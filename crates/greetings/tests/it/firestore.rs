@@ -6,7 +6,6 @@ use ingle::{
     Ids,
     store::{Firestore, FirestoreConfig, Store},
 };
-use tokio::sync::Mutex;
 
 use crate::place::Place;
 
@@ -18,14 +17,14 @@ macro_rules! on_each_emulator {
         mod hidane {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                let _alone = crate::firestore::ALONE.lock().await;
+                let _alone = crate::process::ALONE.lock().await;
                 super::$test(testbed::firestore::hidane()).await;
             })*
         }
         mod google {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                let _alone = crate::firestore::ALONE.lock().await;
+                let _alone = crate::process::ALONE.lock().await;
                 super::$test(testbed::firestore::google()).await;
             })*
         }
@@ -33,12 +32,8 @@ macro_rules! on_each_emulator {
 }
 
 mod load;
-mod outages;
 mod start;
 mod tutorial;
-
-/// Held by a test that keeps the machine busy.
-static ALONE: Mutex<()> = Mutex::const_new(());
 
 const PROJECT: &str = "ingle-test";
 
@@ -48,7 +43,7 @@ pub(crate) fn on_hidane() -> Place {
 }
 
 /// A collection of its own on an emulator.
-fn place(emulator: SocketAddr) -> Place {
+pub(crate) fn place(emulator: SocketAddr) -> Place {
     in_collection(emulator, &collection(), "")
 }
 

@@ -19,6 +19,26 @@ macro_rules! on_each_store {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() { super::$test(crate::firestore::on_hidane()).await })*
         }
+        #[cfg(feature = "memcached")]
+        mod memcached {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(crate::memcached::shared()).await })*
+        }
+        #[cfg(feature = "redis")]
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(crate::redis::shared()).await })*
+        }
+        #[cfg(feature = "redis")]
+        mod redis_cluster {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(crate::redis::shared_cluster()).await })*
+        }
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() { super::$test(crate::postgres::shared()).await })*
+        }
     };
 }
 
@@ -28,9 +48,17 @@ mod crashes;
 #[cfg(feature = "firestore")]
 mod firestore;
 mod limits;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod options;
+#[cfg(any(feature = "firestore", feature = "memcached", feature = "postgres", feature = "redis"))]
+mod outages;
 mod place;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod process;
 mod races;
+#[cfg(feature = "redis")]
+mod redis;
 mod shutdown;
 mod visits;

@@ -23,6 +23,15 @@ pub(crate) fn line(output: &Output, code: i32) -> String {
     text.strip_prefix("greetings: ").expect("its name first").trim_end().to_owned()
 }
 
+/// A store that the program does not begin on, says why in one line, and does not tell the password,
+/// which is `s3cret`.
+#[cfg(any(feature = "memcached", feature = "postgres", feature = "redis"))]
+pub(crate) fn refused(store: &str, code: i32, says: &str) {
+    let line = line(&run(&["--listen", "127.0.0.1:0", "--store", store], &[]), code);
+    assert!(line.contains(says), "{store}: {line}");
+    assert!(!line.contains("s3cret"), "{store}: {line}");
+}
+
 #[test]
 fn a_wrong_option_is_one_line_and_exit_code_2() {
     let overflow = format!("{}d", u64::MAX);

@@ -24,10 +24,14 @@ impl Place {
     pub(crate) fn embedded() -> Self {
         let folder = TempDir::new().expect("a folder");
         let url = format!("embedded://{}", folder.path().join("sessions").display());
-        let place = Self::elsewhere(url, Vec::new(), |place| {
+        Self { folder: Some(folder), ..Self::at(url) }
+    }
+
+    /// What a URL names by itself.
+    pub(crate) fn at(url: String) -> Self {
+        Self::elsewhere(url, Vec::new(), |place| {
             Box::pin(async { ingle::store::open(&place.url).await.expect("the store opens") })
-        });
-        Self { folder: Some(folder), ..place }
+        })
     }
 
     /// What a URL names, where the environment says.
@@ -44,13 +48,18 @@ impl Place {
         self.folder.as_ref().expect("a folder").path().join("sessions")
     }
 
-    /// How many sessions it holds, of which none may come or go meanwhile.
-    pub(crate) async fn count(&self) -> usize {
+    /// How many sessions it holds, of which none may come or go meanwhile. None if it cannot list them.
+    pub(crate) async fn count(&self) -> Option<usize> {
         let store = (self.open)(self).await;
-        let lists = store.inspect().expect("it lists");
-        let page = lists.list(None, 100_000, SystemClock.now()).await.expect("it answers");
-        assert!(page.next.is_none());
-        page.records.len()
+        let lists = store.inspect()?;
+        let (mut count, mut after) = (0, None);
+        loop {
+            let page = lists.list(after.as_ref(), 1000, SystemClock.now()).await;
+            let page = page.expect("it answers");
+            count += page.records.len();
+            let Some(next) = page.next else { return Some(count) };
+            after = Some(next);
+        }
     }
 }
 

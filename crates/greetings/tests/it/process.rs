@@ -9,12 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::timeout;
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::{client::Browser, place::Place};
 
 /// Nothing that is waited for takes so long on any machine, unless it never comes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Held by a test that keeps the machine busy.
+pub(crate) static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A program without the environment of whoever runs the tests.
 pub(crate) fn program() -> Command {
@@ -154,8 +157,9 @@ impl Instances {
         self.processes[n % self.processes.len()].address
     }
 
-    /// Stops all processes in order, and counts the records that they leave.
-    pub(crate) async fn stop_and_count(self) -> usize {
+    /// Stops all processes in order, and counts the records that they leave. None if the store
+    /// cannot list them.
+    pub(crate) async fn stop_and_count(self) -> Option<usize> {
         for process in self.processes {
             process.terminate();
             assert_eq!(process.ended().0, Some(0));

@@ -113,7 +113,8 @@ async fn a_logout_ends_the_session_and_only_a_post_is_one(place: Place) {
     assert_eq!(browser.cookie, None, "the browser was told to forget it");
     assert_eq!(thief.data().await, serde_json::json!({}));
     assert_eq!(browser.get("/").await.views(), 1);
-    assert_eq!(instances.stop_and_count().await, 1);
+    // Where nobody can count them, that the thief's was empty must do.
+    assert!(matches!(instances.stop_and_count().await, Some(1) | None));
 }
 
 async fn renewing_keeps_the_data_and_ends_the_old_id(place: Place) {
@@ -151,7 +152,7 @@ async fn what_only_reads_leaves_no_record_and_no_cookie() {
         });
     }
     clients.join_all().await;
-    assert_eq!(instances.stop_and_count().await, 0);
+    assert_eq!(instances.stop_and_count().await, Some(0));
 }
 
 #[tokio::test]
@@ -163,7 +164,7 @@ async fn a_panic_costs_one_answer_and_not_the_connection() {
     assert_eq!((answer.status, answer.set_cookie()), (500, None));
     connection.write(b"GET /lab/data HTTP/1.1\r\nHost: test\r\n\r\n").await.expect("sent");
     assert_eq!(connection.read().await.expect("an answer").status, 200);
-    assert_eq!(instances.stop_and_count().await, 0);
+    assert_eq!(instances.stop_and_count().await, Some(0));
 }
 
 #[tokio::test]

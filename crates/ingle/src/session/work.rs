@@ -309,7 +309,7 @@ impl Request {
         let Some(known) = known else { return self.begin(change, deadline).await };
         let renew = match id {
             Id::Keep => None,
-            Id::Renew => Some(self.core.draw_id()?),
+            Id::Renew => Some(self.core.draw_id_to_renew(&known.key)?),
         };
         let item = Item::new(change, renew);
         let Settled { item, result } = combine::submit(&self.core, known.key, item, deadline).await;

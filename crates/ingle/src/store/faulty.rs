@@ -261,6 +261,10 @@ impl Store for Faulty {
         self.store.ids()
     }
 
+    fn can_renew(&self, from: &Key, to: &Key) -> bool {
+        self.store.can_renew(from, to)
+    }
+
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
         let fault = self.begin(|script| &mut script.loads);
         self.go("load", fault, self.store.load(key, now), |_| {}).await

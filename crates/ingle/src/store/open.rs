@@ -6,7 +6,9 @@ use super::{BoxError, Memory, Store};
 
 /// What can be written after `--store`, for messages and help.
 const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder, \
-                     firestore://PROJECT[/DATABASE]/COLLECTION or memcached://HOST[:PORT]";
+                     firestore://PROJECT[/DATABASE]/COLLECTION, memcached://HOST[:PORT], \
+                     redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or \
+                     postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
 
 /// A URL did not lead to a store.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,15 @@ pub enum OpenError {
 /// | `firestore://…?ids=upgrade` | the same, moving away from such ids: [`Ids::Upgrade`](crate::Ids::Upgrade) |
 /// | `memcached://HOST:PORT,HOST:PORT` | one memcached or several, by default at port 11211 |
 /// | `memcached://…?prefix=NAME` | the same, with keys that begin with `NAME:` in the place of `ingle:` |
+/// | `redis://HOST:PORT` | a Redis or Valkey server, or the cluster that it is part of |
+/// | `redis://USER:PASSWORD@HOST:PORT/DATABASE` | the same for a user, and in another database than 0; what means something in a URL is written as `%XX` |
+/// | `redis://HOST1:PORT1,HOST2:PORT2` | a cluster, of which not every server need be there at the start |
+/// | `redis://…?prefix=NAME` | the same with `NAME` before each key instead of `ingle` |
+/// | `rediss://…` | the same with TLS, and `?cacert=FILE` for certificates of your own |
+/// | `postgres://USER:PASSWORD@HOST/DATABASE` | the table `ingle_sessions` of a PostgreSQL database, which [`migrate`] makes |
+/// | `postgres://…?table=NAME` | another table, `NAME` or `SCHEMA.NAME` |
+/// | `postgres://…?pool=NUMBER` | at most so many connections; 16 if it is not said |
+/// | `postgres://…?pooler=transaction` | through PgBouncer in that mode, or the like |
 ///
 /// # Errors
 /// The URL is wrong, or the store cannot be opened; the text of the error says which and what to do.
@@ -71,6 +82,24 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
         "embedded" => embedded(rest).await,
         "firestore" => firestore(rest).await,
         "memcached" => memcached(rest).await,
+        "redis" => redis("redis", rest).await,
+        "rediss" => redis("rediss", rest).await,
+        "postgres" | "postgresql" => postgres(rest, false).await,
+        _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
+    }
+}
+
+/// Makes what the store that a URL names must find, where that is not there yet, and opens the store
+/// once to see that it will do: for PostgreSQL the table. The other stores need nothing made, and
+/// nothing is done for them.
+///
+/// # Errors
+/// As [`open`].
+pub async fn migrate(url: &str) -> Result<(), OpenError> {
+    let (scheme, rest) = url.split_once(':').ok_or(OpenError::NoScheme)?;
+    match scheme {
+        "memory" | "embedded" | "firestore" | "memcached" | "redis" | "rediss" => Ok(()),
+        "postgres" | "postgresql" => postgres(rest, true).await.map(drop),
         _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
     }
 }
@@ -123,4 +152,37 @@ async fn memcached(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
 #[cfg(not(feature = "memcached"))]
 async fn memcached(_: &str) -> Result<Arc<dyn Store>, OpenError> {
     Err(OpenError::NotBuilt { feature: "memcached" })
+}
+
+#[cfg(feature = "redis")]
+async fn redis(scheme: &'static str, rest: &str) -> Result<Arc<dyn Store>, OpenError> {
+    match super::Redis::open(super::RedisConfig::parse(scheme, rest)?).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(OpenError::Failed { store: "redis", source: error.into() }),
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_: &'static str, _: &str) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt { feature: "redis" })
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(rest: &str, migrate: bool) -> Result<Arc<dyn Store>, OpenError> {
+    let config = super::PostgresConfig::parse_rest(rest)?;
+    let opened = async {
+        if migrate {
+            super::Postgres::migrate(config.clone()).await?;
+        }
+        super::Postgres::open(config).await
+    };
+    match opened.await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(OpenError::Failed { store: "postgres", source: error.into() }),
+    }
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_: &str, _: bool) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt { feature: "postgres" })
 }

@@ -21,8 +21,12 @@ mod guard;
 mod memcached;
 mod metrics;
 mod plain;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod races;
 mod reads;
+#[cfg(feature = "redis")]
+mod redis;
 mod secrets;
 mod stores;
 mod unfit;

@@ -1,9 +1,13 @@
 //! Every store against every law.
 
+#[cfg(any(feature = "firestore", feature = "postgres"))]
+use ingle::store::conformance::Place;
 #[cfg(feature = "firestore")]
-use ingle::store::{Firestore, FirestoreConfig, conformance::Place};
+use ingle::store::{Firestore, FirestoreConfig};
 #[cfg(feature = "memcached")]
 use ingle::store::{Memcached, MemcachedConfig};
+#[cfg(feature = "redis")]
+use ingle::store::{Redis, RedisConfig};
 
 ingle::conformance!(memory, |_place| async { ingle::store::Memory::new() });
 
@@ -45,6 +49,48 @@ ingle::conformance!(memcached_on_three_servers, |place| async move {
     config.prefix = place.name().to_owned();
     Memcached::open(config).await.unwrap()
 });
+
+#[cfg(feature = "redis")]
+ingle::conformance!(redis, |place| async move {
+    redis(place.name().to_owned(), testbed::redis::server()).await
+});
+
+#[cfg(feature = "redis")]
+ingle::conformance!(redis_cluster, |place| async move {
+    redis(place.name().to_owned(), testbed::redis::cluster()).await
+});
+
+/// A store whose keys have a prefix of their own.
+#[cfg(feature = "redis")]
+async fn redis(prefix: String, server: std::net::SocketAddr) -> Redis {
+    let mut config = RedisConfig::new(server.ip().to_string(), server.port());
+    config.prefix = prefix;
+    Redis::open(config).await.unwrap()
+}
+
+#[cfg(feature = "postgres")]
+ingle::conformance!(postgres, |place| async move {
+    postgres(&place, testbed::postgres::shared(), "").await
+});
+
+#[cfg(feature = "postgres")]
+ingle::conformance!(postgres_behind_pgbouncer, |place| async move {
+    postgres(&place, testbed::postgres::shared_pooler(), "&pooler=transaction").await
+});
+
+/// A store in a table of its own, on the server at this address.
+#[cfg(feature = "postgres")]
+async fn postgres(
+    place: &Place,
+    server: std::net::SocketAddr,
+    options: &str,
+) -> ingle::store::Postgres {
+    let url =
+        format!("postgres://postgres@{server}/postgres?table={}&pool=4{options}", place.name());
+    let config = ingle::store::PostgresConfig::parse(&url).unwrap();
+    ingle::store::Postgres::migrate(config.clone()).await.unwrap();
+    ingle::store::Postgres::open(config).await.unwrap()
+}
 
 // A decorator is a store too.
 ingle::conformance!(memory_within_faulty, |_place| async {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::trial::{HOUR, Outcome, Trial, n_done, next, object, random_key, renewed};
+use super::trial::{HOUR, Outcome, Trial, n_done, next, object, random_key};
 use crate::{
     clock::Timestamp,
     id::Key,
@@ -50,7 +50,7 @@ pub async fn law_4_a_stale_replace_changes_nothing(trial: Trial) {
 pub async fn law_4_a_stale_renew_changes_nothing(trial: Trial) {
     let first = trial.create(trial.record()).await;
     let last = trial.replace(&first, next(&first, json!({ "n": 2 }))).await;
-    let target = renewed(&first);
+    let target = trial.renewed(&first);
     let new_key = target.header.key;
     let outcome = trial.commit(&OwnedWrite::renew(&first, target), trial.now).await;
     assert_eq!(outcome, Outcome::Conflict, "law 4: a stale renew is a conflict");
@@ -79,7 +79,7 @@ pub async fn law_4_a_version_of_an_earlier_life_is_stale(trial: Trial) {
 
         let mut replace = next(&first, json!({ "life": 1 }));
         replace.header.idle_deadline = now.after(2 * HOUR);
-        let target = renewed(&first);
+        let target = trial.renewed(&first);
         let new_key = target.header.key;
         for write in [OwnedWrite::replace(&first, replace), OwnedWrite::renew(&first, target)] {
             let outcome = trial.commit(&write, now).await;
@@ -133,7 +133,7 @@ pub async fn law_5_nothing_revives_what_expired(trial: Trial) {
 /// Nothing but a create writes where a record was before it was renewed.
 pub async fn law_5_nothing_stays_behind_a_renew(trial: Trial) {
     let base = trial.create(trial.record()).await;
-    let moved = trial.renew(&base, renewed(&base)).await;
+    let moved = trial.renew(&base, trial.renewed(&base)).await;
     finds_it_gone(&trial, &base, trial.now).await;
     trial.finds(&moved, "law 5: the record must be where the renew moved it").await;
 }
@@ -167,7 +167,7 @@ pub async fn law_7_destroying_what_is_not_there_is_success(trial: Trial) {
     trial.destroy(key).await;
 
     let base = trial.create(trial.record()).await;
-    let moved = trial.renew(&base, renewed(&base)).await;
+    let moved = trial.renew(&base, trial.renewed(&base)).await;
     trial.destroy(base.record.header.key).await;
     trial.finds(&moved, "law 7: destroying the old key must not reach the new one").await;
 
@@ -210,7 +210,7 @@ pub async fn law_9_a_condition_is_never_a_failure(trial: Trial) {
                 OwnedWrite::replace(&base, next(&base, json!({ "n": 2 }))),
                 OwnedWrite::touch(key, trial.now.after(3 * HOUR)),
                 OwnedWrite::replace(&base, next(&base, json!({ "n": 3 }))),
-                OwnedWrite::renew(&base, renewed(&base)),
+                OwnedWrite::renew(&base, trial.renewed(&base)),
                 OwnedWrite::touch(key, trial.now.after(4 * HOUR)),
                 OwnedWrite::destroy(key),
                 OwnedWrite::destroy(key),
@@ -249,7 +249,7 @@ pub async fn a_store_that_is_down_says_so(store: &dyn Store, now: Timestamp) {
 /// Checks that replace, touch and renew of `base` report it gone and write nothing.
 async fn finds_it_gone(trial: &Trial, base: &Loaded, now: Timestamp) {
     let key = base.record.header.key;
-    let target = renewed(base);
+    let target = trial.renewed(base);
     let new_key = target.header.key;
     let mut replacement = next(base, json!({ "revived": true }));
     replacement.header.idle_deadline = now.after(2 * HOUR);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::trial::{HOUR, Outcome, Trial, n_done, next, object, race, renewed};
+use super::trial::{HOUR, Outcome, Trial, n_done, next, object, race};
 use crate::{
     clock::Timestamp,
     record::{Loaded, Record},
@@ -66,9 +66,11 @@ pub async fn law_2_a_dead_record_is_in_nobodys_way(trial: Trial) {
     let found = trial.load(&dead.record.header.key, now).await;
     assert_eq!(found, Some(created), "law 2: nothing of the dead record may be left");
 
-    let dead = trial.create(trial.record_of("mary")).await;
     let base = trial.create(living_at(now, trial.record())).await;
-    let mut record = renewed(&base);
+    let mut dead = trial.record_of("mary");
+    dead.header.key = trial.key_to_renew(&base);
+    let dead = trial.create(dead).await;
+    let mut record = trial.renewed(&base);
     record.header.key = dead.record.header.key;
     let outcome = trial.commit(&OwnedWrite::renew(&base, record.clone()), now).await;
     let version = outcome.done("law 2: a renew takes the place of a dead record");
@@ -140,7 +142,7 @@ pub async fn law_2_a_sweep_spares_what_was_kept_alive(trial: Trial) {
     let record = living_at(now, next(&replaced, json!({ "n": 2 })));
     let replaced = trial.replace(&replaced, record).await;
     let base = trial.create(trial.record()).await;
-    let moved = trial.renew(&base, living_at(now, renewed(&base))).await;
+    let moved = trial.renew(&base, living_at(now, trial.renewed(&base))).await;
     trial.store().sweep(now, 100).await.expect("law 9: a store that is up can sweep");
     for record in [touched, replaced, moved] {
         let found = trial.load(&record.record.header.key, now).await;

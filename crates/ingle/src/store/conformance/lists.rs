@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::trial::{HOUR, Trial, next, renewed};
+use super::trial::{HOUR, Trial, next};
 use crate::{
     clock::Timestamp,
     id::Key,
@@ -93,7 +93,7 @@ async fn live_through<'a>(
             None
         }
         2 => {
-            let moved = trial.renew(&first, renewed(&first)).await;
+            let moved = trial.renew(&first, trial.renewed(&first)).await;
             Some((Some(user), moved.record.header.key))
         }
         3 => {
@@ -103,7 +103,7 @@ async fn live_through<'a>(
             Some((Some(next_user), key))
         }
         4 => {
-            let mut record = renewed(&first);
+            let mut record = trial.renewed(&first);
             record.header.user = None;
             let moved = trial.renew(&first, record).await;
             Some((None, moved.record.header.key))

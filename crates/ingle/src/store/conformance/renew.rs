@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::json;
 
-use super::trial::{Outcome, Trial, n_done, next, race, renewed};
+use super::trial::{Outcome, Trial, n_done, next, race};
 use crate::{
     id::Key,
     record::Loaded,
@@ -28,7 +28,7 @@ pub async fn law_6_a_renew_moves_the_record(trial: Trial) {
     let neighbor = trial.create(trial.record_of("mary")).await;
     let mut base = trial.create(trial.record_of("mary")).await;
     for _ in 0..3 {
-        let moved = trial.renew(&base, renewed(&base)).await;
+        let moved = trial.renew(&base, trial.renewed(&base)).await;
         trial.finds(&moved, "law 6: the record must be under its new key").await;
         let old_key = &base.record.header.key;
         trial.finds_nothing(old_key, trial.now, "law 6: the old key must end").await;
@@ -40,8 +40,8 @@ pub async fn law_6_a_renew_moves_the_record(trial: Trial) {
 /// A renew to a key that is taken is a conflict, and both records stay.
 pub async fn law_6_a_renew_to_a_taken_key_changes_nothing(trial: Trial) {
     let base = trial.create(trial.record()).await;
-    let taken = trial.create(trial.record()).await;
-    let mut record = renewed(&base);
+    let taken = trial.create(trial.record_under(trial.key_to_renew(&base))).await;
+    let mut record = trial.renewed(&base);
     record.header.key = taken.record.header.key;
     let outcome = trial.commit(&OwnedWrite::renew(&base, record), trial.now).await;
     assert_eq!(outcome, Outcome::Conflict, "law 6: a renew to a taken key is a conflict");
@@ -55,7 +55,7 @@ pub async fn law_6_of_racing_renews_one_wins(trial: Trial) {
     for _ in 0..20 {
         let base = trial.create(trial.record()).await;
         let stays = next(&base, json!({ "n": 2 }));
-        let targets = [stays, renewed(&base), renewed(&base), renewed(&base)];
+        let targets = [stays, trial.renewed(&base), trial.renewed(&base), trial.renewed(&base)];
         let writes = targets.each_ref().map(|target| {
             if target.header.key == base.record.header.key {
                 OwnedWrite::replace(&base, target.clone())
@@ -80,7 +80,7 @@ pub async fn law_6_of_racing_renews_one_wins(trial: Trial) {
 pub async fn law_6_a_race_with_a_destroy_leaves_nothing_behind(trial: Trial) {
     for _ in 0..20 {
         let base = trial.create(trial.record()).await;
-        let (old_key, target) = (base.record.header.key, renewed(&base));
+        let (old_key, target) = (base.record.header.key, trial.renewed(&base));
         let new_key = target.header.key;
         let writes = [OwnedWrite::renew(&base, target), OwnedWrite::destroy(old_key)];
         let outcomes = trial.race(&writes).await;
@@ -96,7 +96,7 @@ pub async fn law_6_a_race_with_a_destroy_leaves_nothing_behind(trial: Trial) {
 pub async fn law_6_readers_never_find_both_or_neither(trial: Trial) {
     let mut base = trial.create(trial.record()).await;
     for _ in 0..STEPS {
-        let target = renewed(&base);
+        let target = trial.renewed(&base);
         let (old_key, new_key) = (base.record.header.key, target.header.key);
         let renew = OwnedWrite::renew(&base, target.clone());
         let over = Arc::new(AtomicBool::new(false));

@@ -139,7 +139,8 @@ pub async fn law_1_numbers_come_back_as_they_were(trial: Trial) {
 
 /// Text of every script comes back byte for byte, in no other normalization.
 pub async fn law_1_text_comes_back_as_it_was(trial: Trial) {
-    let controls: String = (0..0x20).map(char::from).collect();
+    // No record has a NUL: `data` refuses it.
+    let controls: String = (1..0x20).map(char::from).collect();
     round_trip(
         &trial,
         json!({
@@ -268,7 +269,7 @@ async fn round_trip(trial: &Trial, data: Value) -> Data {
     found_same(trial, &replaced.record.header.key, &expected, "replaced").await;
 
     let mut record = next(&replaced, expected.clone());
-    record.header.key = random_key();
+    record.header.key = trial.key_to_renew(&replaced);
     let renewed = trial.renew(&replaced, record).await;
     let touch = OwnedWrite::touch(renewed.record.header.key, Timestamp::MAX);
     trial.commit(&touch, trial.now).await.done("law 8: a live record must take a touch");

@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// As many as the layer draws.
+const DRAWS_MAX: usize = 16 * 1024;
+
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// One law, tried on one store: two handles on the same records, in a place of their own.
@@ -176,6 +179,21 @@ impl Trial {
         race(contenders).await
     }
 
+    /// The next record of a session that moves to a random key.
+    pub(super) fn renewed(&self, base: &Loaded) -> Record {
+        let mut record = next(base, Value::Object(base.record.data.clone()));
+        record.header.key = self.key_to_renew(base);
+        record
+    }
+
+    /// A random key to which the store can move a record.
+    pub(super) fn key_to_renew(&self, base: &Loaded) -> Key {
+        let (store, from) = (self.store(), &base.record.header.key);
+        let mut keys = std::iter::repeat_with(random_key).take(DRAWS_MAX);
+        let key = keys.find(|key| store.can_renew(from, key));
+        key.expect("law 6: a record can be renewed to one key in some hundreds")
+    }
+
     /// A record under a random key, dead in two hours and in twelve at the latest.
     pub(super) fn record(&self) -> Record {
         self.record_under(random_key())
@@ -252,13 +270,6 @@ pub(super) fn next(base: &Loaded, data: Value) -> Record {
     record.header.counter += 1;
     record.header.ops.push(random_op());
     record.data = object(data);
-    record
-}
-
-/// The next record of a session that moves to a random key.
-pub(super) fn renewed(base: &Loaded) -> Record {
-    let mut record = next(base, Value::Object(base.record.data.clone()));
-    record.header.key = random_key();
     record
 }
 

@@ -1,4 +1,7 @@
-//! A Firestore that says nothing, or is gone: 503 and no cookie, and afterwards all is as it was.
+//! A server that says nothing, or is gone: 503 and no cookie, and afterwards all is as it was.
+//!
+//! Each test has a server of its own, since it stops it. That says nothing of losses of power: what a
+//! process has written is there after it was killed.
 
 use std::{
     sync::{
@@ -8,20 +11,17 @@ use std::{
     time::Duration,
 };
 
-use testbed::{
-    Server,
-    firestore::{start_google, start_hidane},
-};
+use testbed::{Server, firestore, memcached, postgres, redis};
 use tokio::{
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use super::{ALONE, place};
 use crate::{
     client::{Answer, Browser},
     crashes,
-    process::{Instances, PATIENCE},
+    place::Place,
+    process::{ALONE, Instances, PATIENCE},
 };
 
 /// How long the outage is seen: several times what one request may wait.
@@ -29,6 +29,9 @@ const OUTAGE: Duration = Duration::from_secs(5);
 
 /// The app's requests wait a second for the store. So much later it hangs.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+
+/// No refusal during an outage takes longer, also on a machine that is busy.
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 
 const CLIENTS: usize = 10;
 const ANSWERS_EACH: usize = 10;
@@ -72,11 +75,14 @@ impl Visits {
                     Visited { client, browser, answered: vec![], unknown: 0, refused_during: 0 };
                 while !stop.load(Ordering::SeqCst) {
                     let before = outage.load(Ordering::SeqCst);
+                    let begin = Instant::now();
                     let answer = timeout(ANSWERED_WITHIN, seen.browser.get("/")).await;
                     let answer = answer.expect("no request hangs");
                     let after = outage.load(Ordering::SeqCst);
                     see(&answer);
-                    seen.count(&answer, (before, after) == (DURING, DURING));
+                    let during = (before, after) == (DURING, DURING);
+                    assert!(!during || begin.elapsed() < REFUSED_WITHIN, "{:?}", begin.elapsed());
+                    seen.count(&answer, during);
                     if answer.status == 200 && before == after {
                         all[client].fetch_add(1, Ordering::SeqCst);
                     } else {
@@ -144,19 +150,26 @@ async fn visitors(instances: &Instances, clients_each: usize) -> Vec<Browser> {
     browsers
 }
 
-async fn a_pause_loses_no_view_and_no_session(server: &Server) {
-    let instances = Instances::start(place(server.address()), 2);
+/// An outage of a server that keeps what it acknowledged.
+async fn no_view_and_no_session_is_lost<S>(
+    mut server: S,
+    place: Place,
+    begin: fn(&mut S),
+    end: fn(&mut S),
+) {
+    let _alone = ALONE.lock().await;
+    let instances = Instances::start(place, 2);
     // Each session is visited through both processes.
     let visits = Visits::start(visitors(&instances, 2).await, |answer| {
         assert!(matches!(answer.status, 200 | 503), "{answer:?}");
         assert_eq!(answer.set_cookie(), None, "{answer:?}");
     });
     visits.until_all_are_answered().await;
-    server.pause();
+    begin(&mut server);
     visits.now_it_is(DURING);
     sleep(OUTAGE).await;
     visits.now_it_is(AFTER);
-    server.resume();
+    end(&mut server);
     visits.until_all_are_answered().await;
 
     let mut all = visits.stopped().await;
@@ -175,8 +188,10 @@ async fn a_pause_loses_no_view_and_no_session(server: &Server) {
     }
 }
 
-async fn after_a_loss_of_all_data_visitors_begin_anew(server: &mut Server) {
-    let instances = Instances::start(place(server.address()), 2);
+/// An outage of a server that has nothing any more when it comes back.
+async fn after_a_loss_of_all_data_visitors_begin_anew(mut server: Server, place: Place) {
+    let _alone = ALONE.lock().await;
+    let instances = Instances::start(place, 2);
     let visits = Visits::start(visitors(&instances, 1).await, |answer| {
         assert!(matches!(answer.status, 200 | 409 | 503), "{answer:?}");
     });
@@ -197,20 +212,83 @@ async fn after_a_loss_of_all_data_visitors_begin_anew(server: &mut Server) {
     }
 }
 
+#[cfg(feature = "firestore")]
 #[tokio::test(flavor = "multi_thread")]
 async fn hidane_is_paused_and_resumed() {
-    let _alone = ALONE.lock().await;
-    a_pause_loses_no_view_and_no_session(&start_hidane()).await;
+    let server = firestore::start_hidane();
+    let place = crate::firestore::place(server.address());
+    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
 }
 
+#[cfg(feature = "firestore")]
 #[tokio::test(flavor = "multi_thread")]
 async fn google_is_paused_and_resumed() {
-    let _alone = ALONE.lock().await;
-    a_pause_loses_no_view_and_no_session(&start_google()).await;
+    let server = firestore::start_google();
+    let place = crate::firestore::place(server.address());
+    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
 }
 
+#[cfg(feature = "firestore")]
 #[tokio::test(flavor = "multi_thread")]
 async fn hidane_is_killed_and_restarted() {
-    let _alone = ALONE.lock().await;
-    after_a_loss_of_all_data_visitors_begin_anew(&mut start_hidane()).await;
+    let server = firestore::start_hidane();
+    let place = crate::firestore::place(server.address());
+    after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
+}
+
+#[cfg(feature = "memcached")]
+#[tokio::test(flavor = "multi_thread")]
+async fn memcached_is_paused_and_resumed() {
+    let server = memcached::start(&[]);
+    let place = crate::memcached::place(&[server.address()]);
+    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
+}
+
+#[cfg(feature = "memcached")]
+#[tokio::test(flavor = "multi_thread")]
+async fn memcached_is_killed_and_restarted() {
+    let server = memcached::start(&[]);
+    let place = crate::memcached::place(&[server.address()]);
+    after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_paused_and_resumed() {
+    let server = redis::start(&redis::SYNCED);
+    let place = crate::redis::place(server.address());
+    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_killed_and_restarted() {
+    let server = redis::start(&redis::SYNCED);
+    let place = crate::redis::place(server.address());
+    no_view_and_no_session_is_lost(server, place, Server::kill, Server::restart).await;
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_that_keeps_nothing_is_killed_and_restarted() {
+    let server = redis::start(&[]);
+    let place = crate::redis::place(server.address());
+    after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_paused_and_resumed() {
+    let server = postgres::Postgres::start(&[]);
+    let place = crate::postgres::place(server.address());
+    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_killed_and_restarted() {
+    let server = postgres::Postgres::start(&[]);
+    let place = crate::postgres::place(server.address());
+    let (kill, restart) = (postgres::Postgres::kill, postgres::Postgres::restart);
+    no_view_and_no_session_is_lost(server, place, kill, restart).await;
 }

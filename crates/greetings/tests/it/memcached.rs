@@ -1,0 +1,42 @@
+//! The app on memcached, and what it says where there is none.
+
+use std::net::SocketAddr;
+
+use testbed::memcached;
+
+use crate::{options::refused, place::Place, process::Process};
+
+/// Keys of their own on the servers that tests share. There are several, so that a session that gets
+/// a new id may have to move to another.
+pub(crate) fn shared() -> Place {
+    place(&memcached::shared())
+}
+
+/// Keys of their own on these servers.
+pub(crate) fn place(servers: &[SocketAddr]) -> Place {
+    let servers: Vec<String> = servers.iter().map(SocketAddr::to_string).collect();
+    Place::at(format!("memcached://{}?prefix=t{:032x}", servers.join(","), fastrand::u128(..)))
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
+    let [one, ..] = memcached::shared();
+    let mut server = memcached::start(&[]);
+    server.kill();
+    let gone = server.address();
+    let other = Process::start(&Place::embedded(), &[]);
+    let form = "takes memcached://HOST[:PORT]";
+    for (url, code, says) in [
+        ("memcached:".to_owned(), 2, form),
+        (format!("memcached:{one}"), 2, form),
+        (format!("memcached://{one}/0"), 2, "takes no path"),
+        (format!("memcached://mary:s3cret@{one}"), 2, "takes no user and no password"),
+        (format!("memcached://{one}?ids=plain"), 2, "has one option, which is `prefix=NAME`"),
+        (format!("memcache://{one}"), 2, "no store has the scheme `memcache`"),
+        (format!("memcached://{gone}"), 3, "no memcached can be reached"),
+        (format!("memcached://{one},{gone}"), 3, "no memcached can be reached"),
+        (format!("memcached://{}", other.address), 3, "is not memcached"),
+    ] {
+        refused(&url, code, says);
+    }
+}

@@ -1,0 +1,49 @@
+//! The app on Redis, one server or a cluster, and what it says where there is none.
+
+use std::net::SocketAddr;
+
+use testbed::redis;
+
+use crate::{options::refused, place::Place, process::Process};
+
+/// Keys of their own on the server that tests share.
+pub(crate) fn shared() -> Place {
+    place(redis::server())
+}
+
+/// Keys of their own in the cluster that tests share.
+pub(crate) fn shared_cluster() -> Place {
+    place(redis::cluster())
+}
+
+/// Keys of their own on a server.
+pub(crate) fn place(server: SocketAddr) -> Place {
+    Place::at(format!("redis://{server}?prefix=t{:032x}", fastrand::u128(..)))
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
+    let plain = redis::server();
+    let mut server = redis::start(&["--requirepass", "s3cret"]);
+    let with = server.address();
+    let other = Process::start(&Place::embedded(), &[]);
+    let not_accepted = "does not accept this user and password";
+    for (url, code, says) in [
+        (format!("redis:{plain}"), 2, "takes redis://"),
+        (format!("redis://s3cret@{with}"), 2, "without a password"),
+        (format!("redis://:s3cret@{with}/name"), 2, "by its number"),
+        (format!("redis://:s3cret@{with}?ids=plain"), 2, "has two options"),
+        (format!("valkey://:s3cret@{with}"), 2, "no store has the scheme `valkey`"),
+        (format!("redis://{with}"), 3, "wants a password, and none is given"),
+        (format!("redis://:s3cret-not@{with}"), 3, not_accepted),
+        (format!("redis://mary:s3cret@{with}"), 3, not_accepted),
+        (format!("redis://:s3cret@{plain}"), 3, not_accepted),
+        (format!("redis://:s3cret@{with}/16"), 3, "has no database 16"),
+        (format!("rediss://:s3cret@{with}"), 3, "no TLS connection"),
+        (format!("redis://{}", other.address), 3, "is not a Redis server"),
+    ] {
+        refused(&url, code, says);
+    }
+    server.kill();
+    refused(&format!("redis://:s3cret@{with}"), 3, "can be reached");
+}

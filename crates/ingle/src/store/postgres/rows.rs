@@ -1,0 +1,223 @@
+//! A record as a row of the table, and back. The row's version is its counter.
+
+use std::{error::Error as StdError, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use tokio_postgres::{
+    Row,
+    types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
+};
+
+use super::{NAME, value};
+use crate::{
+    clock::Timestamp,
+    data::Data,
+    id::Key,
+    record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record, User, Version},
+    store::{Error, ErrorKind, Happened},
+};
+
+/// From 1970 to 2000, where PostgreSQL begins to count.
+const EPOCH_SECONDS: i64 = 946_684_800;
+
+/// A parameter of a statement, which outlives whoever asked for it.
+#[derive(Debug)]
+pub(super) enum Param {
+    Bytes(Vec<u8>),
+    Small(i16),
+    Integer(Option<i64>),
+    Time(Timestamp),
+    Text(Option<String>),
+    /// The text of a `jsonb`.
+    Json(String),
+}
+
+impl Param {
+    pub(super) fn key(key: &Key) -> Self {
+        Self::Bytes(key.as_bytes().to_vec())
+    }
+
+    pub(super) fn count(count: usize) -> Self {
+        Self::Integer(Some(i64::try_from(count).unwrap_or(i64::MAX)))
+    }
+}
+
+type BoxError = Box<dyn StdError + Sync + Send>;
+
+impl ToSql for Param {
+    fn to_sql(&self, of: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
+        match self {
+            Self::Bytes(bytes) => bytes.to_sql(of, out),
+            Self::Small(integer) => integer.to_sql(of, out),
+            Self::Integer(integer) => integer.to_sql(of, out),
+            Self::Text(text) => text.to_sql(of, out),
+            Self::Time(time) => {
+                // No `Timestamp` is too late for that.
+                let micros = time.as_millis().cast_signed() * 1000 - EPOCH_SECONDS * 1_000_000;
+                out.extend_from_slice(&micros.to_be_bytes());
+                Ok(IsNull::No)
+            }
+            Self::Json(text) => {
+                // The version of the binary form, which is the text.
+                out.extend_from_slice(&[1]);
+                out.extend_from_slice(text.as_bytes());
+                Ok(IsNull::No)
+            }
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// An instant as a column has it. `infinity` is [`Timestamp::MAX`]; nothing is before 1970.
+struct Time(Timestamp);
+
+impl<'a> FromSql<'a> for Time {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        let micros = i64::from_be_bytes(raw.try_into()?);
+        let millis = micros.div_euclid(1000).saturating_add(EPOCH_SECONDS * 1000);
+        Ok(Self(Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))))
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::TIMESTAMPTZ
+    }
+}
+
+struct Json<'a>(&'a str);
+
+impl<'a> FromSql<'a> for Json<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        match raw.split_first() {
+            Some((1, text)) => Ok(Self(std::str::from_utf8(text)?)),
+            _ => Err("a jsonb of another version".into()),
+        }
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::JSONB
+    }
+}
+
+/// The parameters 1 to 12 of a create and of a write.
+pub(super) fn params(record: &Record) -> Result<Vec<Param>, Error> {
+    let header = &record.header;
+    let data = value::write(&record.data)
+        .map_err(|error| Error::new(NAME, ErrorKind::Refused, Happened::No).because(error))?;
+    let timeout = header.idle_timeout;
+    let user = header.user.as_ref();
+    let mut params = Vec::with_capacity(17);
+    params.extend([
+        Param::key(&header.key),
+        Param::Small(header.format.cast_signed()),
+        Param::Time(header.created),
+        Param::Time(header.idle_deadline),
+        Param::Time(header.absolute_deadline),
+        Param::Integer(
+            timeout.map(|timeout| i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)),
+        ),
+        Param::Text(user.map(|user| user.name.clone())),
+        Param::Integer(user.map(|user| user.generation.cast_signed())),
+        Param::Integer(Some(header.epoch.to_bits().cast_signed())),
+        Param::Integer(Some(header.counter.cast_signed())),
+        ops(&header.ops),
+        Param::Json(data),
+    ]);
+    Ok(params)
+}
+
+/// What must still be there for a write: the parameters 14 to 17. A counter may have gone back to
+/// an older backup's and forward again, so the names of the commits count as well.
+pub(super) fn condition(base: &Loaded) -> [Param; 4] {
+    let header = &base.record.header;
+    [
+        Param::key(&header.key),
+        Param::Integer(Some(base.version.0.cast_signed())),
+        Param::Integer(Some(header.epoch.to_bits().cast_signed())),
+        ops(&header.ops),
+    ]
+}
+
+fn ops(ops: &Ops) -> Param {
+    Param::Bytes(ops.iter().flat_map(|op| op.to_bits().to_be_bytes()).collect())
+}
+
+/// What stands in a row is not a record that this version can read.
+///
+/// Only the place is told: a row's content may be anyone's secret.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("a row's `key` does not have 32 bytes")]
+    Key,
+    #[error("a row has format {0}, and this version reads up to {FORMAT}")]
+    Format(i16),
+    #[error("a row has a negative `idle_timeout_ms`")]
+    NegativeTimeout,
+    #[error("`ops` of a row is not a list of 8 bytes each")]
+    Ops,
+    #[error("`data` of a row has a number that this version cannot read")]
+    Data,
+    #[error("a row has a value of a wrong type: {0}")]
+    Type(#[from] tokio_postgres::Error),
+}
+
+impl From<Unreadable> for Error {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::new(NAME, ErrorKind::Corrupt, Happened::No).because(unreadable)
+    }
+}
+
+/// Reads the record of a row.
+pub(super) fn read(row: &Row) -> Result<Loaded, Unreadable> {
+    let key: [u8; 32] = row.try_get::<_, &[u8]>(0)?.try_into().map_err(|_| Unreadable::Key)?;
+    let format: i16 = row.try_get(1)?;
+    let format = u16::try_from(format)
+        .ok()
+        .filter(|format| (1..=FORMAT).contains(format))
+        .ok_or(Unreadable::Format(format))?;
+    let time = |column| row.try_get::<_, Time>(column).map(|time| time.0);
+    let integer = |column| row.try_get::<_, i64>(column).map(i64::cast_unsigned);
+    let idle_timeout = row
+        .try_get::<_, Option<i64>>(5)?
+        .map(|millis| u64::try_from(millis).map(Duration::from_millis))
+        .transpose()
+        .map_err(|_| Unreadable::NegativeTimeout)?;
+    let generation = row.try_get::<_, Option<i64>>(7)?.unwrap_or_default().cast_unsigned();
+    // A user whom an operator wrote down without a generation is of the first.
+    let user = row.try_get::<_, Option<String>>(6)?.map(|name| User { name, generation });
+    let counter = integer(9)?;
+    let header = Header {
+        format,
+        key: Key::from_bytes(key),
+        created: time(2)?,
+        idle_deadline: time(3)?,
+        absolute_deadline: time(4)?,
+        idle_timeout,
+        user,
+        epoch: Epoch::from_bits(integer(8)?),
+        counter,
+        ops: read_ops(row.try_get(10)?)?,
+    };
+    let data = read_data(row.try_get::<_, Json<'_>>(11)?.0)?;
+    Ok(Loaded { record: Arc::new(Record { header, data }), version: Version(counter) })
+}
+
+fn read_ops(bytes: &[u8]) -> Result<Ops, Unreadable> {
+    let (ops, rest) = bytes.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(Unreadable::Ops);
+    }
+    Ok(ops.iter().map(|op| Op::from_bits(u64::from_be_bytes(*op))).collect())
+}
+
+/// What PostgreSQL takes for JSON is JSON, but for numbers beyond all doubles.
+fn read_data(text: &str) -> Result<Data, Unreadable> {
+    match value::read(text) {
+        Ok(serde_json::Value::Object(data)) => Ok(data),
+        _ => Err(Unreadable::Data),
+    }
+}

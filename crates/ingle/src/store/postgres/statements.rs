@@ -1,0 +1,175 @@
+//! The statements, each of them a transaction of its own and one round trip.
+
+use tokio_postgres::types::Type;
+
+/// Which statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Load,
+    Create,
+    Write,
+    Touch,
+    Destroy,
+    MakeWay,
+    Sweep,
+    List,
+    ListByUser,
+}
+
+pub(super) const KINDS: usize = 9;
+
+impl Kind {
+    /// The types of its parameters.
+    pub(super) fn types(self) -> &'static [Type] {
+        const KEY: Type = Type::BYTEA;
+        const TIME: Type = Type::TIMESTAMPTZ;
+        const INTEGER: Type = Type::INT8;
+        match self {
+            Self::Load | Self::MakeWay => const { &[KEY, TIME] },
+            Self::Create => {
+                const {
+                    &[
+                        KEY,
+                        Type::INT2,
+                        TIME,
+                        TIME,
+                        TIME,
+                        INTEGER,
+                        Type::TEXT,
+                        INTEGER,
+                        INTEGER,
+                        INTEGER,
+                        Type::BYTEA,
+                        Type::JSONB,
+                    ]
+                }
+            }
+            Self::Write => {
+                const {
+                    &[
+                        KEY,
+                        Type::INT2,
+                        TIME,
+                        TIME,
+                        TIME,
+                        INTEGER,
+                        Type::TEXT,
+                        INTEGER,
+                        INTEGER,
+                        INTEGER,
+                        Type::BYTEA,
+                        Type::JSONB,
+                        TIME,
+                        KEY,
+                        INTEGER,
+                        INTEGER,
+                        Type::BYTEA,
+                    ]
+                }
+            }
+            Self::Touch => const { &[KEY, TIME, TIME] },
+            Self::Destroy => const { &[KEY] },
+            Self::Sweep => const { &[TIME, INTEGER] },
+            Self::List => const { &[KEY, TIME, INTEGER] },
+            Self::ListByUser => const { &[KEY, TIME, INTEGER, Type::TEXT] },
+        }
+    }
+}
+
+/// What a row is read from, in the order of `rows::read`.
+macro_rules! columns {
+    () => {
+        "key, format, created, idle_deadline, absolute_deadline, idle_timeout_ms, user_name, \
+         user_generation, epoch, counter, ops, data"
+    };
+}
+
+/// Which rows are dead at the instant of a parameter; all others are live.
+macro_rules! dead {
+    ($now:literal) => {
+        concat!("least(s.idle_deadline, s.absolute_deadline) <= ", $now)
+    };
+}
+
+/// The texts, in the order of [`Kind`]; TABLE stands for the table.
+///
+/// Nothing but a create inserts, and that only where nothing has the key. What is dead there is deleted
+/// by a statement of its own, if it still is.
+const TEXTS: [&str; KINDS] = [
+    concat!("SELECT ", columns!(), " FROM TABLE AS s WHERE key = $1 AND NOT ", dead!("$2")),
+    concat!(
+        "INSERT INTO TABLE AS s (",
+        columns!(),
+        ", sweep_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, least($4, $5)) \
+         ON CONFLICT (key) DO NOTHING RETURNING counter"
+    ),
+    concat!(
+        "UPDATE TABLE AS s SET key = $1, format = $2, created = $3, idle_deadline = $4, \
+         absolute_deadline = $5, idle_timeout_ms = $6, user_name = $7, user_generation = $8, \
+         epoch = $9, counter = $10, ops = $11, data = $12, sweep_at = least(sweep_at, $4, $5) \
+         WHERE key = $14 AND counter = $15 AND epoch = $16 AND ops = $17 AND NOT ",
+        dead!("$13"),
+        " RETURNING counter"
+    ),
+    concat!(
+        "UPDATE TABLE AS s \
+         SET idle_deadline = greatest(idle_deadline, least($2, absolute_deadline)) \
+         WHERE key = $1 AND NOT ",
+        dead!("$3"),
+        " RETURNING counter"
+    ),
+    "DELETE FROM TABLE WHERE key = $1",
+    concat!("DELETE FROM TABLE AS s WHERE key = $1 AND ", dead!("$2"), " RETURNING 1"),
+    SWEEP,
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM TABLE AS s WHERE key > $1 AND NOT ",
+        dead!("$2"),
+        " ORDER BY key LIMIT $3"
+    ),
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM TABLE AS s WHERE user_name = $4 AND key > $1 AND NOT ",
+        dead!("$2"),
+        " ORDER BY key LIMIT $3"
+    ),
+];
+
+/// One instance at a time sweeps: the lock ends with the statement, so that it works behind a
+/// pooler as well. What is locked by another writer is left for the next sweep. What is due and
+/// lives is looked at again when it dies.
+const SWEEP: &str = concat!(
+    "WITH turn AS MATERIALIZED ( \
+         SELECT pg_try_advisory_xact_lock(1768843116, 'TABLE'::regclass::oid::int) AS mine \
+     ), due AS MATERIALIZED ( \
+         SELECT s.key FROM TABLE AS s \
+         WHERE (SELECT mine FROM turn) AND s.sweep_at <= $1 \
+         ORDER BY s.sweep_at LIMIT $2 FOR UPDATE SKIP LOCKED \
+     ), dead AS ( \
+         DELETE FROM TABLE AS s USING due WHERE s.key = due.key AND ",
+    dead!("$1"),
+    " RETURNING 1 \
+     ), live AS ( \
+         UPDATE TABLE AS s SET sweep_at = least(s.idle_deadline, s.absolute_deadline) \
+         FROM due WHERE s.key = due.key AND NOT ",
+    dead!("$1"),
+    " RETURNING 1 \
+     ) SELECT (SELECT count(*) FROM dead), (SELECT count(*) FROM due), (SELECT count(*) FROM live)"
+);
+
+/// The statements on one table.
+#[derive(Debug)]
+pub(super) struct Statements([String; KINDS]);
+
+impl Statements {
+    pub(super) fn new(table: &str) -> Self {
+        Self(TEXTS.map(|text| text.replace("TABLE", table)))
+    }
+
+    pub(super) fn sql(&self, kind: Kind) -> &str {
+        self.0.get(kind as usize).map_or("", String::as_str)
+    }
+}

@@ -1,0 +1,281 @@
+//! A record as a Redis hash, and back. The record's version is its counter.
+//!
+//! All values are texts that a person can read: the data is JSON, instants are milliseconds since
+//! 1970, names are hexadecimal.
+
+use std::{fmt::Write as _, str::FromStr, sync::Arc, time::Duration};
+
+use redis::{Cmd, Value};
+
+use super::{NAME, place::Place, scripts::FIELDS};
+use crate::{
+    clock::Timestamp,
+    data::Data,
+    id::Key,
+    record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record, User, Version},
+    store::{Error, ErrorKind, Happened},
+};
+
+/// The largest data of a record. Redis would take 512 MiB, and serve nobody else meanwhile.
+pub(super) const DATA_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long a record outlives its deadline at least, and how much a list of a user the last one in
+/// it. Redis counts the time from the commit on, so its clock may show what it will; this is for
+/// instances of the app whose clocks differ.
+pub(super) const SLACK: Duration = Duration::from_secs(15 * 60);
+
+/// When the broom comes: so long after now that the record is dead by any clock.
+pub(super) fn broom(header: &Header, now: Timestamp) -> u64 {
+    let dead = header.idle_deadline.min(header.absolute_deadline);
+    millis(dead.since(now).saturating_add(SLACK))
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The name of a commit as the condition of a write has it; empty if there is none.
+pub(super) fn newest_op(ops: &Ops) -> String {
+    ops.iter().last().map_or_else(String::new, |op| format!("{:016x}", op.to_bits()))
+}
+
+/// Adds the whole record to a write where there is no hash yet.
+pub(super) fn whole(command: &mut Cmd, record: &Record, listed: Option<&str>) -> Result<(), Error> {
+    let header = &record.header;
+    command.arg(0_u8);
+    command.arg("format").arg(header.format);
+    command.arg("key").arg(header.key.to_string());
+    command.arg("created").arg(header.created.as_millis());
+    command.arg("absolute_deadline").arg(header.absolute_deadline.as_millis());
+    command.arg("epoch").arg(epoch(header));
+    if let Some(timeout) = header.idle_timeout {
+        command.arg("idle_timeout").arg(millis(timeout));
+    }
+    user(command, header, listed);
+    moving(command, header);
+    data(command, &record.data)
+}
+
+/// Adds what `record` has other than `base` to a write on top of it.
+pub(super) fn changed(
+    command: &mut Cmd,
+    base: &Record,
+    record: &Record,
+    listed: Option<&str>,
+) -> Result<(), Error> {
+    let (before, after) = (&base.header, &record.header);
+    let gone = |was: bool, is: bool| was && !is;
+    let no_user = gone(before.user.is_some(), after.user.is_some());
+    let no_timeout = gone(before.idle_timeout.is_some(), after.idle_timeout.is_some());
+    let removed = 3 * usize::from(no_user) + usize::from(no_timeout);
+    command.arg(removed);
+    if no_user {
+        command.arg("user").arg("generation").arg("listed");
+    }
+    if no_timeout {
+        command.arg("idle_timeout");
+    }
+    // Never so in a record of this library, but then nothing else would tell.
+    if (before.created, before.absolute_deadline, before.epoch, before.format)
+        != (after.created, after.absolute_deadline, after.epoch, after.format)
+    {
+        command.arg("format").arg(after.format);
+        command.arg("created").arg(after.created.as_millis());
+        command.arg("absolute_deadline").arg(after.absolute_deadline.as_millis());
+        command.arg("epoch").arg(epoch(after));
+    }
+    if let Some(timeout) = after.idle_timeout.filter(|_| before.idle_timeout != after.idle_timeout)
+    {
+        command.arg("idle_timeout").arg(millis(timeout));
+    }
+    if before.user != after.user {
+        user(command, after, listed);
+    }
+    moving(command, after);
+    if base.data == record.data { Ok(()) } else { data(command, &record.data) }
+}
+
+/// What every commit moves.
+fn moving(command: &mut Cmd, header: &Header) {
+    command.arg("idle_deadline").arg(header.idle_deadline.as_millis());
+    command.arg("counter").arg(header.counter);
+    let mut ops = String::with_capacity(17 * crate::record::OPS_MAX);
+    for op in header.ops.iter() {
+        let separator = if ops.is_empty() { "" } else { " " };
+        // Writing to a `String` cannot fail.
+        let _ = write!(ops, "{separator}{:016x}", op.to_bits());
+    }
+    command.arg("ops").arg(ops);
+}
+
+fn user(command: &mut Cmd, header: &Header, listed: Option<&str>) {
+    if let Some(user) = &header.user {
+        command.arg("user").arg(&user.name).arg("generation").arg(user.generation);
+    }
+    if let Some(listed) = listed {
+        command.arg("listed").arg(listed);
+    }
+}
+
+fn data(command: &mut Cmd, data: &Data) -> Result<(), Error> {
+    let refused = |kind| Error::new(NAME, kind, Happened::No);
+    let data =
+        serde_json::to_vec(data).map_err(|error| refused(ErrorKind::Refused).because(error))?;
+    if data.len() > DATA_BYTES_MAX {
+        return Err(refused(ErrorKind::TooLarge).because("the data has more than 16 MiB as JSON"));
+    }
+    command.arg("data").arg(data);
+    Ok(())
+}
+
+pub(super) fn epoch(header: &Header) -> String {
+    format!("{:016x}", header.epoch.to_bits())
+}
+
+/// The command that reads a record.
+pub(super) fn load(place: &Place, key: &Key) -> Cmd {
+    let mut command = Cmd::with_capacity(2 + FIELDS.len(), 256);
+    command.arg("HMGET").arg(place.record(key));
+    FIELDS.iter().for_each(|field| _ = command.arg(field));
+    command
+}
+
+/// What stands in a hash is not a record that this version can read.
+///
+/// Only the place is told: a record's content may be anyone's secret.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("Redis answered with something else than a record")]
+    Answer,
+    #[error("a session's hash has no `{0}`")]
+    Missing(&'static str),
+    #[error("`{0}` of a session's hash is not what it should be")]
+    Field(&'static str),
+    #[error("a session's hash has format {0}, and this version reads up to {FORMAT}")]
+    Format(u16),
+    #[error("`data` of a session's hash is not JSON: line {line}, column {column}")]
+    NotJson { line: usize, column: usize },
+    #[error("`data` of a session's hash is not a JSON object")]
+    NotAnObject,
+}
+
+impl From<Unreadable> for Error {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::new(NAME, ErrorKind::Corrupt, Happened::No).because(unreadable)
+    }
+}
+
+/// Reads the answer to [`load`]. A hash without any part of a header is no record.
+pub(super) fn read(answer: Value) -> Result<Option<Loaded>, Unreadable> {
+    let Value::Array(values) = answer else { return Err(Unreadable::Answer) };
+    if values.iter().take(FIELDS.len() - 1).all(|value| matches!(value, Value::Nil)) {
+        return Ok(None);
+    }
+    let mut fields = Fields { values: values.into_iter(), names: FIELDS.iter() };
+    let format: u16 = fields.parsed()?;
+    if !(1..=FORMAT).contains(&format) {
+        return Err(Unreadable::Format(format));
+    }
+    let key = fields.parsed()?;
+    let created = fields.instant()?;
+    let idle_deadline = fields.instant()?;
+    let absolute_deadline = fields.instant()?;
+    let idle_timeout = fields.optional()?.map(Duration::from_millis);
+    let name: Option<String> = fields.optional()?;
+    // A user whom an operator wrote down without a generation is of the first.
+    let generation = fields.optional()?.unwrap_or_default();
+    let user = name.map(|name| User { name, generation });
+    let epoch = fields.epoch()?;
+    let counter = fields.parsed()?;
+    let ops = fields.ops()?;
+    let header = Header {
+        format,
+        key,
+        created,
+        idle_deadline,
+        absolute_deadline,
+        idle_timeout,
+        user,
+        epoch,
+        counter,
+        ops,
+    };
+    let record = Record { header, data: fields.data()? };
+    Ok(Some(Loaded { record: Arc::new(record), version: Version(counter) }))
+}
+
+/// Reads the answer to [`load`] with `listed` as one field more.
+pub(super) fn read_listed(answer: Value) -> Result<Option<(Loaded, Option<String>)>, Unreadable> {
+    let Value::Array(mut values) = answer else { return Err(Unreadable::Answer) };
+    let listed = match values.pop() {
+        Some(Value::BulkString(listed)) => String::from_utf8(listed).ok(),
+        _ => None,
+    };
+    Ok(read(Value::Array(values))?.map(|loaded| (loaded, listed)))
+}
+
+struct Fields {
+    values: std::vec::IntoIter<Value>,
+    names: std::slice::Iter<'static, &'static str>,
+}
+
+impl Fields {
+    /// The next field, if the hash has it.
+    fn bytes(&mut self) -> Result<(&'static str, Option<Vec<u8>>), Unreadable> {
+        let name = self.names.next().ok_or(Unreadable::Answer)?;
+        match self.values.next() {
+            Some(Value::BulkString(bytes)) => Ok((name, Some(bytes))),
+            Some(Value::Nil) => Ok((name, None)),
+            _ => Err(Unreadable::Answer),
+        }
+    }
+
+    fn present(&mut self) -> Result<(&'static str, Vec<u8>), Unreadable> {
+        let (name, bytes) = self.bytes()?;
+        Ok((name, bytes.ok_or(Unreadable::Missing(name))?))
+    }
+
+    fn optional<T: FromStr>(&mut self) -> Result<Option<T>, Unreadable> {
+        let (name, bytes) = self.bytes()?;
+        bytes.map(|bytes| parse(name, &bytes)).transpose()
+    }
+
+    fn parsed<T: FromStr>(&mut self) -> Result<T, Unreadable> {
+        let (name, bytes) = self.present()?;
+        parse(name, &bytes)
+    }
+
+    fn instant(&mut self) -> Result<Timestamp, Unreadable> {
+        self.parsed().map(Timestamp::from_millis)
+    }
+
+    fn epoch(&mut self) -> Result<Epoch, Unreadable> {
+        let (name, bytes) = self.present()?;
+        hexadecimal(&bytes).map(Epoch::from_bits).ok_or(Unreadable::Field(name))
+    }
+
+    fn ops(&mut self) -> Result<Ops, Unreadable> {
+        let (name, bytes) = self.present()?;
+        let words = bytes.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let ops: Option<Ops> = words.map(|word| hexadecimal(word).map(Op::from_bits)).collect();
+        ops.ok_or(Unreadable::Field(name))
+    }
+
+    fn data(&mut self) -> Result<Data, Unreadable> {
+        let (_, bytes) = self.present()?;
+        // The error's text would quote what stands there, so it is left behind.
+        serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => Unreadable::NotAnObject,
+            _ => Unreadable::NotJson { line: error.line(), column: error.column() },
+        })
+    }
+}
+
+fn parse<T: FromStr>(name: &'static str, bytes: &[u8]) -> Result<T, Unreadable> {
+    let text = std::str::from_utf8(bytes).ok();
+    text.and_then(|text| text.parse().ok()).ok_or(Unreadable::Field(name))
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}

@@ -1,0 +1,113 @@
+//! A server, and the connection that this process has with it.
+//!
+//! There is one at a time. When it is lost, the next call makes another, in a task of its own, so
+//! that it comes about also when that call gives up; all others wait for it, no longer than they may.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{runtime::Handle, sync::watch};
+
+use super::{failure::RedisError, link::Link, place::RedisConfig, tls::Tls};
+
+/// After an attempt that failed, those who come so soon are told the same, and no other is made.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How connections are made.
+pub(super) struct Settings {
+    pub(super) config: RedisConfig,
+    pub(super) tls: Option<Tls>,
+}
+
+pub(super) struct Node {
+    pub(super) host: String,
+    pub(super) port: u16,
+    settings: Arc<Settings>,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// No attempt was made yet.
+    New,
+    Open(Link),
+    /// Somebody is at it.
+    Connecting(watch::Receiver<Option<Result<Link, RedisError>>>),
+    Failed(Instant, RedisError),
+}
+
+impl Node {
+    pub(super) fn new(settings: &Arc<Settings>, host: &str, port: u16) -> Arc<Self> {
+        Arc::new(Self {
+            host: host.to_owned(),
+            port,
+            settings: Arc::clone(settings),
+            state: Mutex::new(State::New),
+        })
+    }
+
+    pub(super) fn name(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    pub(super) fn place(&self) -> (String, u16) {
+        (self.host.clone(), self.port)
+    }
+
+    /// The connection, made if there is none.
+    pub(super) async fn link(self: &Arc<Self>) -> Result<Link, RedisError> {
+        let mut connecting = {
+            let mut state = self.state();
+            match &*state {
+                State::Open(link) if link.is_open() => return Ok(link.clone()),
+                State::Failed(when, error) if when.elapsed() < PAUSE => return Err(error.clone()),
+                State::Connecting(connecting) => connecting.clone(),
+                State::New | State::Open(_) | State::Failed(..) => {
+                    let connecting = self.connect();
+                    *state = State::Connecting(connecting.clone());
+                    connecting
+                }
+            }
+        };
+        let over = connecting.wait_for(Option::is_some).await;
+        let over = over.ok().and_then(|over| over.clone());
+        over.unwrap_or_else(|| {
+            // The runtime that it was made in has ended; the next call begins anew.
+            let mut state = self.state();
+            if matches!(&*state, State::Connecting(gone) if gone.same_channel(&connecting)) {
+                *state = State::New;
+            }
+            Err(self.unreachable("the attempt to connect was given up"))
+        })
+    }
+
+    fn connect(self: &Arc<Self>) -> watch::Receiver<Option<Result<Link, RedisError>>> {
+        let (over, connecting) = watch::channel(None);
+        let node = Arc::clone(self);
+        let attempt = async move {
+            let Settings { config, tls } = &*node.settings;
+            let opened = Link::open(config, tls.as_ref(), &node.host, node.port).await;
+            *node.state() = match &opened {
+                Ok(link) => State::Open(link.clone()),
+                Err(error) => State::Failed(Instant::now(), error.clone()),
+            };
+            // Nobody may be left who waits for it.
+            let _ = over.send(Some(opened));
+        };
+        // Without a runtime the channel closes, and says that nobody is at it.
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(attempt));
+        }
+        connecting
+    }
+
+    fn unreachable(&self, message: &str) -> RedisError {
+        RedisError::Unreachable { server: self.name(), message: message.to_owned() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each use is one look and one write.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

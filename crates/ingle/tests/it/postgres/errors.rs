@@ -1,0 +1,251 @@
+//! What is wrong with a URL, a server or a table: one line each, with what mends it, and no secret.
+
+use std::process::Command;
+
+use ingle::store::{self, Postgres, PostgresConfig, Store as _};
+use testbed::postgres::Postgres as Server;
+
+use super::{Scene, shell};
+
+const SECRET: &str = "s3cret";
+
+async fn line(url: &str) -> String {
+    let error = store::open(url).await.err().unwrap_or_else(|| panic!("{url} was opened"));
+    let line = error.to_string();
+    assert!(!line.contains('\n') && line.len() < 700, "{url}: {line}");
+    assert!(!line.contains(SECRET) && !format!("{error:?}").contains(SECRET), "{url}: {line}");
+    line
+}
+
+#[tokio::test]
+async fn a_wrong_url_is_told_in_one_line() {
+    let form = "takes postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
+    let options = "takes, after `?`, `table`, `pool`";
+    let cases = [
+        ("postgres:", form),
+        ("postgres:/u@h/d", form),
+        ("postgres://", form),
+        ("postgres:///d", form),
+        ("postgres://h/d", form),
+        ("postgres://u@/d", form),
+        ("postgres://@h/d", form),
+        ("postgres://u:s3cret@x@h/d", form),
+        ("postgres://u:s3cret@h/d#x", form),
+        ("postgres://u:s3cret@h:port/d", form),
+        ("postgres://u:s3cret@h:99999/d", form),
+        ("postgres://u:s3cret@h", "names a database"),
+        ("postgres://u:s3cret@h/", "names a database"),
+        ("postgresql://u:s3cret@h/", "names a database"),
+        ("postgres://u@h/d?table=", "takes `table` as TABLE or SCHEMA.TABLE"),
+        ("postgres://u@h/d?table=a;b", "takes `table` as TABLE or SCHEMA.TABLE"),
+        ("postgres://u@h/d?table=A", "takes `table` as TABLE or SCHEMA.TABLE"),
+        ("postgres://u@h/d?table=1a", "takes `table` as TABLE or SCHEMA.TABLE"),
+        ("postgres://u@h/d?table=a.b.c", "takes `table` as TABLE or SCHEMA.TABLE"),
+        ("postgres://u@h/d?table=%22a%22", "takes `table` as TABLE or SCHEMA.TABLE"),
+        ("postgres://u@h/d?pool=0", "as a number from 1 to 128"),
+        ("postgres://u@h/d?pool=129", "as a number from 1 to 128"),
+        ("postgres://u@h/d?pool=-1", "as a number from 1 to 128"),
+        ("postgres://u@h/d?pool=many", "as a number from 1 to 128"),
+        ("postgres://u@h/d?pooler=session", "takes `pooler=transaction`"),
+        ("postgres://u@h/d?sslmode=on", "takes `sslmode` as `disable`, `prefer` (the default)"),
+        ("postgres://u@h/d?sslmode=verify-ca", "takes `sslmode`"),
+        ("postgres://u@h/d?sslmode=require&sslrootcert=x", "with `sslmode=verify-full` alone"),
+        ("postgres://u@h/d?sslrootcert=x", "with `sslmode=verify-full` alone"),
+        ("postgres://u@h/d?target_session_attrs=read-only", "takes no `target_session_attrs`"),
+        ("postgres://u@h/d?tables=a", options),
+        ("postgres://u@h/d?connect_timeout=soon", options),
+        ("postgres://u@h/d?keepalives", options),
+        ("postgres://u:s3cret?x@h/d", options),
+        ("postgres://u@h/d?sslmode=verify-full&sslrootcert=/nowhere.pem", "`/nowhere.pem`"),
+    ];
+    for (url, expected) in cases {
+        let line = line(url).await;
+        assert!(line.contains(expected), "{url}: {line}");
+    }
+}
+
+#[test]
+fn a_config_shows_no_password() {
+    let config = PostgresConfig::parse("postgres://u:s3cret@h,[::1]:5433/d?pool=3").unwrap();
+    let shown = format!("{config:?}");
+    assert!(!shown.contains(SECRET), "{shown}");
+    assert!(shown.contains(r#"hosts: "h:5432,[::1]:5433""#), "{shown}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_server_is_told_in_one_line() {
+    let server = Server::start(&[]);
+    let scene = Scene::on(server.address()).await;
+    let address = scene.server;
+    for role in [
+        "CREATE ROLE with_password LOGIN PASSWORD 's3cret'",
+        "CREATE ROLE with_tls LOGIN",
+        "CREATE ROLE TABLE_reader LOGIN",
+        "CREATE DATABASE TABLE_latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0",
+        "GRANT SELECT ON TABLE TO TABLE_reader",
+    ] {
+        scene.sql(role).await;
+    }
+    scene.sql("CREATE VIEW TABLE_view AS SELECT 1 AS key").await;
+    let table = &scene.table;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let cases = [
+        (format!("postgres://u:s3cret@{closed}/d"), "PostgreSQL does not answer at `127.0.0.1:"),
+        ("postgres://u:s3cret@no.such.host.invalid/d".to_owned(), "PostgreSQL does not answer at"),
+        ("postgres://u:s3cret@%2Fnowhere/d".to_owned(), "PostgreSQL does not answer at `/nowhere`"),
+        (format!("postgres://postgres@{address}/none"), "no database `none`; run `createdb none`"),
+        (format!("postgres://nobody@{address}/postgres"), "does not let user `nobody` in"),
+        (
+            format!("postgres://with_password:{SECRET}x@{address}/postgres"),
+            "does not let user `with_password` in",
+        ),
+        (
+            format!("postgres://with_password@{address}/postgres"),
+            "the server asks user `with_password` for a password, and the URL has none",
+        ),
+        (
+            format!("postgres://with_tls@{address}/postgres?sslmode=disable"),
+            "does not let user `with_tls` in",
+        ),
+        (format!("postgres://postgres@{address}/postgres?sslmode=require"), "offers no TLS"),
+        (format!("postgres://postgres@{address}/postgres?sslmode=verify-full"), "offers no TLS"),
+        (
+            format!("postgres://postgres@{address}/postgres?table=none"),
+            "has no table `none`; have it made by `ingle::store::migrate`",
+        ),
+        (
+            format!("postgres://postgres@{address}/postgres?table=none.none"),
+            "has no table `none.none`",
+        ),
+        (
+            format!("postgres://postgres@{address}/postgres?table={table}_view"),
+            "is another program's, and was left as it is",
+        ),
+        (
+            format!("postgres://{table}_reader@{address}/postgres?table={table}"),
+            "lacks a right (it may not INSERT, UPDATE, DELETE); as the owner of the table run `GRANT",
+        ),
+        (
+            format!("postgres://postgres@{address}/{table}_latin"),
+            "has the encoding LATIN1, which cannot hold every text",
+        ),
+    ];
+    for (url, expected) in cases {
+        let line = line(&url).await;
+        assert!(line.contains(expected), "{url}: {line}");
+    }
+    let reader = format!("postgres://{table}_reader@{address}/postgres?table=mine");
+    let error = store::migrate(&reader).await.unwrap_err().to_string();
+    assert!(error.contains("may not make the table `mine`"), "{error}");
+    let nowhere = format!("postgres://postgres@{address}/postgres?table=nowhere.mine");
+    let error = store::migrate(&nowhere).await.unwrap_err().to_string();
+    assert!(error.contains("there is no such schema"), "{error}");
+}
+
+#[tokio::test]
+async fn a_pgbouncer_that_the_url_does_not_tell_of_is_told_in_one_line() {
+    let scene = Scene::new().await;
+    let pooler = testbed::postgres::shared_pooler();
+    let url = format!("postgres://postgres@{pooler}/postgres?table={}", scene.table);
+    let told = line(&url).await;
+    assert!(told.contains("add `pooler=transaction`"), "{told}");
+    store::open(&format!("{url}&pooler=transaction")).await.unwrap();
+    let none = format!("postgres://postgres@{pooler}/none?pooler=transaction");
+    let told = line(&none).await;
+    assert!(told.contains("no database `none`"), "{told}");
+}
+
+#[tokio::test]
+async fn more_connections_than_the_server_has_are_told_in_one_line() {
+    let server = Server::start(&["max_connections=5", "superuser_reserved_connections=0"]);
+    let address = server.address();
+    let mut shells = Vec::new();
+    for _ in 0..5 {
+        shells.push(shell(address).await);
+    }
+    let line = line(&format!("postgres://postgres@{address}/postgres")).await;
+    assert!(line.contains("has no connection left"), "{line}");
+}
+
+#[tokio::test]
+async fn what_a_commit_survives_is_said_as_the_server_is_set() {
+    let server = Server::start(&["fsync=off"]);
+    let scene = Scene::on(server.address()).await;
+    assert!(scene.store().await.survives().contains("`fsync = off`"));
+    let scene = Scene::new().await;
+    assert_eq!(scene.store().await.survives(), "a crash and a power loss");
+    let asynchronous = scene.config("&options=-c%20synchronous_commit=off");
+    let store = Postgres::open(asynchronous).await.unwrap();
+    assert!(store.survives().contains("`synchronous_commit = off`"));
+    let server = Server::start(&["full_page_writes=off"]);
+    let scene = Scene::on(server.address()).await;
+    assert!(scene.store().await.survives().contains("`full_page_writes = off`"));
+}
+
+/// A certificate for `localhost` and the key of it, in PEM form, signed by itself.
+fn certificate(folder: &std::path::Path) -> [String; 2] {
+    let [certificate, key] = ["certificate", "key"].map(|name| folder.join(name));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    [certificate, key].map(|path| std::fs::read_to_string(path).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_what_the_url_asks_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let [certificate, key] = certificate(folder.path());
+    let server = Server::start(&[]);
+    server.put("server.crt", &certificate);
+    server.put("server.key", &key);
+    let scene = Scene::on(server.address()).await;
+    scene.sql("ALTER SYSTEM SET ssl = on").await;
+    scene.sql("SELECT pg_reload_conf()").await;
+    let roles = "CREATE ROLE with_tls LOGIN SUPERUSER; \
+                 CREATE ROLE with_password LOGIN SUPERUSER PASSWORD 's3cret'";
+    scene.shell.batch_execute(roles).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+
+    let trusted = folder.path().join("certificate");
+    let trusted = trusted.display();
+    let port = server.address().port();
+    let url = |user: &str, host: &str, mode: &str| {
+        format!("postgres://{user}@{host}:{port}/postgres?table={}{mode}", scene.table)
+    };
+    let verified = format!("&sslmode=verify-full&sslrootcert={trusted}");
+    for mode in ["", "&sslmode=prefer", "&sslmode=require", &verified] {
+        store::open(&url("with_tls", "localhost", mode)).await.unwrap();
+        let password = url("with_password:s3cret", "localhost", mode);
+        // The password is bound to the server's certificate.
+        store::open(&password).await.unwrap();
+        store::open(&format!("{password}&channel_binding=require")).await.unwrap();
+    }
+    let cases = [
+        (url("with_tls", "localhost", "&sslmode=disable"), "does not let user `with_tls` in"),
+        (url("with_tls", "localhost", "&sslmode=verify-full"), "invalid peer certificate"),
+        (url("with_tls", "127.0.0.1", &verified), "not valid for name"),
+    ];
+    for (url, expected) in cases {
+        let line = line(&url).await;
+        assert!(line.contains(expected), "{url}: {line}");
+    }
+    store::open(&url("with_tls", "127.0.0.1", "&sslmode=require")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_in_a_folder_is_a_host_as_well() {
+    let server = Server::start(&[]);
+    let scene = Scene::on(server.address()).await;
+    let folder = server.folder().display().to_string().replace('/', "%2F");
+    let port = server.address().port();
+    let url = format!("postgres://postgres@{folder}:{port}/postgres?table={}", scene.table);
+    store::open(&url).await.unwrap();
+}

@@ -1,0 +1,147 @@
+//! Redis as people use it beside the app, and as it fails.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use ingle::{
+    Error, Key, Session, SessionLayer,
+    clock::{Clock as _, SystemClock, Timestamp},
+    record::{Epoch, FORMAT, Header, Loaded, Op, Record, User, Version},
+    store::{CommitError, Redis, RedisConfig, Store as _, Write},
+};
+use serde_json::json;
+
+use crate::common::{App, app};
+
+mod cluster;
+mod console;
+mod faults;
+mod opening;
+
+/// Keys with a prefix of their own on a server.
+struct Scene {
+    server: SocketAddr,
+    config: RedisConfig,
+}
+
+impl Scene {
+    /// On the server that tests share.
+    fn new() -> Self {
+        Self::on(testbed::redis::server())
+    }
+
+    fn on(server: SocketAddr) -> Self {
+        let mut config = RedisConfig::new(server.ip().to_string(), server.port());
+        config.prefix = format!("t{:016x}", random());
+        Self { server, config }
+    }
+
+    async fn store(&self) -> Redis {
+        Redis::open(self.config.clone()).await.unwrap()
+    }
+
+    /// An app in a process of its own.
+    async fn app(&self) -> App {
+        let layer = SessionLayer::new(Arc::new(self.store().await)).sweep_every(None);
+        app(&layer)
+            .on("/add", async |session: Session| {
+                let views = session.field("views").update(|views: &mut u64| {
+                    *views += 1;
+                    *views
+                });
+                views.await.map(|views| views.to_string())
+            })
+            .on("/read", async |session: Session| {
+                Ok::<_, Error>(format!("{:?}", session.get::<u64>("views").await?))
+            })
+            .on("/renew", async |session: Session| session.renew().await)
+            .on("/logout", async |session: Session| session.logout().await)
+    }
+
+    fn ask(&self, command: &str) -> String {
+        testbed::redis::ask(self.server, command).unwrap()
+    }
+
+    /// What the server calls the record under a key.
+    fn name(&self, key: &Key) -> String {
+        let key = key.to_string();
+        format!("{}:{{{}}}:{key}", self.config.prefix, &key[..2])
+    }
+
+    /// The name of the only record there is.
+    fn only(&self) -> String {
+        let keys = self.ask(&format!("KEYS {}:{{*", self.config.prefix));
+        let names: Vec<&str> = keys.lines().filter(|line| line.contains(':')).collect();
+        assert_eq!(names.len(), 1, "{keys}");
+        names[0].to_owned()
+    }
+}
+
+fn random() -> u64 {
+    Op::random().unwrap().to_bits()
+}
+
+fn random_key() -> Key {
+    let word = || random().to_be_bytes();
+    let words = [word(), word(), word(), word()].concat();
+    Key::from_bytes(words.try_into().unwrap())
+}
+
+fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+fn minutes(n: u64) -> std::time::Duration {
+    std::time::Duration::from_secs(60 * n)
+}
+
+/// A record that lives for an hour.
+fn record(key: Key, user: Option<&str>) -> Arc<Record> {
+    let user = user.map(|name| User { name: name.to_owned(), generation: 0 });
+    let header = Header {
+        format: FORMAT,
+        key,
+        created: now(),
+        idle_deadline: now().after(minutes(60)),
+        absolute_deadline: now().after(minutes(120)),
+        idle_timeout: None,
+        user,
+        epoch: Epoch::random().unwrap(),
+        counter: 1,
+        ops: [Op::random().unwrap()].into_iter().collect(),
+    };
+    let data = json!({ "views": 1 }).as_object().cloned().unwrap();
+    Arc::new(Record { header, data })
+}
+
+/// The record after one commit more.
+fn next(base: &Loaded, change: impl FnOnce(&mut Record)) -> Arc<Record> {
+    let mut record = Record::clone(&base.record);
+    record.header.counter += 1;
+    record.header.ops.push(Op::random().unwrap());
+    change(&mut record);
+    Arc::new(record)
+}
+
+async fn create(store: &Redis, record: &Arc<Record>) -> Loaded {
+    let version = store.commit(Write::Create { record }, now()).await.unwrap();
+    Loaded { record: Arc::clone(record), version }
+}
+
+async fn replace(
+    store: &Redis,
+    base: &Loaded,
+    change: impl FnOnce(&mut Record),
+) -> Result<Loaded, CommitError> {
+    let record = next(base, change);
+    let version = store.commit(Write::Replace { base, record: &record }, now()).await?;
+    Ok(Loaded { record, version })
+}
+
+async fn destroy(store: &Redis, key: &Key) {
+    assert_eq!(store.commit(Write::Destroy { key }, now()).await.unwrap(), Version::NONE);
+}
+
+/// A key to which a record can be renewed.
+fn key_beside(store: &Redis, key: &Key) -> Key {
+    std::iter::repeat_with(random_key).find(|to| store.can_renew(key, to)).unwrap()
+}

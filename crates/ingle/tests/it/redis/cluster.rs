@@ -1,0 +1,105 @@
+//! A cluster whose parts move, end and come back. Every test here has `cluster` in its path.
+
+use std::time::Duration;
+
+use ingle::store::{Inspect as _, open};
+use testbed::{
+    Server,
+    redis::{SYNCED, ask, start_own_cluster, wait_for_cluster},
+};
+use tokio::time::sleep;
+
+use super::{faults::Crowd, *};
+use crate::common::Visitor;
+
+#[tokio::test]
+async fn a_cluster_is_recognized_and_a_session_lives_in_it() {
+    let scene = Scene::on(testbed::redis::cluster());
+    let app = scene.app().await;
+    for _ in 0..20 {
+        let mut visitor = Visitor::default();
+        visitor.get(&app, "/add").await.ok();
+        let old = visitor.cookie.clone();
+        visitor.get(&app, "/renew").await.ok();
+        assert_eq!(visitor.get(&app, "/add").await.ok().body, "2");
+        assert_eq!(app.get("/read", &old).await.ok().body, "None");
+        visitor.get(&app, "/logout").await.ok();
+        assert_eq!(visitor.get(&app, "/read").await.ok().body, "None");
+    }
+    let error = open(&format!("redis://{}/1", scene.server)).await.unwrap_err().to_string();
+    assert!(error.contains("a cluster has one"), "{error}");
+    // One that is down does not matter where another answers.
+    open(&format!("redis://127.0.0.1:1,{}", scene.server)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_lists_a_user_across_its_servers() {
+    let scene = Scene::on(testbed::redis::cluster());
+    let store = scene.store().await;
+    let mut expected = Vec::new();
+    for _ in 0..50 {
+        let base = create(&store, &record(random_key(), Some("mary"))).await;
+        expected.push(base.record.header.key);
+    }
+    expected.sort_unstable();
+    let page = store.list_by_user("mary", None, 100, now()).await.unwrap();
+    let keys: Vec<Key> = page.records.iter().map(|found| found.record.header.key).collect();
+    assert_eq!(keys, expected);
+    let page = store.list(None, 100, now()).await.unwrap();
+    let keys: Vec<Key> = page.records.iter().map(|found| found.record.header.key).collect();
+    assert_eq!(keys, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_whose_slots_move_loses_and_doubles_nothing() {
+    let servers = start_own_cluster(2, &[]);
+    let scene = Scene::on(servers[0].address());
+    let crowd = Crowd::gather(&scene, 8).await;
+    for round in 0..4 {
+        let (from, to) = if round % 2 == 0 { (0, 1) } else { (1, 0) };
+        crowd.goes_on().await;
+        let count = ask(servers[from].address(), "DBSIZE").unwrap();
+        move_all(&servers[from], &servers[to], &scene);
+        println!("moved {count}");
+    }
+    crowd.goes_on().await;
+    let (acknowledged, unknown) = crowd.count(&scene).await;
+    println!("{acknowledged} acknowledged, {unknown} unknown");
+}
+
+/// Moves every slot in which there is a record, as `redis-cli --cluster reshard` does it.
+fn move_all(from: &Server, to: &Server, scene: &Scene) {
+    let say = |server: &Server, command: &str| ask(server.address(), command).unwrap();
+    let id = |server: &Server| say(server, "CLUSTER MYID").lines().last().unwrap().to_owned();
+    let (from_id, to_id) = (id(from), id(to));
+    let keys = say(from, &format!("KEYS {}:*", scene.config.prefix));
+    for key in keys.lines().filter(|line| line.contains(':')) {
+        let slot = say(from, &format!("CLUSTER KEYSLOT {key}"));
+        let slot = slot.trim_start_matches(':');
+        say(to, &format!("CLUSTER SETSLOT {slot} IMPORTING {from_id}"));
+        say(from, &format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}"));
+        let place = to.address();
+        // Requests meet the slot half way for a moment.
+        std::thread::sleep(Duration::from_millis(30));
+        say(from, &format!("MIGRATE {} {} {key} 0 1000", place.ip(), place.port()));
+        std::thread::sleep(Duration::from_millis(30));
+        say(to, &format!("CLUSTER SETSLOT {slot} NODE {to_id}"));
+        say(from, &format!("CLUSTER SETSLOT {slot} NODE {to_id}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_of_which_one_is_killed_loses_no_acknowledged_view() {
+    let mut servers = start_own_cluster(3, &SYNCED);
+    let scene = Scene::on(servers[0].address());
+    let crowd = Crowd::gather(&scene, 6).await;
+    for n in [1, 0] {
+        crowd.goes_on().await;
+        servers[n].kill();
+        sleep(Duration::from_millis(300)).await;
+        servers[n].restart();
+        wait_for_cluster(&servers).unwrap();
+    }
+    crowd.goes_on().await;
+    crowd.count(&scene).await;
+}

@@ -1,0 +1,234 @@
+//! What a person sees and does with `redis-cli`.
+
+use std::time::Duration;
+
+use ingle::store::{ErrorKind, Happened, Inspect as _};
+
+use super::*;
+use crate::common::Visitor;
+
+#[tokio::test]
+async fn a_session_is_what_a_person_expects_to_see() {
+    let scene = Scene::new();
+    let app = scene.app().await.on("/fill", async |session: Session| {
+        session.insert("greeting", "Hallo Welt")?;
+        session.insert("whole", 3)?;
+        session.insert("double", 3.0)
+    });
+    Visitor::default().get(&app, "/fill").await.ok();
+    let name = scene.only();
+    let shown = |field: &str| scene.ask(&format!("HGET {name} {field}"));
+    let data = shown("data");
+    assert!(
+        data.ends_with(r#"{"greeting":"Hallo Welt","whole":3,"double":3.0}"#)
+            || data.ends_with(r#"{"double":3.0,"greeting":"Hallo Welt","whole":3}"#),
+        "{data}"
+    );
+    assert!(shown("counter").ends_with("\r\n1"));
+    let idle = shown("idle_deadline");
+    let idle: u64 = idle.lines().last().unwrap().parse().unwrap();
+    assert!(Timestamp::from_millis(idle) > now());
+    assert_eq!(shown("user"), "$-1");
+}
+
+#[tokio::test]
+async fn the_broom_comes_after_the_deadline() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let base = create(&store, &record(random_key(), Some("mary"))).await;
+    let ttl = |name: &str| -> u64 {
+        scene.ask(&format!("PTTL {name}")).trim_start_matches(':').parse().unwrap()
+    };
+    let near = |ttl: u64, expected: Duration| {
+        let expected = expected.as_millis() as u64;
+        assert!(ttl <= expected && ttl + 60_000 > expected, "{ttl} is not near {expected}");
+    };
+    let name = scene.name(&base.record.header.key);
+    near(ttl(&name), minutes(60 + 15));
+    let to = now().after(minutes(90));
+    let touch = Write::Touch { key: &base.record.header.key, idle_deadline: to };
+    store.commit(touch, now()).await.unwrap();
+    near(ttl(&name), minutes(90 + 15));
+    replace(&store, &base, |record| record.header.idle_deadline = now().after(minutes(20)))
+        .await
+        .unwrap();
+    near(ttl(&name), minutes(20 + 15));
+    let users = scene.ask(&format!("KEYS {}:user:*", scene.config.prefix));
+    near(ttl(users.lines().last().unwrap()), minutes(120 + 15));
+}
+
+#[tokio::test]
+async fn what_someone_edits_is_what_the_next_request_reads() {
+    let scene = Scene::new();
+    let app = scene.app().await;
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/add").await.ok();
+    let name = scene.only();
+    let edit = |data: &str| {
+        let script = "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end \
+                      redis.call('HSET', KEYS[1], 'data', ARGV[1]) \
+                      return redis.call('HINCRBY', KEYS[1], 'counter', 1)";
+        scene.ask(&format!("EVAL \"{script}\" 1 {name} '{data}'"))
+    };
+    edit(r#"{"views":41}"#);
+    // This process has a hint that is older.
+    assert_eq!(visitor.get(&app, "/add").await.ok().body, "42");
+    assert_eq!(visitor.get(&app, "/read").await.ok().body, "Some(42)");
+
+    for broken in [r#"{"views":"#, "[]", "7", ""] {
+        edit(broken);
+        for path in ["/read", "/add"] {
+            assert_eq!(visitor.get(&app, path).await.status, 500, "{broken} at {path}");
+        }
+        let data = scene.ask(&format!("HGET {name} data"));
+        assert!(data.trim_end().ends_with(broken), "nothing is lost: {data}");
+    }
+    edit(r#"{"views":7}"#);
+    assert_eq!(visitor.get(&app, "/add").await.ok().body, "8", "mended, and all works again");
+
+    scene.ask(&format!("DEL {name}"));
+    assert_eq!(edit(r#"{"views":1}"#), ":0", "what is gone stays gone");
+    assert_eq!(visitor.get(&app, "/read").await.ok().body, "None");
+}
+
+#[tokio::test]
+async fn a_field_that_is_set_on_nothing_makes_no_session() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let base = create(&store, &record(random_key(), None)).await;
+    let key = base.record.header.key;
+    destroy(&store, &key).await;
+    scene.ask(&format!("HSET {} data {{}}", scene.name(&key)));
+    assert_eq!(store.load(&key, now()).await.unwrap(), None);
+    assert!(matches!(replace(&store, &base, |_| {}).await, Err(CommitError::Gone)));
+    let touch = Write::Touch { key: &key, idle_deadline: now().after(minutes(90)) };
+    assert!(matches!(store.commit(touch, now()).await, Err(CommitError::Gone)));
+    let again = create(&store, &record(key, None)).await;
+    assert_eq!(store.load(&key, now()).await.unwrap(), Some(again));
+}
+
+#[tokio::test]
+async fn what_is_no_record_is_told_and_left_alone() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let base = create(&store, &record(random_key(), None)).await;
+    let key = base.record.header.key;
+    scene.ask(&format!("HDEL {} idle_deadline", scene.name(&key)));
+    let error = store.load(&key, now()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let other = record(key, None);
+    let created = store.commit(Write::Create { record: &other }, now()).await;
+    assert!(matches!(created, Err(CommitError::Conflict(_))), "{created:?}");
+
+    scene.ask(&format!("DEL {}", scene.name(&key)));
+    scene.ask(&format!("SET {} hunter2", scene.name(&key)));
+    let error = store.load(&key, now()).await.unwrap_err();
+    assert_eq!((error.kind(), error.happened()), (ErrorKind::Corrupt, Happened::No));
+    let Err(CommitError::Failed(error)) = replace(&store, &base, |_| {}).await else {
+        panic!("a string was written over")
+    };
+    assert_eq!((error.kind(), error.happened()), (ErrorKind::Corrupt, Happened::No));
+    assert!(scene.ask(&format!("GET {}", scene.name(&key))).ends_with("hunter2"));
+}
+
+/// As after a failover: the counter went back, and others moved it on to the same number.
+#[tokio::test]
+async fn a_counter_that_is_the_same_by_other_commits_is_a_conflict() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let first = create(&store, &record(random_key(), None)).await;
+    let lost = replace(&store, &first, |_| {}).await.unwrap();
+    let name = scene.name(&first.record.header.key);
+    let op = first.record.header.ops.iter().next().unwrap().to_bits();
+    scene.ask(&format!("HSET {name} counter 1 ops {op:016x}"));
+    let other = replace(&store, &first, |_| {}).await.unwrap();
+    assert_eq!(other.version, lost.version, "the number is the same");
+    match replace(&store, &lost, |_| {}).await {
+        Err(CommitError::Conflict(Some(newer))) => assert_eq!(newer, other),
+        ended => panic!("{ended:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_users_set_repairs_itself_and_loses_nobody() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let mut expected = Vec::new();
+    for n in 0..5 {
+        let base = create(&store, &record(random_key(), Some("mary"))).await;
+        let key = base.record.header.key;
+        match n {
+            // Ended behind the back of the library.
+            0 => _ = scene.ask(&format!("DEL {}", scene.name(&key))),
+            1 => destroy(&store, &key).await,
+            2 => {
+                let other = User { name: "john".to_owned(), generation: 0 };
+                let johns = |record: &mut Record| record.header.user = Some(other);
+                replace(&store, &base, johns).await.unwrap();
+            }
+            _ => expected.push(key),
+        }
+    }
+    expected.sort_unstable();
+    let listed = async |now| {
+        let page = store.list_by_user("mary", None, 100, now).await.unwrap();
+        page.records.iter().map(|loaded| loaded.record.header.key).collect::<Vec<_>>()
+    };
+    let users = scene.ask(&format!("KEYS {}:user:*:mary", scene.config.prefix));
+    let users = users.lines().last().unwrap().to_owned();
+    let members = async || {
+        // What is told is not waited for.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        scene.ask(&format!("ZCARD {users}"))
+    };
+    assert_eq!(listed(now()).await, expected);
+    assert_eq!(members().await, ":3", "what ended through the library has left");
+    assert_eq!(listed(now().after(minutes(5))).await, expected);
+    assert_eq!(members().await, ":3", "a young member may belong to a commit that is under way");
+    assert_eq!(listed(now().after(minutes(15))).await, expected);
+    assert_eq!(members().await, ":2");
+    assert_eq!(listed(now()).await, expected);
+
+    // A set that is lost altogether loses what it listed until the next login.
+    scene.ask(&format!("DEL {users}"));
+    assert!(listed(now()).await.is_empty());
+    let again = create(&store, &record(random_key(), Some("mary"))).await;
+    assert_eq!(listed(now()).await, [again.record.header.key]);
+}
+
+#[tokio::test]
+async fn logins_do_not_fill_a_users_set_for_ever() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    for _ in 0..20 {
+        create(&store, &record(random_key(), Some("bot"))).await;
+    }
+    // Three hours later, when all of these are dead, nobody has ever listed them.
+    let later = now().after(minutes(180));
+    let mut record = Record::clone(&record(random_key(), Some("bot")));
+    record.header.idle_deadline = later.after(minutes(60));
+    record.header.absolute_deadline = later.after(minutes(60));
+    let record = Arc::new(record);
+    store.commit(Write::Create { record: &record }, later).await.unwrap();
+    let users = scene.ask(&format!("KEYS {}:user:*:bot", scene.config.prefix));
+    let card = scene.ask(&format!("ZCARD {}", users.lines().last().unwrap()));
+    assert_eq!(card, ":1");
+}
+
+#[tokio::test]
+async fn a_renew_goes_to_any_key_that_the_layer_draws() {
+    let scene = Scene::new();
+    let app = scene.app().await;
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/add").await.ok();
+    for views in 2..6 {
+        let old = visitor.cookie.clone();
+        visitor.get(&app, "/renew").await.ok();
+        assert_ne!(visitor.cookie, old);
+        assert_eq!(visitor.get(&app, "/add").await.ok().body, views.to_string());
+        assert_eq!(app.get("/read", &old).await.ok().body, "None");
+        scene.only();
+    }
+    visitor.get(&app, "/logout").await.ok();
+    assert_eq!(scene.ask(&format!("KEYS {}:*", scene.config.prefix)), "*0");
+}

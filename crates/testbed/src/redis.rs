@@ -1,0 +1,231 @@
+//! Redis, as one server or as a cluster, with its data in a temporary folder.
+//!
+//! What a server keeps is as its settings say: with [`SYNCED`] every commit that it acknowledged is
+//! there after it was killed, else nothing is.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use crate::{Program, Server, answer, port::Port, shared};
+
+/// The Debian package, and the program that tests start.
+pub const PACKAGE: (&str, &str) = ("redis-server", "redis-server");
+
+/// Holds the address of the Redis that tests share.
+pub const SHARED: &str = "INGLE_TEST_REDIS";
+
+/// Holds the address of one of the servers of the cluster that tests share.
+pub const SHARED_CLUSTER: &str = "INGLE_TEST_REDIS_CLUSTER";
+
+/// The settings with which what was acknowledged is on the disk.
+pub const SYNCED: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+
+/// How many slots a cluster has.
+const SLOTS: usize = 16384;
+
+/// How long servers may take to become a cluster.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The Redis that tests share.
+///
+/// # Panics
+///
+/// If none was started.
+#[must_use]
+#[track_caller]
+pub fn server() -> SocketAddr {
+    shared::address(SHARED)
+}
+
+/// One server of the cluster that tests share.
+///
+/// # Panics
+///
+/// If none was started.
+#[must_use]
+#[track_caller]
+pub fn cluster() -> SocketAddr {
+    shared::address(SHARED_CLUSTER)
+}
+
+/// A Redis of one's own, with these settings.
+///
+/// # Panics
+///
+/// If it does not start.
+#[must_use]
+#[track_caller]
+pub fn start(settings: &[&str]) -> Server {
+    started(program(settings).and_then(Server::start))
+}
+
+/// Servers of one's own that are a cluster, each a master of its part.
+///
+/// # Panics
+///
+/// If they do not start.
+#[must_use]
+#[track_caller]
+pub fn start_own_cluster(n: usize, settings: &[&str]) -> Vec<Server> {
+    started(start_cluster(n, settings))
+}
+
+/// A Redis of one's own that speaks TLS alone, and the file of the certificate that vouches for it
+/// under the name `localhost`.
+///
+/// # Panics
+///
+/// If it does not start.
+#[must_use]
+#[track_caller]
+pub fn start_with_tls() -> (Server, PathBuf) {
+    started(tls())
+}
+
+#[track_caller]
+fn started<T>(result: Result<T>) -> T {
+    match result {
+        Ok(started) => started,
+        Err(error) => panic!("could not start Redis: {error:#}"),
+    }
+}
+
+/// # Errors
+///
+/// If there is no folder for its data.
+pub fn program(settings: &[&str]) -> Result<Program> {
+    let folder = TempDir::new().context("could not create a folder for Redis")?;
+    let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
+    let command = move |address: SocketAddr| {
+        let mut command = bare(&folder);
+        command.arg("--port").arg(address.port().to_string()).args(&settings);
+        command
+    };
+    Ok(Program::new("Redis", command, answers))
+}
+
+/// Servers that are a cluster.
+///
+/// # Errors
+///
+/// If one does not start, or they do not find each other.
+pub fn start_cluster(n: usize, settings: &[&str]) -> Result<Vec<Server>> {
+    let mut servers = Vec::new();
+    let mut places = Vec::new();
+    for number in 0..n {
+        // The usual place of this port is 10,000 behind the other, where there may be none.
+        let bus = Port::free()?;
+        let bus_port = bus.address.port().to_string();
+        let folder = TempDir::new().context("could not create a folder for Redis")?;
+        let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
+        let command = move |address: SocketAddr| {
+            let mut command = bare(&folder);
+            command.arg("--port").arg(address.port().to_string());
+            command.args(["--cluster-enabled", "yes", "--cluster-port"]);
+            command.arg(bus.address.port().to_string()).args(&settings);
+            command
+        };
+        let server = Server::start(Program::new("Redis in a cluster", command, answers))?;
+        let (from, to) = (SLOTS * number / n, SLOTS * (number + 1) / n - 1);
+        ask(server.address(), &format!("CLUSTER ADDSLOTSRANGE {from} {to}"))?;
+        places.push(format!("{} {} {bus_port}", server.address().ip(), server.address().port()));
+        servers.push(server);
+    }
+    for server in servers.iter().skip(1) {
+        for place in &places {
+            ask(server.address(), &format!("CLUSTER MEET {place}"))?;
+        }
+    }
+    wait_for_cluster(&servers)?;
+    Ok(servers)
+}
+
+/// Waits until each of these knows all of them, and takes commands.
+///
+/// # Errors
+///
+/// If they do not.
+pub fn wait_for_cluster(servers: &[Server]) -> Result<()> {
+    let n = servers.len();
+    let begin = Instant::now();
+    let knows_all = |server: &Server| {
+        let info = ask(server.address(), "CLUSTER INFO").unwrap_or_default();
+        info.contains("cluster_state:ok") && info.contains(&format!("cluster_known_nodes:{n}"))
+    };
+    while !servers.iter().all(knows_all) {
+        if begin.elapsed() > PATIENCE {
+            bail!("{n} servers of Redis did not become a cluster");
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn tls() -> Result<(Server, PathBuf)> {
+    let folder = TempDir::new().context("could not create a folder for Redis")?;
+    let names = ["localhost".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).context("could not make a certificate")?;
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    fs::write(&cert, made.cert.pem()).context("could not write a certificate")?;
+    fs::write(&key, made.signing_key.serialize_pem()).context("could not write a key")?;
+    let file = cert.clone();
+    let command = move |address: SocketAddr| {
+        let mut command = bare(&folder);
+        command.args(["--port", "0", "--tls-auth-clients", "no"]);
+        command.arg("--tls-port").arg(address.port().to_string());
+        command.arg("--tls-cert-file").arg(&cert).arg("--tls-key-file").arg(&key);
+        command.arg("--tls-ca-cert-file").arg(&cert);
+        command
+    };
+    let server = Server::start(Program::new("Redis with TLS", command, |address| {
+        TcpStream::connect_timeout(&address, answer::PATIENCE).is_ok()
+    }))?;
+    Ok((server, file))
+}
+
+fn bare(folder: &TempDir) -> Command {
+    let mut command = Command::new(PACKAGE.1);
+    command.args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--dir"]);
+    command.arg(folder.path());
+    command
+}
+
+/// Sends one command, written as on a command line, and returns the answer as it comes: for what a
+/// test does behind the back of the library.
+///
+/// # Errors
+///
+/// If the server cannot be reached, or refuses.
+pub fn ask(address: SocketAddr, command: &str) -> Result<String> {
+    let mut answer = say(address, command, answer::PATIENCE)?;
+    answer.truncate(answer.trim_end().len());
+    if answer.starts_with('-') {
+        bail!("Redis refuses `{command}`: {answer}");
+    }
+    Ok(answer)
+}
+
+fn say(address: SocketAddr, command: &str, patience: Duration) -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.strip_suffix("+OK\r\n").map(str::to_owned).unwrap_or(answer))
+}
+
+/// One that wants a password answers, too; one that still loads its data does not.
+fn answers(address: SocketAddr) -> bool {
+    let answer = say(address, "PING", answer::PATIENCE).unwrap_or_default();
+    answer.starts_with('+') || answer.starts_with("-NOAUTH")
+}
