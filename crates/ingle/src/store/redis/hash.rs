@@ -3,11 +3,15 @@
 //! All values are texts that a person can read: the data is JSON, instants are milliseconds since
 //! 1970, names are hexadecimal.
 
-use std::{fmt::Write as _, str::FromStr, sync::Arc, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use redis::{Cmd, Value};
 
-use super::{NAME, place::Place, scripts::FIELDS};
+use super::{
+    NAME,
+    place::{Place, push_hexadecimal},
+    scripts::FIELDS,
+};
 use crate::{
     clock::Timestamp,
     data::Data,
@@ -36,7 +40,11 @@ pub(super) fn millis(duration: Duration) -> u64 {
 
 /// The name of a commit as the condition of a write has it; empty if there is none.
 pub(super) fn newest_op(ops: &Ops) -> String {
-    ops.iter().last().map_or_else(String::new, |op| format!("{:016x}", op.to_bits()))
+    let mut text = String::with_capacity(16);
+    if let Some(op) = ops.iter().last() {
+        push_hexadecimal(&mut text, &op.to_bits().to_be_bytes());
+    }
+    text
 }
 
 /// Adds the whole record to a write where there is no hash yet.
@@ -101,9 +109,10 @@ fn moving(command: &mut Cmd, header: &Header) {
     command.arg("counter").arg(header.counter);
     let mut ops = String::with_capacity(17 * crate::record::OPS_MAX);
     for op in header.ops.iter() {
-        let separator = if ops.is_empty() { "" } else { " " };
-        // Writing to a `String` cannot fail.
-        let _ = write!(ops, "{separator}{:016x}", op.to_bits());
+        if !ops.is_empty() {
+            ops.push(' ');
+        }
+        push_hexadecimal(&mut ops, &op.to_bits().to_be_bytes());
     }
     command.arg("ops").arg(ops);
 }
@@ -129,7 +138,9 @@ fn data(command: &mut Cmd, data: &Data) -> Result<(), Error> {
 }
 
 pub(super) fn epoch(header: &Header) -> String {
-    format!("{:016x}", header.epoch.to_bits())
+    let mut text = String::with_capacity(16);
+    push_hexadecimal(&mut text, &header.epoch.to_bits().to_be_bytes());
+    text
 }
 
 /// The command that reads a record.

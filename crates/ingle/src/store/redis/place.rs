@@ -204,6 +204,16 @@ impl Partition {
     }
 }
 
+/// Writes bytes as two digits each, as `{:02x}` does. Every call writes a key and most write the ops,
+/// for which the formatter takes as long as for all else.
+pub(super) fn push_hexadecimal(text: &mut String, bytes: &[u8]) {
+    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' - 10 + value });
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 0x0f));
+    }
+}
+
 /// The names of things in Redis.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -217,7 +227,17 @@ impl Place {
 
     /// The name of a record's hash, such as `ingle:{7f}:7f…`.
     pub(super) fn record(&self, key: &Key) -> String {
-        format!("{}:{{{:02x}}}:{key}", self.prefix, Partition::of(key).0)
+        let mut name = String::with_capacity(self.prefix.len() + 70);
+        name.push_str(&self.prefix);
+        name.push_str(":{");
+        push_hexadecimal(&mut name, &[Partition::of(key).0]);
+        name.push_str("}:");
+        if key.is_plain() {
+            name.push_str(&key.to_string());
+        } else {
+            push_hexadecimal(&mut name, key.as_bytes());
+        }
+        name
     }
 
     /// The key of a record's hash, if it is one.
