@@ -38,7 +38,10 @@ pub(crate) fn install_hidane() -> Result<()> {
 pub(crate) fn install_memcached() -> Result<()> {
     let version = || printed(Command::new(memcached::NAME).arg("--version"));
     if version().is_none() {
-        install_package("memcached")?;
+        let package = "memcached";
+        if !install_packages(&[package])? {
+            bail!("{package} is not installed: on Debian, `apt-get install {package}`");
+        }
     }
     let version = version().context("memcached is installed, and does not run")?;
     println!("{} is there.", version.trim_end());
@@ -49,30 +52,12 @@ pub(crate) fn install_memcached() -> Result<()> {
 pub(crate) fn install_redis() -> Result<()> {
     let (package, program) = redis::PACKAGE;
     let version = || printed(Command::new(program).arg("--version"));
-    if version().is_none() {
-        install_package(package)?;
+    if version().is_none() && !install_packages(&[package])? {
+        bail!("{package} is not installed: on Debian, `apt-get install {package}`");
     }
     let version = version().context("Redis is installed, and does not run")?;
     println!("{} is there.", version.trim_end());
     Ok(())
-}
-
-/// Installs a package of Debian's, if this is root on Debian. A server that the package brings is
-/// not started where this system keeps packages from that; should it be, it is in nobody's way: the
-/// tests' servers have ports of their own.
-fn install_package(package: &str) -> Result<()> {
-    let root = printed(Command::new("id").arg("-u")).is_some_and(|id| id.trim_end() == "0");
-    if !root || printed(Command::new("apt-get").arg("--version")).is_none() {
-        bail!("{package} is not installed: install it, on Debian with `apt-get install {package}`");
-    }
-    let apt = |arguments: &[&str]| {
-        let mut apt = Command::new("apt-get");
-        apt.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
-        step::run(apt)
-    };
-    let install = ["install", "--yes", "--no-install-recommends", package];
-    // Lists of packages that are old, or none, are the usual reason to fail.
-    apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)))
 }
 
 /// Makes the Python environment of the tutorial's app. False if there is no Python for it.
@@ -118,7 +103,7 @@ pub(crate) fn install_postgres() -> Result<()> {
         return Ok(());
     }
     let packages = ["postgresql", "pgbouncer"];
-    if !apt_install(&packages)? {
+    if !install_packages(&packages)? {
         println!(
             "PostgreSQL or PgBouncer is not installed (Debian's packages are {}): \
              tests that need them are skipped.",
@@ -128,8 +113,10 @@ pub(crate) fn install_postgres() -> Result<()> {
     Ok(())
 }
 
-/// Installs Debian's packages. False where that cannot be done.
-fn apt_install(packages: &[&str]) -> Result<bool> {
+/// Installs Debian's packages. False where this is not root on Debian or the like. A server that a
+/// package brings is not started where this system keeps packages from that; should it be, it is in
+/// nobody's way: the tests' servers have ports of their own.
+fn install_packages(packages: &[&str]) -> Result<bool> {
     let is_root = printed(Command::new("id").arg("-u")).is_some_and(|id| id.trim_end() == "0");
     if !is_root || printed(Command::new("apt-get").arg("--version")).is_none() {
         return Ok(false);
@@ -137,14 +124,14 @@ fn apt_install(packages: &[&str]) -> Result<bool> {
     println!("Installs {} by apt-get, once.", packages.join(", "));
     let apt = |arguments: &[&str]| {
         let mut apt = Command::new("apt-get");
-        // Another one may be at work, and no package's own service is to be started.
-        apt.args(["-q", "-o", "DPkg::Lock::Timeout=300"]).args(arguments);
-        apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+        // Another one may be at work.
+        apt.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments);
+        apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1").stdin(Stdio::null());
         step::run(apt)
     };
-    apt(&["update"])?;
-    let install = ["install", "-y", "--no-install-recommends"];
-    apt(&[install.as_slice(), packages].concat())?;
+    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    // Lists of packages that are old, or none, are the usual reason to fail.
+    apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)))?;
     Ok(true)
 }
 
