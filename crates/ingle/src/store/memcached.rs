@@ -33,8 +33,10 @@
 //!  3  cas    left for new     here           under new
 //! ```
 //!
-//! - Whoever finds a record arriving looks at the item that it comes from. If that says that it left,
-//!   the renew was made, and whoever found it does the third step.
+//! - Whoever finds a record arriving looks at the item that it comes from. If that says that it left
+//!   for this very item, the renew was made, and whoever found it does the third step. The note has the
+//!   item's token, since a first step that was held up on its way may come when all is over, and what
+//!   arrived has been destroyed since.
 //! - Of all that replace, renew or destroy `old` one wins, because each needs its token. A renew that
 //!   loses takes back its first step.
 //! - A crash after step 1 leaves an item that nobody ever sees and that memcached forgets after ten
@@ -176,7 +178,11 @@ impl Memcached {
     async fn get(&self, key: &Key) -> Result<Option<(Vec<u8>, u64)>, Failed> {
         match self.ask(key, Command::Get).await? {
             Reply::Value { value, token } => Ok(Some((value, token))),
-            _ => Ok(None),
+            Reply::NotFound => Ok(None),
+            // Whatever that is, it does not say that there is nothing.
+            Reply::Done { .. } | Reply::Exists => {
+                Err(Failed::of(wire::Fault::Garbled, &self.server(key)?.name))
+            }
         }
     }
 
@@ -208,7 +214,7 @@ impl Memcached {
             };
             let op = newest_op(&record);
             let made = match op {
-                Some(op) => self.has_left(&from, key, op).await?,
+                Some(op) => self.has_left(&from, key, op, token).await?,
                 None => false,
             };
             if !made {
@@ -223,12 +229,12 @@ impl Memcached {
         Err(contended())
     }
 
-    /// Whether this renew has moved the record away.
-    async fn has_left(&self, from: &Key, to: &Key, op: Op) -> Result<bool, Error> {
+    /// Whether this renew has moved the record away, to the very item that arrived with this token.
+    async fn has_left(&self, from: &Key, to: &Key, op: Op, arrived: u64) -> Result<bool, Error> {
         let Some((value, _)) = self.get(from).await.map_err(Failed::beside)? else {
             return Ok(false);
         };
-        Ok(Item::read(&value, from)? == Item::Left { to: *to, op })
+        Ok(Item::read(&value, from)? == Item::Left { to: *to, op, arrived })
     }
 
     async fn create(&self, record: &Record, now: Timestamp) -> Result<Version, CommitError> {
@@ -289,11 +295,11 @@ impl Memcached {
                 _ => CommitError::Gone,
             });
         };
-        let value = Item::left(to, op)?;
+        let value = Item::left(to, op, arriving)?;
         let leave = Command::Cas { value: &value, exptime: LEFT_TIME, token: base.version.0 };
         if !matches!(self.ask(from, leave).await.map_err(Error::from)?, Reply::Done { .. }) {
             // It may be this very renew that was faster, sent once before.
-            let made = self.has_left(from, to, op).await.map_err(of_the_write)?;
+            let made = self.has_left(from, to, op, arriving).await.map_err(of_the_write)?;
             if !made {
                 // What stays if this fails is seen by nobody, and forgotten.
                 let _ = self.ask(to, Command::Delete { token: Some(arriving) }).await;
@@ -344,8 +350,10 @@ impl Memcached {
         let key = &record.header.key;
         let found = self.get(key).await.map_err(Failed::after)?;
         let Some((value, token)) = found else { return Err(CommitError::Gone) };
-        match Item::read(&value, key).map_err(Error::from)? {
+        match Item::read(&value, key).map_err(|error| of_the_write(error.into()))? {
             Item::Here(same) if *same == *record => Ok(Version(token)),
+            // What arrived has ended; this is a first step that was sent once more and came late.
+            Item::Arriving { .. } => Err(CommitError::Gone),
             // It has moved on. The version that it had for a moment will be stale for ever, which
             // is what a version of before must be.
             _ => Ok(Version(arriving)),

@@ -31,6 +31,9 @@ pub(super) enum Item {
         to: Key,
         /// The renew.
         op: Op,
+        /// The token of the item that arrived there. One that is added late, when the renew is long
+        /// over, has another.
+        arrived: u64,
     },
 }
 
@@ -40,7 +43,7 @@ pub(super) enum Item {
 enum Written<'a> {
     Here { header: &'a Header, data: &'a Data },
     Arriving { arriving_from: &'a Key, header: &'a Header, data: &'a Data },
-    Left { left_for: &'a Key, op: &'a Op },
+    Left { left_for: &'a Key, op: &'a Op, arrived: u64 },
 }
 
 /// An item as it is read. A person may have edited it: what is not known is passed over.
@@ -52,6 +55,7 @@ struct Read {
     arriving_from: Option<Key>,
     left_for: Option<Key>,
     op: Option<Op>,
+    arrived: Option<u64>,
 }
 
 impl Item {
@@ -60,8 +64,8 @@ impl Item {
         let read: Read = serde_json::from_slice(value).map_err(|error| {
             Unreadable::NotASession { line: error.line(), column: error.column() }
         })?;
-        if let (Some(to), Some(op)) = (read.left_for, read.op) {
-            return Ok(Self::Left { to, op });
+        if let (Some(to), Some(op), Some(arrived)) = (read.left_for, read.op, read.arrived) {
+            return Ok(Self::Left { to, op, arrived });
         }
         let header = read.header.ok_or(Unreadable::NotASession { line: 1, column: 0 })?;
         if header.format > FORMAT {
@@ -90,8 +94,8 @@ impl Item {
     }
 
     /// The bytes of what a renew leaves behind.
-    pub(super) fn left(to: &Key, op: Op) -> Result<Vec<u8>, Error> {
-        write(&Written::Left { left_for: to, op: &op })
+    pub(super) fn left(to: &Key, op: Op, arrived: u64) -> Result<Vec<u8>, Error> {
+        write(&Written::Left { left_for: to, op: &op, arrived })
     }
 }
 

@@ -255,8 +255,8 @@ fn an_item_comes_back_as_it_was_and_can_be_read() {
     let expected = Item::Arriving { from, record: Arc::new(here) };
     assert_eq!(Item::read(&arriving, &key(1)).unwrap(), expected);
     let (to, op) = (key(3), Op::from_bits(5));
-    let left = Item::left(&to, op).unwrap();
-    assert_eq!(Item::read(&left, &key(1)).unwrap(), Item::Left { to, op });
+    let left = Item::left(&to, op, 7).unwrap();
+    assert_eq!(Item::read(&left, &key(1)).unwrap(), Item::Left { to, op, arrived: 7 });
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::{
 };
 
 use redis::{Cmd, Pipeline, ServerError, Value};
+use tokio::time::timeout;
 
 use super::{
     failure::{Failure, RedisError},
@@ -27,6 +28,9 @@ const HOPS_MAX: usize = 4;
 
 /// How long the cluster is not asked again where its records are.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long one server of a cluster is asked before the next one is.
+const ASK_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// A cluster's number of slots.
 const SLOTS: u16 = 16384;
@@ -270,8 +274,12 @@ impl Cluster {
         background::spawn(async move {
             let cluster = &asking.0;
             for node in cluster.masters().iter().chain(&cluster.seeds) {
-                let Ok(link) = node.link().await else { continue };
-                if let Ok(answer) = link.call(&slots()).await {
+                let answer = async {
+                    let link = node.link().await.map_err(Failure::NotSent)?;
+                    link.call(&slots()).await
+                };
+                // One that is silent must not keep the others from being asked.
+                if let Ok(Ok(answer)) = timeout(ASK_TIME_MAX, answer).await {
                     cluster.learn(&answer, &node.host);
                     return;
                 }

@@ -62,7 +62,9 @@ impl Crash {
                 self.shells[1].set(&new, &arriving.to_string(), "ME T600")
             }
             2 => {
-                let left = json!({ "left_for": new_key, "op": op });
+                // Where the item is gone meanwhile, no token is right.
+                let arrived = self.shells[1].get(&new).map_or(0, |item| item.token);
+                let left = json!({ "left_for": new_key, "op": op, "arrived": arrived });
                 let condition = format!("C{} T660", self.base.version.0);
                 self.shells[0].set(&old, &left.to_string(), &condition)
             }
@@ -319,4 +321,18 @@ async fn who_cannot_ask_the_old_keys_server_does_not_guess() {
     // Whoever brings back the server brings it back empty: the renew was never acknowledged.
     one.restart();
     assert_eq!(crash.found().await, [None, None]);
+}
+
+/// The first sending's first step was slow, so its caller gave up and sent the renew again. When it
+/// comes at last, the session is logged out.
+#[tokio::test]
+async fn a_late_first_step_revives_nothing_that_was_destroyed() {
+    for mut crash in Crash::each().await {
+        crash.renew_again().await.unwrap();
+        let [_, new] = crash.keys();
+        crash.commit(Write::Destroy { key: &new }).await.unwrap();
+        assert_eq!(crash.found().await, [None, None]);
+        crash.step(1);
+        assert_eq!(crash.found().await, [None, None]);
+    }
 }

@@ -1,6 +1,6 @@
 //! A cluster whose parts move, end and come back. Every test here has `cluster` in its path.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use ingle::store::{Inspect as _, open};
 use testbed::{
@@ -54,7 +54,7 @@ async fn a_cluster_lists_a_user_across_its_servers() {
 async fn a_cluster_whose_slots_move_loses_and_doubles_nothing() {
     let servers = start_own_cluster(2, &[]);
     let scene = Scene::on(servers[0].address());
-    let crowd = Crowd::gather(&scene, 8).await;
+    let crowd = Crowd::gather(&scene, 24).await;
     for round in 0..4 {
         let (from, to) = if round % 2 == 0 { (0, 1) } else { (1, 0) };
         crowd.goes_on().await;
@@ -73,15 +73,20 @@ fn move_all(from: &Server, to: &Server, scene: &Scene) {
     let id = |server: &Server| say(server, "CLUSTER MYID").lines().last().unwrap().to_owned();
     let (from_id, to_id) = (id(from), id(to));
     let keys = say(from, &format!("KEYS {}:*", scene.config.prefix));
+    let mut slots: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for key in keys.lines().filter(|line| line.contains(':')) {
         let slot = say(from, &format!("CLUSTER KEYSLOT {key}"));
-        let slot = slot.trim_start_matches(':');
+        slots.entry(slot.trim_start_matches(':').to_owned()).or_default().push(key);
+    }
+    for (slot, keys) in slots {
         say(to, &format!("CLUSTER SETSLOT {slot} IMPORTING {from_id}"));
         say(from, &format!("CLUSTER SETSLOT {slot} MIGRATING {to_id}"));
         let place = to.address();
-        // Requests meet the slot half way for a moment.
-        std::thread::sleep(Duration::from_millis(30));
-        say(from, &format!("MIGRATE {} {} {key} 0 1000", place.ip(), place.port()));
+        for key in keys {
+            // Requests meet the slot half way for a moment.
+            std::thread::sleep(Duration::from_millis(30));
+            say(from, &format!("MIGRATE {} {} {key} 0 1000", place.ip(), place.port()));
+        }
         std::thread::sleep(Duration::from_millis(30));
         say(to, &format!("CLUSTER SETSLOT {slot} NODE {to_id}"));
         say(from, &format!("CLUSTER SETSLOT {slot} NODE {to_id}"));

@@ -71,7 +71,7 @@ impl Crowd {
     /// Waits until some more views are acknowledged.
     pub(super) async fn goes_on(&self) {
         let (begin, before) = (Instant::now(), self.acknowledged());
-        while self.acknowledged() < before + 50 {
+        while self.acknowledged() < before + 200 {
             assert!(begin.elapsed() < Duration::from_secs(30), "the app does not recover");
             sleep(Duration::from_millis(10)).await;
         }
