@@ -17,14 +17,14 @@ macro_rules! on_each_emulator {
         mod hidane {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                let _alone = crate::outages::ALONE.lock().await;
+                let _alone = crate::place::ALONE.write().await;
                 super::$test(testbed::firestore::hidane()).await;
             })*
         }
         mod google {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                let _alone = crate::outages::ALONE.lock().await;
+                let _alone = crate::place::ALONE.write().await;
                 super::$test(testbed::firestore::google()).await;
             })*
         }

@@ -12,32 +12,50 @@ macro_rules! on_each_store {
     ($($test:ident)*) => {
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(crate::place::Place::embedded()).await })*
+            async fn $test() {
+                let _beside = crate::place::ALONE.read().await;
+                super::$test(crate::place::Place::embedded()).await
+            })*
         }
         #[cfg(feature = "firestore")]
         mod firestore_on_hidane {
             $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(crate::firestore::on_hidane()).await })*
+            async fn $test() {
+                let _beside = crate::place::ALONE.read().await;
+                super::$test(crate::firestore::on_hidane()).await
+            })*
         }
         #[cfg(feature = "memcached")]
         mod memcached {
             $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(crate::memcached::shared()).await })*
+            async fn $test() {
+                let _beside = crate::place::ALONE.read().await;
+                super::$test(crate::memcached::shared()).await
+            })*
         }
         #[cfg(feature = "redis")]
         mod redis {
             $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(crate::redis::shared()).await })*
+            async fn $test() {
+                let _beside = crate::place::ALONE.read().await;
+                super::$test(crate::redis::shared()).await
+            })*
         }
         #[cfg(feature = "redis")]
         mod redis_cluster {
             $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(crate::redis::shared_cluster()).await })*
+            async fn $test() {
+                let _beside = crate::place::ALONE.read().await;
+                super::$test(crate::redis::shared_cluster()).await
+            })*
         }
         #[cfg(feature = "postgres")]
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() { super::$test(crate::postgres::shared()).await })*
+            async fn $test() {
+                let _beside = crate::place::ALONE.read().await;
+                super::$test(crate::postgres::shared()).await
+            })*
         }
     };
 }

@@ -14,7 +14,6 @@ use std::{
 #[cfg(feature = "postgres")]
 use testbed::postgres::Postgres;
 use tokio::{
-    sync::Mutex,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -22,12 +21,9 @@ use tokio::{
 use crate::{
     client::{Answer, Browser},
     crashes,
-    place::Place,
+    place::{ALONE, Place},
     process::{Instances, PATIENCE},
 };
-
-/// Held by a test that keeps the machine busy.
-pub(crate) static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// How long the outage is seen: several times what one request may wait.
 const OUTAGE: Duration = Duration::from_secs(5);
@@ -162,7 +158,7 @@ async fn no_view_and_no_session_is_lost<S>(
     begin: fn(&mut S),
     end: fn(&mut S),
 ) {
-    let _alone = ALONE.lock().await;
+    let _alone = ALONE.write().await;
     let instances = Instances::start(place, 2);
     // Each session is visited through both processes.
     let visits = Visits::start(visitors(&instances, 2).await, |answer| {
@@ -196,7 +192,7 @@ async fn no_view_and_no_session_is_lost<S>(
 /// An outage of a server that has nothing any more when it comes back.
 #[cfg(any(feature = "firestore", feature = "memcached", feature = "redis"))]
 async fn after_a_loss_of_all_data_visitors_begin_anew(mut server: testbed::Server, place: Place) {
-    let _alone = ALONE.lock().await;
+    let _alone = ALONE.write().await;
     let instances = Instances::start(place, 2);
     let visits = Visits::start(visitors(&instances, 1).await, |answer| {
         assert!(matches!(answer.status, 200 | 409 | 503), "{answer:?}");

@@ -7,6 +7,11 @@ use ingle::{
     store::Store,
 };
 use tempfile::TempDir;
+use tokio::sync::RwLock;
+
+/// Held by every test that works with a store: written by one that keeps the machine busy, beside which
+/// a request of another could wait too long for its store.
+pub(crate) static ALONE: RwLock<()> = RwLock::const_new(());
 
 type Opening<'a> = Pin<Box<dyn Future<Output = Arc<dyn Store>> + Send + 'a>>;
 
