@@ -133,7 +133,7 @@ impl Postgres {
         self.folder.path()
     }
 
-    /// Puts a file into the folder [`data`](Self::data), which its server may read and nobody else.
+    /// Puts a file into the data folder, which its server may read and nobody else.
     ///
     /// # Panics
     ///
