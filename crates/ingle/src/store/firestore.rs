@@ -165,11 +165,11 @@ impl Firestore {
         let fields = document::whole(record).map_err(Error::from)?;
         let mut condition = ConditionType::Exists(false);
         for _ in 0..LOOKS_MAX {
-            let status =
-                match self.commit_one(self.update(key, fields.clone(), None, condition)).await {
-                    Ok(version) => return Ok(version),
-                    Err(status) => self.condition_or_failure(status)?,
-                };
+            let write = self.update(key, fields.clone(), None, condition);
+            let status = match self.commit_all(vec![write]).await {
+                Ok(version) => return Ok(version),
+                Err(status) => self.condition_or_failure(status)?,
+            };
             // Who is dead makes way, unless it changes meanwhile.
             condition = match self.load_key(key, now).await? {
                 Found::Live(_) => return Err(CommitError::Conflict(None)),
@@ -191,7 +191,7 @@ impl Firestore {
         }
         let (fields, mask) = document::changed(&base.record, record).map_err(Error::from)?;
         let write = self.update(key, fields, Some(mask), unchanged(base.version));
-        match self.commit_one(write).await {
+        match self.commit_all(vec![write]).await {
             Ok(version) => Ok(version),
             Err(status) => {
                 let status = self.condition_or_failure(status)?;
@@ -215,8 +215,8 @@ impl Firestore {
         for _ in 0..LOOKS_MAX {
             let leave = self.leave(from, base.version, now);
             let enter = self.update(to, fields.clone(), None, condition);
-            let status = match self.client.commit(vec![leave, enter]).await {
-                Ok(versions) => return self.version_of(versions.last().copied().flatten()),
+            let status = match self.commit_all(vec![leave, enter]).await {
+                Ok(version) => return Ok(version),
                 Err(status) => self.condition_or_failure(status)?,
             };
             let [old, new] = self.load_keys([from, to], now).await?;
@@ -246,7 +246,7 @@ impl Firestore {
             header.idle_deadline = idle_deadline;
             let (fields, mask) = document::touched(&header);
             let write = self.update(key, fields, Some(mask), unchanged(found.version));
-            match self.commit_one(write).await {
+            match self.commit_all(vec![write]).await {
                 Ok(version) => return Ok(version),
                 Err(status) => _ = self.condition_or_failure(status)?,
             }
@@ -343,16 +343,12 @@ impl Firestore {
         self.client.server.commit_failed(status).into()
     }
 
-    async fn commit_one(&self, write: Rpc) -> Result<Version, Status> {
-        let versions = self.client.commit(vec![write]).await?;
+    /// Makes all the writes or none, and returns the version that the last one's document has then.
+    async fn commit_all(&self, writes: Vec<Rpc>) -> Result<Version, Status> {
+        let versions = self.client.commit(writes).await?;
         // Every write that changes something has a time; without it, nobody knows the version.
-        let version = versions.first().copied().flatten();
+        let version = versions.last().copied().flatten();
         version.ok_or_else(|| Status::internal("the answer has no time of the change"))
-    }
-
-    fn version_of(&self, version: Option<Version>) -> Result<Version, CommitError> {
-        let missing = || self.failed(&Status::internal("the answer has no time of the change"));
-        version.ok_or_else(missing)
     }
 
     fn update(
