@@ -5,20 +5,16 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::{TcpListener, TcpStream},
     task::JoinSet,
     try_join,
 };
@@ -27,7 +23,7 @@ mod frames;
 
 use frames::Frames;
 
-const BUFFER_BYTES: usize = 64 * 1024;
+use crate::passing;
 
 /// Passes on what it is sent until it is dropped.
 #[derive(Debug)]
@@ -51,9 +47,7 @@ impl Proxy {
     /// # Errors
     /// It could not listen.
     pub async fn start(server: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-        let listener = listener.context("could not listen between app and server")?;
-        let address = listener.local_addr().context("could not see where the proxy listens")?;
+        let (listener, address) = passing::listen().await?;
         let seen = Arc::new(Seen::default());
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, server, Arc::clone(&seen)));
@@ -72,52 +66,34 @@ impl Proxy {
 }
 
 async fn accept(listener: TcpListener, server: SocketAddr, seen: Arc<Seen>) {
-    let mut connections = JoinSet::new();
-    loop {
-        // A client that is gone before its turn is nobody's loss.
-        if let Ok((client, _)) = listener.accept().await {
-            let seen = Arc::clone(&seen);
-            connections.spawn(async move { drop(connect(client, server, &seen).await) });
-        }
-        while connections.try_join_next().is_some() {}
-    }
+    let serve = |client| {
+        let seen = Arc::clone(&seen);
+        async move { connect(client, server, &seen).await }
+    };
+    passing::accept(&listener, serve).await;
 }
 
-/// Serves one connection. An error on one side is seen on the other as its end.
-async fn connect(client: TcpStream, server: SocketAddr, seen: &Seen) -> io::Result<()> {
-    let server = TcpStream::connect(server).await?;
-    client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
+/// Serves one connection.
+async fn connect(mut client: TcpStream, server: SocketAddr, seen: &Seen) -> io::Result<()> {
+    let mut server = passing::connect(&client, server).await?;
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
     let mut frames = Frames::default();
     let count = |bytes: &[u8]| match frames.calls_in(bytes) {
         Ok(n) => _ = seen.calls.fetch_add(n, Ordering::Relaxed),
         Err(frames::NotHttp2) => seen.foreign.store(true, Ordering::Relaxed),
     };
-    try_join!(pass(from_client, to_server, count), pass(from_server, to_client, |_| ()))?;
+    let answers = passing::pass(from_server, to_client, |_| ());
+    try_join!(passing::pass(from_client, to_server, count), answers)?;
     Ok(())
-}
-
-async fn pass(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut look: impl FnMut(&[u8]),
-) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        let n = from.read(&mut buffer).await?;
-        let bytes = buffer.get(..n).unwrap_or_default();
-        if bytes.is_empty() {
-            return to.shutdown().await;
-        }
-        look(bytes);
-        to.write_all(bytes).await?;
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[tokio::test]

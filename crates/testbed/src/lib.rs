@@ -13,10 +13,15 @@
 
 mod answer;
 pub mod calls;
+pub mod distance;
 pub mod firestore;
 pub mod memcached;
+pub mod nemesis;
+pub mod passing;
 mod port;
 pub mod postgres;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub mod preload;
 mod process;
 mod program;
 pub mod redis;

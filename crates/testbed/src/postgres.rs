@@ -383,6 +383,15 @@ fn installed(program: &str) -> Result<PathBuf> {
     })
 }
 
+/// The server's own program.
+///
+/// # Errors
+///
+/// If it is not installed.
+pub fn server_program() -> Result<PathBuf> {
+    installed("postgres")
+}
+
 /// Whether the tests can run PostgreSQL here.
 #[must_use]
 pub fn is_installed() -> bool {

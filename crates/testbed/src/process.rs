@@ -66,8 +66,12 @@ impl Process {
         Ok(kill_process_group(self.id(), signal)?)
     }
 
+    pub(crate) fn number(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The child's id, which is the group's too.
-    fn id(&self) -> Pid {
+    pub(crate) fn id(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 }

@@ -65,11 +65,24 @@ impl Server {
         self.program.name()
     }
 
+    /// The id of its process, or none if it was killed.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        Some(self.process.as_ref()?.number())
+    }
+
     /// What it printed since it was first started.
     #[must_use]
     pub fn log(&self) -> String {
         let bytes = fs::read(self.log.path()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The id of its first process, or none after it was killed.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        let id = self.process.as_ref()?.id();
+        u32::try_from(id.as_raw_nonzero().get()).ok()
     }
 
     /// Whether it answers within a second.
