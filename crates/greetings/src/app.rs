@@ -1,7 +1,8 @@
 //! The tutorial's app: one page that greets a visitor and counts the views.
 //!
 //! [`Visit`] and [`home`] are all that it does with a session. Everything about versions, races
-//! and cookies is the library's; everything about connections and limits is in `server.rs`.
+//! and cookies is the library's; everything about connections is in `server.rs`, and what
+//! one request may take in `limit.rs`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,8 +20,9 @@ use ingle::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
+use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::lab;
+use crate::{lab, limit::Limit};
 
 const GREETINGS: [&str; 5] =
     ["Hello World", "Hallo Welt", "Ciao Mondo", "Salut le Monde", "Hola Mundo"];
@@ -76,13 +78,26 @@ fn escaped(text: &str) -> String {
     html
 }
 
-/// The pages, each with a session; `/readyz` asks the store itself.
-pub(crate) fn router(store: Arc<dyn Store>, sessions: SessionLayer, with_lab: bool) -> Router {
+/// The pages, each with a session; `/readyz`, which asks the store itself; and `/healthz`.
+///
+/// `/healthz` is outside of the limits: it says whether the process lives, and a full one does. A
+/// platform that restarted it for being busy would make the load of the others worse.
+pub(crate) fn router(
+    store: Arc<dyn Store>,
+    sessions: SessionLayer,
+    limit: Limit,
+    with_lab: bool,
+) -> Router {
     let mut pages = Router::new().route("/", get(home)).route("/logout", post(logout));
     if with_lab {
         pages = pages.nest("/lab", lab::routes());
     }
-    pages.layer(sessions).route("/readyz", get(ready).with_state(store))
+    // A panic costs one answer and not the connection.
+    let limits = (CatchPanicLayer::new(), limit);
+    let health = Router::new().route("/readyz", get(ready).with_state(store)).layer(limits.clone());
+    let app = pages.layer((limits, sessions)).merge(health);
+    // The layers are put around the handlers here, once, and not anew for each request.
+    app.route("/healthz", get(async || "ok")).with_state(())
 }
 
 /// Whether the store answers: a load of a key that no session has.

@@ -19,9 +19,11 @@ use tokio::{net::TcpListener, runtime::Runtime};
 mod app;
 mod banner;
 mod lab;
+mod limit;
 mod options;
 mod server;
 
+use limit::Limit;
 use options::{Command, Options, Transport, Wrong};
 use server::{Ended, Signals};
 
@@ -72,8 +74,8 @@ async fn run() -> Result<(), Failure> {
     banner::announce(&options, store.as_ref(), &cookie, &listener);
     let sessions = sessions(&options, Arc::clone(&store), cookie);
 
-    let app = app::router(store, sessions, options.lab);
-    let app = server::limited(app, options.limits.in_flight);
+    let limit = Limit::new(options.limits.in_flight);
+    let app = app::router(store, sessions, limit, options.lab);
     match server::serve(listener, app, options.limits, signals).await {
         Ended::Drained => Ok(()),
         Ended::Overdue(connections) => {

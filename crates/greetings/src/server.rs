@@ -12,14 +12,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{
-    Router,
-    extract::{Request, State},
-    http::{StatusCode, header::RETRY_AFTER},
-    middleware::{self, Next},
-    response::{IntoResponse as _, Response},
-    routing::get,
-};
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -30,12 +23,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
     select,
     signal::unix::{Signal, SignalKind, signal},
-    sync::Semaphore,
     task::JoinSet,
     time::sleep,
-};
-use tower_http::{
-    catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer,
 };
 
 /// Further connections wait in the backlog of the operating system until one ends.
@@ -46,9 +35,6 @@ const CONNECTIONS_PER_CLIENT_MAX: usize = 256;
 
 /// Beyond it the answer is 431. hyper has a bound of its own on the number of lines, 100.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
-
-const BODY_BYTES_MAX: usize = 256 * 1024;
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How long to wait before the next accept when there was no file left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -77,34 +63,6 @@ pub(crate) enum Ended {
     Overdue(usize),
     /// A second signal, of this number, came while requests were being finished.
     AtOnce(u8),
-}
-
-/// Puts a router behind the limits of a request, and adds `/healthz`.
-///
-/// `/healthz` is outside of the limits: it says whether the process lives, and a full one does. A
-/// platform that restarted it for being busy would make the load of the others worse.
-pub(crate) fn limited(app: Router, in_flight: usize) -> Router {
-    let permits = Arc::new(Semaphore::new(in_flight));
-    app.layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIME_MAX))
-        .layer(middleware::from_fn_with_state(permits, shed_load))
-        .route("/healthz", get(async || "ok"))
-        .layer(CatchPanicLayer::new())
-}
-
-/// Refuses what is too much at once: in a queue all would only be late.
-async fn shed_load(
-    State(permits): State<Arc<Semaphore>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match permits.try_acquire() {
-        Ok(_permit) => next.run(request).await,
-        Err(_) => {
-            let busy = (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], "busy, try again\n");
-            busy.into_response()
-        }
-    }
 }
 
 /// Serves until a signal comes, then finishes what runs.

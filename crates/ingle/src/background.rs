@@ -1,12 +1,16 @@
 //! The one place where work outlives its caller.
 
 use std::{
+    any::Any,
     fmt,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
 };
 
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 /// Runs `task` on its own, if there is a runtime to run it on.
@@ -16,61 +20,165 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-/// A future that is finished also when whoever waits for it goes away, or looks away.
-///
-/// A client that hangs up drops the future of its request wherever it is, and one that reads slowly
-/// keeps it without polling it. A commit must not stop there: it may already be with the store, and
-/// others wait for it. So work that is not done at once goes on as a task of its own.
-pub(crate) struct RunToEnd<T: 'static>(Work<T>);
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-enum Work<T> {
-    Here(Pin<Box<dyn Future<Output = T> + Send>>),
-    There(JoinHandle<T>),
-    /// It ended or panicked, and is never polled again.
+/// Work that is finished also when whoever waits for it goes away, or looks away.
+///
+/// A client that hangs up drops the future of its request wherever it is, and a handler may keep one
+/// without polling it. A commit must not stop there: it may already be with the store, and others may
+/// wait for it. So the work is polled where it is awaited, which costs nothing, until that is
+/// dropped or somebody else needs the work to go on: then it goes on as a task of its own.
+pub(crate) struct Underway<T>(Arc<Shared<T>>)
+where
+    T: Send + 'static;
+
+struct Shared<T>(Mutex<State<T>>);
+
+enum State<T> {
+    /// Polled where it is awaited; the waker is from there, once it was.
+    Here(Work<T>, Option<Waker>),
+    /// Polled at this moment; and whether it is to go on by itself after that.
+    Polled {
+        cut: bool,
+    },
+    /// A task of its own.
+    There(Option<Waker>),
+    Done(Result<T, Box<dyn Any + Send>>),
+    /// Its end was told, or it panicked. It is never polled again.
     Over,
 }
 
-impl<T: Send + 'static> RunToEnd<T> {
-    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(Work::Here(Box::pin(work)))
-    }
-}
+/// What ties work to where it is awaited. Whoever waits for the work cuts it.
+#[derive(Clone)]
+pub(crate) struct Tether(Weak<dyn Cut + Send + Sync>);
 
-impl<T: Send + 'static> Future for RunToEnd<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        let mut task = match std::mem::replace(&mut self.0, Work::Over) {
-            Work::Over => return Poll::Pending,
-            Work::There(task) => task,
-            Work::Here(mut work) => {
-                if let Poll::Ready(done) = work.as_mut().poll(context) {
-                    return Poll::Ready(done);
-                }
-                let Ok(runtime) = Handle::try_current() else {
-                    self.0 = Work::Here(work);
-                    return Poll::Pending;
-                };
-                runtime.spawn(work.in_current_span())
-            }
-        };
-        match Pin::new(&mut task).poll(context) {
-            Poll::Ready(Ok(done)) => Poll::Ready(done),
-            Poll::Ready(Err(error)) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime ends, and this task with it.
-                Err(_) => Poll::Pending,
-            },
-            Poll::Pending => {
-                self.0 = Work::There(task);
-                Poll::Pending
-            }
+impl Tether {
+    /// Lets the work go on as a task of its own from here on.
+    pub(crate) fn cut(&self) {
+        if let Some(work) = self.0.upgrade() {
+            work.cut();
         }
     }
 }
 
-impl<T: 'static> fmt::Debug for RunToEnd<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RunToEnd")
+trait Cut {
+    fn cut(self: Arc<Self>);
+}
+
+impl<T: Send + 'static> Underway<T> {
+    /// The work is given its own tether, to leave with whatever it holds that others may wait for.
+    pub(crate) fn new<F>(work: impl FnOnce(Tether) -> F) -> Self
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        Self(Arc::new_cyclic(|shared: &Weak<Shared<T>>| {
+            let tether = Tether(Weak::clone(shared) as Weak<dyn Cut + Send + Sync>);
+            Shared(Mutex::new(State::Here(Box::pin(work(tether)), None)))
+        }))
     }
 }
+
+/// Work that is a task of its own from the first time on that it is not done at once: for what holds
+/// something that everybody needs, such as a connection of a pool.
+#[cfg(feature = "postgres")]
+pub(crate) fn run_to_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Underway<T> {
+    Underway::new(|tether| async move {
+        tether.cut();
+        work.await
+    })
+}
+
+impl<T> Shared<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // Each use is one look and one write; the work is polled without the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Send + 'static> Future for Underway<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let mut state = self.0.state();
+        let mut work = match std::mem::replace(&mut *state, State::Polled { cut: false }) {
+            State::Here(work, _) => work,
+            State::Done(done) => {
+                *state = State::Over;
+                drop(state);
+                return Poll::Ready(done.unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            State::There(_) => {
+                *state = State::There(Some(context.waker().clone()));
+                return Poll::Pending;
+            }
+            over @ (State::Over | State::Polled { .. }) => {
+                *state = over;
+                return Poll::Pending;
+            }
+        };
+        drop(state);
+        let polled = work.as_mut().poll(context);
+        let mut state = self.0.state();
+        if let Poll::Ready(done) = polled {
+            *state = State::Over;
+            return Poll::Ready(done);
+        }
+        let cut = matches!(*state, State::Polled { cut: true });
+        *state = State::Here(work, Some(context.waker().clone()));
+        drop(state);
+        if cut {
+            Arc::clone(&self.0).cut();
+        }
+        Poll::Pending
+    }
+}
+
+impl<T: Send + 'static> Cut for Shared<T> {
+    fn cut(self: Arc<Self>) {
+        let mut state = self.state();
+        let Ok(runtime) = Handle::try_current() else { return };
+        match std::mem::replace(&mut *state, State::Over) {
+            State::Here(mut work, waker @ Some(_)) => {
+                *state = State::There(waker);
+                drop(state);
+                let shared = Arc::clone(&self);
+                let to_end = async move {
+                    // What it panics with is for whoever awaits it.
+                    let poll =
+                        |context: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| {
+                            work.as_mut().poll(context)
+                        })) {
+                            Ok(polled) => polled.map(Ok),
+                            Err(panic) => Poll::Ready(Err(panic)),
+                        };
+                    let done = poll_fn(poll).await;
+                    let before = std::mem::replace(&mut *shared.state(), State::Done(done));
+                    if let State::There(Some(waker)) = before {
+                        waker.wake();
+                    }
+                };
+                drop(runtime.spawn(to_end.in_current_span()));
+            }
+            State::Polled { .. } => *state = State::Polled { cut: true },
+            // It has not begun, and so holds nothing; or it needs nobody any more.
+            other => *state = other,
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Underway<T> {
+    fn drop(&mut self) {
+        Arc::clone(&self.0).cut();
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Underway<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Underway")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use crate::{
     commit::Failure,
     core::Core,
     id::{Key, NoRandomness, SessionId},
+    planted::Bug,
     record::{Op, Record},
 };
 
@@ -65,7 +66,9 @@ impl Batch {
             header.key = id.key(&core.namespace);
         }
         header.counter += 1;
-        header.ops.push(op);
+        if !Bug::NoOp.is_planted() {
+            header.ops.push(op);
+        }
         header.idle_deadline = core.idle_deadline(&header);
         let data = changed.unwrap_or_else(|| base.data.clone());
         Ok(Next::Write(Arc::new(Record { header, data })))

@@ -1,16 +1,20 @@
 //! Combining: commits of one session that meet in one process are made one.
 //!
-//! While a commit of a key is under way, further changes of that key queue. Whoever is next takes
-//! all that wait, runs them on one copy and commits once. So a hot session costs the store one
-//! write per round trip however many requests come, and does not fight itself.
+//! While a commit of a key is under way, further changes of that key queue. When it ends, a task takes
+//! all that wait, runs them on one copy and commits once, and so on until nobody waits. So a hot
+//! session costs the store one write per round trip however many requests come, and does not fight
+//! itself.
 //!
-//! Exactly one task holds the [`Turn`] of a key. When it is dropped, wherever and however that
-//! happens, the turn passes on; nobody waits for a task that is gone.
+//! Exactly one task holds the [`Turn`] of a key: that of the first request, which commits for itself,
+//! or one of its own. When the turn is dropped, wherever and however that happens, it passes on;
+//! nobody waits for a task that is gone, or that nobody polls.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     fmt,
+    future::ready,
     hash::{BuildHasher as _, RandomState},
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -24,12 +28,12 @@ use tokio::{
 };
 
 use crate::{
-    background::{self, RunToEnd},
+    background::{self, Tether},
     batch::{Batch, Item},
     commit::{self, Done, Failure},
     core::Core,
     id::Key,
-    jitter, meter,
+    jitter,
 };
 
 /// How many changes of one session may wait; the next one is refused at once.
@@ -54,29 +58,30 @@ pub(crate) struct Settled {
     pub(crate) result: Result<Done, Failure>,
 }
 
-/// What a waiting task is told.
-enum Word {
-    /// Its change was in another task's commit.
-    Settled(Settled),
-    /// It is next: its own change is the first of these.
-    Lead(Turn, Vec<Waiting>),
-}
-
-/// A change that waits, and where its task listens. The first of those who lead listens no more.
+/// A change that waits, and where its task listens.
 struct Waiting {
     ticket: Ticket,
     item: Item,
     deadline: Instant,
-    answer: Option<oneshot::Sender<Word>>,
+    answer: oneshot::Sender<Settled>,
 }
 
 /// Tells one waiting change from all others of this process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Ticket(u64);
 
+/// A key that has a commit under way.
+struct Lane {
+    waiting: VecDeque<Waiting>,
+    /// Lets the request go on by itself that commits for itself, if one does.
+    first: Option<Tether>,
+}
+
+type Shard = HashMap<Key, Lane>;
+
 /// The keys that have a commit under way, and what waits for each.
 pub(crate) struct Lanes {
-    shards: [Mutex<HashMap<Key, VecDeque<Waiting>>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     tickets: AtomicU64,
 }
@@ -94,7 +99,7 @@ impl Lanes {
         Ticket(self.tickets.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, VecDeque<Waiting>>> {
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
         let index = self.hasher.hash_one(key) as usize % SHARDS;
         #[expect(clippy::indexing_slicing, reason = "the index is a remainder of the length")]
         let shard = &self.shards[index];
@@ -115,23 +120,19 @@ struct Turn {
     key: Key,
     /// Since when this process commits to the key without a rest.
     since: Instant,
-    /// Cleared where the turn is still in the hands of the one that passes it on.
-    held: bool,
 }
 
 impl Turn {
-    fn new(core: &Arc<Core>, key: Key, since: Instant) -> Self {
-        Self { core: Arc::clone(core), key, since, held: true }
-    }
-
-    /// Ends a turn that made a commit: passes it on at once, or after a rest if others may need one.
+    /// Ends a commit: passes the turn on at once, or after a rest if others may need one.
     ///
     /// A process that commits without a load is always faster than one that must load first. Without
     /// a rest now and then it would keep the record to itself, and the other's requests would fail.
-    fn end(mut self, took: Duration) {
-        if self.since.elapsed() > LEAD_MAX || self.core.is_crowded(&self.key) {
+    fn end(mut self, began: Instant) {
+        let now = Instant::now();
+        if now - self.since > LEAD_MAX || self.core.is_crowded(&self.key) {
             // Time for the other one to fail, to load, and to commit; random, or two that rest
             // equally long would keep in step.
+            let took = now - began;
             let rest = jitter::between(2 * took, 4 * took).clamp(REST_MIN, REST_MAX);
             background::spawn(async move {
                 tokio::time::sleep(rest).await;
@@ -140,79 +141,81 @@ impl Turn {
             });
         }
     }
+
+    /// Takes what waits, up to a renew: after it nothing is left under the key to change. Ends the
+    /// lane if nothing waits.
+    fn next(&self) -> Vec<Waiting> {
+        let mut shard = self.core.lanes.shard(&self.key);
+        let Entry::Occupied(mut lane) = shard.entry(self.key) else { return Vec::new() };
+        let Lane { waiting, first } = lane.get_mut();
+        if waiting.is_empty() {
+            lane.remove();
+            return Vec::new();
+        }
+        *first = None;
+        let renews = waiting.iter().position(|waiting| waiting.item.renew.is_some());
+        let end = renews.map_or(waiting.len(), |renew| renew + 1);
+        waiting.drain(..end).collect()
+    }
 }
 
 impl Drop for Turn {
-    /// Passes the turn to the next task that still listens, with all that waits up to a renew.
+    /// Passes the turn on to a task of its own, with all that waits.
     fn drop(&mut self) {
-        if !self.held {
-            return;
-        }
-        let mut shard = self.core.lanes.shard(&self.key);
-        while let Some(waiting) = shard.get_mut(&self.key) {
-            let renews = waiting.iter().position(|waiting| waiting.item.renew.is_some());
-            let end = renews.map_or(waiting.len(), |renew| renew + 1);
-            let mut batch: Vec<Waiting> = waiting.drain(..end).collect();
-            let Some(next) = batch.first_mut().and_then(|first| first.answer.take()) else {
-                shard.remove(&self.key);
-                return;
-            };
-            let turn = Self::new(&self.core, self.key, self.since);
-            match next.send(Word::Lead(turn, batch)) {
-                Ok(()) => return,
-                // It went away meanwhile, and its change with it; the others are still to be served.
-                Err(Word::Lead(mut turn, batch)) => {
-                    turn.held = false;
-                    let others = batch.into_iter().skip(1);
-                    let waiting = shard.entry(self.key).or_default();
-                    others.rev().for_each(|other| waiting.push_front(other));
-                }
-                Err(Word::Settled(_)) => {}
-            }
+        let batch = self.next();
+        if !batch.is_empty() {
+            let turn = Self { core: Arc::clone(&self.core), key: self.key, since: self.since };
+            background::spawn(lead(turn, batch));
         }
     }
 }
 
-/// Commits one change to the record under `key`, together with others if any wait.
-pub(crate) async fn submit(core: &Arc<Core>, key: Key, item: Item, deadline: Instant) -> Settled {
-    let (turn, batch) = match enter(core, key, item, deadline) {
-        Entered::Lead(turn, batch) => (turn, batch),
-        Entered::Full(settled) => return *settled,
-        Entered::Waits(ticket, answer) => match listen(core, key, ticket, answer, deadline).await {
-            Word::Settled(settled) => return settled,
-            Word::Lead(turn, batch) => (turn, batch),
-        },
-    };
-    if batch.len() == 1 {
-        return lead(turn, batch).await;
+/// Commits one change to the record under `key`, together with others if any wait. `tether` is that of
+/// the work which this is a part of.
+///
+/// Boxed, as is whatever else not every request comes to: where futures hold each other by value, all
+/// have the size of the largest.
+pub(crate) fn submit<'a>(
+    core: &'a Arc<Core>,
+    key: Key,
+    item: Item,
+    deadline: Instant,
+    tether: &Tether,
+) -> Pin<Box<dyn Future<Output = Settled> + Send + 'a>> {
+    match enter(core, key, item, deadline, tether) {
+        Entered::First(turn, item) => Box::pin(lead_alone(turn, item, deadline)),
+        Entered::Waits(ticket, answer) => Box::pin(listen(core, key, ticket, answer, deadline)),
+        Entered::Full(settled) => Box::pin(ready(*settled)),
     }
-    // Others in the batch may have more time left than this task.
-    let all = RunToEnd::new(lead(turn, batch));
-    timeout_at(deadline + GRACE, all).await.unwrap_or_else(|_| lost(Failure::Unknown))
 }
 
 enum Entered {
-    Lead(Turn, Vec<Waiting>),
-    Waits(Ticket, oneshot::Receiver<Word>),
+    /// No commit of the key is under way.
+    First(Turn, Item),
+    Waits(Ticket, oneshot::Receiver<Settled>),
     Full(Box<Settled>),
 }
 
-fn enter(core: &Arc<Core>, key: Key, item: Item, deadline: Instant) -> Entered {
-    let ticket = core.lanes.ticket();
+fn enter(core: &Arc<Core>, key: Key, item: Item, deadline: Instant, tether: &Tether) -> Entered {
     let mut shard = core.lanes.shard(&key);
     match shard.entry(key) {
         Entry::Vacant(lane) => {
-            lane.insert(VecDeque::new());
-            let turn = Turn::new(core, key, Instant::now());
-            Entered::Lead(turn, vec![Waiting { ticket, item, deadline, answer: None }])
+            lane.insert(Lane { waiting: VecDeque::new(), first: Some(tether.clone()) });
+            let turn = Turn { core: Arc::clone(core), key, since: Instant::now() };
+            Entered::First(turn, item)
         }
-        Entry::Occupied(lane) if lane.get().len() >= WAITING_MAX => {
+        Entry::Occupied(lane) if lane.get().waiting.len() >= WAITING_MAX => {
             let error = core.too_late("too many changes of this session wait already");
             Entered::Full(Box::new(Settled { item, result: Err(error.into()) }))
         }
         Entry::Occupied(mut lane) => {
             let (answer, listener) = oneshot::channel();
-            lane.get_mut().push_back(Waiting { ticket, item, deadline, answer: Some(answer) });
+            let ticket = core.lanes.ticket();
+            lane.get_mut().waiting.push_back(Waiting { ticket, item, deadline, answer });
+            let first = lane.get_mut().first.take();
+            drop(shard);
+            // From now on somebody waits for it, whoever polls it or not.
+            first.iter().for_each(Tether::cut);
             Entered::Waits(ticket, listener)
         }
     }
@@ -222,24 +225,16 @@ async fn listen(
     core: &Arc<Core>,
     key: Key,
     ticket: Ticket,
-    mut answer: oneshot::Receiver<Word>,
+    mut answer: oneshot::Receiver<Settled>,
     deadline: Instant,
-) -> Word {
+) -> Settled {
     match timeout_at(deadline + GRACE, &mut answer).await {
-        Ok(Ok(word)) => word,
-        // Whoever had this change is gone without a word, or has not answered in time.
-        Ok(Err(_)) => Word::Settled(lost(Failure::Unknown)),
+        Ok(Ok(settled)) => settled,
+        // Whoever had this change is gone without a word.
+        Ok(Err(_)) => lost(Failure::Unknown),
         Err(_) => {
             answer.close();
-            match answer.try_recv() {
-                Ok(Word::Lead(turn, batch)) => {
-                    // The others in the batch have time left; they are served without this task.
-                    background::spawn(async move { drop(lead(turn, batch).await) });
-                    Word::Settled(lost(Failure::Unknown))
-                }
-                Ok(settled) => settled,
-                Err(_) => Word::Settled(withdraw(core, key, ticket)),
-            }
+            answer.try_recv().unwrap_or_else(|_| withdraw(core, key, ticket))
         }
     }
 }
@@ -249,9 +244,9 @@ async fn listen(
 /// Only that very one: to take another's would say of a change that may be made that it was not.
 fn withdraw(core: &Core, key: Key, ticket: Ticket) -> Settled {
     let mut shard = core.lanes.shard(&key);
-    let own = shard.get_mut(&key).and_then(|waiting| {
-        let index = waiting.iter().position(|waiting| waiting.ticket == ticket)?;
-        waiting.remove(index)
+    let own = shard.get_mut(&key).and_then(|lane| {
+        let index = lane.waiting.iter().position(|waiting| waiting.ticket == ticket)?;
+        lane.waiting.remove(index)
     });
     match own {
         Some(own) => Settled {
@@ -267,8 +262,24 @@ fn lost(failure: Failure) -> Settled {
     Settled { item: Item::new(Box::new(|_| Ok(())), None), result: Err(failure) }
 }
 
-/// Commits a batch, tells the others, and returns what became of the first change.
-async fn lead(turn: Turn, waiting: Vec<Waiting>) -> Settled {
+/// Commits a change that no other waits with.
+fn lead_alone(turn: Turn, item: Item, deadline: Instant) -> impl Future<Output = Settled> {
+    let mut batch = Batch { items: vec![item] };
+    async move {
+        let result = run(&turn.core, &turn.key, &mut batch, deadline).await;
+        if result.is_ok() {
+            let began = turn.since;
+            turn.end(began);
+        }
+        match batch.items.pop() {
+            Some(item) => Settled { item, result },
+            None => lost(Failure::Unknown),
+        }
+    }
+}
+
+/// Commits a batch, and tells those who wait what became of their changes.
+async fn lead(turn: Turn, waiting: Vec<Waiting>) {
     let latest = waiting.iter().map(|waiting| waiting.deadline).max();
     let deadline = latest.unwrap_or_else(Instant::now);
     let core = Arc::clone(&turn.core);
@@ -287,19 +298,14 @@ async fn lead(turn: Turn, waiting: Vec<Waiting>) -> Settled {
         }
     };
     if settled.iter().any(|settled| settled.result.is_ok()) {
-        turn.end(began.elapsed());
+        turn.end(began);
     } else {
         drop(turn);
     }
-    let mut own = None;
     for (settled, answer) in settled.into_iter().zip(answers) {
-        match answer {
-            // A task that listens no more has been told that the outcome is unknown.
-            Some(answer) => drop(answer.send(Word::Settled(settled))),
-            None => own = Some(settled),
-        }
+        // A task that listens no more has been told that the outcome is unknown.
+        drop(answer.send(settled));
     }
-    own.unwrap_or_else(|| lost(Failure::Unknown))
 }
 
 /// Commits a batch, and keeps what this process knows of the record since.
@@ -313,7 +319,7 @@ async fn run(
     match &result {
         Ok(done) => {
             if done.written {
-                meter::commit(core.guard.name(), batch.items.len());
+                core.guard.meter.commit(batch.items.len());
             }
             core.remember(key, &done.loaded);
         }

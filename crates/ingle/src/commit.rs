@@ -17,7 +17,7 @@ use crate::{
     core::Core,
     guard::Backoff,
     id::{Key, NoRandomness, SessionId},
-    meter,
+    planted::Bug,
     record::{Loaded, OPS_MAX, Op, Record, Version},
     store::{self, CommitError, ErrorKind, Happened, Write},
 };
@@ -66,7 +66,7 @@ pub(crate) async fn run(
     let mut rivalry = Backoff::of_rivals();
     let mut base = match core.hint(key) {
         Some(hint) => Base::Hint(hint),
-        None => Base::Fresh(core.load_live(key, deadline).await?),
+        None => Base::Fresh(Box::pin(core.load_live(key, deadline)).await?),
     };
     loop {
         let record = match batch.run(core, &base.loaded().record, op)? {
@@ -75,7 +75,7 @@ pub(crate) async fn run(
             Next::Nothing => match base {
                 Base::Fresh(loaded) => return Ok(Done { loaded, written: false }),
                 Base::Hint(_) => {
-                    base = Base::Fresh(core.load_live(key, deadline).await?);
+                    base = Base::Fresh(Box::pin(core.load_live(key, deadline)).await?);
                     continue;
                 }
             },
@@ -84,7 +84,7 @@ pub(crate) async fn run(
             Attempt::Applied(loaded) => return Ok(Done { loaded, written: true }),
             Attempt::KeyTaken => batch.draw_again(core, key)?,
             Attempt::Moved(newer) => {
-                meter::replay(core.guard.name());
+                core.guard.meter.replay();
                 core.note_crowd(key);
                 base = Base::Fresh(newer);
                 if !rivalry.wait(deadline).await {
@@ -139,8 +139,11 @@ async fn attempt(
     let mut in_doubt = false;
     core.budget.deposit();
     loop {
-        let write =
-            if renews { Write::Renew { base, record } } else { Write::Replace { base, record } };
+        let write = match renews {
+            true if Bug::OldIdEndsLate.is_planted() => Write::Create { record },
+            true => Write::Renew { base, record },
+            false => Write::Replace { base, record },
+        };
         let mut newer = None;
         let refused = match core.guard.commit(write, core.clock.now(), deadline).await {
             Ok(version) => {
@@ -153,7 +156,7 @@ async fn attempt(
             }
             // A conflict that answers a resending can mean that the first sending won.
             Err(conflict @ (CommitError::Gone | CommitError::Conflict(_))) => {
-                meter::conflict(core.guard.name());
+                core.guard.meter.conflict();
                 if let CommitError::Conflict(seen) = conflict {
                     newer = seen;
                 }
@@ -166,7 +169,7 @@ async fn attempt(
         };
         if in_doubt || refused.is_none() {
             let sent = Sent { base, record, op, in_doubt };
-            match find_out(core, &sent, newer, deadline).await? {
+            match Box::pin(find_out(core, &sent, newer, deadline)).await? {
                 Found::Applied(loaded) => {
                     resolved(core, in_doubt);
                     return Ok(Attempt::Applied(loaded));
@@ -288,7 +291,7 @@ async fn with_op(
 /// Reports that the store lost commits that it had acknowledged, such as in a Redis failover.
 fn went_back(core: &Core, from: u64, to: u64) {
     let store = core.guard.name();
-    meter::regression(store);
+    core.guard.meter.regression();
     tracing::error!(store, from, to, "a record went back in time: acknowledged commits are lost");
 }
 
@@ -341,6 +344,9 @@ pub(crate) async fn destroy(core: &Core, key: &Key, deadline: Instant) -> Result
     let mut backoff = Backoff::default();
     let mut in_doubt = false;
     core.ending(key, deadline);
+    if Bug::DestroyedHereOnly.is_planted() {
+        return Ok(Version::NONE);
+    }
     core.budget.deposit();
     loop {
         let error =
@@ -358,11 +364,11 @@ pub(crate) async fn destroy(core: &Core, key: &Key, deadline: Instant) -> Result
 
 fn resolved(core: &Core, in_doubt: bool) {
     if in_doubt {
-        meter::unknown_resolved(core.guard.name());
+        core.guard.meter.unknown_resolved();
     }
 }
 
 fn unresolved(core: &Core) -> Failure {
-    meter::unknown_unresolved(core.guard.name());
+    core.guard.meter.unknown_unresolved();
     Failure::Unknown
 }

@@ -11,7 +11,10 @@ use http::{
     header::{COOKIE, SET_COOKIE},
 };
 
-use crate::id::{Form, SessionId};
+use crate::{
+    id::{Form, SessionId},
+    planted::Bug,
+};
 
 /// How a browser is asked to keep the id. Checked by [`Cookie::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +191,9 @@ impl Cookie {
             let Some(equals) = pair.iter().position(|byte| *byte == b'=') else { continue };
             let (name, found) = pair.split_at(equals);
             if trim(name) != self.config.name.as_bytes() {
+                continue;
+            }
+            if Bug::FirstCookieWins.is_planted() && value.is_some() {
                 continue;
             }
             let found = trim(found.get(1..).unwrap_or_default());

@@ -20,6 +20,7 @@ use crate::{
     data::{Data, memory_len},
     guard::{Backoff, Guard, RetryBudget},
     id::{Ids, Key, LogKey, Namespace, NoRandomness, SessionId},
+    planted::Bug,
     record::{Epoch, FORMAT, Header, Loaded, Ops, Record},
     store::{self, ErrorKind, Happened, Store},
 };
@@ -116,6 +117,9 @@ impl Core {
         key: &Key,
         deadline: Instant,
     ) -> Result<Option<Loaded>, Failure> {
+        if Bug::DestroyedHereOnly.is_planted() && self.ended.get(key).is_some() {
+            return Ok(None);
+        }
         let mut backoff = Backoff::default();
         self.budget.deposit();
         loop {

@@ -65,12 +65,12 @@ pub struct InvalidValue {
     pub reason: Reason,
 }
 
-/// Writes a path as the beginning of a sentence.
+/// Writes a path as the beginning of a sentence, on one line whatever the names in it.
 struct At<'a>(&'a str);
 
 impl std::fmt::Display for At<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, "`{}`: ", self.0) }
+        if self.0.is_empty() { Ok(()) } else { write!(f, "`{}`: ", self.0.escape_debug()) }
     }
 }
 

@@ -25,7 +25,10 @@ pub enum Error {
 
     /// A field that this request had read was changed by another request before this one wrote it.
     /// Nothing of this call was stored; the other request's value stands. Try again from the read.
-    #[error("the field `{field}` was changed by another request since this one read it")]
+    #[error(
+        "the field `{}` was changed by another request since this one read it",
+        field.escape_debug()
+    )]
     LostUpdate {
         /// The top-level field.
         field: String,

@@ -6,21 +6,19 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant as StdInstant},
+    time::Duration,
 };
 
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
 
 use crate::{
     clock::Timestamp,
     id::Key,
-    jitter, meter,
+    jitter,
+    meter::{Meter, Verb},
     record::{FORMAT, Loaded, Version},
     store::{CommitError, Error, ErrorKind, Happened, Store, Swept, Write},
 };
@@ -35,7 +33,8 @@ const SWEEP_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Guard {
     store: Arc<dyn Store>,
-    calls: Semaphore,
+    pub(crate) meter: Meter,
+    calls: Calls,
     /// One each, since a store that cannot write any more, such as on a full disk, can still read.
     loads: Breaker,
     commits: Breaker,
@@ -45,8 +44,9 @@ pub(crate) struct Guard {
 impl Guard {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         let (loads, commits) = (Breaker::new("loads"), Breaker::new("commits"));
-        let (calls, complaints) = (Semaphore::new(CALLS_MAX), Complaints::new());
-        Self { store, calls, loads, commits, complaints }
+        let (calls, complaints) = (Calls::default(), Complaints::new());
+        let meter = Meter::new(store.name());
+        Self { store, meter, calls, loads, commits, complaints }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -63,9 +63,9 @@ impl Guard {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<Option<Loaded>, Error> {
-        meter::load(self.name());
+        self.meter.load();
         let load = self.store.load(key, now);
-        let loaded = self.call("load", &self.loads, deadline, load).await?;
+        let loaded = self.call(Verb::Load, &self.loads, deadline, load).await?;
         loaded.map(|loaded| self.check(key, loaded)).transpose()
     }
 
@@ -76,8 +76,8 @@ impl Guard {
         deadline: Instant,
     ) -> Result<Version, CommitError> {
         let verb = match write {
-            Write::Touch { .. } => "touch",
-            _ => "commit",
+            Write::Touch { .. } => Verb::Touch,
+            _ => Verb::Commit,
         };
         let commit = self.store.commit(write, now);
         match (self.call(verb, &self.commits, deadline, commit).await, write) {
@@ -101,7 +101,7 @@ impl Guard {
     /// One call of the store, within its deadline.
     async fn call<T, E: From<Error> + AsFailure>(
         &self,
-        verb: &'static str,
+        verb: Verb,
         breaker: &Breaker,
         deadline: Instant,
         work: impl Future<Output = Result<T, E>>,
@@ -112,19 +112,19 @@ impl Guard {
             return Err(self.refused("there is no time left to wait for an answer").into());
         }
         breaker.admit().map_err(|why| self.refused(why))?;
-        let _call = self.calls.try_acquire().map_err(|_| {
+        let _call = self.calls.begin().ok_or_else(|| {
             self.refused("there are too many calls under way, which is a limit of this process")
         })?;
         // Half of the time is left to find out what the call did, should it not answer.
         let until = deadline - left / 2;
-        let span = tracing::debug_span!("ingle_store", store = self.name(), verb);
+        let span = tracing::debug_span!("ingle_store", store = self.name(), verb = verb.name());
         let work = timeout_at(until, work.instrument(span));
         let done = work.await.unwrap_or_else(|_| {
             // Nobody can say what a store did that has not answered.
             let error = Error::new(self.name(), ErrorKind::Unavailable, Happened::Maybe);
             Err(error.because("it did not answer in time").into())
         });
-        meter::latency(self.name(), verb, began.elapsed());
+        self.meter.latency(verb, began.elapsed());
         let failed = done.as_ref().err().and_then(AsFailure::as_failure);
         breaker.record(failed.is_none_or(|error| error.kind() != ErrorKind::Unavailable));
         if let Some(error) = failed.filter(|error| error.kind() != ErrorKind::Moved) {
@@ -134,7 +134,7 @@ impl Guard {
     }
 
     fn refused(&self, why: &'static str) -> Error {
-        meter::refused(self.name());
+        self.meter.refused();
         Error::new(self.name(), ErrorKind::Unavailable, Happened::No).because(why)
     }
 
@@ -143,7 +143,7 @@ impl Guard {
     fn check(&self, key: &Key, loaded: Loaded) -> Result<Loaded, Error> {
         let header = &loaded.record.header;
         let problem = if header.key != *key {
-            meter::cross_key(self.name());
+            self.meter.cross_key();
             "the record was written under another key"
         } else if header.format > FORMAT {
             "the record was written by a newer version of ingle"
@@ -154,6 +154,26 @@ impl Guard {
         };
         tracing::error!(store = self.name(), problem, "a record was not used");
         Err(Error::new(self.name(), ErrorKind::Corrupt, Happened::No).because(problem))
+    }
+}
+
+/// How many calls are under way. Nobody ever waits for one to end, so a number is enough.
+#[derive(Debug, Default)]
+struct Calls(AtomicUsize);
+
+impl Calls {
+    /// Counts a call until what this returns is dropped. None if there are as many as there may be.
+    fn begin(&self) -> Option<Call<'_>> {
+        let call = Call(&self.0);
+        (self.0.fetch_add(1, Ordering::Relaxed) < CALLS_MAX).then_some(call)
+    }
+}
+
+struct Call<'a>(&'a AtomicUsize);
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -180,7 +200,7 @@ impl AsFailure for CommitError {
 /// Tells operators why calls fail, and does not fill their logs with it.
 #[derive(Debug)]
 struct Complaints {
-    since: StdInstant,
+    since: Instant,
     /// Milliseconds after `since` before which nothing more is told.
     quiet_until: AtomicU64,
 }
@@ -189,10 +209,10 @@ impl Complaints {
     const PAUSE: Duration = Duration::from_secs(1);
 
     fn new() -> Self {
-        Self { since: StdInstant::now(), quiet_until: AtomicU64::new(0) }
+        Self { since: Instant::now(), quiet_until: AtomicU64::new(0) }
     }
 
-    fn tell(&self, verb: &'static str, error: &Error) {
+    fn tell(&self, verb: Verb, error: &Error) {
         let now = self.since.elapsed().as_millis() as u64;
         let until = self.quiet_until.load(Ordering::Relaxed);
         let next = now + Self::PAUSE.as_millis() as u64;
@@ -202,7 +222,7 @@ impl Complaints {
                 .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if mine {
-            let cause = error.cause();
+            let (verb, cause) = (verb.name(), error.cause());
             tracing::warn!(verb, %error, %cause, "a call of the session store failed");
         }
     }
@@ -217,7 +237,7 @@ struct Breaker {
     failures: AtomicU32,
     /// Milliseconds after `since` until which calls are refused; zero while the breaker is closed.
     open_until: AtomicU64,
-    since: StdInstant,
+    since: Instant,
 }
 
 impl Breaker {
@@ -228,7 +248,7 @@ impl Breaker {
 
     fn new(calls: &'static str) -> Self {
         let (failures, open_until) = (AtomicU32::new(0), AtomicU64::new(0));
-        Self { calls, failures, open_until, since: StdInstant::now() }
+        Self { calls, failures, open_until, since: Instant::now() }
     }
 
     fn admit(&self) -> Result<(), &'static str> {
@@ -253,8 +273,12 @@ impl Breaker {
 
     fn record(&self, answered: bool) {
         if answered {
-            self.failures.store(0, Ordering::Relaxed);
-            if self.open_until.swap(0, Ordering::Relaxed) != 0 {
+            // Looked at first: to write would take the line from all other threads, each time.
+            if self.failures.load(Ordering::Relaxed) != 0 {
+                self.failures.store(0, Ordering::Relaxed);
+            }
+            let open = self.open_until.load(Ordering::Relaxed) != 0;
+            if open && self.open_until.swap(0, Ordering::Relaxed) != 0 {
                 tracing::warn!(calls = self.calls, "the session store answers again");
             }
         } else if self.failures.fetch_add(1, Ordering::Relaxed) + 1 == Self::FAILURES_MAX {

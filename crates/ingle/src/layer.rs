@@ -19,7 +19,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    background::RunToEnd,
+    background::Underway,
     clock::Clock,
     config::{Config, Lifetime, LostUpdates, Outage, ServerErrors},
     cookie::{Cookie, News, Presented},
@@ -27,6 +27,7 @@ use crate::{
     data::Limits,
     id::{Form, Ids, LogKey, SessionId},
     meter,
+    planted::Bug,
     session::{Ending, Session},
     store::Store,
     sweep,
@@ -176,9 +177,9 @@ pub type ResponseFuture<R, E> = Pin<Box<dyn Future<Output = Result<Response<R>, 
 
 impl<S, B, R> Service<Request<B>> for SessionService<S>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
-    S::Future: Send,
-    B: Send + 'static,
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: 'static,
+    S::Future: Send + 'static,
     R: From<&'static str> + Send + 'static,
 {
     type Response = Response<R>;
@@ -189,27 +190,27 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The service that was polled ready is the one that must be called.
-        let not_ready = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, not_ready);
+    /// The way of a request: `open`, the handler, `close`.
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         sweep::start_once(&self.core);
-        Box::pin(handle(Arc::clone(&self.core), ready, request))
+        match open(&self.core, &mut request) {
+            Some(opened) => Box::pin(close(opened, self.inner.call(request))),
+            None => Box::pin(async { Ok(nested()) }),
+        }
     }
 }
 
-/// The way of a request.
-async fn handle<S, B, R>(
-    core: Arc<Core>,
-    mut inner: S,
-    mut request: Request<B>,
-) -> Result<Response<R>, S::Error>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    R: From<&'static str>,
-{
+/// A session on its way through a handler.
+struct Opened {
+    session: Session,
+    /// The id came in the cookie of plain ids, while sessions move to safe ones.
+    came_plain: bool,
+}
+
+/// Reads the cookie, and gives the request its session. None if it has one already.
+fn open<B>(core: &Arc<Core>, request: &mut Request<B>) -> Option<Opened> {
     if request.extensions().get::<Session>().is_some() {
-        return Ok(nested());
+        return None;
     }
     let cookies = core.config.cookie.read(core.ids.form(), request.headers());
     let nothing = matches!(cookies, Presented::Nothing);
@@ -218,16 +219,29 @@ where
     let plain_id =
         plain_cookie.and_then(|cookie| presented(cookie.read(Form::Plain, request.headers())));
     let came_plain = plain_id.is_some();
-    let session = Session::open(&core, id.or(plain_id));
+    let session = Session::open(core, id.or(plain_id));
     request.extensions_mut().insert(session.clone());
+    Some(Opened { session, came_plain })
+}
 
-    let response = inner.call(request).await?;
-
+/// Waits for the handler, commits, and writes the cookie.
+async fn close<R, E>(
+    opened: Opened,
+    handler: impl Future<Output = Result<Response<R>, E>>,
+) -> Result<Response<R>, E>
+where
+    R: From<&'static str>,
+{
+    let response = handler.await?;
+    let Opened { session, came_plain } = opened;
     let ending = match session.close_at_once() {
         Some(ending) => ending,
-        None => RunToEnd::new(session.close(response.status())).await,
+        None => {
+            let (session, status) = (session.clone(), response.status());
+            Underway::new(|tether| session.close(status, tether)).await
+        }
     };
-    Ok(conclude(&core, &ending, came_plain, response))
+    Ok(conclude(session.core(), &ending, came_plain, response))
 }
 
 /// The id that a request has, if it has one that can be one of ours.
@@ -255,7 +269,8 @@ fn conclude<R: From<&'static str>>(
         response = error.to_response();
     }
     let headers = response.headers_mut();
-    if ending.looked {
+    let sets_cookie = ending.begun.is_some() || ending.ended;
+    if ending.looked && (sets_cookie || !Bug::VaryOnWriteOnly.is_planted()) {
         headers.append(VARY, HeaderValue::from_static("Cookie"));
     }
     let news = match &ending.begun {

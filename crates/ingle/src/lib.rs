@@ -29,7 +29,11 @@ mod background;
 mod extract;
 mod jitter;
 mod meter;
+mod planted;
 mod sweep;
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(all(any(doc, doctest), feature = "axum"))]
 #[doc = include_str!("../docs/guide.md")]

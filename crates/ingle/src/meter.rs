@@ -5,37 +5,73 @@
 
 use std::time::Duration;
 
-use metrics::{counter, histogram};
+use metrics::{Key, Label, Level, Metadata, counter, with_recorder};
 
-pub(crate) fn load(store: &'static str) {
-    counter!("ingle_loads_total", "store" => store).increment(1);
+static METADATA: Metadata<'static> = Metadata::new("ingle", Level::INFO, Some("ingle"));
+
+/// What a store is asked to do, as the histogram's label and as a word in logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Load,
+    Commit,
+    Touch,
 }
 
-/// One commit that made `changes` changes.
-pub(crate) fn commit(store: &'static str, changes: usize) {
-    counter!("ingle_commits_total", "store" => store).increment(1);
-    if changes > 1 {
-        counter!("ingle_combined_total", "store" => store).increment(changes as u64 - 1);
+impl Verb {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Commit => "commit",
+            Self::Touch => "touch",
+        }
     }
 }
 
-pub(crate) fn latency(store: &'static str, verb: &'static str, took: Duration) {
-    histogram!("ingle_store_seconds", "store" => store, "verb" => verb).record(took);
-}
-
-pub(crate) fn swept(store: &'static str, deleted: usize) {
-    counter!("ingle_swept_total", "store" => store).increment(deleted as u64);
-}
-
-macro_rules! by_store {
-    ($($name:ident => $metric:literal),* $(,)?) => {$(
-        pub(crate) fn $name(store: &'static str) {
-            counter!($metric, "store" => store).increment(1);
+macro_rules! meter {
+    ($($name:ident => $metric:literal),* $(,)?) => {
+        /// The metrics of one store.
+        ///
+        /// Their names and labels are put together once: each request counts some, and where nobody
+        /// listens that would be most of the work.
+        #[derive(Debug)]
+        pub(crate) struct Meter {
+            commits: Key,
+            combined: Key,
+            swept: Key,
+            seconds_of_load: Key,
+            seconds_of_commit: Key,
+            seconds_of_touch: Key,
+            $($name: Key,)*
         }
-    )*};
+
+        impl Meter {
+            pub(crate) fn new(store: &'static str) -> Self {
+                let label = Label::from_static_parts("store", store);
+                let key = |name| Key::from_parts(name, vec![label.clone()]);
+                let seconds = |verb: Verb| {
+                    let verb = Label::from_static_parts("verb", verb.name());
+                    Key::from_parts("ingle_store_seconds", vec![label.clone(), verb])
+                };
+                Self {
+                    commits: key("ingle_commits_total"),
+                    combined: key("ingle_combined_total"),
+                    swept: key("ingle_swept_total"),
+                    seconds_of_load: seconds(Verb::Load),
+                    seconds_of_commit: seconds(Verb::Commit),
+                    seconds_of_touch: seconds(Verb::Touch),
+                    $($name: key($metric),)*
+                }
+            }
+
+            $(pub(crate) fn $name(&self) {
+                count(&self.$name, 1);
+            })*
+        }
+    };
 }
 
-by_store! {
+meter! {
+    load => "ingle_loads_total",
     conflict => "ingle_conflicts_total",
     replay => "ingle_replays_total",
     unknown_resolved => "ingle_unknown_resolved_total",
@@ -45,6 +81,33 @@ by_store! {
     touch_skipped => "ingle_touches_skipped_total",
     cross_key => "ingle_cross_key_total",
     refused => "ingle_refused_total",
+}
+
+impl Meter {
+    /// One commit that made `changes` changes.
+    pub(crate) fn commit(&self, changes: usize) {
+        count(&self.commits, 1);
+        if changes > 1 {
+            count(&self.combined, changes as u64 - 1);
+        }
+    }
+
+    pub(crate) fn latency(&self, verb: Verb, took: Duration) {
+        let key = match verb {
+            Verb::Load => &self.seconds_of_load,
+            Verb::Commit => &self.seconds_of_commit,
+            Verb::Touch => &self.seconds_of_touch,
+        };
+        with_recorder(|recorder| recorder.register_histogram(key, &METADATA).record(took));
+    }
+
+    pub(crate) fn swept(&self, deleted: usize) {
+        count(&self.swept, deleted as u64);
+    }
+}
+
+fn count(key: &Key, by: u64) {
+    with_recorder(|recorder| recorder.register_counter(key, &METADATA).increment(by));
 }
 
 macro_rules! plain {

@@ -8,6 +8,7 @@ use crate::{
     clock::Timestamp,
     data::Data,
     id::{Key, NoRandomness},
+    planted::Bug,
 };
 
 /// The format that this version of the library writes, and the newest that it reads.
@@ -120,6 +121,8 @@ macro_rules! random_name {
             /// # Errors
             /// [`NoRandomness`] if the operating system gives no random bytes.
             pub fn random() -> Result<Self, NoRandomness> {
+                // By the system each time: a generator of our own would give the same names to two processes
+                // that go on from one snapshot, and each would take the other's commit for its own.
                 getrandom::u64().map(Self).map_err(NoRandomness::from)
             }
 
@@ -148,27 +151,72 @@ random_name!(Epoch);
 random_name!(Op);
 
 /// The ops of a record's last commits, the oldest first, at most [`OPS_MAX`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Ops(Vec<Op>);
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Op>", into = "Vec<Op>")]
+pub struct Ops {
+    /// Those beyond `count` are all zero bits.
+    ring: [Op; OPS_MAX],
+    count: usize,
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self { ring: [Op(0); OPS_MAX], count: 0 }
+    }
+}
 
 impl Ops {
     /// Adds the op of the newest commit and forgets the oldest beyond [`OPS_MAX`].
     pub fn push(&mut self, op: Op) {
-        let excess = (self.0.len() + 1).saturating_sub(OPS_MAX);
-        self.0.drain(..excess);
-        self.0.push(op);
+        match self.ring.get_mut(self.count) {
+            Some(free) => {
+                *free = op;
+                self.count += 1;
+            }
+            None => {
+                self.ring.rotate_left(1);
+                self.ring[OPS_MAX - 1] = op;
+            }
+        }
     }
 
     /// Whether the commit `op` is among the last ones.
     #[must_use]
     pub fn contains(&self, op: Op) -> bool {
-        self.0.contains(&op)
+        self.known().contains(&op) && !Bug::RingIgnored.is_planted()
+    }
+
+    /// The op of the newest commit.
+    #[must_use]
+    pub fn newest(&self) -> Option<Op> {
+        self.known().last().copied()
     }
 
     /// The ops, the oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = Op> {
-        self.0.iter().copied()
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Op> {
+        self.known().iter().copied()
+    }
+
+    fn known(&self) -> &[Op] {
+        self.ring.get(..self.count).unwrap_or(&self.ring)
+    }
+}
+
+impl fmt::Debug for Ops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.known()).finish()
+    }
+}
+
+impl From<Vec<Op>> for Ops {
+    fn from(ops: Vec<Op>) -> Self {
+        ops.into_iter().collect()
+    }
+}
+
+impl From<Ops> for Vec<Op> {
+    fn from(ops: Ops) -> Self {
+        ops.iter().collect()
     }
 }
 

@@ -17,12 +17,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    background::RunToEnd,
+    background::{Tether, Underway},
     change::{Draft, Edit, Reads, Refused},
     core::Core,
     data::{
         Data, InvalidValue, check_name, encode,
-        typed::{self, Before},
+        typed::{self, View},
     },
     error::Error,
     id::{Key, SessionId, Tag},
@@ -104,6 +104,10 @@ struct State {
     /// Whether a commit of this request has moved the idle deadline, so that no touch is due.
     committed: bool,
     clear_site_data: bool,
+    /// Ties the work that has the turn to where it is awaited.
+    underway: Option<Tether>,
+    /// Whether tasks of this request have met; from then on the work of each goes on by itself.
+    turn_is_wanted: bool,
     /// Whether the response has left: no new id can reach the browser, and reads are made anew.
     responded: bool,
 }
@@ -121,6 +125,8 @@ impl Session {
             snapshot: None,
             committed: false,
             clear_site_data: false,
+            underway: None,
+            turn_is_wanted: false,
             responded: false,
         };
         let request = Request {
@@ -132,6 +138,10 @@ impl Session {
             turn: tokio::sync::Mutex::new(()),
         };
         Self { shared: Arc::new(request) }
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.shared.core
     }
 
     /// Changes the whole data in one transaction, and returns what `change` returned.
@@ -161,14 +171,13 @@ impl Session {
             move |draft| {
                 let stored = draft.data();
                 let mut view = typed::from_data::<T>(&stored)?;
-                let before =
-                    limits.with_room_for(&stored, |limits| Before::of_data(&view, limits))?;
+                let look = |view: &T| {
+                    limits.with_room_for(&stored, |limits| View::of_data(view, &stored, limits))
+                };
+                let before = look(&view)?;
                 let result = change(&mut view);
-                let changes = limits
-                    .with_room_for(&stored, |limits| before.changes(&view, &stored, limits))?;
-                for (name, value) in changes {
-                    draft.set(name, value);
-                }
+                let after = look(&view)?;
+                before.changes(after, &stored, |name, value| draft.set(name, value));
                 Ok(result)
             },
             Id::Keep,
@@ -344,7 +353,7 @@ impl Session {
     pub async fn destroy(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         self.looked();
-        RunToEnd::new(async move { shared.destroy().await }).await
+        Underway::new(|tether| async move { shared.destroy(&tether).await }).await
     }
 
     /// What logs may call this session; `None` before anything was stored.
@@ -370,7 +379,7 @@ impl Session {
     {
         let shared = Arc::clone(&self.shared);
         self.looked();
-        RunToEnd::new(async move { shared.transact(change, id).await }).await
+        Underway::new(|tether| async move { shared.transact(change, id, &tether).await }).await
     }
 
     fn encode<T: Serialize>(&self, field: &str, value: &T) -> Result<Value, InvalidValue> {

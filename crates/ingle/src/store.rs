@@ -31,8 +31,6 @@ mod redis;
 
 #[cfg(feature = "embedded")]
 pub use embedded::{Embedded, EmbeddedError};
-#[cfg(feature = "conformance")]
-pub use faulty::{Fault, Faulty, Step};
 #[cfg(feature = "firestore")]
 pub use firestore::{Firestore, FirestoreConfig, FirestoreError};
 #[cfg(feature = "memcached")]
@@ -43,6 +41,11 @@ pub use open::{OpenError, migrate, open};
 pub use postgres::{Postgres, PostgresConfig, PostgresError};
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisConfig, RedisError};
+#[cfg(feature = "conformance")]
+pub use {
+    crate::jitter::seed_waits,
+    faulty::{Fault, Faulty, Step},
+};
 
 /// A place where records live, shared by all that serve the same sessions.
 ///

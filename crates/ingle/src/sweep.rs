@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{background, core::Core, jitter, meter};
+use crate::{background, core::Core, jitter};
 
 /// How many records one call of the store may delete, so that no sweep holds up commits for long.
 const BATCH: usize = 500;
@@ -35,7 +35,7 @@ async fn sweep(core: &Core) {
     loop {
         match core.guard.sweep(core.clock.now(), BATCH).await {
             Ok(swept) => {
-                meter::swept(core.guard.name(), swept.deleted);
+                core.guard.meter.swept(swept.deleted);
                 if !swept.more {
                     return;
                 }

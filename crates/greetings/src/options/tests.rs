@@ -117,3 +117,62 @@ fn what_is_wrong_is_named_with_what_is_allowed() {
         "\"serve\" is not an option of this program; see greetings --help"
     );
 }
+
+#[test]
+fn fuzz_the_command_line() {
+    let words = [
+        "--listen",
+        "--store",
+        "--idle=",
+        "--absolute",
+        "--namespace",
+        "--in-flight",
+        "--lab",
+        "--",
+        "-",
+        "-h",
+        "--header-timeout=",
+        "127.0.0.1:0",
+        "[::1]:80",
+        "memory:",
+        "30m",
+        "1s",
+        "0",
+        "-1s",
+        "18446744073709551615d",
+        "99999999999999999999",
+        "a\nb",
+        "\u{202e}",
+        "é",
+        "",
+        "--listne",
+    ];
+    let inputs = std::cell::Cell::new(0_u64);
+    arbtest::arbtest(|u| {
+        inputs.set(inputs.get() + 1);
+        let mut line = || {
+            let n = u.int_in_range(0..=4)?;
+            let words: arbtest::arbitrary::Result<Vec<_>> =
+                (0..n).map(|_| Ok(*u.choose(&words)?)).collect();
+            Ok(if u.arbitrary()? {
+                vec![words?.concat()]
+            } else {
+                words?.iter().map(|word| (*word).to_owned()).collect()
+            })
+        };
+        let (mut arguments, mut environment) = (line()?, Vec::new());
+        arguments.extend(line()?);
+        for name in ["PORT", "INGLE_STORE", "RUST_LOG", "FIRESTORE_EMULATOR_HOST"] {
+            environment.push((name, line()?.concat()));
+        }
+        let variable = |name: &str| {
+            let value = environment.iter().find(|(known, _)| *known == name);
+            value.map(|(_, value)| value.into())
+        };
+        if let Err(Wrong(why)) = command(arguments.iter().map(OsString::from), variable) {
+            assert_eq!(why.lines().count(), 1, "{arguments:?}: {why}");
+        }
+        Ok(())
+    });
+    println!("fuzz target the command line: {}", inputs.get());
+}

@@ -103,6 +103,20 @@ fn a_port_in_use_is_one_line_and_exit_code_1() {
     assert!(line.starts_with(&format!("could not listen on {address}: ")), "{line}");
 }
 
+#[tokio::test]
+async fn port_0_of_any_address_is_a_port_that_the_banner_tells() {
+    for address in ["127.0.0.1", "[::1]"] {
+        let place = Place::embedded();
+        let process = Process::start(&place, &["--listen", &format!("{address}:0")]);
+        let told = format!("listening on http://{address}:{}", process.address.port());
+        assert!(
+            process.address.port() != 0 && process.banner.contains(&told),
+            "{}",
+            process.banner
+        );
+    }
+}
+
 #[test]
 fn a_store_that_cannot_be_opened_is_one_line_and_exit_code_3() {
     let file = NamedTempFile::new().expect("a file");

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fuzz::{fuzz, spoiled};
 
 const ID: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const OTHER: &str = "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -123,6 +124,34 @@ proptest! {
         let slow = slow_read(&header).filter(|value| SessionId::decode(Form::Safe, value).is_some());
         prop_assert_eq!(fast, slow);
     }
+}
+
+#[test]
+fn fuzz_the_cookie_parser() {
+    let pairs = [format!("__Host-id={ID}"), format!("__Host-id={OTHER}"), format!("a=b; c={ID}")];
+    let many = format!("x=\"a;b\"; __Host-id={ID} ;\t__Host-id={ID}");
+    let valid = [pairs[0].as_bytes(), pairs[1].as_bytes(), pairs[2].as_bytes(), many.as_bytes()];
+    let words = ["__Host-id=", "__Host-id", ID, "; ", "=", "\t", "\u{2000}", "%5F", "\"", "\x0b"];
+    fuzz("the cookie parser", |u| {
+        let mut map = HeaderMap::new();
+        let mut sent = Vec::new();
+        for _ in 0..u.int_in_range(1..=3)? {
+            let header = spoiled(u, &valid, &words)?;
+            // What HTTP itself refuses never gets this far.
+            if let Ok(value) = HeaderValue::from_bytes(&header) {
+                map.append(COOKIE, value);
+                sent.push(header);
+            }
+        }
+        let fast = match Cookie::default().read(Form::Safe, &map) {
+            Presented::Id(id) => Some(id.encode().into_bytes()),
+            Presented::Nothing | Presented::Ambiguous => None,
+        };
+        let slow = slow_read(&sent.join(&b';'));
+        let slow = slow.filter(|value| SessionId::decode(Form::Safe, value).is_some());
+        assert_eq!(fast, slow, "{sent:?}");
+        Ok(())
+    });
 }
 
 fn written(cookie: &Cookie, news: News<'_>) -> String {

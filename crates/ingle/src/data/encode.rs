@@ -2,13 +2,37 @@
 //!
 //! `serde_json::to_value` writes NaN as `null` in silence, keeps integers that no store can, and
 //! follows a value however deep it nests. This one stops at the first such thing and says where.
+//!
+//! It also compares on the way: what equals the value that stands in its place already is not made
+//! again. Most of what a closure is shown, it leaves as it was.
 
-use std::{cell::Cell, fmt};
+use std::{borrow::Cow, cell::Cell, collections::BTreeMap, fmt};
 
 use serde::ser::{self, Serialize};
 use serde_json::{Map, Number, Value};
 
 use super::{Data, InvalidValue, Limits, Reason, check_name};
+
+/// A value, compared with the one that is stored in its place.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Part {
+    /// It equals what is stored.
+    Same,
+    /// Something else, or nothing, is stored there.
+    Other(Value),
+}
+
+impl Part {
+    pub(super) fn into_value(self, stored: &Value) -> Value {
+        match self {
+            Self::Same => stored.clone(),
+            Self::Other(value) => value,
+        }
+    }
+}
+
+/// The fields of an object, each compared with the stored one of its name.
+pub(crate) type Fields = BTreeMap<Cow<'static, str>, Part>;
 
 /// The value of one field.
 ///
@@ -18,9 +42,22 @@ pub(crate) fn value<T: Serialize + ?Sized>(
     value: &T,
     limits: &Limits,
 ) -> Result<Value, InvalidValue> {
+    Ok(part(value, None, limits)?.into_value(&Value::Null))
+}
+
+/// The value of one field, compared with what is `stored` there.
+///
+/// # Errors
+/// What [`Reason`] lists, with the path below the field.
+pub(crate) fn part<T: Serialize + ?Sized>(
+    value: &T,
+    stored: Option<&Value>,
+    limits: &Limits,
+) -> Result<Part, InvalidValue> {
     // The data that the field belongs to is level 1.
     let budget = Cell::new(limits.bytes_max);
-    value.serialize(Encoder { limits, budget: &budget, depth: 1 })
+    let stored = stored.map_or(Stored::Nothing, Stored::Value);
+    Ok(value.serialize(Encoder { limits, budget: &budget, depth: 1, stored })?.into_part(stored))
 }
 
 /// The value of one item of the array in a field.
@@ -32,21 +69,96 @@ pub(crate) fn item<T: Serialize + ?Sized>(
     limits: &Limits,
 ) -> Result<Value, InvalidValue> {
     let budget = Cell::new(limits.bytes_max);
-    value.serialize(Encoder { limits, budget: &budget, depth: 2 })
+    let stored = Stored::Nothing;
+    let encoded = value.serialize(Encoder { limits, budget: &budget, depth: 2, stored })?;
+    Ok(encoded.into_part(stored).into_value(&Value::Null))
 }
 
-/// The whole data.
+/// The fields of the whole data, compared with what is `stored`.
 ///
 /// # Errors
 /// What [`Reason`] lists, with the path.
-pub(crate) fn data<T: Serialize + ?Sized>(
+pub(crate) fn fields<T: Serialize + ?Sized>(
     value: &T,
+    stored: &Data,
     limits: &Limits,
-) -> Result<Data, InvalidValue> {
+) -> Result<Fields, InvalidValue> {
     let budget = Cell::new(limits.bytes_max);
-    match value.serialize(Encoder { limits, budget: &budget, depth: 0 })? {
-        Value::Object(data) => Ok(data),
-        _ => Err(InvalidValue::new(Reason::NotAnObject)),
+    let stored = Stored::Data(stored);
+    match value.serialize(Encoder { limits, budget: &budget, depth: 0, stored })? {
+        Encoded::Object(fields) => Ok(fields),
+        Encoded::Part(_) => Err(InvalidValue::new(Reason::NotAnObject)),
+    }
+}
+
+/// What is stored in the place of the value that is encoded.
+#[derive(Clone, Copy)]
+enum Stored<'a> {
+    Nothing,
+    Value(&'a Value),
+    Data(&'a Data),
+}
+
+impl<'a> Stored<'a> {
+    fn object(self) -> Option<&'a Data> {
+        match self {
+            Self::Data(data) | Self::Value(Value::Object(data)) => Some(data),
+            _ => None,
+        }
+    }
+
+    fn array(self) -> Option<&'a [Value]> {
+        match self {
+            Self::Value(Value::Array(items)) => Some(items),
+            _ => None,
+        }
+    }
+
+    fn field(self, name: &str) -> Self {
+        self.object().and_then(|data| data.get(name)).map_or(Self::Nothing, Self::Value)
+    }
+
+    fn item(self, index: usize) -> Self {
+        self.array().and_then(|items| items.get(index)).map_or(Self::Nothing, Self::Value)
+    }
+
+    /// What is stored inside an enum's variant: `{"Variant": content}`.
+    fn variant(self, name: &str) -> Self {
+        match self.object() {
+            Some(data) if data.len() == 1 => self.field(name),
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// What a serializer has come to: an object is put together by whoever needs it as a value.
+enum Encoded {
+    Part(Part),
+    Object(Fields),
+}
+
+impl Encoded {
+    fn into_part(self, stored: Stored<'_>) -> Part {
+        let fields = match self {
+            Self::Part(part) => return part,
+            Self::Object(fields) => fields,
+        };
+        let before = stored.object();
+        let same = before.is_some_and(|before| {
+            before.len() == fields.len() && fields.values().all(|part| *part == Part::Same)
+        });
+        if same {
+            return Part::Same;
+        }
+        let value = |name: &str, part: Part| match before.and_then(|before| before.get(name)) {
+            Some(stored) => part.into_value(stored),
+            None => part.into_value(&Value::Null),
+        };
+        let fields = fields.into_iter().map(|(name, part)| {
+            let value = value(&name, part);
+            (name.into_owned(), value)
+        });
+        Part::Other(Value::Object(fields.collect()))
     }
 }
 
@@ -63,9 +175,10 @@ struct Encoder<'a> {
     budget: &'a Cell<usize>,
     /// How many objects and arrays are around this value.
     depth: usize,
+    stored: Stored<'a>,
 }
 
-impl Encoder<'_> {
+impl<'a> Encoder<'a> {
     /// The encoder of what is inside a container at this place.
     fn inside(self) -> Result<Self, InvalidValue> {
         if self.depth >= self.limits.depth_max {
@@ -84,118 +197,135 @@ impl Encoder<'_> {
         }
     }
 
-    fn array(self) -> Result<ArrayEncoder<Self>, InvalidValue> {
-        Ok(ArrayEncoder { inner: self.inside()?, items: Vec::new(), variant: None })
+    /// The encoder of what an enum's variant contains.
+    fn variant(self, name: &str) -> Result<Self, InvalidValue> {
+        Ok(Self { stored: self.stored.variant(name), ..self.inside()? })
     }
 
-    fn object(self) -> Result<ObjectEncoder<Self>, InvalidValue> {
-        Ok(ObjectEncoder { inner: self.inside()?, fields: Map::new(), name: None, variant: None })
+    /// A value that is copied only if it is another than the stored one.
+    fn scalar(self, is: impl FnOnce(&Value) -> bool, copy: impl FnOnce() -> Value) -> Encoded {
+        Encoded::Part(match self.stored {
+            Stored::Value(stored) if is(stored) => Part::Same,
+            _ => Part::Other(copy()),
+        })
+    }
+
+    fn array(self) -> Result<ArrayEncoder<'a>, InvalidValue> {
+        let items = Items::SameSoFar(0);
+        Ok(ArrayEncoder { inner: self.inside()?, items, variant: None })
+    }
+
+    fn object(self) -> Result<ObjectEncoder<'a>, InvalidValue> {
+        let inner = self.inside()?;
+        Ok(ObjectEncoder { inner, fields: Fields::new(), name: None, variant: None })
     }
 }
 
 impl<'a> ser::Serializer for Encoder<'a> {
-    type Ok = Value;
+    type Ok = Encoded;
     type Error = InvalidValue;
-    type SerializeSeq = ArrayEncoder<Self>;
-    type SerializeTuple = ArrayEncoder<Self>;
-    type SerializeTupleStruct = ArrayEncoder<Self>;
-    type SerializeTupleVariant = ArrayEncoder<Self>;
-    type SerializeMap = ObjectEncoder<Self>;
-    type SerializeStruct = ObjectEncoder<Self>;
-    type SerializeStructVariant = ObjectEncoder<Self>;
+    type SerializeSeq = ArrayEncoder<'a>;
+    type SerializeTuple = ArrayEncoder<'a>;
+    type SerializeTupleStruct = ArrayEncoder<'a>;
+    type SerializeTupleVariant = ArrayEncoder<'a>;
+    type SerializeMap = ObjectEncoder<'a>;
+    type SerializeStruct = ObjectEncoder<'a>;
+    type SerializeStructVariant = ObjectEncoder<'a>;
 
-    fn serialize_bool(self, value: bool) -> Result<Value, InvalidValue> {
-        Ok(Value::Bool(value))
+    fn serialize_bool(self, value: bool) -> Result<Encoded, InvalidValue> {
+        let value = Value::Bool(value);
+        Ok(self.scalar(|stored| *stored == value, || value.clone()))
     }
 
-    fn serialize_i8(self, value: i8) -> Result<Value, InvalidValue> {
+    fn serialize_i8(self, value: i8) -> Result<Encoded, InvalidValue> {
         self.serialize_i64(value.into())
     }
 
-    fn serialize_i16(self, value: i16) -> Result<Value, InvalidValue> {
+    fn serialize_i16(self, value: i16) -> Result<Encoded, InvalidValue> {
         self.serialize_i64(value.into())
     }
 
-    fn serialize_i32(self, value: i32) -> Result<Value, InvalidValue> {
+    fn serialize_i32(self, value: i32) -> Result<Encoded, InvalidValue> {
         self.serialize_i64(value.into())
     }
 
-    fn serialize_i64(self, value: i64) -> Result<Value, InvalidValue> {
+    fn serialize_i64(self, value: i64) -> Result<Encoded, InvalidValue> {
         self.spend(1)?;
-        Ok(Value::Number(value.into()))
+        let value = Value::Number(value.into());
+        Ok(self.scalar(|stored| *stored == value, || value.clone()))
     }
 
-    fn serialize_i128(self, value: i128) -> Result<Value, InvalidValue> {
+    fn serialize_i128(self, value: i128) -> Result<Encoded, InvalidValue> {
         match i64::try_from(value) {
             Ok(value) => self.serialize_i64(value),
             Err(_) => Err(InvalidValue::new(Reason::IntegerOutOfRange)),
         }
     }
 
-    fn serialize_u8(self, value: u8) -> Result<Value, InvalidValue> {
+    fn serialize_u8(self, value: u8) -> Result<Encoded, InvalidValue> {
         self.serialize_i64(value.into())
     }
 
-    fn serialize_u16(self, value: u16) -> Result<Value, InvalidValue> {
+    fn serialize_u16(self, value: u16) -> Result<Encoded, InvalidValue> {
         self.serialize_i64(value.into())
     }
 
-    fn serialize_u32(self, value: u32) -> Result<Value, InvalidValue> {
+    fn serialize_u32(self, value: u32) -> Result<Encoded, InvalidValue> {
         self.serialize_i64(value.into())
     }
 
-    fn serialize_u64(self, value: u64) -> Result<Value, InvalidValue> {
+    fn serialize_u64(self, value: u64) -> Result<Encoded, InvalidValue> {
         self.serialize_i128(value.into())
     }
 
-    fn serialize_u128(self, value: u128) -> Result<Value, InvalidValue> {
+    fn serialize_u128(self, value: u128) -> Result<Encoded, InvalidValue> {
         match i64::try_from(value) {
             Ok(value) => self.serialize_i64(value),
             Err(_) => Err(InvalidValue::new(Reason::IntegerOutOfRange)),
         }
     }
 
-    fn serialize_f32(self, value: f32) -> Result<Value, InvalidValue> {
+    fn serialize_f32(self, value: f32) -> Result<Encoded, InvalidValue> {
         self.serialize_f64(value.into())
     }
 
-    fn serialize_f64(self, value: f64) -> Result<Value, InvalidValue> {
+    fn serialize_f64(self, value: f64) -> Result<Encoded, InvalidValue> {
         self.spend(1)?;
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| InvalidValue::new(Reason::NonFinite))
+        let value = Number::from_f64(value).map(Value::Number);
+        let value = value.ok_or_else(|| InvalidValue::new(Reason::NonFinite))?;
+        Ok(self.scalar(|stored| *stored == value, || value.clone()))
     }
 
-    fn serialize_char(self, value: char) -> Result<Value, InvalidValue> {
+    fn serialize_char(self, value: char) -> Result<Encoded, InvalidValue> {
         self.serialize_str(value.encode_utf8(&mut [0; 4]))
     }
 
-    fn serialize_str(self, value: &str) -> Result<Value, InvalidValue> {
+    fn serialize_str(self, value: &str) -> Result<Encoded, InvalidValue> {
         self.spend(value.len() + 2)?;
         if value.contains('\0') {
             return Err(InvalidValue::new(Reason::Nul));
         }
-        Ok(Value::String(value.to_owned()))
+        Ok(self.scalar(|stored| stored == value, || Value::String(value.to_owned())))
     }
 
-    fn serialize_bytes(self, value: &[u8]) -> Result<Value, InvalidValue> {
+    fn serialize_bytes(self, value: &[u8]) -> Result<Encoded, InvalidValue> {
         value.serialize(self)
     }
 
-    fn serialize_none(self) -> Result<Value, InvalidValue> {
+    fn serialize_none(self) -> Result<Encoded, InvalidValue> {
         self.serialize_unit()
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Value, InvalidValue> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Encoded, InvalidValue> {
         value.serialize(self)
     }
 
-    fn serialize_unit(self) -> Result<Value, InvalidValue> {
+    fn serialize_unit(self) -> Result<Encoded, InvalidValue> {
         self.spend(1)?;
-        Ok(Value::Null)
+        Ok(self.scalar(Value::is_null, || Value::Null))
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<Value, InvalidValue> {
+    fn serialize_unit_struct(self, _: &'static str) -> Result<Encoded, InvalidValue> {
         self.serialize_unit()
     }
 
@@ -204,7 +334,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _: &'static str,
         _: u32,
         variant: &'static str,
-    ) -> Result<Value, InvalidValue> {
+    ) -> Result<Encoded, InvalidValue> {
         self.serialize_str(variant)
     }
 
@@ -212,7 +342,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<Value, InvalidValue> {
+    ) -> Result<Encoded, InvalidValue> {
         value.serialize(self)
     }
 
@@ -222,17 +352,17 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _: u32,
         variant: &'static str,
         value: &T,
-    ) -> Result<Value, InvalidValue> {
+    ) -> Result<Encoded, InvalidValue> {
         let mut object = self.object()?;
-        object.put(variant.to_owned(), value)?;
+        object.put(Cow::Borrowed(variant), value)?;
         ser::SerializeMap::end(object)
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<ArrayEncoder<Self>, InvalidValue> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<ArrayEncoder<'a>, InvalidValue> {
         self.array()
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<ArrayEncoder<Self>, InvalidValue> {
+    fn serialize_tuple(self, _: usize) -> Result<ArrayEncoder<'a>, InvalidValue> {
         self.array()
     }
 
@@ -240,7 +370,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         self,
         _: &'static str,
         _: usize,
-    ) -> Result<ArrayEncoder<Self>, InvalidValue> {
+    ) -> Result<ArrayEncoder<'a>, InvalidValue> {
         self.array()
     }
 
@@ -250,12 +380,12 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<ArrayEncoder<Self>, InvalidValue> {
-        let array = self.inside()?.array()?;
+    ) -> Result<ArrayEncoder<'a>, InvalidValue> {
+        let array = self.variant(variant)?.array()?;
         Ok(ArrayEncoder { variant: Some(variant), ..array })
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<ObjectEncoder<Self>, InvalidValue> {
+    fn serialize_map(self, _: Option<usize>) -> Result<ObjectEncoder<'a>, InvalidValue> {
         self.object()
     }
 
@@ -263,7 +393,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         self,
         _: &'static str,
         _: usize,
-    ) -> Result<ObjectEncoder<Self>, InvalidValue> {
+    ) -> Result<ObjectEncoder<'a>, InvalidValue> {
         self.object()
     }
 
@@ -273,74 +403,125 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<ObjectEncoder<Self>, InvalidValue> {
-        let object = self.inside()?.object()?;
+    ) -> Result<ObjectEncoder<'a>, InvalidValue> {
+        let object = self.variant(variant)?.object()?;
         Ok(ObjectEncoder { variant: Some(variant), ..object })
     }
 }
 
 /// Wraps the content of an enum's variant as serde_json does: `{"Variant": content}`.
-fn in_variant(variant: Option<&'static str>, content: Value) -> Value {
-    match variant {
-        None => content,
-        Some(name) => Value::Object(Map::from_iter([(name.to_owned(), content)])),
+fn in_variant(variant: Option<&'static str>, content: Part) -> Part {
+    match (variant, content) {
+        (Some(name), Part::Other(content)) => {
+            Part::Other(Value::Object(Map::from_iter([(name.to_owned(), content)])))
+        }
+        (_, content) => content,
     }
 }
 
-struct ArrayEncoder<E> {
-    inner: E,
-    items: Vec<Value>,
+struct ArrayEncoder<'a> {
+    inner: Encoder<'a>,
+    items: Items,
     variant: Option<&'static str>,
 }
 
-impl ArrayEncoder<Encoder<'_>> {
+/// The items of an array. They are copied from the first one on that is another than the stored one.
+enum Items {
+    SameSoFar(usize),
+    Others(Vec<Value>),
+}
+
+impl ArrayEncoder<'_> {
     fn add<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), InvalidValue> {
-        let index = self.items.len();
+        let index = match &self.items {
+            Items::SameSoFar(count) => *count,
+            Items::Others(items) => items.len(),
+        };
         self.inner.spend(1)?;
-        let item =
-            item.serialize(self.inner).map_err(|error| error.under(&format!("[{index}]")))?;
-        self.items.push(item);
+        let stored = self.inner.stored.item(index);
+        let encoded = item.serialize(Encoder { stored, ..self.inner });
+        let part = encoded.map_err(|error| error.under(&format!("[{index}]")))?.into_part(stored);
+        match (&mut self.items, part) {
+            (Items::SameSoFar(count), Part::Same) => *count += 1,
+            (Items::SameSoFar(_), Part::Other(item)) => {
+                let mut items = self.first(index);
+                items.push(item);
+                self.items = Items::Others(items);
+            }
+            (Items::Others(items), Part::Other(item)) => items.push(item),
+            (Items::Others(items), Part::Same) => {
+                if let Stored::Value(stored) = stored {
+                    items.push(stored.clone());
+                }
+            }
+        }
         Ok(())
     }
 
-    fn finish(self) -> Value {
-        in_variant(self.variant, Value::Array(self.items))
+    /// The first stored items.
+    fn first(&self, count: usize) -> Vec<Value> {
+        let stored = self.inner.stored.array().unwrap_or_default();
+        stored.get(..count).unwrap_or(stored).to_vec()
+    }
+
+    fn finish(self) -> Encoded {
+        let stored = self.inner.stored.array();
+        let part = match self.items {
+            Items::SameSoFar(count) if stored.is_some_and(|stored| stored.len() == count) => {
+                Part::Same
+            }
+            Items::SameSoFar(count) => Part::Other(Value::Array(self.first(count))),
+            Items::Others(items) => Part::Other(Value::Array(items)),
+        };
+        Encoded::Part(in_variant(self.variant, part))
     }
 }
 
-struct ObjectEncoder<E> {
-    inner: E,
-    fields: Data,
+struct ObjectEncoder<'a> {
+    inner: Encoder<'a>,
+    fields: Fields,
     /// The name that the next value belongs to, of a map that is written in two steps.
     name: Option<String>,
     variant: Option<&'static str>,
 }
 
-impl ObjectEncoder<Encoder<'_>> {
-    fn put<T: Serialize + ?Sized>(&mut self, name: String, value: &T) -> Result<(), InvalidValue> {
+impl ObjectEncoder<'_> {
+    fn put<T: Serialize + ?Sized>(
+        &mut self,
+        name: Cow<'static, str>,
+        value: &T,
+    ) -> Result<(), InvalidValue> {
         check_name(&name)?;
         self.inner.spend(name.len() + 3)?;
-        let value = value.serialize(self.inner).map_err(|error| error.under(&name))?;
-        self.fields.insert(name, value);
+        let stored = self.inner.stored.field(&name);
+        let encoded = value.serialize(Encoder { stored, ..self.inner });
+        let part = encoded.map_err(|error| error.under(&name))?.into_part(stored);
+        self.fields.insert(name, part);
         Ok(())
     }
 
-    fn finish(self) -> Value {
-        in_variant(self.variant, Value::Object(self.fields))
+    fn finish(self) -> Encoded {
+        match self.variant {
+            None => Encoded::Object(self.fields),
+            Some(_) => {
+                let content = Encoded::Object(self.fields).into_part(self.inner.stored);
+                Encoded::Part(in_variant(self.variant, content))
+            }
+        }
     }
 }
 
 macro_rules! array_encoder {
     ($($trait:ident :: $method:ident),*) => {$(
-        impl ser::$trait for ArrayEncoder<Encoder<'_>> {
-            type Ok = Value;
+        impl ser::$trait for ArrayEncoder<'_> {
+            type Ok = Encoded;
             type Error = InvalidValue;
 
             fn $method<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), InvalidValue> {
                 self.add(item)
             }
 
-            fn end(self) -> Result<Value, InvalidValue> {
+            fn end(self) -> Result<Encoded, InvalidValue> {
                 Ok(self.finish())
             }
         }
@@ -356,15 +537,15 @@ array_encoder!(
 
 macro_rules! object_encoder {
     ($($trait:ident),*) => {$(
-        impl ser::$trait for ObjectEncoder<Encoder<'_>> {
-            type Ok = Value;
+        impl ser::$trait for ObjectEncoder<'_> {
+            type Ok = Encoded;
             type Error = InvalidValue;
 
             fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), InvalidValue> {
-                self.put(name.to_owned(), value)
+                self.put(Cow::Borrowed(name), value)
             }
 
-            fn end(self) -> Result<Value, InvalidValue> {
+            fn end(self) -> Result<Encoded, InvalidValue> {
                 Ok(self.finish())
             }
         }
@@ -373,15 +554,16 @@ macro_rules! object_encoder {
 
 object_encoder!(SerializeStruct, SerializeStructVariant);
 
-impl ser::SerializeMap for ObjectEncoder<Encoder<'_>> {
-    type Ok = Value;
+impl ser::SerializeMap for ObjectEncoder<'_> {
+    type Ok = Encoded;
     type Error = InvalidValue;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, name: &T) -> Result<(), InvalidValue> {
-        self.name = Some(match name.serialize(self.inner)? {
-            Value::String(name) => name,
-            Value::Number(name) => name.to_string(),
-            Value::Bool(name) => name.to_string(),
+        let alone = Encoder { stored: Stored::Nothing, ..self.inner };
+        self.name = Some(match name.serialize(alone)? {
+            Encoded::Part(Part::Other(Value::String(name))) => name,
+            Encoded::Part(Part::Other(Value::Number(name))) => name.to_string(),
+            Encoded::Part(Part::Other(Value::Bool(name))) => name.to_string(),
             _ => return Err(ser::Error::custom("a name must be a text, a number or a boolean")),
         });
         Ok(())
@@ -389,12 +571,12 @@ impl ser::SerializeMap for ObjectEncoder<Encoder<'_>> {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), InvalidValue> {
         match self.name.take() {
-            Some(name) => self.put(name, value),
+            Some(name) => self.put(Cow::Owned(name), value),
             None => Err(ser::Error::custom("a value came before its name")),
         }
     }
 
-    fn end(self) -> Result<Value, InvalidValue> {
+    fn end(self) -> Result<Encoded, InvalidValue> {
         Ok(self.finish())
     }
 }

@@ -4,14 +4,21 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
-use super::*;
+use super::{encode::Part, *};
+use crate::fuzz;
 
 fn limits() -> Limits {
     Limits::default()
 }
 
+/// The whole data of a session that has none yet.
+fn encoded<T: Serialize>(value: &T) -> Result<Data, InvalidValue> {
+    let fields = encode::fields(value, &Data::new(), &limits())?.into_iter();
+    Ok(fields.map(|(name, part)| (name.into_owned(), part.into_value(&Value::Null))).collect())
+}
+
 fn refused<T: Serialize>(value: &T) -> (String, Reason) {
-    let error = encode::data(value, &limits()).unwrap_err();
+    let error = encoded(value).unwrap_err();
     (error.path, error.reason)
 }
 
@@ -50,7 +57,7 @@ fn json_like<T: Serialize + Clone>(fields: &[(&str, T)]) -> BTreeMap<String, T> 
 fn strange_names_are_names() {
     for name in ["a.b", "a`b", "__proto__x", "$gt", "a/b", "*", "é", "e\u{301}", "_", "____x", "\n"]
     {
-        let data = encode::data(&json!({name: 1}), &limits()).unwrap();
+        let data = encoded(&json!({name: 1})).unwrap();
         assert_eq!(data.get(name), Some(&json!(1)), "{name}");
     }
 }
@@ -58,7 +65,7 @@ fn strange_names_are_names() {
 #[test]
 fn depth_is_counted_with_the_data_as_the_first_level() {
     let nested = |levels: usize| (1..levels).fold(json!({}), |inner, _| json!({"a": inner}));
-    assert!(encode::data(&nested(16), &limits()).is_ok());
+    assert!(encoded(&nested(16)).is_ok());
     assert_eq!(refused(&nested(17)).1, Reason::TooDeep { max: 16 });
 }
 
@@ -130,8 +137,15 @@ fn values_are_spelled_as_serde_json_spells_them() {
         double: 1.0,
         integer: i64::MIN,
     };
-    let ours = Value::Object(encode::data(&all, &limits()).unwrap());
+    let ours = Value::Object(encoded(&all).unwrap());
     assert_eq!(ours, serde_json::to_value(&all).unwrap());
+    assert_eq!(encode::part(&all, Some(&ours), &limits()), Ok(Part::Same));
+    for pointer in ["/shapes/0", "/shapes/1/Newtype", "/shapes/2/Tuple/1", "/shapes/3/Struct/a"] {
+        let mut stored = ours.clone();
+        *stored.pointer_mut(pointer).unwrap() = json!("another");
+        let part = encode::part(&all, Some(&stored), &limits()).unwrap();
+        assert_eq!(part, Part::Other(ours.clone()), "{pointer}");
+    }
 }
 
 #[test]
@@ -170,4 +184,71 @@ proptest! {
     fn a_value_goes_through_unchanged(value in any_value()) {
         prop_assert_eq!(encode::value(&value, &limits()).unwrap(), value);
     }
+
+    #[test]
+    fn a_value_is_compared_with_what_is_stored(
+        same in any_value(),
+        one in any_value(),
+        other in any_value(),
+    ) {
+        let pairs = [
+            (one.clone(), other.clone()),
+            (json!([same, one]), json!([same, other])),
+            (json!([one, same]), json!([other, same])),
+            (json!([same, one]), json!([same])),
+            (json!({"a": same, "b": one}), json!({"a": same, "b": other})),
+            (json!({"a": same, "b": one}), json!({"a": same})),
+            (json!({"a": same, "b": one}), json!({"a": same, "c": one})),
+        ];
+        for (value, stored) in pairs.iter().flat_map(|(a, b)| [(a, b), (b, a), (a, a)]) {
+            let part = encode::part(value, Some(stored), &limits()).unwrap();
+            prop_assert_eq!(part == Part::Same, value == stored);
+            prop_assert_eq!(&part.into_value(stored), value);
+        }
+    }
+}
+
+/// A type that reads some of what may be in a session.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
+#[serde(default)]
+struct Seen {
+    a: i64,
+    b: Vec<Inner>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
+#[serde(default)]
+struct Inner {
+    a: Option<f64>,
+}
+
+#[test]
+fn fuzz_data_in_and_out() {
+    fuzz::fuzz("data in and out", |u| {
+        let limits = Limits { bytes_max: u.int_in_range(0..=300)?, depth_max: 3, fields_max: 3 };
+        let stored = fuzz::object(u, 4)?;
+        if encode::value(&stored, &limits).is_ok() {
+            assert_eq!(encoded(&stored).unwrap(), stored);
+        }
+        let length = serde_json::to_string(&stored).unwrap().len();
+        assert_eq!(data_len(&stored), length);
+        // A view that is only looked at writes nothing, whatever the type does not know.
+        let Ok(mut seen) = typed::from_data::<Seen>(&stored) else { return Ok(()) };
+        let limits = Limits::default();
+        let look = |seen: &Seen| typed::View::of_data(seen, &stored, &limits).unwrap();
+        let before = look(&seen);
+        before.changes(look(&seen), &stored, |name, _| panic!("{name} of {stored:?}"));
+        // And one that is changed writes what it says, and what was not there; it leaves all else.
+        seen.a = seen.a.wrapping_add(1);
+        let mut after = stored.clone();
+        before.changes(look(&seen), &stored, |name, value| {
+            drop(after.insert(name, value.expect("nothing was removed")));
+        });
+        assert_eq!(typed::from_data::<Seen>(&after).unwrap(), seen);
+        let mut expected = stored.clone();
+        expected.insert("a".to_owned(), seen.a.into());
+        expected.entry("b").or_insert_with(|| json!([]));
+        assert_eq!(after, expected);
+        Ok(())
+    });
 }

@@ -7,11 +7,14 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Data, InvalidValue, Limits, encode};
+use super::{
+    Data, InvalidValue, Limits,
+    encode::{self, Fields, Part},
+};
 
 /// The data does not have the type that the app reads it as.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{path}` in the data has the wrong type: {message}")]
+#[error("`{}` in the data has the wrong type: {message}", path.escape_debug())]
 pub struct WrongType {
     /// Where in the data, such as `cart.items[2].price`.
     pub path: String,
@@ -96,58 +99,72 @@ fn without_values(message: &str) -> String {
     }
 }
 
-/// What a closure did to a view: the view before, to compare with the one after.
-pub(crate) struct Before<V>(V);
+/// A view of the data or of a field, before or after a closure has worked on it. It is known by what
+/// it has other than what is stored.
+pub(crate) struct View<V>(V);
 
-impl Before<Data> {
-    pub(crate) fn of_data<T: Serialize>(view: &T, limits: &Limits) -> Result<Self, InvalidValue> {
-        encode::data(view, limits).map(Self)
-    }
-
-    /// The fields to set (`Some`) and to remove (`None`) in `stored`, given the view after.
-    pub(crate) fn changes<T: Serialize>(
-        &self,
+impl View<Fields> {
+    pub(crate) fn of_data<T: Serialize>(
         view: &T,
         stored: &Data,
         limits: &Limits,
-    ) -> Result<Vec<(String, Option<Value>)>, InvalidValue> {
-        let after = encode::data(view, limits)?;
+    ) -> Result<Self, InvalidValue> {
+        encode::fields(view, stored, limits).map(Self)
+    }
+
+    /// Tells which fields to set (`Some`) and to remove (`None`) in `stored`, given the view after.
+    pub(crate) fn changes(
+        &self,
+        Self(after): Self,
+        stored: &Data,
+        mut tell: impl FnMut(String, Option<Value>),
+    ) {
         if after == self.0 {
-            return Ok(Vec::new());
+            return;
         }
-        let unset = self.0.keys().filter(|name| !after.contains_key(*name));
-        let unset: Vec<_> = unset.map(|name| (name.clone(), None)).collect();
-        let set = after.into_iter().map(|(name, after)| {
-            let merged = match (stored.get(&name), self.0.get(&name)) {
-                (Some(stored), Some(before)) => merge(stored, before, after),
-                _ => after,
+        for name in self.0.keys().filter(|name| !after.contains_key(*name)) {
+            tell(name.clone().into_owned(), None);
+        }
+        for (name, after) in after {
+            let value = match (stored.get(&*name), after) {
+                // Once there is something to write, so is what the type has by default.
+                (None, Part::Other(after)) => Some(after),
+                (stored, after) => change(self.0.get(&name).unwrap_or(&Part::Same), after, stored),
             };
-            (name, Some(merged))
-        });
-        Ok(set.chain(unset).collect())
+            if value.is_some() {
+                tell(name.into_owned(), value);
+            }
+        }
     }
 }
 
-impl Before<Value> {
-    pub(crate) fn of_field<T: Serialize>(view: &T, limits: &Limits) -> Result<Self, InvalidValue> {
-        encode::value(view, limits).map(Self)
-    }
-
-    /// What to put in the place of `stored`, given the view after; `None` if nothing changed.
-    pub(crate) fn change<T: Serialize>(
-        &self,
+impl View<Part> {
+    pub(crate) fn of_field<T: Serialize>(
         view: &T,
         stored: Option<&Value>,
         limits: &Limits,
-    ) -> Result<Option<Value>, InvalidValue> {
-        let after = encode::value(view, limits)?;
-        if after == self.0 {
-            return Ok(None);
+    ) -> Result<Self, InvalidValue> {
+        encode::part(view, stored, limits).map(Self)
+    }
+
+    /// What to put in the place of `stored`, given the view after; `None` if nothing changed.
+    pub(crate) fn change(&self, Self(after): Self, stored: Option<&Value>) -> Option<Value> {
+        change(&self.0, after, stored)
+    }
+}
+
+/// What to put in the place of `stored`, if the closure changed the view of it.
+fn change(before: &Part, after: Part, stored: Option<&Value>) -> Option<Value> {
+    match (before, after, stored) {
+        (before, after, _) if *before == after => None,
+        // The type knows all that is stored, or nothing is, so there is nothing else to keep.
+        (Part::Same, Part::Other(after), _) | (Part::Other(_), Part::Other(after), None) => {
+            Some(after)
         }
-        Ok(Some(match stored {
-            Some(stored) => merge(stored, &self.0, after),
-            None => after,
-        }))
+        (Part::Other(before), after, Some(stored)) => {
+            Some(merge(stored, before, after.into_value(stored)))
+        }
+        (_, Part::Same, _) => None,
     }
 }
 

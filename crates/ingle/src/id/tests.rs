@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::fuzz::{fuzz, spoiled};
 
 #[test]
 fn an_id_survives_the_cookie() {
@@ -45,13 +46,21 @@ fn no_two_spellings_are_one_id() {
 
 #[test]
 fn ids_are_random_at_every_position() {
+    const N: usize = 100_000;
     let ids: HashSet<String> =
-        (0..20_000).map(|_| SessionId::random(Form::Safe).unwrap().encode()).collect();
-    assert_eq!(ids.len(), 20_000);
+        (0..N).map(|_| SessionId::random(Form::Safe).unwrap().encode()).collect();
+    assert_eq!(ids.len(), N);
     for position in 0..ID_CHARS {
-        let symbols: HashSet<u8> = ids.iter().map(|id| id.as_bytes()[position]).collect();
-        let expected = if position == ID_CHARS - 1 { 16 } else { 64 };
-        assert_eq!(symbols.len(), expected, "position {position}");
+        let mut counts = [0_u32; 256];
+        ids.iter().for_each(|id| counts[usize::from(id.as_bytes()[position])] += 1);
+        let seen: Vec<f64> = counts.into_iter().filter(|n| *n > 0).map(f64::from).collect();
+        let symbols = if position == ID_CHARS - 1 { 16 } else { 64 };
+        assert_eq!(seen.len(), symbols, "position {position}");
+        // Twelve standard deviations: by chance, less than once in 10^15 runs.
+        let (expected, freedom) = (N as f64 / symbols as f64, symbols as f64 - 1.0);
+        let chi_square: f64 = seen.iter().map(|n| (n - expected).powi(2) / expected).sum();
+        let bound = freedom + 12.0 * (2.0 * freedom).sqrt();
+        assert!(chi_square < bound, "position {position}: {chi_square} of {bound}");
     }
 }
 
@@ -90,4 +99,27 @@ fn nothing_prints_a_secret() {
     }
     assert_eq!(id.tag(&log_key).to_string().len(), 8);
     assert_ne!(id.tag(&log_key), id.tag(&LogKey::new(&[0x43; 32])));
+}
+
+#[test]
+fn fuzz_ids_and_keys() {
+    let safe = SessionId::Safe([0xa5; 32]);
+    let (value, key) = (safe.encode(), safe.key(&Namespace::new("x")).to_string());
+    let valid = [value.as_bytes(), key.as_bytes(), b"5e7bd1b0-7b9c-4f4e-9d3b-0a1b2c3d4e5f"];
+    let words = ["=", "-", "A", "a", "%2F", "+", "é", "../", "\n", "' OR 1=1--", "${jndi:x}"];
+    fuzz("ids and keys", |u| {
+        let text = spoiled(u, &valid, &words)?;
+        for form in [Form::Safe, Form::Plain] {
+            if let Some(id) = SessionId::decode(form, &text) {
+                assert_eq!(id.encode().as_bytes(), text, "another spelling of an id");
+                assert_eq!(id.form(), form);
+                assert!(!format!("{id:?}").contains(&id.encode()));
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
+        if let Ok(key) = text.parse::<Key>() {
+            assert_eq!(key.to_string(), text, "another spelling of a key");
+        }
+        Ok(())
+    });
 }

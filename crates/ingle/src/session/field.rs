@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Session, checked, work::Id};
 use crate::{
-    data::typed::{self, Before},
+    data::typed::{self, View},
     error::Error,
 };
 
@@ -36,13 +36,14 @@ impl Field<'_> {
                 move |draft| {
                     let (data, stored) = (draft.stored(), draft.get(&name));
                     let mut view = typed::from_field::<T>(&name, stored)?;
-                    let before =
-                        limits.with_room_for(data, |limits| Before::of_field(&view, limits));
-                    let before = before.map_err(|error| error.under(&name))?;
+                    let look = |view: &T| {
+                        let look = limits
+                            .with_room_for(data, |limits| View::of_field(view, stored, limits));
+                        look.map_err(|error| error.under(&name))
+                    };
+                    let before = look(&view)?;
                     let result = change(&mut view);
-                    let after =
-                        limits.with_room_for(data, |limits| before.change(&view, stored, limits));
-                    if let Some(value) = after.map_err(|error| error.under(&name))? {
+                    if let Some(value) = before.change(look(&view)?, stored) {
                         draft.set(name.clone(), Some(value));
                     }
                     Ok(result)

@@ -3,18 +3,16 @@
 //! Each step takes the request's turn first, then looks where the session stands, and at the end
 //! says where it stands now. No lock on the state is held while the store works.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
 
 use tokio::{
-    sync::MutexGuard,
+    sync::MutexGuard as Turn,
     time::{Instant, timeout_at},
 };
 
 use super::{Known, Request, Session, Standing, State, Untold};
 use crate::{
+    background::Tether,
     batch::Item,
     change::{Change, Copy, Draft, Edit, Reads, Refused},
     combine::{self, Settled},
@@ -24,6 +22,7 @@ use crate::{
     error::Error,
     id::{SessionId, Tag},
     meter,
+    planted::{self, Bug},
     record::Record,
     store::{ErrorKind, Write},
 };
@@ -49,6 +48,19 @@ pub(crate) struct Ending {
     pub(crate) error: Option<Error>,
 }
 
+/// What a change came to when it was last run.
+struct LastRun<R> {
+    /// What it returned, and what this request has read since.
+    returned: Option<(R, Reads)>,
+    /// Whether it was the change that was refused, and not the edits before it.
+    change_refused: bool,
+}
+
+/// Nothing of the app runs while it is locked.
+fn locked<R>(last: &Mutex<LastRun<R>>) -> MutexGuard<'_, LastRun<R>> {
+    last.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Session {
     /// Ends the request's part of the session where nothing is left to do with the store, which is
     /// most often so.
@@ -62,21 +74,48 @@ impl Session {
 
     /// Ends the request's part of the session: commits what is recorded, or moves the idle deadline
     /// if that is due.
-    pub(crate) async fn close(self, status: http::StatusCode) -> Ending {
+    pub(crate) async fn close(self, status: http::StatusCode, tether: Tether) -> Ending {
         let request = &self.shared;
         let deadline = request.core.deadline();
         // Held until all is told: another task may be at work on an id that the browser must learn.
-        let turn = request.turn(deadline).await;
-        let error = request.finish(status, deadline, turn.as_ref().err()).await.err();
+        let turn = request.turn(deadline, Some(&tether)).await;
+        let error = request.finish(status, deadline, turn.as_ref().err(), &tether).await.err();
         request.tell(error)
     }
 }
 
 impl Request {
-    /// The right to load or commit for this request, which one task has at a time.
-    async fn turn(&self, deadline: Instant) -> Result<MutexGuard<'_, ()>, Error> {
-        let turn = timeout_at(deadline, self.turn.lock()).await;
-        turn.map_err(|_| self.core.too_late("other tasks of this request were not done").into())
+    /// The right to load or commit for this request, which one task has at a time. `tether` is that of
+    /// the work which has it from now on.
+    async fn turn(
+        &self,
+        deadline: Instant,
+        tether: Option<&Tether>,
+    ) -> Result<Turn<'_, ()>, Error> {
+        let turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => {
+                // Whoever has it may be polled by nobody.
+                let underway = {
+                    let mut state = self.state();
+                    state.turn_is_wanted = true;
+                    state.underway.take()
+                };
+                underway.iter().for_each(Tether::cut);
+                let turn = timeout_at(deadline, self.turn.lock()).await;
+                turn.map_err(|_| self.core.too_late("other tasks of this request were not done"))?
+            }
+        };
+        if let Some(tether) = tether {
+            let mut state = self.state();
+            if state.turn_is_wanted {
+                drop(state);
+                tether.cut();
+            } else {
+                state.underway = Some(tether.clone());
+            }
+        }
+        Ok(turn)
     }
 
     /// Commits what is recorded or touches, unless the turn did not come, for this reason.
@@ -85,6 +124,7 @@ impl Request {
         status: http::StatusCode,
         deadline: Instant,
         no_turn: Option<&Error>,
+        tether: &Tether,
     ) -> Result<(), Error> {
         let drop_edits =
             status.is_server_error() && self.core.config.server_errors == ServerErrors::DropEdits;
@@ -100,10 +140,10 @@ impl Request {
             Some(_) => Ok(()),
             None => {
                 if edits {
-                    self.transact_in_turn(|_| Ok(()), Id::Keep, deadline).await?;
+                    self.transact_in_turn(|_| Ok(()), Id::Keep, deadline, tether).await?;
                 }
                 if self.has_plain_id_to_leave() {
-                    self.leave_plain_id(deadline).await;
+                    self.leave_plain_id(deadline, tether).await;
                 } else {
                     self.touch(deadline).await;
                 }
@@ -124,8 +164,9 @@ impl Request {
     /// kept the new id from the browser.
     ///
     /// That it fails ends no request: the session has its id as long as it would have.
-    async fn leave_plain_id(&self, deadline: Instant) {
-        if let Err(error) = self.transact_in_turn(|_| Ok(()), Id::Renew, deadline).await {
+    async fn leave_plain_id(&self, deadline: Instant, tether: &Tether) {
+        let moved = self.transact_in_turn(|_| Ok(()), Id::Renew, deadline, tether).await;
+        if let Err(error) = moved {
             tracing::warn!(%error, "a session did not move to a safe id");
         }
     }
@@ -149,9 +190,9 @@ impl Request {
 
     /// The record as this request sees it, if there is one, and the turn, which the caller keeps
     /// until it has noted what it read.
-    pub(super) async fn load(&self) -> Result<(MutexGuard<'_, ()>, Option<Arc<Record>>), Error> {
+    pub(super) async fn load(&self) -> Result<(Turn<'_, ()>, Option<Arc<Record>>), Error> {
         let deadline = self.core.deadline();
-        let turn = self.turn(deadline).await?;
+        let turn = self.turn(deadline, None).await?;
         Ok((turn, self.load_in_turn(deadline).await?))
     }
 
@@ -169,7 +210,11 @@ impl Request {
                 (Standing::Presented(known), _) => (known.clone(), false),
             }
         };
-        match self.core.load_patiently(&known.key, deadline).await {
+        let loaded = match planted::stale(&self.core, &known.key) {
+            Some(stale) => Ok(Some(stale)),
+            None => self.core.load_patiently(&known.key, deadline).await,
+        };
+        match loaded {
             Ok(Some(loaded)) => {
                 self.core.hints.offer(&known.key, &loaded);
                 let record = Arc::clone(&loaded.record);
@@ -217,14 +262,19 @@ impl Request {
     }
 
     /// Runs one change, with the recorded edits before it, in one commit.
-    pub(super) async fn transact<R, F>(&self, change: F, id: Id) -> Result<R, Error>
+    pub(super) async fn transact<R, F>(
+        &self,
+        change: F,
+        id: Id,
+        tether: &Tether,
+    ) -> Result<R, Error>
     where
         R: Send + 'static,
         F: FnMut(&mut Draft<'_>) -> Result<R, Refused> + Send + 'static,
     {
         let deadline = self.core.deadline();
-        let _turn = self.turn(deadline).await?;
-        self.transact_in_turn(change, id, deadline).await
+        let _turn = self.turn(deadline, Some(tether)).await?;
+        self.transact_in_turn(change, id, deadline, tether).await
     }
 
     async fn transact_in_turn<R, F>(
@@ -232,40 +282,40 @@ impl Request {
         mut change: F,
         id: Id,
         deadline: Instant,
+        tether: &Tether,
     ) -> Result<R, Error>
     where
         R: Send + 'static,
         F: FnMut(&mut Draft<'_>) -> Result<R, Refused> + Send + 'static,
     {
-        let result = Arc::new(Mutex::new(None));
+        let last = Arc::new(Mutex::new(LastRun { returned: None, change_refused: false }));
         let (edits, reads) = self.recorded();
         let n_edits = edits.len();
-        let for_change = Arc::clone(&result);
-        // Whether it was the change that was refused, and not the edits before it.
-        let change_refused = Arc::new(AtomicBool::new(false));
-        let alone = Arc::clone(&change_refused);
+        let run = Arc::clone(&last);
         let whole = move |draft: &mut Draft<'_>| {
-            alone.store(false, Ordering::Relaxed);
+            locked(&run).change_refused = false;
             edits.iter().try_for_each(|edit| edit.apply(draft))?;
-            let returned = change(draft).inspect_err(|_| alone.store(true, Ordering::Relaxed))?;
+            let returned = change(draft).inspect_err(|_| locked(&run).change_refused = true)?;
             let mut reads = reads.clone();
             if !reads.is_empty() {
                 reads.follow(draft);
             }
-            *for_change.lock().unwrap_or_else(PoisonError::into_inner) = Some((returned, reads));
+            let before = locked(&run).returned.replace((returned, reads));
+            drop(before);
             Ok(())
         };
-        if let Err(error) = self.apply(Box::new(whole), id, deadline).await {
+        let applied = self.apply(Box::new(whole), id, deadline, tether).await;
+        let LastRun { returned, change_refused } = &mut *locked(&last);
+        if let Err(error) = applied {
             // What became of an unknown outcome's last run says nothing of the one that was sent.
-            let kept = change_refused.load(Ordering::Relaxed)
-                && !matches!(error, Error::OutcomeUnknown | Error::Interrupted);
+            let kept =
+                *change_refused && !matches!(error, Error::OutcomeUnknown | Error::Interrupted);
             let n_dropped = if kept { 0 } else { n_edits };
             self.refused(&error, n_dropped);
             return Err(error);
         }
         // The commit is made, so the change ran and was not refused.
-        let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (returned, reads) = result.ok_or(Error::OutcomeUnknown)?;
+        let (returned, reads) = returned.take().ok_or(Error::OutcomeUnknown)?;
         let mut state = self.state();
         state.forget_edits(n_edits);
         state.reads = reads;
@@ -295,7 +345,13 @@ impl Request {
     }
 
     /// Commits a change to the session's record, or begins a session with it.
-    async fn apply(&self, change: Change, id: Id, deadline: Instant) -> Result<(), Error> {
+    async fn apply(
+        &self,
+        change: Change,
+        id: Id,
+        deadline: Instant,
+        tether: &Tether,
+    ) -> Result<(), Error> {
         let (known, was_live) = {
             let state = self.state();
             match &state.standing {
@@ -306,13 +362,14 @@ impl Request {
                 Standing::Live(known) => (Some(known.clone()), true),
             }
         };
-        let Some(known) = known else { return self.begin(change, deadline).await };
+        let Some(known) = known else { return Box::pin(self.begin(change, deadline)).await };
         let renew = match id {
             Id::Keep => None,
             Id::Renew => Some(self.core.draw_id_to_renew(&known.key)?),
         };
         let item = Item::new(change, renew);
-        let Settled { item, result } = combine::submit(&self.core, known.key, item, deadline).await;
+        let Settled { item, result } =
+            combine::submit(&self.core, known.key, item, deadline, tether).await;
         match result {
             Ok(done) => {
                 if let Err(Refused::LostUpdate { .. }) = item.verdict {
@@ -324,7 +381,7 @@ impl Request {
             }
             Err(Failure::Gone) => {
                 self.gone(&known, was_live)?;
-                self.begin(item.change, deadline).await
+                Box::pin(self.begin(item.change, deadline)).await
             }
             Err(failure) => Err(failure.into()),
         }
@@ -343,6 +400,7 @@ impl Request {
                 } else {
                     let (old, tag) = (self.tag(&known), self.tag(&renewed));
                     tracing::info!(%old, %tag, "a session was renewed");
+                    planted::end_late(&self.core, known.key);
                 }
                 state.untold = Untold::Begun(renewed.id.clone());
                 renewed
@@ -363,7 +421,7 @@ impl Request {
         }
         let record = self.core.first_record(data)?;
         let (id, loaded) = commit::create(&self.core, record, deadline).await?;
-        meter::commit(self.core.guard.name(), 1);
+        self.core.guard.meter.commit(1);
         let key = loaded.record.header.key;
         self.core.hints.offer(&key, &loaded);
         let done = Done { loaded, written: true };
@@ -371,9 +429,9 @@ impl Request {
         Ok(())
     }
 
-    pub(super) async fn destroy(&self) -> Result<(), Error> {
+    pub(super) async fn destroy(&self, tether: &Tether) -> Result<(), Error> {
         let deadline = self.core.deadline();
-        let _turn = self.turn(deadline).await?;
+        let _turn = self.turn(deadline, Some(tether)).await?;
         let known = match &self.state().standing {
             Standing::Presented(known) | Standing::Live(known) => Some(known.clone()),
             Standing::None => None,
@@ -415,14 +473,18 @@ impl Request {
             let idle = header.idle_timeout.unwrap_or_else(|| self.core.config.lifetime.idle());
             let idle_deadline = self.core.idle_deadline(header);
             if idle_deadline.since(header.idle_deadline) < touch_every(idle) {
-                meter::touch_skipped(self.core.guard.name());
+                self.core.guard.meter.touch_skipped();
                 return;
             }
             (known.key, idle_deadline)
         };
+        if Bug::TouchWritesAll.is_planted() {
+            let seen = self.state().snapshot.clone();
+            return planted::touch_all(&self.core, seen, idle_deadline).await;
+        }
         let write = Write::Touch { key: &key, idle_deadline };
         match self.core.guard.commit(write, self.core.clock.now(), deadline).await {
-            Ok(_) => meter::touch(self.core.guard.name()),
+            Ok(_) => self.core.guard.meter.touch(),
             Err(error) => tracing::debug!(%error, "a session was not touched"),
         }
     }

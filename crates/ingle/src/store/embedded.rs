@@ -24,6 +24,21 @@
 //! report success the next time ("fsyncgate", PostgreSQL 2018). From then on every commit of this
 //! store fails at once, loads go on, and the process must be restarted.
 //!
+//! # What is noticed of a damaged file
+//!
+//! Each row has a checksum of its own, which a load verifies, because SQLite has none in its file: a
+//! record that is not as it was written is an error ([`ErrorKind::Corrupt`](super::ErrorKind)) and
+//! never anybody's session. Where SQLite itself finds damage, opening or the call fails. Three things
+//! are not noticed:
+//!
+//! - Damage in the index by key, or in a row's key, can make a session look as if it were not there,
+//!   and damage in a row's deadlines can make the sweep delete it. The visitor begins anew.
+//!   `PRAGMA integrity_check` finds the former, and `REINDEX` mends it, as it does an index that a
+//!   sweep fails for.
+//! - Of a damaged log beside the file, SQLite takes what is before the damage, as after a power loss:
+//!   the commits behind it are taken back, all as they were at one moment.
+//! - A file of which nothing is left, or a single byte, is a new one to SQLite, without any session.
+//!
 //! # Limits
 //!
 //! The folder must stay where it is while a process has it open: one that is moved or deleted under
@@ -54,7 +69,9 @@
 //! ```
 //!
 //! A trigger counts that as a commit, so that a request under way replays its changes on the new
-//! data and does not write over it, and refuses what is not a JSON object.
+//! data and does not write over it, and refuses what is not a JSON object. It also takes the row's
+//! `sum` away, which the next commit gives it again. Who sets `counter`, `epoch`, `ops` or `format`
+//! sets `sum` to NULL as well. The store's own writes run no trigger, be it yours.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -171,10 +188,10 @@ impl Store for Embedded {
         loop {
             let chunk = SWEEP_CHUNK.min(limit - deleted);
             let sweep = |reply| writer::Job::Sweep { now, limit: chunk, reply };
-            let count = ask(&self.writes, Happened::Maybe, sweep).await?;
-            deleted += count;
-            if count < chunk || deleted == limit {
-                return Ok(Swept { deleted, more: count == chunk });
+            let found = ask(&self.writes, Happened::Maybe, sweep).await?;
+            deleted += found.deleted;
+            if !found.more || deleted == limit {
+                return Ok(Swept { deleted, more: found.more });
             }
         }
     }

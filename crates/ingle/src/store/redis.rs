@@ -148,7 +148,8 @@ impl Redis {
     ) -> Result<Value, Failure> {
         match self.0.servers.call(partition, command).await {
             Err(Failure::Refused(refusal)) if refusal.code() == "NOSCRIPT" => {
-                self.0.servers.call(partition, &script.with_text(command)).await
+                let whole = script.with_text(command);
+                Box::pin(self.0.servers.call(partition, &whole)).await
             }
             answer => answer,
         }
@@ -178,6 +179,9 @@ impl Redis {
         now: Timestamp,
     ) -> Result<Version, CommitError> {
         let name = self.0.place.record(&record.header.key);
+        if hash::only_moves(&base.record.header, &record.header) {
+            return self.advance(&name, base, record, now).await;
+        }
         let listing = Listing::of(Some(&base.record.header), record, now);
         let script = &self.0.scripts.replace;
         let before = Some(&base.record.header);
@@ -186,6 +190,25 @@ impl Redis {
         hash::changed(&mut command, &base.record, record, stamp)?;
         let answer = self.write(script, record, listing.as_ref(), &command, now).await?;
         self.written(base, record, answer)
+    }
+
+    /// The replace that nearly every commit is.
+    async fn advance(
+        &self,
+        name: &str,
+        base: &Loaded,
+        record: &Record,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        let script = &self.0.scripts.advance;
+        let before = &base.record.header;
+        let mut command = script.call(1);
+        command.arg(name).arg(now.as_millis());
+        command.arg(before.counter).arg(hash::epoch(before)).arg(hash::newest_op(&before.ops));
+        command.arg(hash::broom(&record.header, now));
+        hash::moving(&mut command, record)?;
+        let answer = self.run(Partition::of(&record.header.key), script, &command).await;
+        self.written(base, record, answer.map_err(|failure| self.told(failure))?)
     }
 
     async fn renew(

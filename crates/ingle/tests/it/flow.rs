@@ -154,6 +154,106 @@ async fn where_nothing_is_stored_there_is_no_record_and_no_cookie() {
 }
 
 #[tokio::test]
+async fn every_look_at_a_session_makes_the_response_depend_on_the_cookie() {
+    let (_, store) = faulty();
+    let layer = layer(store.clone());
+    let app = all(&layer);
+    macro_rules! on_each {
+        ($($path:literal => $look:expr),* $(,)?) => {{
+            let app = app.clone()$(.on($path, async |session: Session| {
+                // What came of it is not looked at: an error depends on the cookie as well.
+                let look = $look;
+                look(session).await;
+            }))*;
+            (app, [$($path),*])
+        }};
+    }
+    let (app, paths) = on_each! {
+        "/get" => async |s: Session| drop(s.get::<u64>("views").await),
+        "/data" => async |s: Session| drop(s.data::<Visit>().await),
+        "/field-get" => async |s: Session| drop(s.field("views").get::<u64>().await),
+        "/wrong-type" => async |s: Session| drop(s.get::<bool>("views").await),
+        "/update-nothing" => async |s: Session| drop(s.update(|_: &mut Visit| ()).await),
+        "/field-update" => async |s: Session| drop(s.field("n").update(|n: &mut u64| *n += 1).await),
+        "/edit" => async |s: Session| drop(s.insert("a", 1)),
+        "/remove" => async |s: Session| drop(s.remove("a")),
+        "/increment" => async |s: Session| drop(s.increment("a", 1)),
+        "/push" => async |s: Session| drop(s.push("list", 1)),
+        "/flash" => async |s: Session| drop(s.flash(1)),
+        "/take" => async |s: Session| drop(s.take::<Value>().await),
+        "/commit" => async |s: Session| drop(s.commit().await),
+        "/tag" => async |s: Session| _ = s.tag(),
+        "/renew-it" => async |s: Session| drop(s.renew().await),
+        "/log-out" => async |s: Session| drop(s.logout().await),
+        "/destroy" => async |s: Session| drop(s.destroy().await),
+    };
+    for down in [false, true] {
+        for path in paths {
+            store.fail_all(None);
+            let mut visitor = Visitor::default();
+            while visitor.cookie.is_empty() {
+                visitor.get(&app, "/").await;
+            }
+            store.fail_all(down.then_some(Fault::Refuse));
+            for cookie in ["", &*visitor.cookie] {
+                let answer = app.get(path, cookie).await;
+                assert_eq!(answer.header("vary"), "Cookie", "{path}, cookie {cookie:?}, {down}");
+                let caches = if answer.set_cookie().is_empty() { "" } else { "no-store" };
+                assert_eq!(answer.header("cache-control"), caches, "{path}, cookie {cookie:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_id_is_not_looked_up() {
+    let (_, store) = faulty();
+    let app = all(&layer(store.clone()));
+    let (id, other) = ("A".repeat(43), format!("E{}", "A".repeat(42)));
+    for value in [
+        "".to_owned(),
+        id[1..].to_owned(),
+        format!("{id}A"),
+        format!("{}+", &id[1..]),
+        format!("{}%", &id[1..]),
+        format!("{}B", &id[1..]),
+        "../../etc/passwd".to_owned(),
+        "' OR 1=1--".to_owned(),
+        "${jndi:ldap://x}".to_owned(),
+        "00000000-0000-4000-8000-000000000000".to_owned(),
+        "A".repeat(8 * 1024),
+        format!("{id}; __Host-id={other}"),
+    ] {
+        let answer = app.get("/read", &format!("__Host-id={value}")).await.ok();
+        assert_eq!((&*answer.body, answer.set_cookie()), ("{}", ""), "{value}");
+    }
+    assert_eq!(store.log(), [""; 0]);
+    app.get("/read", &format!("__Host-id={id}")).await.ok();
+    assert_eq!(store.log(), ["load"], "this one could be one");
+}
+
+#[tokio::test]
+async fn nothing_moves_the_absolute_deadline() {
+    let (memory, store) = faulty();
+    let clock = ManualClock::new(SystemClock.now());
+    let app = all(&layer(store).clock(Arc::new(clock.clone())));
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/").await.ok();
+    let deadline = async || {
+        let page = memory.list(None, 10, clock.now()).await.unwrap();
+        page.records.first().map(|loaded| loaded.record.header.absolute_deadline)
+    };
+    let first = deadline().await;
+    assert!(first.is_some());
+    // Touched, saved and renewed, time and again.
+    for path in ["/read", "/", "/renew", "/insert", "/read", "/renew"] {
+        clock.advance(Duration::from_secs(25 * 60));
+        visitor.get(&app, path).await.ok();
+        assert_eq!(deadline().await, first, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn an_id_that_was_never_issued_is_not_adopted() {
     let (memory, store) = faulty();
     let app = all(&layer(store));
@@ -208,7 +308,8 @@ async fn what_is_stored_after_a_logout_begins_a_new_session() {
     let mut visitor = Visitor::default();
     visitor.get(&app, "/").await.ok();
     let before = visitor.clone();
-    visitor.get(&app, "/bye").await.ok();
+    let bye = visitor.get(&app, "/bye").await.ok();
+    assert_eq!(bye.header("clear-site-data"), "", "unless the app asks for it");
     assert_ne!(visitor.cookie, before.cookie);
     let data = json!({"flash": ["you are logged out"]}).to_string();
     assert_eq!(visitor.get(&app, "/read").await.ok().body, data);

@@ -8,10 +8,13 @@
     reason = "a test fails by panicking, and starts the tasks that it needs"
 )]
 
+mod bad;
 mod broken;
+mod clock;
 mod clones;
 mod common;
 mod crashes;
+mod drawn;
 mod faulty;
 #[cfg(feature = "firestore")]
 mod firestore;

@@ -1,8 +1,11 @@
 //! What a request reads, and what a write that is founded on it must still find.
 
+use std::{sync::Arc, time::Duration};
+
 use http::StatusCode;
 use ingle::{
     Error, Session, SessionLayer,
+    clock::{Clock as _, ManualClock, SystemClock},
     store::{Fault, Step},
 };
 
@@ -131,7 +134,7 @@ async fn an_edit_whose_outcome_is_unknown_is_not_made_again() {
 async fn an_edit_that_surely_was_not_made_stays_recorded() {
     let (_, store) = faulty();
     // Too short for so many failures that the store would be left alone.
-    let layer = layer(store.clone()).deadline(std::time::Duration::from_millis(20));
+    let layer = layer(store.clone()).deadline(Duration::from_millis(20));
     let app = process(&layer);
     let mut visitor = Visitor::default();
     visitor.get(&app, "/increment").await.ok();
@@ -166,4 +169,37 @@ async fn what_a_process_remembers_is_no_reason_to_refuse_or_to_do_nothing() {
     held.session.increment("n", 1).unwrap();
     held.session.commit().await.expect("the store has a number there");
     assert_eq!(n(&held.session).await, Some(6));
+}
+
+#[tokio::test]
+async fn a_read_is_never_stale() {
+    let (_, store) = faulty();
+    let (one, other) = (layer(store.clone()), layer(store));
+    let mut visitor = Visitor::default();
+    visitor.get(&process(&one), "/increment").await.ok();
+    for expected in 1..5 {
+        // What this process remembers of the session is what it read here.
+        let held = Held::begin(&one, &visitor.cookie).await;
+        assert_eq!(n(&held.session).await, Some(expected));
+        held.respond(StatusCode::OK).await.ok();
+        visitor.get(&process(&other), "/increment").await.ok();
+    }
+}
+
+#[tokio::test]
+async fn a_touch_undoes_no_change() {
+    let (_, store) = faulty();
+    let clock = Arc::new(ManualClock::new(SystemClock.now()));
+    let layer = layer(store.clone()).clock(clock.clone());
+    let app = process(&layer);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/increment").await.ok();
+    clock.advance(Duration::from_secs(10 * 60));
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    assert_eq!(n(&held.session).await, Some(1));
+    visitor.get(&app, "/increment").await.ok();
+    held.respond(StatusCode::OK).await.ok();
+    assert_eq!(store.log(), ["create", "load", "replace", "touch"]);
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    assert_eq!(n(&held.session).await, Some(2), "it was changed while the other request read");
 }

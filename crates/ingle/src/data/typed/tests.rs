@@ -31,17 +31,17 @@ where
     T: Serialize + DeserializeOwned + Default,
 {
     let limits = Limits::default();
-    let mut stored = data(stored);
+    let stored = data(stored);
     let mut view = from_data::<T>(&stored).unwrap();
-    let before = Before::of_data(&view, &limits).unwrap();
+    let look = |view: &T| View::of_data(view, &stored, &limits).unwrap();
+    let before = look(&view);
     change(&mut view);
-    for (name, value) in before.changes(&view, &stored, &limits).unwrap() {
-        match value {
-            Some(value) => drop(stored.insert(name, value)),
-            None => drop(stored.remove(&name)),
-        }
-    }
-    Value::Object(stored)
+    let mut after = stored.clone();
+    before.changes(look(&view), &stored, |name, value| match value {
+        Some(value) => drop(after.insert(name, value)),
+        None => drop(after.remove(&name)),
+    });
+    Value::Object(after)
 }
 
 #[test]

@@ -81,9 +81,9 @@ fn next(queue: &Queue) -> Option<Job> {
 }
 
 fn load(connection: &Connection, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
-    let sql = select!("WHERE key = ?1 AND dead_at > ?2");
-    let mut loaded = query(connection, sql, params![key.as_bytes(), millis(now)])?;
-    Ok(loaded.pop())
+    // A row must be found whole before its deadlines are believed: a damaged one is no ended session.
+    let found = query(connection, select!("WHERE key = ?1"), [key.as_bytes()])?.pop();
+    Ok(found.filter(|loaded| !loaded.record.is_dead(now)))
 }
 
 fn page(connection: &Connection, list: &List) -> Result<Page, Error> {

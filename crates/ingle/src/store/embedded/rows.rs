@@ -1,8 +1,12 @@
 //! A record as a row of the table `sessions`, and back. The row's version is its counter.
+//!
+//! SQLite keeps no checksum of what is in its pages, so a disk that gives back other bytes than it
+//! was given would change a session in silence. Each row has one of its own, its `sum`.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rusqlite::types::{ToSqlOutput, Value};
+use sha2::{Digest as _, Sha256};
 
 use super::NAME;
 use crate::{
@@ -18,7 +22,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT key, inner_key, format, created, idle_deadline, absolute_deadline, \
-             idle_timeout, user, generation, epoch, counter, ops, data FROM sessions ",
+             idle_timeout, user, generation, epoch, counter, ops, data, sum FROM sessions ",
             $rest
         )
     };
@@ -29,15 +33,18 @@ pub(super) use select;
 #[derive(Debug)]
 pub(super) struct Row {
     record: Arc<Record>,
-    ops: String,
+    ops: Vec<u8>,
     data: String,
+    sum: i64,
 }
 
 impl Row {
     pub(super) fn of(record: &Arc<Record>) -> Result<Self, Error> {
         let data = serde_json::to_string(&record.data)
             .map_err(|error| Error::new(NAME, ErrorKind::Refused, Happened::No).because(error))?;
-        Ok(Self { record: Arc::clone(record), ops: write_ops(&record.header.ops), data })
+        let ops = write_ops(&record.header.ops);
+        let sum = sum(&record.header, &ops, &data);
+        Ok(Self { record: Arc::clone(record), ops, data, sum })
     }
 
     pub(super) fn key(&self) -> &Key {
@@ -48,8 +55,8 @@ impl Row {
         Version(self.record.header.counter)
     }
 
-    /// The parameters 1 to 12 of an `INSERT` or an `UPDATE`. The first is the key.
-    pub(super) fn parameters(&self) -> [ToSqlOutput<'_>; 12] {
+    /// The parameters 1 to 13 of an `INSERT` or an `UPDATE`. The first is the key.
+    pub(super) fn parameters(&self) -> [ToSqlOutput<'_>; 13] {
         let header = &self.record.header;
         let user = header.user.as_ref();
         [
@@ -58,19 +65,20 @@ impl Row {
             millis(header.created).into(),
             millis(header.idle_deadline).into(),
             millis(header.absolute_deadline).into(),
-            optional(
-                header
-                    .idle_timeout
-                    .map(|timeout| i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)),
-            ),
+            optional(idle_timeout(header)),
             ToSqlOutput::Borrowed(user.map(|user| user.name.as_str()).into()),
             optional(user.map(|user| user.generation.cast_signed())),
             header.epoch.to_bits().cast_signed().into(),
             header.counter.cast_signed().into(),
-            self.ops.as_str().into(),
+            self.ops.as_slice().into(),
             self.data.as_str().into(),
+            self.sum.into(),
         ]
     }
+}
+
+fn idle_timeout(header: &Header) -> Option<i64> {
+    header.idle_timeout.map(|timeout| i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn optional(integer: Option<i64>) -> ToSqlOutput<'static> {
@@ -80,6 +88,35 @@ fn optional(integer: Option<i64>) -> ToSqlOutput<'static> {
 /// An instant as a column has it; no [`Timestamp`] is too late for that.
 pub(super) fn millis(instant: Timestamp) -> i64 {
     instant.as_millis().cast_signed()
+}
+
+/// A row's checksum. It moves by as much as the idle deadline does, so that a touch, which knows
+/// nothing else of the row, can move both and hides no damage by it.
+fn sum(header: &Header, ops: &[u8], data: &str) -> i64 {
+    let mut hash = Sha256::new();
+    hash.update(header.key.as_bytes());
+    let user = header.user.as_ref();
+    for number in [
+        u64::from(header.format),
+        header.created.as_millis(),
+        header.absolute_deadline.as_millis(),
+        // No timeout is as long as what stands for none, and no name.
+        idle_timeout(header).map_or(u64::MAX, i64::cast_unsigned),
+        header.epoch.to_bits(),
+        header.counter,
+        user.map_or(u64::MAX, |user| user.name.len() as u64),
+        user.map_or(0, |user| user.generation),
+        ops.len() as u64,
+    ] {
+        hash.update(number.to_le_bytes());
+    }
+    for bytes in [user.map_or(&[][..], |user| user.name.as_bytes()), ops, data.as_bytes()] {
+        hash.update(bytes);
+    }
+    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = hash.finalize().into();
+    let bits = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    // A quarter of the range: with any deadline added it is an integer still.
+    (bits >> 2).cast_signed() + millis(header.idle_deadline)
 }
 
 /// What stands in a row is not a record that this version can read.
@@ -93,7 +130,7 @@ pub(super) enum Unreadable {
     Format(i64),
     #[error("a row of `sessions` has a negative `{0}`")]
     Negative(&'static str),
-    #[error("`ops` of a row of `sessions` is not a list of hexadecimal numbers")]
+    #[error("`ops` of a row of `sessions` is not a list of numbers of 8 bytes each")]
     Ops,
     #[error("`data` of a row of `sessions` is not JSON: line {line}, column {column}")]
     NotJson { line: usize, column: usize },
@@ -101,6 +138,11 @@ pub(super) enum Unreadable {
     NotAnObject,
     #[error("a row of `sessions` has a value of a wrong type: {0}")]
     Type(#[from] rusqlite::Error),
+    #[error(
+        "a row of `sessions` is not as it was written: the disk, or a program that is not this \
+         library, has changed it"
+    )]
+    Damaged,
 }
 
 impl From<Unreadable> for Error {
@@ -121,6 +163,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Loaded, Unreadable> {
         .filter(|format| (1..=FORMAT).contains(format))
         .ok_or(Unreadable::Format(format))?;
     let counter = row.get::<_, i64>(10)?.cast_unsigned();
+    let (ops, data) = (blob(row, 11)?, text(row, 12)?);
     let header = Header {
         format,
         key,
@@ -134,10 +177,19 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Loaded, Unreadable> {
         user: read_user(row)?,
         epoch: Epoch::from_bits(row.get::<_, i64>(9)?.cast_unsigned()),
         counter,
-        ops: read_ops(text(row, 11)?)?,
+        ops: read_ops(ops)?,
     };
-    let record = Record { header, data: read_data(text(row, 12)?)? };
+    let record = Record { header, data: read_data(data)? };
+    // Checked last, since what is found before says more.
+    let written = row.get::<_, Option<i64>>(13)?;
+    if written.is_some_and(|written| written != sum(&record.header, ops, data)) {
+        return Err(Unreadable::Damaged);
+    }
     Ok(Loaded { record: Arc::new(record), version: Version(counter) })
+}
+
+fn blob<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<&'a [u8], Unreadable> {
+    row.get_ref(column)?.as_blob().map_err(|error| Unreadable::Type(error.into()))
 }
 
 fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<&'a str, Unreadable> {
@@ -159,19 +211,13 @@ fn read_user(row: &rusqlite::Row<'_>) -> Result<Option<User>, Unreadable> {
     Ok(Some(User { name, generation }))
 }
 
-fn write_ops(ops: &Ops) -> String {
-    let mut text = String::new();
-    for op in ops.iter() {
-        let separator = if text.is_empty() { "" } else { " " };
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{separator}{:016x}", op.to_bits());
-    }
-    text
+fn write_ops(ops: &Ops) -> Vec<u8> {
+    ops.iter().flat_map(|op| op.to_bits().to_be_bytes()).collect()
 }
 
-fn read_ops(text: &str) -> Result<Ops, Unreadable> {
-    let op = |digits| u64::from_str_radix(digits, 16).map(Op::from_bits);
-    text.split_ascii_whitespace().map(op).collect::<Result<_, _>>().map_err(|_| Unreadable::Ops)
+fn read_ops(bytes: &[u8]) -> Result<Ops, Unreadable> {
+    let (ops, []) = bytes.as_chunks() else { return Err(Unreadable::Ops) };
+    Ok(ops.iter().map(|bits| Op::from_bits(u64::from_be_bytes(*bits))).collect())
 }
 
 fn read_data(text: &str) -> Result<Data, Unreadable> {

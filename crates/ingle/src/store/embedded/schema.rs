@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig};
 
 use super::{
     failure::{EmbeddedError, opening},
     file::{connect, patiently},
 };
+use crate::planted::Bug;
 
 /// "ingl", in the header of the file: what tells it from any other SQLite database.
 const APPLICATION_ID: i64 = 0x696e_676c;
@@ -18,13 +19,20 @@ const USER_VERSION: i64 = 1;
 /// How large SQLite leaves the log after a burst.
 const LOG_BYTES_MAX: i64 = 64 << 20;
 
+/// After so many pages the log is copied into the file, by the commit that finds it so: 16 MiB, four
+/// times what SQLite does by itself. A page that was committed a hundred times is copied once.
+const LOG_PAGES: i64 = 4096;
+
 /// A table with rowids: a record has hundreds of bytes and may have many thousands, which would
 /// make the inner pages of a tree ordered by key (`WITHOUT ROWID`) hold a few records each; and the
 /// indexes name a row by a small number. `STRICT` refuses a blob where a person should read text.
 ///
 /// `inner_key` is the key that the record was written under; `key` is where it is found. Times are
 /// milliseconds since 1970. `generation`, `epoch` and `counter` are 64 bits without a sign, kept as
-/// the integer with the same bits.
+/// the integer with the same bits. `sum` is what `rows.rs` checks a row by; it stands before `data`,
+/// which may go on to other pages. A row that was written by hand has none. `sweep_at` is when a sweep
+/// looks at the row next, and never later than it dies: a commit moves the deadline and not this, so
+/// that it writes no index.
 const SCHEMA: &str = "
     CREATE TABLE sessions (
         key               BLOB NOT NULL PRIMARY KEY,
@@ -38,12 +46,14 @@ const SCHEMA: &str = "
         generation        INTEGER,
         epoch             INTEGER NOT NULL,
         counter           INTEGER NOT NULL,
-        ops               TEXT NOT NULL,
+        ops               BLOB NOT NULL,
+        sum               INTEGER,
         data              TEXT NOT NULL,
+        sweep_at          INTEGER NOT NULL DEFAULT 0,
         dead_at           INTEGER NOT NULL AS (min(idle_deadline, absolute_deadline))
     ) STRICT;
 
-    CREATE INDEX by_deadline ON sessions (dead_at);
+    CREATE INDEX to_sweep ON sessions (sweep_at);
     CREATE INDEX by_user ON sessions (user, key) WHERE user IS NOT NULL;
 
     -- The library moves the counter with every commit; who edits a row by hand does not. Without
@@ -54,7 +64,15 @@ const SCHEMA: &str = "
     BEGIN
         SELECT RAISE(ABORT, 'data must be a JSON object; nothing was changed')
         WHERE iif(json_valid(NEW.data), json_type(NEW.data) <> 'object', 1);
-        UPDATE sessions SET counter = counter + 1 WHERE rowid = NEW.rowid;
+        UPDATE sessions SET counter = counter + 1, sum = NULL WHERE rowid = NEW.rowid;
+    END;
+
+    -- A touch moves the sum with the deadline.
+    CREATE TRIGGER a_deadline_set_by_hand_is_no_damage
+    AFTER UPDATE OF idle_deadline ON sessions
+    WHEN NEW.sum = OLD.sum AND NEW.idle_deadline <> OLD.idle_deadline
+    BEGIN
+        UPDATE sessions SET sum = NULL WHERE rowid = NEW.rowid;
     END;
 ";
 
@@ -68,7 +86,14 @@ pub(super) fn prepare(file: &Path) -> Result<Connection, EmbeddedError> {
     // Before anything is changed in a file that may be another program's.
     look(&mut connection).map_err(&failed)?.check(file)?;
     sync_each_commit(&connection, file)?;
+    if Bug::AnswerBeforeSync.is_planted() {
+        connection.pragma_update(None, "synchronous", "off").map_err(&failed)?;
+    }
     patiently(|| create(&mut connection)).map_err(&failed)?.check(file)?;
+    // They are there for people. A commit of ours meets the conditions of none, and with triggers
+    // SQLite takes another, slower way.
+    let triggers = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
+    connection.set_db_config(triggers, false).map_err(&failed)?;
     Ok(connection)
 }
 
@@ -128,9 +153,9 @@ fn sync_each_commit(connection: &Connection, file: &Path) -> Result<(), Embedded
     if synchronous != 2 {
         return Err(unsynced("synchronous", synchronous.to_string()));
     }
-    connection
-        .pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_MAX, |_| Ok(()))
-        .map_err(&failed)
+    let set = |name, value: i64| connection.pragma_update_and_check(None, name, value, |_| Ok(()));
+    set("wal_autocheckpoint", LOG_PAGES).map_err(&failed)?;
+    set("journal_size_limit", LOG_BYTES_MAX).map_err(&failed)
 }
 
 /// Makes the schema if nobody did, and says whose file it was before.

@@ -3,13 +3,14 @@
 
 use std::{fs, sync::Barrier, time::Duration};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, config::DbConfig, params};
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
     clock::Timestamp,
+    fuzz::{self, fuzz, spoiled_text},
     record::{Epoch, FORMAT, Header, Op, Ops, Record, User},
     store::ErrorKind,
 };
@@ -275,7 +276,10 @@ async fn a_row_that_is_no_record_is_corrupt_and_its_content_is_not_told() {
     let cases = [
         ("data = '{\"secret\": ,'", "`data` of a row of `sessions` is not JSON: line 1, column 12"),
         ("data = '\"secret\"'", "`data` of a row of `sessions` is not a JSON object"),
-        ("ops = 'secret'", "`ops` of a row of `sessions` is not a list of hexadecimal numbers"),
+        (
+            "ops = x'736563726574'",
+            "`ops` of a row of `sessions` is not a list of numbers of 8 bytes",
+        ),
         ("created = -1", "a row of `sessions` has a negative `created`"),
         ("format = 2", "a row of `sessions` has format 2, and this version reads up to 1"),
         (
@@ -298,6 +302,102 @@ async fn a_row_that_is_no_record_is_corrupt_and_its_content_is_not_told() {
         }
         store.commit(Write::Destroy { key: &key(1) }, NOW).await.unwrap();
     }
+}
+
+/// As a disk does it, which knows no triggers.
+async fn damaged(change: &str) -> (Opened, Loaded) {
+    let opened = opened().await;
+    let mut whole = (*record(1, 1, json!({ "n": 1 }))).clone();
+    whole.header.user = Some(User { name: "ada".to_owned(), generation: 1 });
+    whole.header.idle_timeout = Some(Duration::from_secs(30));
+    let created = create(&opened.store, &Arc::new(whole)).await;
+    let triggers = "DROP TRIGGER an_edit_by_hand_is_a_commit;
+                    DROP TRIGGER a_deadline_set_by_hand_is_no_damage;";
+    opened.shell.execute_batch(triggers).unwrap();
+    assert_eq!(opened.store.load(&key(1), NOW).await.unwrap().as_ref(), Some(&created));
+    opened.shell.execute(&format!("UPDATE sessions SET {change}"), ()).unwrap();
+    (opened, created)
+}
+
+const DAMAGES: [&str; 13] = [
+    "created = created + 1",
+    "idle_deadline = idle_deadline + 1",
+    "idle_deadline = 1",
+    "absolute_deadline = absolute_deadline + 1",
+    "absolute_deadline = 1",
+    "idle_timeout = NULL",
+    "user = 'bob'",
+    "generation = 2",
+    "epoch = epoch + 1",
+    "counter = counter + 1",
+    "ops = x''",
+    "sum = sum + 1",
+    "data = '{\"n\":3}'",
+];
+
+#[tokio::test]
+async fn a_row_that_is_not_as_it_was_written_is_an_error() {
+    for change in DAMAGES {
+        let (Opened { folder: _kept, store, .. }, _) = damaged(change).await;
+        let error = store.load(&key(1), NOW).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.happened()),
+            (ErrorKind::Corrupt, Happened::No),
+            "{change}"
+        );
+        assert!(cause(&error).contains("is not as it was written"), "{change}: {}", cause(&error));
+    }
+}
+
+#[tokio::test]
+async fn a_touch_hides_no_damage() {
+    for change in DAMAGES.into_iter().filter(|change| !change.ends_with("deadline = 1")) {
+        let (Opened { folder: _kept, store, .. }, _) = damaged(change).await;
+        for seconds in [31, 20, 4000] {
+            let idle_deadline = NOW.after(Duration::from_secs(seconds));
+            store.commit(Write::Touch { key: &key(1), idle_deadline }, NOW).await.unwrap();
+            let error = store.load(&key(1), NOW).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{change}, {seconds}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_mends_what_was_damaged_since_the_load() {
+    let (Opened { folder: _kept, store, .. }, base) = damaged("data = '{\"n\":3}'").await;
+    let mut next = (*base.record).clone();
+    next.header.counter += 1;
+    let record = Arc::new(next);
+    store.commit(Write::Replace { base: &base, record: &record }, NOW).await.unwrap();
+    assert_eq!(store.load(&key(1), NOW).await.unwrap().unwrap().record, record);
+}
+
+#[tokio::test]
+async fn a_deadline_set_by_hand_is_no_damage() {
+    let Opened { folder: _kept, store, shell } = opened().await;
+    create(&store, &record(1, 1, json!({}))).await;
+    for (deadline, found) in [(LATER, true), (NOW, false), (LATER, true)] {
+        let sql = "UPDATE sessions SET idle_deadline = ?1";
+        shell.execute(sql, [i64::try_from(deadline.as_millis()).unwrap()]).unwrap();
+        assert_eq!(store.load(&key(1), NOW).await.unwrap().is_some(), found);
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_does_not_believe_the_index_alone() {
+    let Opened { folder: _kept, store, shell } = opened().await;
+    let created = create(&store, &record(1, 1, json!({}))).await;
+    // The index says what the row does not.
+    let sql = "PRAGMA writable_schema = ON;
+               UPDATE sqlite_schema SET sql = replace(sql, '(sweep_at)', '(created - created)');
+               PRAGMA writable_schema = RESET;
+               REINDEX to_sweep;
+               PRAGMA writable_schema = ON;
+               UPDATE sqlite_schema SET sql = replace(sql, '(created - created)', '(sweep_at)');
+               PRAGMA writable_schema = RESET;";
+    shell.execute_batch(sql).unwrap();
+    assert_eq!(store.sweep(NOW, 10).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(store.load(&key(1), NOW).await.unwrap(), Some(created));
 }
 
 #[tokio::test]
@@ -354,7 +454,7 @@ async fn each_list_has_an_index_that_gives_its_order() {
             "WHERE user = 'ada' AND key > x'' AND dead_at > 1 ORDER BY key",
             "by_user (user=? AND key>?)",
         ),
-        ("WHERE dead_at <= 1", "by_deadline (dead_at<?)"),
+        ("WHERE sweep_at <= 1", "to_sweep (sweep_at<?)"),
     ];
     for (query, index) in cases {
         let sql = format!("EXPLAIN QUERY PLAN SELECT data FROM sessions {query}");
@@ -386,7 +486,9 @@ async fn a_write_that_fails_leaves_the_others_of_its_group_alone() {
              BEGIN SELECT RAISE(ABORT, 'bad'); END",
         )
         .unwrap();
-    let mut writer = writer::Writer::new(schema::prepare(&file_in(&folder)).unwrap());
+    let connection = schema::prepare(&file_in(&folder)).unwrap();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true).unwrap();
+    let mut writer = writer::Writer::new(connection);
 
     let records =
         [record(1, 1, json!({})), record(2, 1, json!({ "bad": 1 })), record(3, 1, json!({}))];
@@ -411,7 +513,9 @@ async fn a_transaction_that_is_taken_back_did_nothing_for_any_of_its_group() {
              BEGIN SELECT RAISE(ROLLBACK, 'bad'); END",
         )
         .unwrap();
-    let mut writer = writer::Writer::new(schema::prepare(&file_in(&folder)).unwrap());
+    let connection = schema::prepare(&file_in(&folder)).unwrap();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true).unwrap();
+    let mut writer = writer::Writer::new(connection);
 
     let records =
         [record(1, 1, json!({})), record(2, 1, json!({ "bad": 1 })), record(3, 1, json!({}))];
@@ -510,4 +614,90 @@ async fn commit_until_the_disk_fails() {
     assert_eq!(store.load(&key(0), NOW).await.unwrap(), Some(first));
     let acknowledged = store.list(None, 1000, NOW).await.unwrap().records.len();
     assert_eq!(acknowledged, usize::from(number));
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const BROKEN_DISK: &str = r#"
+    static int sync_or_fail(long call, int file) {
+        if (!fails()) return syscall(call, file);
+        errno = EIO;
+        return -1;
+    }
+    int fsync(int file) { return sync_or_fail(SYS_fsync, file); }
+    int fdatasync(int file) { return sync_or_fail(SYS_fdatasync, file); }
+"#;
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn no_commit_is_acknowledged_that_was_not_synced() {
+    testbed::preload::with(BROKEN_DISK, |broken| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let Opened { folder: _kept, store, .. } = opened().await;
+            let first = create(&store, &record(0, 1, json!({}))).await;
+            broken.on();
+            let second = record(1, 1, json!({}));
+            let lost = failure(store.commit(Write::Create { record: &second }, NOW).await);
+            assert_eq!((lost.kind(), lost.happened()), (ErrorKind::Unavailable, Happened::Maybe));
+
+            // It syncs again, but not what it has dropped.
+            broken.off();
+            let refused = failure(store.commit(Write::Destroy { key: &key(0) }, NOW).await);
+            assert_eq!(
+                (refused.kind(), refused.happened()),
+                (ErrorKind::Unavailable, Happened::No)
+            );
+            assert!(cause(&refused).contains("restart the process"));
+            assert_eq!(store.load(&key(0), NOW).await.unwrap(), Some(first));
+        });
+    });
+}
+
+#[test]
+fn fuzz_a_row() {
+    use rusqlite::types::Value as Cell;
+    let questions = ["?"; 14].join(", ");
+    let connection = Connection::open_in_memory().unwrap();
+    let mut select = connection.prepare(&format!("SELECT {questions}")).unwrap();
+    let mut read = |cells: &[Cell]| {
+        select.query_one(rusqlite::params_from_iter(cells), |row| Ok(rows::read(row))).unwrap()
+    };
+    let cells_of = |record: &Record| {
+        let row = rows::Row::of(&Arc::new(record.clone())).unwrap();
+        let mut cells: Vec<Cell> = Vec::new();
+        for parameter in row.parameters() {
+            let rusqlite::types::ToSqlOutput::Owned(cell) = parameter else {
+                let rusqlite::types::ToSqlOutput::Borrowed(cell) = parameter else { panic!() };
+                cells.push(cell.try_into().unwrap());
+                continue;
+            };
+            cells.push(cell);
+        }
+        // The key is what the row is found by, and what the header says.
+        cells.insert(1, cells[0].clone());
+        cells
+    };
+    let words = ["{", "[]", "1e400", "\\ud800", "ffffffffffffffff ", "-", " ", "é", "\0"];
+    fuzz("a row of SQLite", |u| {
+        let record = fuzz::record(u)?;
+        let mut cells = cells_of(&record);
+        assert_eq!(*read(&cells).unwrap().record, record);
+        for _ in 0..u.int_in_range(1..=3)? {
+            let column = u.choose_index(cells.len())?;
+            cells[column] = match &cells[column] {
+                Cell::Text(text) if u.ratio(3, 4)? => Cell::Text(spoiled_text(u, &[text], &words)?),
+                Cell::Integer(_) if u.ratio(3, 4)? => {
+                    Cell::Integer(*u.choose(&[i64::MIN, -1, 0, 1, i64::MAX])?)
+                }
+                _ => u.choose(&[Cell::Null, Cell::Real(f64::NAN), Cell::Blob(vec![7; 3])])?.clone(),
+            };
+        }
+        match read(&cells) {
+            Ok(read_back) => {
+                assert_eq!(*read(&cells_of(&read_back.record)).unwrap().record, *read_back.record);
+            }
+            Err(error) => fuzz::tells_no_secret(&error),
+        }
+        Ok(())
+    });
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     QUEUE_MAX,
     failure::{EmbeddedError, Poisoned, after_commit, failed},
-    writes::{self, OwnedWrite},
+    writes::{self, Chunk, OwnedWrite},
 };
 use crate::{
     clock::Timestamp,
@@ -22,7 +22,7 @@ const GROUP_MAX: usize = 512;
 /// What the writer is asked to do. Nobody need wait for the answer: what is queued is done.
 pub(super) enum Job {
     Commit(Commit),
-    Sweep { now: Timestamp, limit: usize, reply: oneshot::Sender<Result<usize, Error>> },
+    Sweep { now: Timestamp, limit: usize, reply: oneshot::Sender<Result<Chunk, Error>> },
 }
 
 pub(super) struct Commit {
@@ -114,7 +114,7 @@ impl Writer {
         }
     }
 
-    fn sweep(&mut self, now: Timestamp, limit: usize) -> Result<usize, Error> {
+    fn sweep(&mut self, now: Timestamp, limit: usize) -> Result<Chunk, Error> {
         self.transaction(|transaction| Ok(writes::sweep(transaction, now, limit)?))
             .map_err(|failure| failure.error())
     }

@@ -11,7 +11,8 @@ use super::rows::{Row, millis};
 use crate::{
     clock::Timestamp,
     id::Key,
-    record::{Loaded, Version},
+    planted::Bug,
+    record::{Loaded, Record, Version},
     store::{CommitError, Error, Write},
 };
 
@@ -19,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum OwnedWrite {
     Create { row: Row },
-    Replace { base: Base, row: Row, user_stays: bool },
+    Replace { base: Base, row: Row, indexes_stay: bool },
     Renew { base: Base, row: Row },
     Touch { key: Key, idle_deadline: Timestamp },
     Destroy { key: Key },
@@ -45,16 +46,16 @@ impl Base {
     }
 }
 
-/// The statement of a replace. It sets the user only where that changes: SQLite writes the index of
-/// every column that is set, be it to what it was, and for the index by user that is a page more.
+/// The statement of a replace. It sets what has an index only where that changes: SQLite writes the
+/// index of every column that is set, be it to what it was, and each is a page more.
 macro_rules! replace_sql {
-    ($user:literal) => {
+    ($indexed:literal) => {
         concat!(
             "UPDATE sessions SET format = ?2, created = ?3, idle_deadline = ?4, \
              absolute_deadline = ?5, idle_timeout = ?6, ",
-            $user,
-            " epoch = ?9, counter = ?10, ops = ?11, data = ?12 \
-             WHERE key = ?1 AND counter = ?13 AND epoch = ?14 AND dead_at > ?15"
+            $indexed,
+            " epoch = ?9, counter = ?10, ops = ?11, data = ?12, sum = ?13 \
+             WHERE key = ?1 AND counter = ?14 AND epoch = ?15 AND dead_at > ?16"
         )
     };
 }
@@ -66,7 +67,8 @@ impl OwnedWrite {
             Write::Replace { base, record } => Self::Replace {
                 base: Base::of(base),
                 row: Row::of(record)?,
-                user_stays: base.record.header.user == record.header.user,
+                indexes_stay: base.record.header.user == record.header.user
+                    && dead_at(&base.record) <= dead_at(record),
             },
             Write::Renew { base, record } => {
                 Self::Renew { base: Base::of(base), row: Row::of(record)? }
@@ -80,12 +82,13 @@ impl OwnedWrite {
     pub(super) fn run(&self, transaction: &mut Transaction<'_>, now: Timestamp) -> Done {
         match self {
             Self::Create { row } => create(transaction, row, now),
-            Self::Replace { base, row, user_stays: true } => {
+            Self::Replace { base, row, indexes_stay: true } => {
                 let sql = replace_sql!("");
                 replace(transaction, sql, base, row, now)
             }
-            Self::Replace { base, row, user_stays: false } => {
-                let sql = replace_sql!("user = ?7, generation = ?8,");
+            Self::Replace { base, row, indexes_stay: false } => {
+                let sql =
+                    replace_sql!("user = ?7, generation = ?8, sweep_at = min(sweep_at, ?4, ?5),");
                 replace(transaction, sql, base, row, now)
             }
             Self::Renew { base, row } => renew(transaction, base, row, now),
@@ -93,6 +96,10 @@ impl OwnedWrite {
             Self::Destroy { key } => destroy(transaction, key),
         }
     }
+}
+
+fn dead_at(record: &Record) -> Timestamp {
+    record.header.idle_deadline.min(record.header.absolute_deadline)
 }
 
 /// What a write came to; a failure of SQLite stands outside, so that `?` passes it on.
@@ -110,6 +117,7 @@ fn replace(connection: &Connection, sql: &str, base: &Base, row: &Row, now: Time
     let parameters = row.parameters().into_iter().chain(condition);
     match connection.prepare_cached(sql)?.execute(params_from_iter(parameters))? {
         1 => Ok(Ok(row.version())),
+        _ if Bug::Upsert.is_planted() && insert(connection, row)? => Ok(Ok(row.version())),
         _ => why_not(connection, &base.key, now),
     }
 }
@@ -132,7 +140,8 @@ fn renew(transaction: &mut Transaction<'_>, base: &Base, row: &Row, now: Timesta
 }
 
 fn touch(connection: &Connection, key: &Key, idle_deadline: Timestamp, now: Timestamp) -> Done {
-    let sql = "UPDATE sessions SET idle_deadline = max(idle_deadline, min(?2, absolute_deadline)) \
+    let sql = "UPDATE sessions SET idle_deadline = max(idle_deadline, min(?2, absolute_deadline)), \
+               sum = sum - idle_deadline + max(idle_deadline, min(?2, absolute_deadline)) \
                WHERE key = ?1 AND dead_at > ?3 RETURNING counter";
     let parameters = params![key.as_bytes(), millis(idle_deadline), millis(now)];
     let mut statement = connection.prepare_cached(sql)?;
@@ -149,8 +158,9 @@ fn destroy(connection: &Connection, key: &Key) -> Done {
 /// Writes a row where none is, dead or live.
 fn insert(connection: &Connection, row: &Row) -> rusqlite::Result<bool> {
     let sql = "INSERT INTO sessions (key, inner_key, format, created, idle_deadline, \
-               absolute_deadline, idle_timeout, user, generation, epoch, counter, ops, data) \
-               VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+               absolute_deadline, idle_timeout, user, generation, epoch, counter, ops, data, sum, \
+               sweep_at) \
+               VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, min(?4, ?5)) \
                ON CONFLICT DO NOTHING";
     Ok(connection.prepare_cached(sql)?.execute(params_from_iter(row.parameters()))? == 1)
 }
@@ -167,14 +177,33 @@ fn why_not(connection: &Connection, key: &Key, now: Timestamp) -> Done {
     Ok(Err(if live { CommitError::Conflict(None) } else { CommitError::Gone }))
 }
 
-/// Deletes at most `limit` dead rows and says how many there were.
+/// Looks at no more than `limit` rows, at those whose time it is: deletes the dead, and looks at the
+/// others again when they die.
 pub(super) fn sweep(
     connection: &Connection,
     now: Timestamp,
     limit: usize,
-) -> rusqlite::Result<usize> {
-    let sql = "DELETE FROM sessions WHERE rowid IN \
-               (SELECT rowid FROM sessions INDEXED BY by_deadline WHERE dead_at <= ?1 LIMIT ?2)";
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    connection.prepare_cached(sql)?.execute([millis(now), limit])
+) -> rusqlite::Result<Chunk> {
+    let run = |sql, limit| {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        connection.prepare_cached(sql)?.execute([millis(now), limit])
+    };
+    // The row itself is asked as well: its place in the index may be damaged.
+    let delete = "DELETE FROM sessions WHERE dead_at <= ?1 AND rowid IN \
+                  (SELECT rowid FROM sessions INDEXED BY to_sweep WHERE sweep_at <= ?1 \
+                   ORDER BY sweep_at LIMIT ?2)";
+    let deleted = run(delete, limit)?;
+    let postpone = "UPDATE sessions SET sweep_at = dead_at WHERE dead_at > ?1 AND rowid IN \
+                    (SELECT rowid FROM sessions INDEXED BY to_sweep WHERE sweep_at <= ?1 \
+                     ORDER BY sweep_at LIMIT ?2)";
+    let postponed = run(postpone, limit - deleted)?;
+    Ok(Chunk { deleted, more: deleted + postponed == limit })
+}
+
+/// What a sweep found among some rows.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) deleted: usize,
+    /// Whether there may be more rows whose time it is.
+    pub(super) more: bool,
 }

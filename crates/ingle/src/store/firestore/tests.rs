@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    fuzz::{self, fuzz, spoiled},
     id::{Ids, Key},
     record::{Epoch, Header, Record, User},
     store::{ErrorKind, Happened},
@@ -413,4 +414,51 @@ fn no_message_carries_the_name_of_a_document() {
             assert!(!line.contains("11111111"), "{line}");
         }
     }
+}
+
+#[test]
+fn fuzz_a_document() {
+    use prost::Message as _;
+    fuzz("a document of Firestore", |u| {
+        let record = fuzz::record(u)?;
+        let key = record.header.key;
+        let moment = Some(Moment { seconds: 1_777_897_800, nanos: 0 });
+        let Ok(fields) = document::whole(&record) else { return Ok(()) };
+        let whole =
+            Document { name: String::new(), fields, create_time: moment, update_time: moment };
+        let read = document::read(whole.clone(), &key).unwrap();
+        assert_eq!(read.record.data, record.data);
+        assert_eq!(read.record.header.ops, record.header.ops);
+        // As bytes, of which some are others: what decodes is any document that there can be.
+        let bytes = spoiled(u, &[&whole.encode_to_vec()], &["_ingle", "moved", "\u{8}", "\u{12}"])?;
+        let Ok(document) = Document::decode(bytes.as_slice()) else { return Ok(()) };
+        let _ = document::tombstone_until(&document);
+        match document::read(document, &key) {
+            Ok(read) => {
+                if let Ok(fields) = document::whole(&read.record) {
+                    let again = Document { fields, ..whole };
+                    let again = document::read(again, &key).unwrap();
+                    assert_eq!(again.record.data, read.record.data);
+                }
+            }
+            Err(error) => fuzz::tells_no_secret(&error),
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn fuzz_urls_of_firestore() {
+    let valid = ["//project/sessions", "//p.example:p/database/c?ids=plain", "//p/c?ids=upgrade"];
+    let words = ["/", "?", "#", "%", "..", ".", "__a__", "\0", "é", "ids=", "(default)", "//"];
+    fuzz("URLs of Firestore", |u| {
+        let rest = fuzz::spoiled_text(u, &valid, &words)?;
+        if let Ok(config) = FirestoreConfig::parse(&rest) {
+            let name = Names::of(&config).document(&Key::from_bytes([1; 32]));
+            // Three names and the words between them, and none leads elsewhere.
+            assert_eq!(name.split('/').count(), 7, "{rest:?}: {name}");
+            assert!(name.split('/').all(|part| !matches!(part, "" | "." | "..")), "{name}");
+        }
+        Ok(())
+    });
 }

@@ -23,7 +23,7 @@ use super::{
     place::Address,
     wire::{Command, Connection, Fault, Reply},
 };
-use crate::record::Op;
+use crate::{planted::Bug, record::Op};
 
 /// How many connections one process has to one server.
 const CONNECTIONS_MAX: usize = 64;
@@ -71,7 +71,9 @@ struct Lent<'a> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if self.connection.is_some() {
+        if Bug::ConnectionReused.is_planted() {
+            self.server.idle().extend(self.connection.take());
+        } else if self.connection.is_some() {
             // One that failed a call is closed here, and tells that the others may be no better.
             self.server.idle().clear();
         }

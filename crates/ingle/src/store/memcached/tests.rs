@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    fuzz::{self, fuzz, spoiled},
     id::Key,
     record::{Epoch, FORMAT, Header, Op, Record},
     store::{ErrorKind, Happened},
@@ -279,4 +280,73 @@ fn what_is_no_session_is_not_read_and_not_quoted() {
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
     assert!(matches!(Item::read(&other, &key(1)), Err(Unreadable::OtherKey)));
+}
+
+#[test]
+fn fuzz_an_item() {
+    let words = [
+        "18446744073709551616",
+        "-1",
+        "null",
+        "{}",
+        "[",
+        "1e400",
+        "\0",
+        "\\ud800",
+        "\"left_for\":",
+        "\"arriving_from\":",
+        "\"header\":null,",
+        "\u{feff}",
+        "é",
+    ];
+    fuzz("an item of memcached", |u| {
+        let record = fuzz::record(u)?;
+        let own = record.header.key;
+        let here = Item::here(&record).unwrap();
+        assert_eq!(Item::read(&here, &own).unwrap(), Item::Here(Arc::new(record.clone())));
+        let arriving = Item::arriving(&record, &key(1)).unwrap();
+        let left = Item::left(&own, Op::from_bits(u.arbitrary()?), u.arbitrary()?).unwrap();
+        match Item::read(&spoiled(u, &[&here, &arriving, &left], &words)?, &own) {
+            Ok(Item::Here(read)) => {
+                assert_eq!(read.header.key, own);
+                let again = Item::here(&read).unwrap();
+                assert_eq!(Item::read(&again, &own).unwrap(), Item::Here(read));
+            }
+            Ok(Item::Arriving { record, .. }) => assert_eq!(record.header.key, own),
+            Ok(Item::Left { .. }) => {}
+            Err(error) => fuzz::tells_no_secret(&error),
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn fuzz_the_lines_of_memcached() {
+    let valid: [&[u8]; 6] =
+        [b"HD c123 O7", b"VA 12 c9 O8", b"EN", b"NS O1", b"SERVER_ERROR out of memory", b"EX O2"];
+    let words = ["18446744073709551616", "-1", "+1", " ", "c", "O", "VA", "\0", "\r", "é", "ERROR"];
+    fuzz("lines of memcached", |u| {
+        let line = spoiled(u, &valid, &words)?;
+        match wire::parse(&line) {
+            Ok(_) | Err(Fault::Garbled | Fault::Lost) => {}
+            Err(Fault::Said(said)) => {
+                assert!(said.len() <= 80 && !said.contains(char::is_control), "{said:?}");
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn fuzz_urls_of_memcached() {
+    let valid = ["//10.0.0.1,[::1]:11212,cache.example?prefix=shop", "//h:1", "///run/m.sock"];
+    let words = ["@", ":", "/", "?", "%", "[", "]", ",", "&", "=", "65536", "\0", "é", "prefix="];
+    fuzz("URLs of memcached", |u| {
+        let rest = fuzz::spoiled_text(u, &valid, &words)?;
+        match MemcachedConfig::parse(&rest) {
+            Ok(config) => assert!(!format!("{config:?}").is_empty()),
+            Err(error) => assert_eq!(error.to_string().lines().count(), 1, "{rest:?}"),
+        }
+        Ok(())
+    });
 }

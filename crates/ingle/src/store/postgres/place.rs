@@ -297,3 +297,32 @@ fn decoded(value: &str) -> Option<String> {
     }
     String::from_utf8(bytes).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::{self, SECRET, fuzz};
+
+    #[test]
+    fn fuzz_urls_of_postgresql() {
+        let valid = [
+            &format!("//app:{SECRET}@db.example:5433/shop?table=s.t&pool=4&sslmode=disable"),
+            &format!("//app:{SECRET}@[::1]/shop?pooler=transaction&connect_timeout=3"),
+            &format!("///shop?host=/run&user=app&password={SECRET}"),
+        ];
+        let words =
+            ["@", ":", "/", "?", "#", "%", "%zz", "[", "]", ",", "&", "=", "\0", "é", "pool="];
+        fuzz("URLs of PostgreSQL", |u| {
+            let rest = fuzz::spoiled_text(u, &valid.map(String::as_str), &words)?;
+            match PostgresConfig::parse_rest(&rest) {
+                // What became a name of something is no password any more.
+                Ok(config) if config.connect.get_password() == Some(SECRET.as_bytes()) => {
+                    assert!(!format!("{config:?}").contains(SECRET), "{rest}");
+                }
+                Ok(_) => {}
+                Err(error) => fuzz::tells_no_secret(&error),
+            }
+            Ok(())
+        });
+    }
+}

@@ -27,7 +27,7 @@ use super::{
     statements::{KINDS, Kind, Statements},
     tls,
 };
-use crate::background::{self, RunToEnd};
+use crate::background;
 
 /// How long the answer to a statement is waited for. The server is told to end it sooner.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -119,7 +119,7 @@ impl Pool {
             }
             answer
         };
-        RunToEnd::new(work).await
+        background::run_to_end(work).await
     }
 
     /// Runs several statements in the simple protocol, for what is not done in passing.
@@ -131,7 +131,7 @@ impl Pool {
             let ran = timeout(SCRIPT_TIME, connection.client.batch_execute(&sql)).await;
             ran.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)
         };
-        RunToEnd::new(work).await
+        background::run_to_end(work).await
     }
 
     /// Runs one statement that is in no table of ours, with its parameter.
@@ -148,7 +148,7 @@ impl Pool {
             let rows = timeout(ANSWER_TIME, connection.client.query_typed(sql, &params)).await;
             rows.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)
         };
-        RunToEnd::new(work).await
+        background::run_to_end(work).await
     }
 
     /// A free connection, or a new one. What waits here has sent nothing yet.
@@ -164,7 +164,7 @@ impl Pool {
         }
         // Goes on without its caller, whose patience may be shorter than it takes to log in.
         let pool = Arc::clone(self);
-        RunToEnd::new(async move {
+        background::run_to_end(async move {
             let connection = Some(pool.connect().await?);
             Ok(Lease { connection, pool, _permit: permit })
         })

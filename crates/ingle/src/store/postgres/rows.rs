@@ -221,3 +221,29 @@ fn read_data(text: &str) -> Result<Data, Unreadable> {
         _ => Err(Unreadable::Data),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::{fuzz, spoiled};
+
+    #[test]
+    fn fuzz_the_columns_of_a_row() {
+        fuzz("columns of PostgreSQL", |u| {
+            let raw =
+                spoiled(u, &[b"\x01{\"a\":1}", &[0; 8], &[0x7f; 8], &[0xff; 16]], &["{", "\0"])?;
+            if let Ok(Time(time)) = Time::from_sql(&Type::TIMESTAMPTZ, &raw) {
+                assert!(time <= Timestamp::MAX);
+            }
+            if let Ok(Json(text)) = Json::from_sql(&Type::JSONB, &raw) {
+                drop(read_data(text));
+            }
+            if let Ok(read) = read_ops(&raw) {
+                let Param::Bytes(written) = ops(&read) else { unreachable!("ops are bytes") };
+                // The oldest are forgotten.
+                assert!(raw.ends_with(&written));
+            }
+            Ok(())
+        });
+    }
+}

@@ -132,6 +132,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::fuzz::{self, fuzz, spoiled};
+
+    #[test]
+    fn fuzz_the_text_of_a_jsonb() {
+        let words =
+            ["-0.0", "1e400", "\\ud800", "$double", "[", "{", "\"", "9223372036854775808", "é"];
+        fuzz("a jsonb of PostgreSQL", |u| {
+            let text = write(&fuzz::object(u, 4)?).unwrap();
+            let text = spoiled(u, &[text.as_bytes()], &words)?;
+            let Ok(text) = std::str::from_utf8(&text) else { return Ok(()) };
+            if let Ok(Value::Object(read)) = super::read(text) {
+                let again = super::read(&write(&read).unwrap()).unwrap();
+                // As text, because -0.0 equals 0.0.
+                assert_eq!(again.to_string(), Value::Object(read).to_string(), "{text}");
+            }
+            Ok(())
+        });
+    }
 
     /// What PostgreSQL makes of a number: a decimal without an exponent.
     fn plain(text: &str) -> String {

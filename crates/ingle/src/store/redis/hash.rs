@@ -41,7 +41,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
 /// The name of a commit as the condition of a write has it; empty if there is none.
 pub(super) fn newest_op(ops: &Ops) -> String {
     let mut text = String::with_capacity(16);
-    if let Some(op) = ops.iter().last() {
+    if let Some(op) = ops.newest() {
         push_hexadecimal(&mut text, &op.to_bits().to_be_bytes());
     }
     text
@@ -60,8 +60,9 @@ pub(super) fn whole(command: &mut Cmd, record: &Record, listed: Option<&str>) ->
         command.arg("idle_timeout").arg(millis(timeout));
     }
     user(command, header, listed);
-    moving(command, header);
-    data(command, &record.data)
+    Moving::of(header).add(command);
+    command.arg("data").arg(json(&record.data)?);
+    Ok(())
 }
 
 /// Adds what `record` has other than `base` to a write on top of it.
@@ -99,22 +100,54 @@ pub(super) fn changed(
     if before.user != after.user {
         user(command, after, listed);
     }
-    moving(command, after);
-    if base.data == record.data { Ok(()) } else { data(command, &record.data) }
+    Moving::of(after).add(command);
+    if base.data != record.data {
+        command.arg("data").arg(json(&record.data)?);
+    }
+    Ok(())
+}
+
+/// Whether `record` has nothing other than `base` but what every commit moves, and the data.
+pub(super) fn only_moves(base: &Header, record: &Header) -> bool {
+    base.key == record.key
+        && base.format == record.format
+        && base.created == record.created
+        && base.absolute_deadline == record.absolute_deadline
+        && base.idle_timeout == record.idle_timeout
+        && base.user == record.user
+        && base.epoch == record.epoch
+}
+
+/// Adds what every commit moves, and the data, by their places.
+pub(super) fn moving(command: &mut Cmd, record: &Record) -> Result<(), Error> {
+    let Moving { idle_deadline, counter, ops } = Moving::of(&record.header);
+    command.arg(idle_deadline).arg(counter).arg(ops).arg(json(&record.data)?);
+    Ok(())
 }
 
 /// What every commit moves.
-fn moving(command: &mut Cmd, header: &Header) {
-    command.arg("idle_deadline").arg(header.idle_deadline.as_millis());
-    command.arg("counter").arg(header.counter);
-    let mut ops = String::with_capacity(17 * crate::record::OPS_MAX);
-    for op in header.ops.iter() {
-        if !ops.is_empty() {
-            ops.push(' ');
+struct Moving {
+    idle_deadline: u64,
+    counter: u64,
+    ops: String,
+}
+
+impl Moving {
+    fn of(header: &Header) -> Self {
+        let mut ops = String::with_capacity(17 * crate::record::OPS_MAX);
+        for op in header.ops.iter() {
+            if !ops.is_empty() {
+                ops.push(' ');
+            }
+            push_hexadecimal(&mut ops, &op.to_bits().to_be_bytes());
         }
-        push_hexadecimal(&mut ops, &op.to_bits().to_be_bytes());
+        Self { idle_deadline: header.idle_deadline.as_millis(), counter: header.counter, ops }
     }
-    command.arg("ops").arg(ops);
+
+    fn add(self, command: &mut Cmd) {
+        command.arg("idle_deadline").arg(self.idle_deadline);
+        command.arg("counter").arg(self.counter).arg("ops").arg(self.ops);
+    }
 }
 
 fn user(command: &mut Cmd, header: &Header, listed: Option<&str>) {
@@ -126,15 +159,14 @@ fn user(command: &mut Cmd, header: &Header, listed: Option<&str>) {
     }
 }
 
-fn data(command: &mut Cmd, data: &Data) -> Result<(), Error> {
+fn json(data: &Data) -> Result<Vec<u8>, Error> {
     let refused = |kind| Error::new(NAME, kind, Happened::No);
-    let data =
+    let json =
         serde_json::to_vec(data).map_err(|error| refused(ErrorKind::Refused).because(error))?;
-    if data.len() > DATA_BYTES_MAX {
+    if json.len() > DATA_BYTES_MAX {
         return Err(refused(ErrorKind::TooLarge).because("the data has more than 16 MiB as JSON"));
     }
-    command.arg("data").arg(data);
-    Ok(())
+    Ok(json)
 }
 
 pub(super) fn epoch(header: &Header) -> String {

@@ -55,6 +55,14 @@ impl Node {
         (self.host.clone(), self.port)
     }
 
+    /// The connection, if there is one.
+    pub(super) fn open_link(&self) -> Option<Link> {
+        match &*self.state() {
+            State::Open(link) if link.is_open() => Some(link.clone()),
+            _ => None,
+        }
+    }
+
     /// The connection, made if there is none.
     pub(super) async fn link(self: &Arc<Self>) -> Result<Link, RedisError> {
         let mut connecting = {

@@ -116,6 +116,28 @@ return r[6] or ''
 "
 );
 
+/// The replace that nearly every commit is: it moves what each commit moves, and the data. So it is
+/// written for itself, with nothing in it that Redis would put together anew for each call.
+///
+/// `ARGV[1]` is the caller's time; `ARGV[2]` to `ARGV[4]` are the counter, the epoch and the newest op
+/// that must still be there; `ARGV[5]` is when the broom comes; then come what every commit moves, as
+/// [`hash::moving`](super::hash::moving) has it, and the data. Answers as [`REPLACE`].
+const ADVANCE: &str = concat!(
+    "#!lua
+local r = redis.call('HMGET', KEYS[1], 'counter', 'epoch', 'ops', 'idle_deadline', 'absolute_deadline')
+local now, idle, absolute = tonumber(ARGV[1]), tonumber(r[4] or ''), tonumber(r[5] or '')
+if not (r[2] or r[4] or r[5]) or idle and idle <= now or absolute and absolute <= now then return false end
+if r[1] ~= ARGV[2] or r[2] ~= ARGV[3] or string.sub(r[3] or '', -16) ~= ARGV[4] then
+  return redis.call('HMGET', KEYS[1], ",
+    fields!(),
+    ")
+end
+redis.call('HSET', KEYS[1], 'idle_deadline', ARGV[6], 'counter', ARGV[7], 'ops', ARGV[8], 'data', ARGV[9])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+return ''
+"
+);
+
 /// Answers as [`REPLACE`], and 1 if the new key is taken.
 const RENEW: &str = concat!(
     "#!lua",
@@ -224,6 +246,7 @@ impl Script {
 pub(super) struct Scripts {
     pub(super) create: Script,
     pub(super) replace: Script,
+    pub(super) advance: Script,
     pub(super) renew: Script,
     pub(super) touch: Script,
     pub(super) destroy: Script,
@@ -237,6 +260,7 @@ impl Scripts {
         Self {
             create: Script::new(CREATE),
             replace: Script::new(REPLACE),
+            advance: Script::new(ADVANCE),
             renew: Script::new(RENEW),
             touch: Script::new(TOUCH),
             destroy: Script::new(DESTROY),

@@ -72,7 +72,11 @@ impl Servers {
     pub(super) async fn call(&self, partition: Partition, command: &Cmd) -> Result<Value, Failure> {
         match self {
             Self::One(node) => {
-                let link = node.link().await.map_err(Failure::NotSent)?;
+                // What is rarely taken is boxed, so that the usual way is a small future.
+                let link = match node.open_link() {
+                    Some(link) => link,
+                    None => Box::pin(node.link()).await.map_err(Failure::NotSent)?,
+                };
                 link.call(command).await.inspect_err(|failure| {
                     if refused(failure).is_some_and(|refusal| refusal.code() == "READONLY") {
                         // It is a replica now. Who asks next may find the master under its name.
@@ -80,7 +84,7 @@ impl Servers {
                     }
                 })
             }
-            Self::Cluster(cluster) => cluster.call(partition, command).await,
+            Self::Cluster(cluster) => Box::pin(cluster.call(partition, command)).await,
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    fuzz::{self, SECRET, fuzz, spoiled},
     id::Key,
     store::{ErrorKind, Happened, OpenError},
 };
@@ -208,4 +209,74 @@ fn only_what_is_proof_says_that_nothing_happened() {
     assert_eq!((lost.kind(), lost.happened()), (ErrorKind::Unavailable, Happened::Maybe));
     let silent = Failure::NotSent(RedisError::Silent { server: String::new() }).told("ingle");
     assert_eq!((silent.kind(), silent.happened()), (ErrorKind::Unavailable, Happened::No));
+}
+
+/// What Redis answers for a record: the fields in the order of the question.
+fn answer(record: &crate::record::Record) -> Vec<Value> {
+    let mut command = redis::Cmd::new();
+    hash::whole(&mut command, record, None).unwrap();
+    let mut arguments = command.args_iter().skip(1).map(|argument| match argument {
+        redis::Arg::Simple(bytes) => bytes.to_vec(),
+        _ => unreachable!("only bytes are written"),
+    });
+    let mut written = std::collections::HashMap::new();
+    while let (Some(name), Some(value)) = (arguments.next(), arguments.next()) {
+        written.insert(name, value);
+    }
+    let field = |name: &&str| written.remove(name.as_bytes()).map_or(Value::Nil, Value::BulkString);
+    scripts::FIELDS.iter().map(field).collect()
+}
+
+#[test]
+fn fuzz_the_hash_of_a_record() {
+    let words =
+        ["18446744073709551616", "-1", "0", "{}", "[]", "1e400", "\0", " ", "z", "\u{feff}"];
+    fuzz("a hash of Redis", |u| {
+        let record = fuzz::record(u)?;
+        let mut values = answer(&record);
+        let read = hash::read(Value::Array(values.clone())).unwrap().unwrap();
+        assert_eq!(*read.record, record);
+        for _ in 0..u.int_in_range(1..=3)? {
+            let field = u.choose_index(values.len())?;
+            values[field] = match &values[field] {
+                Value::BulkString(bytes) if u.ratio(3, 4)? => {
+                    Value::BulkString(spoiled(u, &[bytes], &words)?)
+                }
+                _ => u.choose(&[Value::Nil, Value::Int(1), Value::Okay])?.clone(),
+            };
+        }
+        match hash::read(Value::Array(values)) {
+            Ok(Some(read)) => {
+                let again = hash::read(Value::Array(answer(&read.record))).unwrap().unwrap();
+                assert_eq!(again, read);
+            }
+            Ok(None) => {}
+            Err(error) => fuzz::tells_no_secret(&error),
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn fuzz_urls_of_redis() {
+    let valid = [
+        &format!("redis://app:{SECRET}@db.example:7000/3?prefix=shop:s"),
+        &format!("rediss://:{SECRET}@[::1],b:1/0?cacert=/etc/ca.pem&prefix=a"),
+    ];
+    let words = ["@", ":", "/", "?", "#", "%", "%zz", "[", "]", ",", "&", "=", "65536", "\0", "é"];
+    fuzz("URLs of Redis", |u| {
+        let url = fuzz::spoiled_text(u, &valid.map(String::as_str), &words)?;
+        if !matches!(url.split_once(':'), Some(("redis" | "rediss", _))) {
+            return Ok(());
+        }
+        match parsed(&url) {
+            // What became a host or a prefix is no password any more.
+            Ok(config) if config.password.as_deref() == Some(SECRET) => {
+                assert!(!format!("{config:?}").contains(SECRET), "{url}");
+            }
+            Ok(_) => {}
+            Err(error) => fuzz::tells_no_secret(&error),
+        }
+        Ok(())
+    });
 }

@@ -156,10 +156,18 @@ async fn an_eviction_under_load_takes_sessions_whole() {
     let server = testbed::memcached::start(&["-m", "2"]);
     let scene = Scene::on([server.address()]);
     let app = process(&scene).await;
-    let seen = crowd(&app, "/fill", 200, Duration::from_secs(4)).await;
-    let evictions = Shell::new(server.address()).stat("evictions");
+    let mut shell = Shell::new(server.address());
+    let (mut seen, mut visitors, mut evictions) = (Seen::default(), 0, 0);
+    // A machine that has little time for this needs more of it.
+    for _ in 0..10 {
+        seen.add(&crowd(&app, "/fill", 200, Duration::from_secs(4)).await);
+        (visitors, evictions) = (visitors + 200, shell.stat("evictions"));
+        if evictions > 100 && seen.began > visitors + 50 && seen.n(StatusCode::OK) > 500 {
+            break;
+        }
+    }
     assert!(evictions > 100, "{evictions} evictions, {seen:?}");
-    assert!(seen.began > 250, "sessions were ended and began anew: {seen:?}");
+    assert!(seen.began > visitors + 50, "sessions were ended and began anew: {seen:?}");
     assert_eq!(seen.n(StatusCode::INTERNAL_SERVER_ERROR), 0, "{seen:?}");
     assert!(seen.n(StatusCode::OK) > 500, "{seen:?}");
 }

@@ -1,0 +1,91 @@
+//! What one request may take of this process: a place, a time, and a body of a size.
+//!
+//! It is one layer, since each costs every request something, and it knows nothing of sessions.
+
+use std::{
+    convert::Infallible,
+    future::ready,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, HttpBody as _},
+    extract::Request,
+    http::{StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse as _, Response},
+};
+use http_body_util::Limited;
+use tokio::{sync::Semaphore, time::timeout};
+use tower::{Layer, Service};
+
+const BODY_BYTES_MAX: usize = 256 * 1024;
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// Lets so many requests in at once, each for so long and with so large a body.
+#[derive(Clone, Debug)]
+pub(crate) struct Limit {
+    permits: Arc<Semaphore>,
+}
+
+impl Limit {
+    pub(crate) fn new(in_flight: usize) -> Self {
+        Self { permits: Arc::new(Semaphore::new(in_flight)) }
+    }
+}
+
+impl<S> Layer<S> for Limit {
+    type Service = Within<S>;
+
+    fn layer(&self, inner: S) -> Within<S> {
+        Within { permits: Arc::clone(&self.permits), inner }
+    }
+}
+
+/// A service within the limits.
+#[derive(Clone, Debug)]
+pub(crate) struct Within<S> {
+    permits: Arc<Semaphore>,
+    inner: S,
+}
+
+impl<S> Service<Request> for Within<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+            let large = (StatusCode::PAYLOAD_TOO_LARGE, "a body may have 256 KiB\n");
+            return Box::pin(ready(Ok(large.into_response())));
+        }
+        // In a queue all would only be late.
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            let busy = (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], "busy, try again\n");
+            return Box::pin(ready(Ok(busy.into_response())));
+        };
+        let request = if request.body().is_end_stream() { request } else { request.map(bounded) };
+        let answer = timeout(REQUEST_TIME_MAX, self.inner.call(request));
+        Box::pin(async move {
+            let answer = answer.await;
+            drop(permit);
+            let late = (StatusCode::SERVICE_UNAVAILABLE, "it took too long\n");
+            answer.unwrap_or_else(|_| Ok(late.into_response()))
+        })
+    }
+}
+
+/// A body that ends with an error where it becomes too large, which its length did not tell.
+fn bounded(body: Body) -> Body {
+    Body::new(Limited::new(body, BODY_BYTES_MAX))
+}
