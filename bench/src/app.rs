@@ -1,6 +1,12 @@
 //! An app that is measured: its processes, and the proxy before its server.
 
-use std::{env, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+use std::{
+    env,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use testbed::{Program, Server, calls::Proxy, http_status};
@@ -26,16 +32,46 @@ impl App {
 /// The program `greetings` on a store, with some variables of the environment.
 pub(crate) fn greetings(store: String, variables: Vec<(&'static str, String)>) -> Result<Program> {
     let program = beside("greetings")?;
-    let command = move |address: SocketAddr| {
-        let mut command = Command::new(&program);
-        for name in ["PORT", "INGLE_STORE", "RUST_LOG"] {
-            command.env_remove(name);
-        }
-        command.envs(variables.clone()).arg("--store").arg(&store);
-        command.arg("--listen").arg(address.to_string());
+    let command = move |address| bare(&program, address, &store, &variables);
+    Ok(Program::new("greetings", command, lives))
+}
+
+/// The same with the routes below `/lab/`.
+pub(crate) fn greetings_in_lab(
+    store: String,
+    variables: Vec<(&'static str, String)>,
+) -> Result<Program> {
+    let program = beside("greetings")?;
+    let command = move |address| {
+        let mut command = bare(&program, address, &store, &variables);
+        command.arg("--lab");
         command
     };
     Ok(Program::new("greetings", command, lives))
+}
+
+/// Makes what the store must find.
+pub(crate) fn migrate(store: &str) -> Result<()> {
+    let output = Command::new(beside("greetings")?).args(["--migrate", "--store", store]).output();
+    let output = output.context("could not run greetings")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`greetings --migrate` failed: {said}");
+    Ok(())
+}
+
+fn bare(
+    program: &Path,
+    address: SocketAddr,
+    store: &str,
+    variables: &[(&'static str, String)],
+) -> Command {
+    let mut command = Command::new(program);
+    for name in ["PORT", "INGLE_STORE", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command.envs(variables.iter().cloned()).arg("--store").arg(store);
+    command.arg("--listen").arg(address.to_string());
+    command
 }
 
 /// Asks for what touches no session.
@@ -44,7 +80,7 @@ fn lives(address: SocketAddr) -> bool {
 }
 
 /// A program of the workspace: cargo puts all of them into one folder.
-fn beside(name: &str) -> Result<PathBuf> {
+pub(crate) fn beside(name: &str) -> Result<PathBuf> {
     let own = env::current_exe().context("could not find this program's file")?;
     let path = own.with_file_name(name);
     ensure!(path.is_file(), "{name} is not built: run `cargo xtask bench`, which builds it");

@@ -1,24 +1,36 @@
-//! The document that the measured tables are written into: one section for each comparison.
+//! The documents that the measured tables are written into: one section for each comparison.
 //!
 //! A section stands between two comments. What is around them is written by people and kept.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
+
+use crate::contestant::workspace;
 
 /// The document, in the workspace.
 const DOCUMENT: &str = "docs/benchmarks.md";
 
 /// Puts a text in the place of what a section had before, and prints it.
 pub(crate) fn write(section: &str, text: &str) -> Result<()> {
+    write_into(DOCUMENT, section, text)
+}
+
+/// The same in another document of the workspace.
+pub(crate) fn write_into(document: &str, section: &str, text: &str) -> Result<()> {
     println!("\n{text}");
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let path = own.parent().unwrap_or(own).join(DOCUMENT);
-    let before = fs::read_to_string(&path).with_context(|| format!("could not read {DOCUMENT}"))?;
-    let after = replaced(&before, section, text)?;
-    fs::write(&path, after).with_context(|| format!("could not write {DOCUMENT}"))?;
-    println!("Written into {DOCUMENT}.");
+    let path = workspace().join(document);
+    let before = fs::read_to_string(&path).with_context(|| format!("could not read {document}"))?;
+    let after = replaced(&before, section, text).with_context(|| document.to_owned())?;
+    fs::write(&path, after).with_context(|| format!("could not write {document}"))?;
+    println!("Written into {document}.");
     Ok(())
+}
+
+/// Writes a picture beside the document.
+pub(crate) fn write_picture(name: &str, svg: &str) -> Result<()> {
+    let path = workspace().join(DOCUMENT).with_file_name(name);
+    fs::write(path, svg).with_context(|| format!("could not write the picture {name}"))
 }
 
 fn replaced(document: &str, section: &str, text: &str) -> Result<String> {
@@ -28,7 +40,7 @@ fn replaced(document: &str, section: &str, text: &str) -> Result<String> {
         Some((before, after))
     });
     let (before, after) =
-        parts.with_context(|| format!("{DOCUMENT} has no `{begin}` with a `{end}` after it"))?;
+        parts.with_context(|| format!("there is no `{begin}` with a `{end}` after it"))?;
     let comment = text.contains("<!--");
     ensure!(!comment, "a section with a comment in it could not be replaced again");
     Ok(format!("{before}{begin}\n\n{}\n\n{end}{after}", text.trim()))

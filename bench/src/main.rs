@@ -1,18 +1,30 @@
 //! The benchmark: measures on this machine, in one run, and writes the result into the document.
 //!
 //! Started by `cargo xtask bench`, which builds and installs what is measured. Each comparison is a
-//! module with a `run`, and has a section in `docs/benchmarks.md`. What comparisons share is beside
-//! it: `app.rs` starts what is measured, `visit.rs` asks it, `testbed::calls` counts what it asks of its
-//! server, `spread.rs` sums up repeats, `machine.rs` says where all of that was, and `document.rs`
-//! writes it down.
+//! module with a `run`, and has a section in `docs/benchmarks.md`; `options.rs` names them. What
+//! comparisons share is beside it: `place.rs` starts the stores, `contestant.rs` and `app.rs` start
+//! what is measured, `load.rs` and `visit.rs` ask it, `trips.rs` and `testbed::calls` count what it asks
+//! of its server, `usage.rs` sees what it uses, `spread.rs` sums up repeats, `machine.rs` says where all
+//! of that was, and `document.rs` writes it down. `paper.rs` reckons on from there.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
 
 mod app;
+mod contestant;
 mod document;
+mod facts;
+mod load;
 mod machine;
+mod options;
+mod paper;
+mod place;
+mod requests;
+mod scale;
 mod spread;
+mod stores;
+mod trips;
 mod tutorial;
+mod usage;
 mod visit;
 
 use std::{env, process::ExitCode};
@@ -20,31 +32,36 @@ use std::{env, process::ExitCode};
 use anyhow::{Context as _, Result};
 use tokio::runtime::Runtime;
 
-const USAGE: &str = "\
-Usage: cargo xtask bench NAME
-
-Comparisons:
-  tutorial  the tutorial's app and greetings, on emulators of Firestore, with many
-            requests of one session at once
-";
+use options::{Comparison, Options};
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let result = match args.as_slice() {
-        ["tutorial"] => in_runtime(tutorial::run()),
-        _ => {
-            eprint!("{USAGE}");
+    let options = match Options::parse(&args) {
+        Ok(options) => options,
+        Err(wrong) => {
+            eprintln!("bench: {wrong}\n\n{}", options::USAGE);
             return ExitCode::from(2);
         }
     };
-    match result {
+    match in_runtime(run(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+async fn run(options: &Options) -> Result<()> {
+    for comparison in &options.comparisons {
+        match comparison {
+            Comparison::Stores => stores::run(options).await?,
+            Comparison::Tutorial => tutorial::run().await?,
+            Comparison::Scale => scale::run(options).await?,
+            Comparison::Requests => requests::run()?,
+        }
+    }
+    Ok(())
 }
 
 /// Servers are started and stopped on this thread, which waits for them; all that is measured runs

@@ -37,9 +37,27 @@ pub(crate) fn whole(value: f64) -> String {
     format!("{value:.0}")
 }
 
+/// A large number of things, such as `10,000`.
+pub(crate) fn thousands(value: usize) -> String {
+    let digits = value.to_string();
+    let mut shown = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
 /// A part of something.
 pub(crate) fn ratio(value: f64) -> String {
     format!("{value:.2}")
+}
+
+/// A part of something, where a tenth can be told from the next.
+pub(crate) fn tenth(value: f64) -> String {
+    format!("{value:.1}")
 }
 
 /// Milliseconds are told only where they matter.
@@ -58,6 +76,11 @@ mod tests {
         let three = Spread { median: 2.0, least: 1.0, most: 9.0 };
         assert_eq!(spread(&[9.0, 1.0, 2.0]), Some(three));
         assert_eq!(spread(&[9.0, 1.0, 2.0, 3.0]), Some(three));
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
     }
 
     #[test]

@@ -1,0 +1,175 @@
+//! Where sessions are kept while an app is measured: each kind of store, with its server and its folder.
+//!
+//! Each server runs as it comes, but for what would make it slower or safer than what it is compared
+//! with: Redis writes nothing to the disk, PostgreSQL syncs every commit.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+use testbed::{Server, distance::Distance, firestore, memcached, postgres, redis};
+
+use crate::{machine, usage::Tree};
+
+/// How much later the answers of a server come that is not on this machine.
+const AWAY: Duration = Duration::from_millis(5);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Memory,
+    Embedded,
+    Redis,
+    Memcached,
+    Postgres,
+    Firestore,
+    /// The same, with a network between.
+    FirestoreAway,
+}
+
+impl Place {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Memory,
+        Self::Embedded,
+        Self::Redis,
+        Self::Memcached,
+        Self::Postgres,
+        Self::Firestore,
+        Self::FirestoreAway,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Embedded => "a local file",
+            Self::Redis => "Redis",
+            Self::Memcached => "memcached",
+            Self::Postgres => "PostgreSQL",
+            Self::Firestore => "Firestore",
+            Self::FirestoreAway => "Firestore, 5 ms away",
+        }
+    }
+
+    /// What of it decides about speed.
+    pub(crate) fn settings(self) -> &'static str {
+        match self {
+            Self::Memory => "the process's own memory",
+            Self::Embedded => "SQLite or a log on this machine's disk",
+            Self::Redis => "as it comes, with no append-only file and no snapshots",
+            Self::Memcached => "as it comes",
+            Self::Postgres => "`fsync` and `synchronous_commit` on",
+            Self::Firestore => "an emulator of Firestore, which keeps everything in memory",
+            Self::FirestoreAway => "the same behind a proxy that adds 5 ms to each call",
+        }
+    }
+
+    /// Starts what it needs, or says what is missing.
+    pub(crate) async fn start(self) -> Result<Option<Running>> {
+        let program = match self {
+            Self::Memory | Self::Embedded => None,
+            Self::Redis => Some(redis::program(&[])),
+            Self::Memcached => Some(Ok(memcached::program(&[]))),
+            Self::Postgres if !postgres::is_installed() => {
+                println!("PostgreSQL is not installed: there is no table for it.");
+                return Ok(None);
+            }
+            Self::Postgres => Some(postgres::program()),
+            Self::Firestore | Self::FirestoreAway => Some(firestore::hidane_program()),
+        };
+        let server = program.transpose()?.map(Server::start).transpose()?;
+        let distance = match &server {
+            Some(server) if self == Self::FirestoreAway => {
+                let distance = Distance::start(server.address()).await?;
+                distance.set(AWAY);
+                Some(distance)
+            }
+            _ => None,
+        };
+        let folder = TempDir::new().context("could not make a folder")?;
+        Ok(Some(Running { place: self, server, distance, folder }))
+    }
+
+    /// Whether apps keep their sessions in Firestore there.
+    pub(crate) fn is_firestore(self) -> bool {
+        matches!(self, Self::Firestore | Self::FirestoreAway)
+    }
+
+    /// The server's version, where it has one.
+    fn version(self) -> Option<String> {
+        let first_line = |program: &Path| {
+            let printed = machine::printed(Command::new(program).arg("--version"))?;
+            printed.lines().next().map(str::to_owned)
+        };
+        match self {
+            Self::Memory | Self::Embedded => None,
+            Self::Redis => {
+                let printed = first_line(Path::new(redis::PACKAGE.1))?;
+                let version = printed.split_whitespace().find_map(|word| word.strip_prefix("v="));
+                Some(format!("Redis {}", version.unwrap_or(&printed)))
+            }
+            Self::Memcached => first_line(Path::new(memcached::NAME)),
+            Self::Postgres => {
+                let printed = first_line(&postgres::server_program().ok()?)?;
+                let version = printed.split(' ').nth(2);
+                Some(format!("PostgreSQL {}", version.unwrap_or(&printed)))
+            }
+            Self::Firestore | Self::FirestoreAway => {
+                Some(format!("{} {}", firestore::HIDANE.0, firestore::HIDANE.1))
+            }
+        }
+    }
+}
+
+/// A place that is ready. Its server ends when this is dropped, and its folder goes with it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) place: Place,
+    server: Option<Server>,
+    distance: Option<Distance>,
+    folder: TempDir,
+}
+
+impl Running {
+    /// Where apps find the server.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        let away = self.distance.as_ref().map(|distance| distance.address);
+        away.or_else(|| self.server.as_ref().map(Server::address))
+    }
+
+    pub(crate) fn tree(&self) -> Option<Tree> {
+        self.server.as_ref()?.pid().map(Tree)
+    }
+
+    /// What an app keeps its files in.
+    pub(crate) fn folder(&self, app: &str) -> PathBuf {
+        self.folder.path().join(app)
+    }
+
+    /// Bytes on the disk below the folder.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        bytes_below(self.folder.path())
+    }
+
+    /// With the server's version and settings, as in `Redis 8.0.2 (as it comes)`.
+    pub(crate) fn described(&self) -> String {
+        let settings = self.place.settings();
+        match self.place.version() {
+            Some(version) => format!("{version} ({settings})"),
+            None => format!("{} ({settings})", self.place.name()),
+        }
+    }
+}
+
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(entry_of) if entry_of.is_dir() => bytes_below(&entry.path()),
+        Ok(file) => file.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
+}

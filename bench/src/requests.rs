@@ -1,0 +1,148 @@
+//! What runs on each request, without a network: writes down what `bench/benches/requests.rs` printed.
+//!
+//! The benchmark is one of divan's, which prints a tree. The middle of its times is taken, and how
+//! many pieces of memory each request took from the heap.
+
+use std::{fmt::Write as _, fs};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{contestant::workspace, document, machine, spread::tenth};
+
+/// Where `cargo xtask bench` put it.
+const FILE: &str = "target/bench/requests.txt";
+
+/// The names in the benchmark, and what they are to people.
+const NAMES: [(&str, &str); 12] = [
+    ("no_layer", "the handler alone, with no layer"),
+    ("no_cookie", "a request without a cookie, session not touched"),
+    ("untouched", "a request with a cookie, session not touched"),
+    ("read", "reads a field"),
+    ("update", "`update`, warm"),
+    ("update_cold", "`update`, cold"),
+    ("insert", "`insert`, warm"),
+    ("read_4_kib", "reads a field of 4 KiB of data"),
+    ("update_4_kib", "`update`, warm, 4 KiB of data"),
+    ("read_60_kib", "reads a field of 60 KiB of data"),
+    ("update_60_kib", "`update`, warm, 60 KiB of data"),
+    ("update_together", "32 `update`s of one session at once, all of them"),
+];
+
+/// The medians of one kind of request.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Measured {
+    name: String,
+    nanoseconds: f64,
+    /// Pieces of memory that were taken from the heap, and their bytes.
+    allocations: f64,
+    bytes: String,
+}
+
+pub(crate) fn run() -> Result<()> {
+    let printed = fs::read_to_string(workspace().join(FILE));
+    let printed = printed
+        .with_context(|| format!("could not read {FILE}: run `cargo xtask bench requests`"))?;
+    let measured = parsed(&printed);
+    ensure!(!measured.is_empty(), "{FILE} is not what the benchmark prints");
+    document::write("requests", &text(&measured))
+}
+
+/// The part of a line between two bars, where the median is.
+fn median(line: &str) -> Option<&str> {
+    line.split('│').nth(2).map(str::trim)
+}
+
+fn parsed(printed: &str) -> Vec<Measured> {
+    let mut all: Vec<Measured> = Vec::new();
+    let mut lines = printed.lines();
+    while let Some(line) = lines.next() {
+        let head = line.strip_prefix("├─ ").or_else(|| line.strip_prefix("╰─ "));
+        if let Some((name, time)) =
+            head.and_then(|head| Some((head.split(' ').next()?, median(head)?)))
+        {
+            let nanoseconds = nanoseconds(time).unwrap_or(f64::NAN);
+            all.push(Measured { name: name.to_owned(), nanoseconds, ..Measured::default() });
+        } else if inner(line).starts_with("alloc:")
+            && let Some(last) = all.last_mut()
+        {
+            let [count, bytes] =
+                [(); 2].map(|()| lines.next().map(inner).and_then(median).unwrap_or_default());
+            last.allocations = count.parse().unwrap_or(f64::NAN);
+            bytes.clone_into(&mut last.bytes);
+        }
+    }
+    all
+}
+
+/// A line without the branch of the tree that passes it.
+fn inner(line: &str) -> &str {
+    line.strip_prefix('│').unwrap_or(line).trim_start()
+}
+
+fn nanoseconds(time: &str) -> Option<f64> {
+    let (number, unit) = time.split_once(' ')?;
+    let unit = match unit {
+        "ns" => 1.0,
+        "µs" => 1e3,
+        "ms" => 1e6,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * unit)
+}
+
+fn text(measured: &[Measured]) -> String {
+    let mut text = format!(
+        "Medians. Machine: {}.\n\n| | µs | more than the handler alone | heap allocations | bytes of them |\n\
+         |---|---|---|---|---|",
+        machine::processor()
+    );
+    let find = |name: &str| measured.iter().find(|one| one.name == name);
+    let floor = find("no_layer").map_or(0.0, |one| one.nanoseconds);
+    for (name, described) in NAMES {
+        let Some(one) = find(name) else { continue };
+        _ = write!(
+            text,
+            "\n| {described} | {:.2} | {:.2} | {} | {} |",
+            one.nanoseconds / 1e3,
+            (one.nanoseconds - floor) / 1e3,
+            counted(one.allocations),
+            one.bytes,
+        );
+    }
+    text
+}
+
+/// Whole numbers need no fraction.
+fn counted(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { tenth(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRINTED: &str = "\
+Timer precision: 20 ns
+requests             fastest       │ slowest       │ median        │ mean          │ samples │ iters
+├─ no_layer          120 ns        │ 1.2 µs        │ 150 ns        │ 160.2 ns      │ 100     │ 100
+│                    max alloc:    │               │               │               │         │
+│                      1           │ 1             │ 1             │ 1             │         │
+│                      64 B        │ 64 B          │ 64 B          │ 64 B          │         │
+│                    alloc:        │               │               │               │         │
+│                      2           │ 2             │ 2             │ 2             │         │
+│                      128 B       │ 128 B         │ 128 B         │ 128 B         │         │
+╰─ update            2 µs          │ 9 µs          │ 2.35 µs       │ 2.4 µs        │ 100     │ 100
+                     alloc:        │               │               │               │         │
+                       31          │ 33            │ 31.5          │ 31.7          │         │
+                       4.1 KB      │ 4.2 KB        │ 4.1 KB        │ 4.1 KB        │         │
+";
+
+    #[test]
+    fn what_divan_prints_is_read() {
+        let [floor, update] = parsed(PRINTED).try_into().unwrap();
+        assert_eq!((floor.nanoseconds, floor.allocations, &*floor.bytes), (150.0, 2.0, "128 B"));
+        assert_eq!((update.nanoseconds, update.allocations), (2350.0, 31.5));
+        let text = text(&[floor, update]);
+        assert!(text.ends_with("| `update`, warm | 2.35 | 2.20 | 31.5 | 4.1 KB |"), "{text}");
+    }
+}
