@@ -3,9 +3,9 @@
 use anyhow::{Result, bail};
 
 use crate::{
-    metadata,
+    bench, metadata,
     step::{self, Steps, capture, cargo},
-    suite, tidy,
+    suite, tidy, torture,
 };
 
 /// The library that others add to their app, and whose features and weight are checked.
@@ -19,7 +19,10 @@ const RUSTDOCFLAGS: &str = "-D warnings -D rustdoc::all";
 
 pub(crate) fn run(steps: &mut Steps) -> Result<()> {
     steps.run("tidy", tidy::run)?;
-    steps.run("format", || step::run(cargo(&["fmt", "--all", "--check"])))?;
+    steps.run("format", || {
+        step::run(cargo(&["fmt", "--all", "--check"]))?;
+        step::run(cargo(&["fmt", "--all", "--check", "--manifest-path", bench::PEERS_WORKSPACE.0]))
+    })?;
     steps.run("clippy, default features", || clippy(&[]))?;
     steps.run("clippy, all features", || clippy(&["--all-features"]))?;
     suite::run(steps, &[])?;
@@ -29,7 +32,8 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
         doc.env("RUSTDOCFLAGS", RUSTDOCFLAGS);
         step::run(doc)
     })?;
-    steps.run("default dependencies", default_dependencies)
+    steps.run("default dependencies", default_dependencies)?;
+    torture::run(steps, &["--short"])
 }
 
 fn clippy(features: &[&str]) -> Result<()> {

@@ -12,6 +12,7 @@ mod step;
 mod suite;
 mod tidy;
 mod tools;
+mod torture;
 
 use std::{env, process::ExitCode};
 
@@ -23,8 +24,13 @@ Usage: cargo xtask TASK
 Tasks:
   test [ARGS…]  install what the tests need, start the servers that they share, and
                 run every test and doctest; ARGS go to `cargo test`
-  bench NAME    measure a comparison, and write it into docs/benchmarks.md; NAME is
-                `tutorial`: greetings and the tutorial's app, on emulators of Firestore
+  bench [NAME] [OPTIONS]
+                measure greetings beside its peers on every store, or what NAME says, and
+                write it into docs/benchmarks.md; `--quick` is a look in two minutes, and
+                `cargo xtask bench help` tells the rest
+  torture [PART…] [--short] [--times N] [--seed N]
+                break everything around the app, and check that its promises hold; the
+                report is target/torture/report.md
   tidy          check the rules that the compiler does not know
   ci            everything that must pass before a change is merged
   help          print this text
@@ -36,7 +42,8 @@ fn main() -> ExitCode {
     let mut steps = Steps::default();
     let result = match args.as_slice() {
         ["test", args @ ..] => suite::run(&mut steps, args),
-        ["bench", "tutorial"] => bench::tutorial(&mut steps),
+        ["bench", args @ ..] => bench::run(&mut steps, args),
+        ["torture", args @ ..] => torture::run(&mut steps, args),
         ["tidy"] => steps.run("tidy", tidy::run),
         ["ci"] => ci::run(&mut steps),
         ["help" | "-h" | "--help"] => {

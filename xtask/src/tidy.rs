@@ -2,8 +2,9 @@
 //!
 //! Looks at every file that git tracks or would track, and at the dependencies. Each rule is a
 //! function from text to violations, so that its tests need no files: [`rules`] reads Rust,
-//! [`house`] all other text, [`graph`] the dependencies. All violations are printed, not the first.
+//! [`house`] all other text, [`claims`] the page of requirements, [`graph`] the dependencies. All violations are printed, not the first.
 
+mod claims;
 mod graph;
 mod house;
 mod rules;
@@ -65,6 +66,7 @@ fn check_files(files: &[TextFile]) -> Vec<Violation> {
     violations.extend(rules::feature_budget(&rust));
     violations.extend(files.iter().flat_map(|file| house::absolute_paths(&file.path, &file.text)));
     violations.extend(house::architecture(files));
+    violations.extend(claims::check(files, &rust));
     violations
 }
 

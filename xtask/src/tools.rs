@@ -2,13 +2,14 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
 use testbed::{firestore, memcached, postgres, redis, tools, tutorial};
 
-use crate::step::{self, cargo};
+use crate::step::{self, cargo, root};
 
 /// The oldest Python that all requirements of the tutorial's app run on, and what makes an
 /// environment. Some systems have Python without it.
@@ -60,11 +61,66 @@ pub(crate) fn install_redis() -> Result<()> {
     Ok(())
 }
 
+/// Installs strace where it is missing and this is root on Debian or the like. Without it the torture
+/// lets no disk fail, and says so.
+pub(crate) fn install_strace() -> Result<()> {
+    let version = || printed(Command::new("strace").arg("--version"));
+    if version().is_none() && !install_packages(&["strace"])? {
+        println!("strace is not installed: on Debian, `apt-get install strace`.");
+        return Ok(());
+    }
+    let version = version().context("strace is installed, and does not run")?;
+    println!("{} is there.", version.lines().next().unwrap_or("strace"));
+    Ok(())
+}
+
 /// Makes the Python environment of the tutorial's app. False if there is no Python for it.
 pub(crate) fn install_tutorial() -> Result<bool> {
-    let folder = tutorial::environment();
-    let requirements = tutorial::requirements();
-    let wanted = fs::read_to_string(&requirements)
+    let is_there = install_python(&tutorial::environment(), &tutorial::requirements())?;
+    if !is_there {
+        println!("Tests that need the tutorial's app are skipped.");
+    }
+    Ok(is_there)
+}
+
+/// Makes the Python environment of a peer of the benchmark, where there is Python.
+pub(crate) fn install_flask_session() -> Result<()> {
+    let requirements = root().join("bench/peers/flask-session/requirements.txt");
+    install_python(&tools::folder().join("flask-session"), &requirements).map(drop)
+}
+
+/// Installs a peer of the benchmark that runs on Node, where that is there.
+pub(crate) fn install_express() -> Result<()> {
+    let from = root().join("bench/peers/express");
+    let folder = tools::folder().join("express");
+    let is_there = |program: &str| printed(Command::new(program).arg("--version")).is_some();
+    if !is_there("node") || !is_there("npm") {
+        println!("Node is not installed: express-session is left out.");
+        return Ok(());
+    }
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let same = |name: &str| read(&folder.join(name)) == read(&from.join(name));
+    // The app is copied last, so where it is, all is there.
+    if same("package.json") && same("app.mjs") {
+        println!("express-session is there.");
+        return Ok(());
+    }
+    println!("Installs express-session into {}, once.", folder.display());
+    fs::create_dir_all(&folder).context("could not make the folder of express-session")?;
+    let copy = |name: &str| {
+        let copied = fs::copy(from.join(name), folder.join(name));
+        copied.map(drop).with_context(|| format!("could not copy {name}"))
+    };
+    copy("package.json")?;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--no-package-lock"]).current_dir(&folder);
+    step::run(npm)?;
+    copy("app.mjs")
+}
+
+/// Makes a Python environment with what a file asks for. False if there is no Python for it.
+fn install_python(folder: &Path, requirements: &Path) -> Result<bool> {
+    let wanted = fs::read_to_string(requirements)
         .with_context(|| format!("could not read {}", requirements.display()))?;
     // Written last, so where it is, all is there. A Python that was removed since leaves a link
     // that leads nowhere.
@@ -76,19 +132,16 @@ pub(crate) fn install_tutorial() -> Result<bool> {
     }
     let fits = |python: &&str| printed(Command::new(python).args(["-c", PYTHON_FITS])).is_some();
     let Some(python) = ["python3", "python"].into_iter().find(fits) else {
-        println!(
-            "Python 3.10 or later, with venv, is not installed: \
-             tests that need the tutorial's app are skipped."
-        );
+        println!("Python 3.10 or later, with venv, is not installed.");
         return Ok(false);
     };
-    println!("Installs what the tutorial's app needs into {}, once.", folder.display());
+    println!("Installs what is needed into {}, once.", folder.display());
     let mut environment = Command::new(python);
-    environment.args(["-m", "venv", "--clear"]).arg(&folder);
+    environment.args(["-m", "venv", "--clear"]).arg(folder);
     step::run(environment)?;
     let mut install = Command::new(folder.join("bin/python"));
     install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    install.arg("--requirement").arg(&requirements);
+    install.arg("--requirement").arg(requirements);
     step::run(install)?;
     fs::write(&installed, wanted)
         .with_context(|| format!("could not write {}", installed.display()))?;

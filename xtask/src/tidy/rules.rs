@@ -60,12 +60,16 @@ pub(super) fn feature_budget(sources: &[Source]) -> Option<Violation> {
     })
 }
 
-/// Source that is held to the budgets: `crates/NAME/src/`, the benchmark's and our own.
+/// Source that is held to the budgets: `crates/NAME/src/`, the benchmark's with its peers, and our own.
 fn in_src(path: &str) -> bool {
     let mut folders = path.split('/');
     match folders.next() {
         Some("crates") => folders.nth(1) == Some("src"),
-        Some("bench" | "xtask") => folders.next() == Some("src"),
+        Some("bench" | "xtask") => match folders.next() {
+            Some("src" | "benches") => true,
+            Some("peers") => folders.nth(1) == Some("src"),
+            _ => false,
+        },
         _ => false,
     }
 }

@@ -20,6 +20,7 @@ fn a_module_without_a_doc_is_found() {
     assert_eq!(wrong("crates/a/src/b.rs", "use std;\n"), ["1: does not open with `//!`"]);
     assert_eq!(wrong("xtask/src/b.rs", ""), ["1: does not open with `//!`"]);
     assert_eq!(wrong("bench/src/b.rs", ""), ["1: does not open with `//!`"]);
+    assert_eq!(wrong("bench/peers/a/src/b.rs", ""), ["1: does not open with `//!`"]);
     for path in ["crates/a/src/b/tests.rs", "crates/a/tests/it/main.rs", "crates/a/build.rs"] {
         assert!(wrong(path, "use std;\n").is_empty(), "{path}");
     }

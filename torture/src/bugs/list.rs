@@ -1,0 +1,133 @@
+//! The bugs, and the tests that are asked first whether they see them.
+
+/// A program of tests of the library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Program {
+    /// The tests from outside, `crates/ingle/tests/it`.
+    Outside,
+    /// The tests beside the code, in `crates/ingle/src`.
+    Beside,
+}
+
+impl Program {
+    pub(super) const ALL: [Self; 2] = [Self::Outside, Self::Beside];
+
+    /// What Cargo calls its target.
+    pub(super) fn target(self) -> &'static str {
+        match self {
+            Self::Outside => "it",
+            Self::Beside => "ingle",
+        }
+    }
+}
+
+/// A bug of `crates/ingle/src/planted.rs`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bug {
+    /// What `INGLE_PLANTED` calls it.
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    /// Where it is planted.
+    pub(super) place: &'static str,
+    /// The quickest tests that should see it, in this program, by parts of their names.
+    pub(super) program: Program,
+    pub(super) tests: &'static [&'static str],
+}
+
+/// What cannot be planted, and why not.
+pub(super) const NOWHERE: [(&str, &str); 1] =
+    [("b13", "CSRF only on POST: there is no console yet, and the library has no forms")];
+
+pub(super) const BUGS: [Bug; 13] = [
+    Bug {
+        name: "b1",
+        what: "no version check",
+        place: "memory store",
+        program: Program::Outside,
+        tests: &["memory::law_4_"],
+    },
+    Bug {
+        name: "b2",
+        what: "upsert on save",
+        place: "embedded store",
+        program: Program::Outside,
+        tests: &["embedded::law_5_"],
+    },
+    Bug {
+        name: "b3",
+        what: "acknowledged before the fsync",
+        place: "embedded store",
+        program: Program::Beside,
+        tests: &["no_commit_is_acknowledged_that_was_not_synced"],
+    },
+    Bug {
+        name: "b4",
+        what: "retry without op",
+        place: "commit protocol",
+        program: Program::Outside,
+        tests: &["crashes::no_update_is_lost_or_doubled_at_any_step"],
+    },
+    Bug {
+        name: "b5",
+        what: "ring of ops ignored",
+        place: "commit protocol",
+        program: Program::Outside,
+        tests: &["crashes::no_update_is_lost_or_doubled_at_any_step"],
+    },
+    Bug {
+        name: "b6",
+        what: "renew ends the old id after the response",
+        place: "session",
+        program: Program::Outside,
+        tests: &["flow::renewing_keeps_the_data_and_kills_the_old_id"],
+    },
+    Bug {
+        name: "b7",
+        what: "touch writes the whole record",
+        place: "session",
+        program: Program::Outside,
+        tests: &["reads::a_touch_undoes_no_change"],
+    },
+    Bug {
+        name: "b8",
+        what: "expiry trusted to the store",
+        place: "memory store",
+        program: Program::Outside,
+        tests: &["memory::law_2_"],
+    },
+    Bug {
+        name: "b9",
+        what: "read from a cache that is 1 s stale",
+        place: "session",
+        program: Program::Outside,
+        tests: &["reads::a_read_is_never_stale"],
+    },
+    Bug {
+        name: "b10",
+        what: "connection reused after a timeout",
+        place: "memcached store",
+        program: Program::Outside,
+        tests: &["memcached::wire::an_answer_to_another_question_is_no_answer"],
+    },
+    Bug {
+        name: "b11",
+        what: "first duplicate cookie wins",
+        place: "cookie",
+        program: Program::Beside,
+        tests: &["cookie::tests::"],
+    },
+    Bug {
+        name: "b12",
+        what: "Vary only on write",
+        place: "layer",
+        program: Program::Outside,
+        tests: &["flow::where_nothing_is_stored_there_is_no_record_and_no_cookie"],
+    },
+    Bug {
+        name: "b14",
+        what: "delete marks it in this process's cache only",
+        place: "commit protocol",
+        program: Program::Outside,
+        tests: &["races::a_logout_in_the_middle_is_final"],
+    },
+];

@@ -1,0 +1,141 @@
+//! One request about one session, and what its answer means.
+
+use serde_json::Value;
+
+use super::{
+    client::{Answer, Client, Reply},
+    history::{Act, Outcome, Seen},
+};
+
+/// The field that tokens are appended to.
+const FIELD: &str = "list";
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) outcome: Outcome,
+    /// The cookie that the answer gives.
+    pub(crate) begun: Option<String>,
+}
+
+impl Asked {
+    /// Whether the app did its work, be it to say that a session has ended.
+    pub(crate) fn was_served(&self) -> bool {
+        self.outcome != Outcome::Refused && self.is_known()
+    }
+
+    /// Whether it is known what was done.
+    pub(crate) fn is_known(&self) -> bool {
+        !matches!(self.outcome, Outcome::Unknown | Outcome::Strange(_))
+    }
+}
+
+/// Asks a process of the app.
+pub(crate) async fn ask(
+    client: &mut Client,
+    process: usize,
+    cookie: Option<&str>,
+    act: &Act,
+) -> Asked {
+    let (method, target) = match act {
+        Act::Append(token) => ("GET", format!("/lab/push/{FIELD}?value={token}")),
+        Act::Read => ("GET", "/lab/data".to_owned()),
+        Act::View => ("GET", "/".to_owned()),
+        Act::Renew => ("GET", "/lab/renew".to_owned()),
+        Act::Logout => ("POST", "/logout".to_owned()),
+    };
+    match client.ask(process, method, &target, cookie).await {
+        Reply::NotSent => Asked { outcome: Outcome::Refused, begun: None },
+        Reply::Broken => Asked { outcome: Outcome::Unknown, begun: None },
+        Reply::Answer(answer) => {
+            let outcome = outcome(act, cookie.is_some(), &answer);
+            Asked { outcome, begun: answer.begun }
+        }
+    }
+}
+
+/// What an answer means.
+fn outcome(act: &Act, has_cookie: bool, answer: &Answer) -> Outcome {
+    let begins = has_cookie && answer.begun.is_some();
+    match (answer.status, act) {
+        (200..300, Act::Append(_) | Act::View) if begins => Outcome::Anonymous,
+        (200..300, Act::Append(_) | Act::Logout) => Outcome::Done,
+        (200..300, Act::Renew) if begins => Outcome::Done,
+        (200..300, Act::Renew) => Outcome::Anonymous,
+        (200..300, Act::View) => views(&answer.body).map_or(strange(answer), Outcome::Viewed),
+        (200..300, Act::Read) => read(&answer.body).unwrap_or_else(|| strange(answer)),
+        (409, _) => Outcome::Interrupted,
+        // With the time for another try it says that nothing was done.
+        (503, _) if answer.retry_after => Outcome::Refused,
+        (503, _) => Outcome::Unknown,
+        _ => strange(answer),
+    }
+}
+
+/// No answer of an app that works.
+fn strange(answer: &Answer) -> Outcome {
+    Outcome::Strange(format!("{} {}", answer.status, answer.body.trim_end()))
+}
+
+/// The number on the page.
+fn views(page: &str) -> Option<u64> {
+    page.strip_prefix("<body>")?.split_once(" views")?.0.parse().ok()
+}
+
+/// A session holds something from its beginning, so what holds nothing is none.
+fn read(body: &str) -> Option<Outcome> {
+    let Value::Object(data) = serde_json::from_str(body).ok()? else { return None };
+    if data.is_empty() {
+        return Some(Outcome::Anonymous);
+    }
+    let views = data.get("views").map_or(Some(0), Value::as_u64)?;
+    let list = match data.get(FIELD) {
+        None => Vec::new(),
+        Some(list) => {
+            let tokens = list.as_array()?.iter().map(|token| token.as_str().map(str::to_owned));
+            tokens.collect::<Option<_>>()?
+        }
+    };
+    Some(Outcome::Read(Seen { list, views }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer { status, body: body.to_owned(), ..Answer::default() }
+    }
+
+    #[test]
+    fn what_was_surely_not_done_is_told_from_what_nobody_knows() {
+        let push = Act::Append("1-1".to_owned());
+        let later = Answer { retry_after: true, ..answer(503, "") };
+        assert_eq!(outcome(&push, true, &later), Outcome::Refused);
+        assert_eq!(outcome(&push, true, &answer(503, "")), Outcome::Unknown);
+        assert_eq!(outcome(&push, true, &answer(409, "")), Outcome::Interrupted);
+        assert_eq!(outcome(&push, true, &answer(204, "")), Outcome::Done);
+        let strange = Outcome::Strange("500 no".to_owned());
+        assert_eq!(outcome(&push, true, &answer(500, "no\n")), strange);
+    }
+
+    #[test]
+    fn a_new_session_in_the_place_of_an_old_one_is_seen() {
+        let begun = Answer { begun: Some("id=x".to_owned()), ..answer(200, "<body>1 views for") };
+        assert_eq!(outcome(&Act::View, true, &begun), Outcome::Anonymous);
+        assert_eq!(outcome(&Act::View, false, &begun), Outcome::Viewed(1));
+        assert_eq!(outcome(&Act::Renew, true, &begun), Outcome::Done);
+        assert_eq!(outcome(&Act::Renew, true, &answer(204, "")), Outcome::Anonymous);
+    }
+
+    #[test]
+    fn what_a_session_holds_is_read() {
+        let data = r#"{"greeting":"Hola Mundo","list":["1-1","2-1"],"views":3}"#;
+        let list = vec!["1-1".to_owned(), "2-1".to_owned()];
+        let seen = Outcome::Read(Seen { list, views: 3 });
+        assert_eq!(outcome(&Act::Read, true, &answer(200, data)), seen);
+        assert_eq!(outcome(&Act::Read, true, &answer(200, "{}")), Outcome::Anonymous);
+        let odd = outcome(&Act::Read, true, &answer(200, r#"{"list":[1]}"#));
+        assert!(matches!(odd, Outcome::Strange(_)));
+    }
+}
