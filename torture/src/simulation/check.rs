@@ -97,9 +97,12 @@ impl<'a> Life<'a> {
     /// A destroy ends the id that it knows. A renew that comes between has moved the session on.
     fn is_surely_destroyed(&self) -> bool {
         let renews = |destroy: &Visit| {
-            self.visits.iter().any(|renew| {
+            self.history.visits.iter().any(|renew| {
+                // Who renews it blindly does not learn which session it is.
+                let same = renew.life == destroy.life || renew.cookie == destroy.cookie;
                 let last = if renew.outcome == Outcome::Done { renew.ended } else { Duration::MAX };
                 renew.kind == Kind::Renew
+                    && same
                     && renew.outcome != Outcome::Refused
                     && renew.began <= destroy.ended
                     && last >= destroy.began
