@@ -18,9 +18,10 @@ use crate::{
     options::Options,
     paper,
     place::{Place, Running},
+    slice::Slice,
     spread::thousands,
     stores::{self, CONNECTIONS, WARM_UP},
-    usage::{Tree, Watch},
+    usage::Tree,
 };
 
 mod report;
@@ -62,24 +63,11 @@ const SEED_SHIFT: u32 = 16;
 /// What the page itself keeps of a visit, about.
 const VISIT_BYTES: usize = 40;
 
-/// One slice of time, and whether what it answered is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Cell {
-    rate: f64,
-    p50: f64,
-    p99: f64,
-    app_us: f64,
-    store_us: f64,
-    failed: u64,
-    /// Sessions whose count is not what was acknowledged, and answers that did not count on.
-    wrong: u64,
-}
-
 /// One line of a table: what it is about, and its repeats.
 #[derive(Clone, Debug, PartialEq)]
 struct Row {
     name: String,
-    cells: Vec<Cell>,
+    cells: Vec<Slice>,
 }
 
 /// In bytes.
@@ -171,26 +159,21 @@ impl App<'_> {
         self.process.pid().map(Tree)
     }
 
-    /// Runs what makes a tally and the number of what is wrong.
-    fn cell(&self, others: &[Tree], run: impl FnOnce() -> Result<(Tally, u64)>) -> Result<Cell> {
+    /// Runs what makes a tally and the number of what is wrong: sessions whose count is not what was
+    /// acknowledged, and answers that did not count on.
+    fn cell(&self, others: &[Tree], run: impl FnOnce() -> Result<(Tally, u64)>) -> Result<Slice> {
         let app = self.tree().into_iter().chain(others.iter().copied());
-        let watch = Watch::new(app.collect(), self.running.tree());
-        let (tally, wrong) = run()?;
-        let used = watch.used();
-        let us_each = 1e6 / tally.sent.max(1) as f64;
-        Ok(Cell {
-            rate: tally.rate(),
-            p50: tally.within(0.5),
-            p99: tally.within(0.99),
-            app_us: used.app_seconds * us_each,
-            store_us: used.store_seconds * us_each,
-            failed: tally.failed(),
-            wrong,
-        })
+        let mut wrong = 0;
+        let slice = Slice::watched(app.collect(), self.running.tree(), || {
+            let (tally, found) = run()?;
+            wrong = found;
+            Ok(tally)
+        })?;
+        Ok(Slice { wrong, ..slice })
     }
 
     /// All visitors in turn, on so many connections.
-    fn in_turn(&self, visitors: &mut Vec<Visitor>, connections: usize) -> Result<Cell> {
+    fn in_turn(&self, visitors: &mut Vec<Visitor>, connections: usize) -> Result<Slice> {
         self.cell(&[], || {
             let dealt = Dealt::over(connections, std::mem::take(visitors), true);
             let (dealt, tally) = load::run(&self.plan(), dealt)?;
@@ -226,7 +209,7 @@ impl App<'_> {
             })?;
             let wrong = self.check(vec![Visitor::known(&cookie, views)])?;
             views += 1;
-            Ok(Cell { wrong, ..cell })
+            Ok(Slice { wrong, ..cell })
         })
     }
 
@@ -332,7 +315,7 @@ impl App<'_> {
                 Ok((tally, 0))
             })?;
             let wrong = self.check(sessions.check(CHECKED_MAX))?;
-            Ok(Cell { wrong, ..cell })
+            Ok(Slice { wrong, ..cell })
         })
     }
 
@@ -340,7 +323,7 @@ impl App<'_> {
     fn rows<T: Clone>(
         &self,
         rows: impl IntoIterator<Item = (String, T)>,
-        mut measure: impl FnMut(T) -> Result<Cell>,
+        mut measure: impl FnMut(T) -> Result<Slice>,
     ) -> Result<Vec<Row>> {
         let mut rows: Vec<(T, Row)> =
             rows.into_iter().map(|(name, of)| (of, Row { name, cells: Vec::new() })).collect();

@@ -4,10 +4,11 @@
 
 use std::fmt::Write as _;
 
-use super::{CONNECTIONS, Cell, DATA_BYTES, KIB, Memory, OnPlace, Row, SESSIONS};
+use super::{CONNECTIONS, DATA_BYTES, KIB, Memory, OnPlace, Row, SESSIONS};
 use crate::{
     machine,
     options::Options,
+    slice::Slice,
     spread::{Spread, ratio, thousands, whole},
 };
 
@@ -77,17 +78,17 @@ fn table(all: &[OnPlace], rows: Rows) -> String {
 }
 
 impl Row {
-    fn spread(&self, value: fn(&Cell) -> f64) -> Option<Spread> {
+    fn spread(&self, value: fn(&Slice) -> f64) -> Option<Spread> {
         Spread::of(self.cells.iter().map(value))
     }
 
-    fn median(&self, value: fn(&Cell) -> f64) -> f64 {
+    fn median(&self, value: fn(&Slice) -> f64) -> f64 {
         self.spread(value).map_or(f64::NAN, |spread| spread.median)
     }
 }
 
 fn acknowledged(row: &Row) -> String {
-    let sum = |value: fn(&Cell) -> u64| row.cells.iter().map(value).sum::<u64>();
+    let sum = |value: fn(&Slice) -> u64| row.cells.iter().map(value).sum::<u64>();
     match (sum(|cell| cell.wrong), sum(|cell| cell.failed)) {
         (0, 0) => "yes".to_owned(),
         (0, failed) => format!("yes; {failed} failed"),
@@ -96,7 +97,7 @@ fn acknowledged(row: &Row) -> String {
 }
 
 /// One repeat in a line, for whoever waits for the rest.
-pub(super) fn line(cell: &Cell) -> String {
+pub(super) fn line(cell: &Slice) -> String {
     format!(
         "{} requests/s, p50 {} ms, p99 {} ms, {} µs in the app, {} in the store; wrong {}, failed {}",
         whole(cell.rate),

@@ -16,9 +16,10 @@ use crate::{
     load::{self, Begin, Dealt, Length, Nobody, One, Plan, Tally, Visitor},
     options::Options,
     place::Running,
+    slice::Slice,
     spread::{ratio, whole},
     trips::Counter,
-    usage::{Tree, Watch},
+    usage::Tree,
 };
 
 /// Before a slice counts.
@@ -37,24 +38,6 @@ const ONE_BY_ONE: u64 = 200;
 /// Below `/lab/`, with the session's layer around it: one looks at no session, one reads it.
 const UNTOUCHED: &str = "/lab/waiting";
 const READ: &str = "/lab/data";
-
-/// What one slice of time came to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Slice {
-    /// Answers in a second.
-    pub(super) rate: f64,
-    /// Milliseconds.
-    pub(super) p50: f64,
-    pub(super) p99: f64,
-    /// CPU time for each request, in microseconds.
-    pub(super) app_us: f64,
-    pub(super) store_us: f64,
-    /// The part of the machine that others used meanwhile.
-    pub(super) disturbed: f64,
-    /// Answers with another count than the last one plus 1, and requests without a 200.
-    pub(super) wrong: u64,
-    pub(super) failed: u64,
-}
 
 /// One after the other, in the same seconds.
 #[derive(Clone, Debug, Default)]
@@ -160,20 +143,7 @@ impl Subject {
 
     /// Runs what makes a tally, and looks at what it took.
     fn slice(&self, running: &Running, run: impl FnOnce() -> Result<Tally>) -> Result<Slice> {
-        let watch = Watch::new(self.tree().into_iter().collect(), running.tree());
-        let tally = run()?;
-        let used = watch.used();
-        let us_each = 1e6 / tally.sent.max(1) as f64;
-        Ok(Slice {
-            rate: tally.rate(),
-            p50: tally.within(0.5),
-            p99: tally.within(0.99),
-            app_us: used.app_seconds * us_each,
-            store_us: used.store_seconds * us_each,
-            disturbed: used.disturbed,
-            wrong: tally.wrong,
-            failed: tally.failed(),
-        })
+        Slice::watched(self.tree().into_iter().collect(), running.tree(), run)
     }
 
     fn round(&mut self, running: &Running, options: &Options) -> Result<Round> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     CONNECTIONS, Measured, OnPlace, SESSIONS,
-    measure::{Kept, Round, Slice},
+    measure::{Kept, Round},
     picture::{Group, Row},
 };
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     facts::Facts,
     machine,
     options::Options,
+    slice::Slice,
     spread::{Spread, ratio, tenth, whole},
 };
 
