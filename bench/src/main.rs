@@ -4,8 +4,9 @@
 //! module with a `run`, and has a section in `docs/benchmarks.md`; `options.rs` names them. What
 //! comparisons share is beside it: `place.rs` starts the stores, `contestant.rs` and `app.rs` start
 //! what is measured, `load.rs` and `visit.rs` ask it, `trips.rs` and `testbed::calls` count what it asks
-//! of its server, `usage.rs` sees what it uses, `slice.rs` is both for a slice of time, `spread.rs` sums up repeats, `machine.rs` says where all
-//! of that was, and `document.rs` writes it down. `paper.rs` reckons on from there.
+//! of its server, `usage.rs` sees what it uses, `slice.rs` is both for a slice of time, `spread.rs` sums
+//! up repeats, `machine.rs` says where all of that was, and `document.rs` writes it down. `paper.rs`
+//! reckons on from there.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
 
