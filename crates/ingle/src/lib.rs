@@ -31,6 +31,7 @@ mod jitter;
 mod meter;
 mod planted;
 mod sweep;
+mod words;
 
 #[cfg(test)]
 mod fuzz;

@@ -9,6 +9,7 @@ use crate::{
     data::Data,
     id::{Key, NoRandomness},
     planted::Bug,
+    words,
 };
 
 /// The format that this version of the library writes, and the newest that it reads.
@@ -121,9 +122,7 @@ macro_rules! random_name {
             /// # Errors
             /// [`NoRandomness`] if the operating system gives no random bytes.
             pub fn random() -> Result<Self, NoRandomness> {
-                // By the system each time: a generator of our own would give the same names to two processes
-                // that go on from one snapshot, and each would take the other's commit for its own.
-                getrandom::u64().map(Self).map_err(NoRandomness::from)
+                words::next().map(Self)
             }
 
             /// The name with these bits, as a store reads it back.
