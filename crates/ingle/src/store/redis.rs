@@ -179,7 +179,7 @@ impl Redis {
         now: Timestamp,
     ) -> Result<Version, CommitError> {
         let name = self.0.place.record(&record.header.key);
-        if hash::only_moves(&base.record.header, &record.header) {
+        if hash::only_moves(&base.record.header, &record.header) && !base.record.is_dead(now) {
             return self.advance(&name, base, record, now).await;
         }
         let listing = Listing::of(Some(&base.record.header), record, now);
@@ -202,11 +202,15 @@ impl Redis {
     ) -> Result<Version, CommitError> {
         let script = &self.0.scripts.advance;
         let before = &base.record.header;
-        let mut command = script.call(1);
+        // Its 15 arguments, with some 200 bytes of data.
+        let mut command = script.call_of(1, 16, 896);
         command.arg(name).arg(now.as_millis());
         command.arg(before.counter).arg(hash::epoch(before)).arg(hash::newest_op(&before.ops));
-        command.arg(hash::broom(&record.header, now));
+        command.arg(before.idle_deadline.as_millis()).arg(before.absolute_deadline.as_millis());
         hash::moving(&mut command, record)?;
+        if hash::moves_broom(before, &record.header) {
+            command.arg(hash::broom(&record.header, now));
+        }
         let answer = self.run(Partition::of(&record.header.key), script, &command).await;
         self.written(base, record, answer.map_err(|failure| self.told(failure))?)
     }

@@ -23,15 +23,27 @@ use crate::{
 /// The largest data of a record. Redis would take 512 MiB, and serve nobody else meanwhile.
 pub(super) const DATA_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How long a record outlives its deadline at least, and how much a list of a user the last one in
-/// it. Redis counts the time from the commit on, so its clock may show what it will; this is for
-/// instances of the app whose clocks differ.
+/// How long a record outlives its deadline, but for less than [`BROOM_STEP`], and how much a list of a
+/// user the last one in it. Redis counts the time from the commit on, so its clock may show what it
+/// will; this is for instances of the app whose clocks differ.
 pub(super) const SLACK: Duration = Duration::from_secs(15 * 60);
+
+/// A commit moves the broom only where the deadline comes into another step of so many milliseconds.
+const BROOM_STEP: u64 = 60_000;
 
 /// When the broom comes: so long after now that the record is dead by any clock.
 pub(super) fn broom(header: &Header, now: Timestamp) -> u64 {
-    let dead = header.idle_deadline.min(header.absolute_deadline);
-    millis(dead.since(now).saturating_add(SLACK))
+    millis(dead(header).since(now).saturating_add(SLACK))
+}
+
+/// Whether a commit that makes `after` of `before` must say when the broom comes.
+pub(super) fn moves_broom(before: &Header, after: &Header) -> bool {
+    let step = |header| dead(header).as_millis() / BROOM_STEP;
+    step(before) != step(after)
+}
+
+fn dead(header: &Header) -> Timestamp {
+    header.idle_deadline.min(header.absolute_deadline)
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

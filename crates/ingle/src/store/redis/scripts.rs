@@ -119,21 +119,25 @@ return r[6] or ''
 /// The replace that nearly every commit is: it moves what each commit moves, and the data. So it is
 /// written for itself, with nothing in it that Redis would put together anew for each call.
 ///
-/// `ARGV[1]` is the caller's time; `ARGV[2]` to `ARGV[4]` are the counter, the epoch and the newest op
-/// that must still be there; `ARGV[5]` is when the broom comes; then come what every commit moves, as
-/// [`hash::moving`](super::hash::moving) has it, and the data. Answers as [`REPLACE`].
+/// `ARGV[1]` is the caller's time, at which the base is live; `ARGV[2]` to `ARGV[4]` are the counter, the
+/// epoch and the newest op that must still be there; `ARGV[5]` and `ARGV[6]` are the base's deadlines, and
+/// only others are read as numbers; then come what every commit moves, as
+/// [`hash::moving`](super::hash::moving) has it, and the data; and when the broom comes, if that moves.
+/// Answers as [`REPLACE`].
 const ADVANCE: &str = concat!(
     "#!lua
 local r = redis.call('HMGET', KEYS[1], 'counter', 'epoch', 'ops', 'idle_deadline', 'absolute_deadline')
-local now, idle, absolute = tonumber(ARGV[1]), tonumber(r[4] or ''), tonumber(r[5] or '')
-if not (r[2] or r[4] or r[5]) or idle and idle <= now or absolute and absolute <= now then return false end
+if r[4] ~= ARGV[5] or r[5] ~= ARGV[6] then
+  local now, idle, absolute = tonumber(ARGV[1]), tonumber(r[4] or ''), tonumber(r[5] or '')
+  if not (r[2] or r[4] or r[5]) or idle and idle <= now or absolute and absolute <= now then return false end
+end
 if r[1] ~= ARGV[2] or r[2] ~= ARGV[3] or string.sub(r[3] or '', -16) ~= ARGV[4] then
   return redis.call('HMGET', KEYS[1], ",
     fields!(),
     ")
 end
-redis.call('HSET', KEYS[1], 'idle_deadline', ARGV[6], 'counter', ARGV[7], 'ops', ARGV[8], 'data', ARGV[9])
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
+redis.call('HSET', KEYS[1], 'idle_deadline', ARGV[7], 'counter', ARGV[8], 'ops', ARGV[9], 'data', ARGV[10])
+if ARGV[11] then redis.call('PEXPIRE', KEYS[1], ARGV[11]) end
 return ''
 "
 );
@@ -225,7 +229,12 @@ impl Script {
     /// A call by hash, which the server refuses if it does not have the script yet.
     pub(super) fn call(&self, n_keys: usize) -> Cmd {
         // As many arguments as a whole record has; a few bytes more than its header.
-        let mut command = Cmd::with_capacity(48, 1024);
+        self.call_of(n_keys, 48, 1024)
+    }
+
+    /// The same, with room for so many arguments and bytes.
+    pub(super) fn call_of(&self, n_keys: usize, arguments: usize, bytes: usize) -> Cmd {
+        let mut command = Cmd::with_capacity(arguments, bytes);
         command.arg("EVALSHA").arg(&self.hash).arg(n_keys);
         command
     }

@@ -57,6 +57,26 @@ async fn the_broom_comes_after_the_deadline() {
     near(ttl(users.lines().last().unwrap()), minutes(120 + 15));
 }
 
+/// It takes Redis a tenth of the time of a commit, so the commits of a busy session share one.
+#[tokio::test]
+async fn the_broom_moves_with_the_minute_of_the_deadline() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let at = |seconds: u64| {
+        Timestamp::from_millis(now().as_millis() / 60_000 * 60_000)
+            .after(minutes(60) + Duration::from_secs(seconds))
+    };
+    let base = create(&store, &record(random_key(), None)).await;
+    let until = |deadline| move |record: &mut Record| record.header.idle_deadline = deadline;
+    let base = replace(&store, &base, until(at(10))).await.unwrap();
+    let name = scene.name(&base.record.header.key);
+    scene.ask(&format!("PERSIST {name}"));
+    let base = replace(&store, &base, until(at(50))).await.unwrap();
+    assert_eq!(scene.ask(&format!("PTTL {name}")), ":-1");
+    replace(&store, &base, until(at(60))).await.unwrap();
+    assert_ne!(scene.ask(&format!("PTTL {name}")), ":-1");
+}
+
 #[tokio::test]
 async fn what_someone_edits_is_what_the_next_request_reads() {
     let scene = Scene::new();
