@@ -22,7 +22,8 @@ const COMMENT: &str = "sessions of ingle, schema ";
 /// The oldest PostgreSQL that the store is written for.
 const OLDEST: i32 = 13;
 
-/// What is asked of a server when the store is opened.
+/// What is asked of a server when the store is opened. `to_regclass` already sees a table that was
+/// committed after this statement began, and nothing else here would.
 const LOOK: &str = "
     SELECT current_setting('server_version_num')::int / 10000,
            pg_is_in_recovery(),
@@ -32,7 +33,7 @@ const LOOK: &str = "
            current_setting('synchronous_commit'),
            current_setting('synchronous_standby_names'),
            obj_description(to_regclass($1), 'pg_class'),
-           to_regclass($1) IS NOT NULL,
+           EXISTS (SELECT FROM pg_class WHERE oid = to_regclass($1)),
            CASE WHEN to_regclass($1) IS NOT NULL THEN
                ARRAY_TO_STRING(ARRAY(
                    SELECT needed FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed
