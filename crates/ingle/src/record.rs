@@ -85,6 +85,19 @@ impl Header {
         }
     }
 
+    /// Whether a commit that makes `next` of this moves only what every commit moves: the idle deadline,
+    /// the counter and the ops. Nearly all do, so a store can make these cheaper.
+    #[must_use]
+    pub fn only_moves(&self, next: &Self) -> bool {
+        self.key == next.key
+            && self.format == next.format
+            && self.created == next.created
+            && self.absolute_deadline == next.absolute_deadline
+            && self.idle_timeout == next.idle_timeout
+            && self.user == next.user
+            && self.epoch == next.epoch
+    }
+
     /// Whether this library has not written the record yet.
     #[must_use]
     pub fn is_foreign(&self) -> bool {

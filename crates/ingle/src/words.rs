@@ -33,7 +33,13 @@ struct Words {
 
 impl Words {
     fn take(&mut self, nanosecond: u64) -> Result<u64, NoRandomness> {
-        if self.left == 0 {
+        loop {
+            if let Some(left) = self.left.checked_sub(1)
+                && let Some(word) = self.words.get(left)
+            {
+                self.left = left;
+                return Ok(word ^ nanosecond);
+            }
             let mut bytes = [0; WORDS * 8];
             getrandom::fill(&mut bytes)?;
             let (eights, _) = bytes.as_chunks();
@@ -42,8 +48,6 @@ impl Words {
             });
             self.left = WORDS;
         }
-        self.left -= 1;
-        Ok(self.words[self.left] ^ nanosecond)
     }
 }
 

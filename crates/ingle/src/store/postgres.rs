@@ -13,8 +13,10 @@
 //! | 10 | an index on user and key |
 //! | 11 | the row's lock: who waits for it decides on what the row is then |
 //!
-//! Each statement is a transaction of its own and one round trip. None is sent a second time, but where
-//! the key of a create or a renew was taken by a record that is dead.
+//! Each statement is a transaction of its own and one round trip. Commits that meet in this process go
+//! in one statement (`groups.rs`), and each of them stands or falls alone. None is sent a second time, but
+//! where the key of a create or a renew was taken by a record that is dead, and where its group did
+//! not decide it.
 //!
 //! # What an acknowledged commit survives
 //!
@@ -61,6 +63,7 @@ use crate::{
 };
 
 mod failure;
+mod groups;
 mod place;
 mod pool;
 mod rows;
@@ -71,6 +74,7 @@ mod value;
 
 use failure::Failure;
 pub use failure::PostgresError;
+use groups::{Fate, Groups};
 pub use place::PostgresConfig;
 use pool::Pool;
 use rows::Param;
@@ -89,6 +93,7 @@ const LOOKS_MAX: usize = 8;
 #[derive(Clone)]
 pub struct Postgres {
     pool: Arc<Pool>,
+    groups: Arc<Groups>,
     survives: Arc<str>,
 }
 
@@ -104,7 +109,8 @@ impl Postgres {
     pub async fn open(config: PostgresConfig) -> Result<Self, PostgresError> {
         let pool = Pool::new(config)?;
         let survives = schema::check(&pool).await?.into();
-        Ok(Self { pool, survives })
+        let groups = Groups::new(Arc::clone(&pool));
+        Ok(Self { pool, groups, survives })
     }
 
     /// Makes the table, where it is not there yet. Any number may do it at once.
@@ -145,7 +151,24 @@ impl Postgres {
         Err(contended().into())
     }
 
-    /// A replace or, under another key, a renew.
+    /// A replace, in a group if it can be.
+    async fn replace(
+        &self,
+        base: &Loaded,
+        record: &Record,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        if base.record.header.only_moves(&record.header) {
+            match self.groups.commit(base, record, now).await? {
+                Fate::Applied => return Ok(version(record)),
+                Fate::Unmet => return Err(self.why_not(base, now).await),
+                Fate::Alone => {}
+            }
+        }
+        self.write(base, record, now).await
+    }
+
+    /// A replace by itself or, under another key, a renew.
     async fn write(
         &self,
         base: &Loaded,
@@ -269,9 +292,8 @@ impl Store for Postgres {
     async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
         match write {
             Write::Create { record } => self.create(record, now).await,
-            Write::Replace { base, record } | Write::Renew { base, record } => {
-                self.write(base, record, now).await
-            }
+            Write::Replace { base, record } => self.replace(base, record, now).await,
+            Write::Renew { base, record } => self.write(base, record, now).await,
             Write::Touch { key, idle_deadline } => {
                 let params = vec![Param::key(key), Param::Time(idle_deadline), Param::Time(now)];
                 let rows = self.ask(Kind::Touch, params).await;

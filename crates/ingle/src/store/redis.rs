@@ -179,7 +179,7 @@ impl Redis {
         now: Timestamp,
     ) -> Result<Version, CommitError> {
         let name = self.0.place.record(&record.header.key);
-        if hash::only_moves(&base.record.header, &record.header) && !base.record.is_dead(now) {
+        if base.record.header.only_moves(&record.header) && !base.record.is_dead(now) {
             return self.advance(&name, base, record, now).await;
         }
         let listing = Listing::of(Some(&base.record.header), record, now);

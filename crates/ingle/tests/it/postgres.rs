@@ -16,6 +16,7 @@ use crate::common::{App, app};
 mod edits;
 mod errors;
 mod faults;
+mod groups;
 mod tables;
 
 /// A table of its own on a server, seen by apps and by a person with a shell.

@@ -287,6 +287,13 @@ impl Failure {
         }
     }
 
+    /// Whether the server took the statement back for what it was to write, or for others in its way.
+    pub(super) fn is_refusal(&self) -> bool {
+        let blames =
+            matches!(self.kind(), ErrorKind::Refused | ErrorKind::TooLarge | ErrorKind::Contended);
+        blames && matches!(self, Self::Sent(_)) && self.happened() == Happened::No
+    }
+
     /// What it means for the caller of what changes no record.
     pub(super) fn of_read(&self, config: &PostgresConfig) -> Error {
         Error::new(NAME, self.kind(), Happened::No).because(self.explain(config))

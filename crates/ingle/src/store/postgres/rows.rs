@@ -30,6 +30,8 @@ pub(super) enum Param {
     Text(Option<String>),
     /// The text of a `jsonb`.
     Json(String),
+    /// An array of such.
+    List(Vec<Self>),
 }
 
 impl Param {
@@ -39,6 +41,21 @@ impl Param {
 
     pub(super) fn count(count: usize) -> Self {
         Self::Integer(Some(i64::try_from(count).unwrap_or(i64::MAX)))
+    }
+
+    fn integer(bits: u64) -> Self {
+        Self::Integer(Some(bits.cast_signed()))
+    }
+
+    /// How much it is to send, but for a few bytes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Small(_) | Self::Integer(_) | Self::Time(_) => 8,
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Text(text) => text.as_ref().map_or(0, String::len),
+            Self::Json(text) => text.len(),
+            Self::List(list) => list.iter().map(Self::bytes).sum(),
+        }
     }
 }
 
@@ -51,6 +68,7 @@ impl ToSql for Param {
             Self::Small(integer) => integer.to_sql(of, out),
             Self::Integer(integer) => integer.to_sql(of, out),
             Self::Text(text) => text.to_sql(of, out),
+            Self::List(list) => list.to_sql(of, out),
             Self::Time(time) => {
                 // No `Timestamp` is too late for that.
                 let micros = time.as_millis().cast_signed() * 1000 - EPOCH_SECONDS * 1_000_000;
@@ -106,8 +124,7 @@ impl<'a> FromSql<'a> for Json<'a> {
 /// The parameters 1 to 12 of a create and of a write.
 pub(super) fn params(record: &Record) -> Result<Vec<Param>, Error> {
     let header = &record.header;
-    let data = value::write(&record.data)
-        .map_err(|error| Error::new(NAME, ErrorKind::Refused, Happened::No).because(error))?;
+    let data = json(&record.data)?;
     let timeout = header.idle_timeout;
     let user = header.user.as_ref();
     let mut params = Vec::with_capacity(17);
@@ -122,12 +139,42 @@ pub(super) fn params(record: &Record) -> Result<Vec<Param>, Error> {
         ),
         Param::Text(user.map(|user| user.name.clone())),
         Param::Integer(user.map(|user| user.generation.cast_signed())),
-        Param::Integer(Some(header.epoch.to_bits().cast_signed())),
-        Param::Integer(Some(header.counter.cast_signed())),
+        Param::integer(header.epoch.to_bits()),
+        Param::integer(header.counter),
         ops(&header.ops),
-        Param::Json(data),
+        data,
     ]);
     Ok(params)
+}
+
+fn json(data: &Data) -> Result<Param, Error> {
+    let refused = |error| Error::new(NAME, ErrorKind::Refused, Happened::No).because(error);
+    value::write(data).map(Param::Json).map_err(refused)
+}
+
+/// How many columns a group of commits has.
+pub(super) const MOVED: usize = 9;
+
+/// The columns of a commit that moves what every commit moves, and the data: the key, what is written,
+/// what must still be there, and the caller's time.
+pub(super) fn moved(
+    base: &Loaded,
+    record: &Record,
+    now: Timestamp,
+) -> Result<[Param; MOVED], Error> {
+    let header = &record.header;
+    let [key, counter, epoch, base_ops] = condition(base);
+    Ok([
+        key,
+        Param::Time(header.idle_deadline),
+        Param::integer(header.counter),
+        ops(&header.ops),
+        json(&record.data)?,
+        counter,
+        epoch,
+        base_ops,
+        Param::Time(now),
+    ])
 }
 
 /// What must still be there for a write: the parameters 14 to 17. A counter may have gone back to
@@ -136,8 +183,8 @@ pub(super) fn condition(base: &Loaded) -> [Param; 4] {
     let header = &base.record.header;
     [
         Param::key(&header.key),
-        Param::Integer(Some(base.version.0.cast_signed())),
-        Param::Integer(Some(header.epoch.to_bits().cast_signed())),
+        Param::integer(base.version.0),
+        Param::integer(header.epoch.to_bits()),
         ops(&header.ops),
     ]
 }

@@ -8,6 +8,8 @@ pub(super) enum Kind {
     Load,
     Create,
     Write,
+    /// Of several records.
+    Group,
     Touch,
     Destroy,
     MakeWay,
@@ -16,7 +18,7 @@ pub(super) enum Kind {
     ListByUser,
 }
 
-pub(super) const KINDS: usize = 9;
+pub(super) const KINDS: usize = 10;
 
 impl Kind {
     /// The types of its parameters.
@@ -67,6 +69,21 @@ impl Kind {
                     ]
                 }
             }
+            Self::Group => {
+                const {
+                    &[
+                        Type::BYTEA_ARRAY,
+                        Type::TIMESTAMPTZ_ARRAY,
+                        Type::INT8_ARRAY,
+                        Type::BYTEA_ARRAY,
+                        Type::JSONB_ARRAY,
+                        Type::INT8_ARRAY,
+                        Type::INT8_ARRAY,
+                        Type::BYTEA_ARRAY,
+                        Type::TIMESTAMPTZ_ARRAY,
+                    ]
+                }
+            }
             Self::Touch => const { &[KEY, TIME, TIME] },
             Self::Destroy => const { &[KEY] },
             Self::Sweep => const { &[TIME, INTEGER] },
@@ -112,6 +129,7 @@ const TEXTS: [&str; KINDS] = [
         dead!("$13"),
         " RETURNING counter"
     ),
+    GROUP,
     concat!(
         "UPDATE TABLE AS s \
          SET idle_deadline = greatest(idle_deadline, least($2, absolute_deadline)) \
@@ -137,6 +155,24 @@ const TEXTS: [&str; KINDS] = [
         " ORDER BY key LIMIT $3"
     ),
 ];
+
+/// Commits of several records that move what every commit moves, and the data. What another transaction
+/// has locked is left out. Answers with one row: the places, from 1, of those whose rows were there and
+/// free, and of those that met their conditions and were written.
+const GROUP: &str = concat!(
+    "WITH free AS MATERIALIZED ( \
+         SELECT c.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY \
+             AS c(key, idle_deadline, counter, ops, data, base_counter, base_epoch, base_ops, now, place) \
+         JOIN TABLE AS s ON s.key = c.key FOR NO KEY UPDATE OF s SKIP LOCKED \
+     ), written AS ( \
+         UPDATE TABLE AS s SET idle_deadline = c.idle_deadline, counter = c.counter, ops = c.ops, \
+             data = c.data, sweep_at = least(s.sweep_at, c.idle_deadline) \
+         FROM free AS c WHERE s.key = c.key AND s.counter = c.base_counter \
+             AND s.epoch = c.base_epoch AND s.ops = c.base_ops AND NOT ",
+    dead!("c.now"),
+    " RETURNING c.place \
+     ) SELECT (SELECT array_agg(place) FROM free), (SELECT array_agg(place) FROM written)"
+);
 
 /// One instance at a time sweeps: the lock ends with the statement, so that it works behind a
 /// pooler as well. What is locked by another writer is left for the next sweep. What is due and

@@ -119,17 +119,6 @@ pub(super) fn changed(
     Ok(())
 }
 
-/// Whether `record` has nothing other than `base` but what every commit moves, and the data.
-pub(super) fn only_moves(base: &Header, record: &Header) -> bool {
-    base.key == record.key
-        && base.format == record.format
-        && base.created == record.created
-        && base.absolute_deadline == record.absolute_deadline
-        && base.idle_timeout == record.idle_timeout
-        && base.user == record.user
-        && base.epoch == record.epoch
-}
-
 /// Adds what every commit moves, and the data, by their places.
 pub(super) fn moving(command: &mut Cmd, record: &Record) -> Result<(), Error> {
     let Moving { idle_deadline, counter, ops } = Moving::of(&record.header);

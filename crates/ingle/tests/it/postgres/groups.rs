@@ -1,0 +1,174 @@
+//! Commits of several sessions that meet: one statement, and each of them for itself.
+
+use std::{future::ready, sync::Arc};
+
+use ingle::{
+    clock::{Clock as _, SystemClock},
+    record::{Loaded, Record, Version},
+    store::{CommitError, ErrorKind, Happened, Postgres, Store as _, Write},
+};
+use tokio::{select, task::JoinHandle};
+
+use super::{Scene, create, key, next, record, shell, views};
+
+type Commit = JoinHandle<Result<Version, CommitError>>;
+
+/// A store and the records that are in it, each with its number as views.
+async fn filled(scene: &Scene, count: u64) -> (Postgres, Vec<Loaded>) {
+    let store = scene.store().await;
+    let mut bases = Vec::new();
+    for number in 0..count {
+        bases.push(create(&store, &record(key(number), SystemClock.now(), views(number))).await);
+    }
+    (store, bases)
+}
+
+/// Begins to commit, as another request of this process would.
+fn begin(store: &Postgres, base: &Loaded, record: Arc<Record>) -> Commit {
+    let (store, base) = (store.clone(), base.clone());
+    tokio::spawn(async move {
+        let write = Write::Replace { base: &base, record: &record };
+        store.commit(write, SystemClock.now()).await
+    })
+}
+
+/// Begins to commit so many views more for each. All of them wait before the first group begins: tests
+/// have one thread, and what it is to do it does in order.
+fn add(store: &Postgres, bases: &[Loaded], more: u64) -> Vec<Commit> {
+    let next = |base: &Loaded| {
+        let before = base.record.data["views"].as_u64().unwrap();
+        next(base, views(before + more))
+    };
+    bases.iter().map(|base| begin(store, base, next(base))).collect()
+}
+
+/// Who has written the rows: so many transactions.
+async fn writers(scene: &Scene) -> String {
+    scene.text("SELECT count(DISTINCT xmin::text) FROM TABLE").await
+}
+
+async fn sum(scene: &Scene) -> String {
+    scene.text("SELECT sum((data->>'views')::int) FROM TABLE").await
+}
+
+#[tokio::test]
+async fn commits_that_meet_are_one_transaction() {
+    let scene = Scene::new().await;
+    let (store, bases) = filled(&scene, 50).await;
+    assert_eq!(writers(&scene).await, "50");
+    for commit in add(&store, &bases, 1000) {
+        assert_eq!(commit.await.unwrap().unwrap(), Version(2));
+    }
+    assert_eq!(writers(&scene).await, "1");
+    assert_eq!(sum(&scene).await, (0..50).map(|number| number + 1000).sum::<u64>().to_string());
+}
+
+#[tokio::test]
+async fn each_of_a_group_stands_or_falls_alone() {
+    let scene = Scene::new().await;
+    let (store, bases) = filled(&scene, 20).await;
+    scene.sql("UPDATE TABLE SET data = '{\"views\": 500}' WHERE data->>'views' = '3'").await;
+    scene.sql("DELETE FROM TABLE WHERE data->>'views' = '5'").await;
+    scene
+        .sql("UPDATE TABLE SET idle_deadline = now() - '1 s'::interval WHERE data->>'views' = '7'")
+        .await;
+    for (number, commit) in add(&store, &bases, 1000).into_iter().enumerate() {
+        match (number, commit.await.unwrap()) {
+            (3, Err(CommitError::Conflict(Some(newer)))) => {
+                assert_eq!(newer.record.data["views"], 500);
+            }
+            (5 | 7, Err(CommitError::Gone)) => {}
+            (3 | 5 | 7, other) => panic!("{number}: {other:?}"),
+            (_, done) => assert_eq!(done.unwrap(), Version(2), "{number}"),
+        }
+    }
+    let others = (0..20).filter(|number| ![3, 5, 7].contains(number)).map(|number| number + 1000);
+    assert_eq!(sum(&scene).await, (500 + 7 + others.sum::<u64>()).to_string());
+}
+
+#[tokio::test]
+async fn what_the_table_refuses_of_one_is_refused_to_no_other() {
+    let scene = Scene::new().await;
+    let (store, bases) = filled(&scene, 10).await;
+    scene.sql("alter table TABLE ADD CHECK (data->>'views' <> '1004')").await;
+    for (number, commit) in add(&store, &bases, 1000).into_iter().enumerate() {
+        match (number, commit.await.unwrap()) {
+            (4, Err(CommitError::Failed(error))) => {
+                assert_eq!((error.kind(), error.happened()), (ErrorKind::Refused, Happened::No));
+            }
+            (4, other) => panic!("{other:?}"),
+            (_, done) => assert_eq!(done.unwrap(), Version(2), "{number}"),
+        }
+    }
+    assert_eq!(sum(&scene).await, (0..10).sum::<u64>().wrapping_add(9 * 1000).to_string());
+}
+
+/// Someone has a transaction open, as a person with a shell has, over lunch.
+#[tokio::test]
+async fn nobody_waits_for_the_lock_of_another_session() {
+    let scene = Scene::new().await;
+    let (store, bases) = filled(&scene, 20).await;
+    let other = shell(scene.server).await;
+    let lock = "BEGIN; SELECT FROM TABLE WHERE data->>'views' = '9' FOR UPDATE";
+    other.batch_execute(&lock.replace("TABLE", &scene.table)).await.unwrap();
+    let mut commits = add(&store, &bases, 1000);
+    let locked = commits.remove(9);
+    for commit in commits {
+        assert_eq!(commit.await.unwrap().unwrap(), Version(2));
+    }
+    assert_eq!(scene.text("SELECT counter FROM TABLE WHERE data->>'views' = '9'").await, "1");
+    other.batch_execute("ROLLBACK").await.unwrap();
+    match locked.await.unwrap() {
+        Ok(version) => assert_eq!(version, Version(2)),
+        // It was not let in for longer than a lock is waited for.
+        Err(CommitError::Failed(error)) => {
+            assert_eq!((error.kind(), error.happened()), (ErrorKind::Contended, Happened::No));
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn of_two_commits_of_one_record_one_is_made() {
+    let scene = Scene::new().await;
+    let (store, bases) = filled(&scene, 3).await;
+    let first = add(&store, &bases, 1000);
+    let second = add(&store, &bases, 2000);
+    for (first, second) in first.into_iter().zip(second) {
+        assert_eq!(first.await.unwrap().unwrap(), Version(2));
+        match second.await.unwrap() {
+            Err(CommitError::Conflict(Some(newer))) => {
+                assert!(newer.record.data["views"].as_u64().unwrap() < 2000);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(sum(&scene).await, "3003");
+}
+
+#[tokio::test]
+async fn what_nobody_wants_any_more_is_not_sent() {
+    let scene = Scene::new().await;
+    let (store, bases) = filled(&scene, 2).await;
+    let unwanted = next(&bases[0], views(1000));
+    let write = Write::Replace { base: &bases[0], record: &unwanted };
+    select! {
+        biased;
+        done = store.commit(write, SystemClock.now()) => panic!("{done:?}"),
+        // It waits for its group, which has not begun.
+        () = ready(()) => {}
+    }
+    let [wanted] = add(&store, &bases[1..], 1000).try_into().unwrap();
+    assert_eq!(wanted.await.unwrap().unwrap(), Version(2));
+    assert_eq!(sum(&scene).await, "1001");
+}
+
+#[tokio::test]
+async fn a_crowd_is_several_groups() {
+    let scene = Scene::new().await;
+    let (store, bases) = filled(&scene, 200).await;
+    for commit in add(&store, &bases, 1000) {
+        assert_eq!(commit.await.unwrap().unwrap(), Version(2));
+    }
+    assert_eq!(writers(&scene).await, "4", "64 at most in each");
+}
