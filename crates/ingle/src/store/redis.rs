@@ -52,6 +52,7 @@ use crate::{
     record::{Header, Loaded, Record, Version},
 };
 
+mod bundle;
 mod durability;
 mod failure;
 mod hash;
@@ -178,41 +179,50 @@ impl Redis {
         record: &Record,
         now: Timestamp,
     ) -> Result<Version, CommitError> {
-        let name = self.0.place.record(&record.header.key);
-        if base.record.header.only_moves(&record.header) && !base.record.is_dead(now) {
-            return self.advance(&name, base, record, now).await;
+        let before = &base.record.header;
+        // Without a name of its newest commit a record is told by its epoch as well.
+        let has_op = before.ops.newest().is_some();
+        if has_op && before.only_moves(&record.header) && !base.record.is_dead(now) {
+            return self.advance(base, record, now).await;
         }
-        let listing = Listing::of(Some(&base.record.header), record, now);
+        let name = self.0.place.record(&record.header.key);
+        let listing = Listing::of(Some(before), record, now);
         let script = &self.0.scripts.replace;
-        let before = Some(&base.record.header);
-        let mut command = self.begin(script, &[&name], before, record, listing.as_ref(), now);
+        let mut command = self.begin(script, &[&name], Some(before), record, listing.as_ref(), now);
         let stamp = listing.as_ref().map(Listing::stamp);
         hash::changed(&mut command, &base.record, record, stamp)?;
         let answer = self.write(script, record, listing.as_ref(), &command, now).await?;
         self.written(base, record, answer)
     }
 
-    /// The replace that nearly every commit is.
+    /// The replace that nearly every commit is, on a base that is live.
     async fn advance(
         &self,
-        name: &str,
         base: &Loaded,
         record: &Record,
         now: Timestamp,
     ) -> Result<Version, CommitError> {
+        let (before, after) = (&base.record.header, &record.header);
         let script = &self.0.scripts.advance;
-        let before = &base.record.header;
-        // Its 15 arguments, with some 200 bytes of data.
-        let mut command = script.call_of(1, 16, 896);
-        command.arg(name).arg(now.as_millis());
-        command.arg(before.counter).arg(hash::epoch(before)).arg(hash::newest_op(&before.ops));
-        command.arg(before.idle_deadline.as_millis()).arg(before.absolute_deadline.as_millis());
+        // Its 13 arguments, with some 200 bytes of data.
+        let mut command = script.call_of(1, 16, 768);
+        command.arg(self.0.place.record(&after.key));
+        command.arg(before.counter).arg(hash::newest_op(&before.ops));
+        command.arg(before.idle_deadline.as_millis()).arg(now.as_millis());
         hash::moving(&mut command, record)?;
-        if hash::moves_broom(before, &record.header) {
-            command.arg(hash::broom(&record.header, now));
+        if hash::moves_broom(before, after) {
+            command.arg(hash::broom(after, now));
         }
-        let answer = self.run(Partition::of(&record.header.key), script, &command).await;
-        self.written(base, record, answer.map_err(|failure| self.told(failure))?)
+        let answer = self.run(Partition::of(&after.key), script, &command).await;
+        match answer.map_err(|failure| self.told(failure))? {
+            Value::Nil => Ok(Version(after.counter)),
+            found @ Value::Array(_) => {
+                let found = hash::read(found).map_err(Error::from)?;
+                let live = found.filter(|found| !found.record.is_dead(now));
+                Err(live.map_or(CommitError::Gone, |newer| CommitError::Conflict(Some(newer))))
+            }
+            _ => Err(strange()),
+        }
     }
 
     async fn renew(

@@ -1,6 +1,6 @@
 //! One connection to one server: made, looked at, used by all calls at once, and given up.
 //!
-//! Many calls are under way on it, and Redis answers in the order in which they were sent. The
+//! Many calls are under way on it (`bundle.rs`), and Redis answers in the order in which they were sent. The
 //! client beneath gives each answer to whoever sent its command; one that is not waited for any
 //! more is read all the same, so a call that was dropped shifts no answer.
 
@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use super::{
+    bundle::Bundles,
     failure::{Failure, RedisError, explained, one_line},
     hash,
     place::RedisConfig,
@@ -62,6 +63,7 @@ pub(super) struct Server {
 #[derive(Clone)]
 pub(super) struct Link {
     connection: MultiplexedConnection,
+    bundles: Bundles,
     life: Arc<Life>,
     pub(super) server: Server,
 }
@@ -127,9 +129,8 @@ impl Link {
 
     /// Sends a command and returns its answer, or the server's refusal.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Failure> {
-        let mut connection = self.connection.clone();
         let call = Call::begin(&self.life);
-        let answer = connection.send_packed_command(command).await;
+        let answer = self.bundles.call(command.clone()).await;
         call.end(answer)
     }
 
@@ -272,7 +273,8 @@ impl Link {
             drop(driving);
         });
         let _ = life.driver.set(driver.abort_handle());
-        Ok(Self { connection, life, server: Server { is_cluster: false } })
+        let bundles = Bundles::new(connection.clone(), &life.runtime);
+        Ok(Self { connection, bundles, life, server: Server { is_cluster: false } })
     }
 
     /// Says who we are, and asks who is there.

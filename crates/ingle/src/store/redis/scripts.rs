@@ -119,26 +119,23 @@ return r[6] or ''
 /// The replace that nearly every commit is: it moves what each commit moves, and the data. So it is
 /// written for itself, with nothing in it that Redis would put together anew for each call.
 ///
-/// `ARGV[1]` is the caller's time, at which the base is live; `ARGV[2]` to `ARGV[4]` are the counter, the
-/// epoch and the newest op that must still be there; `ARGV[5]` and `ARGV[6]` are the base's deadlines, and
-/// only others are read as numbers; then come what every commit moves, as
+/// `ARGV[1]` to `ARGV[3]` are the counter, the newest op and the idle deadline of the base. A record whose
+/// first two are these is the one that the caller has, which is live at its time, `ARGV[4]`, unless
+/// somebody has moved the idle deadline since. Then come what every commit moves, as
 /// [`hash::moving`](super::hash::moving) has it, and the data; and when the broom comes, if that moves.
-/// Answers as [`REPLACE`].
+///
+/// Answers nothing if it is done, else what there is.
 const ADVANCE: &str = concat!(
     "#!lua
-local r = redis.call('HMGET', KEYS[1], 'counter', 'epoch', 'ops', 'idle_deadline', 'absolute_deadline')
-if r[4] ~= ARGV[5] or r[5] ~= ARGV[6] then
-  local now, idle, absolute = tonumber(ARGV[1]), tonumber(r[4] or ''), tonumber(r[5] or '')
-  if not (r[2] or r[4] or r[5]) or idle and idle <= now or absolute and absolute <= now then return false end
-end
-if r[1] ~= ARGV[2] or r[2] ~= ARGV[3] or string.sub(r[3] or '', -16) ~= ARGV[4] then
+local r = redis.call('HMGET', KEYS[1], 'counter', 'ops', 'idle_deadline')
+if r[1] ~= ARGV[1] or string.sub(r[2] or '', -16) ~= ARGV[2]
+  or r[3] ~= ARGV[3] and (tonumber(r[3] or '') or 0) <= tonumber(ARGV[4]) then
   return redis.call('HMGET', KEYS[1], ",
     fields!(),
     ")
 end
-redis.call('HSET', KEYS[1], 'idle_deadline', ARGV[7], 'counter', ARGV[8], 'ops', ARGV[9], 'data', ARGV[10])
-if ARGV[11] then redis.call('PEXPIRE', KEYS[1], ARGV[11]) end
-return ''
+redis.call('HSET', KEYS[1], 'idle_deadline', ARGV[5], 'counter', ARGV[6], 'ops', ARGV[7], 'data', ARGV[8])
+if ARGV[9] then redis.call('PEXPIRE', KEYS[1], ARGV[9]) end
 "
 );
 
