@@ -38,6 +38,10 @@ use options::{Comparison, Options};
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
+    if args.iter().any(|arg| ["help", "-h", "--help"].contains(&arg.as_str())) {
+        print!("{}", options::USAGE);
+        return ExitCode::SUCCESS;
+    }
     let options = match Options::parse(&args) {
         Ok(options) => options,
         Err(wrong) => {
@@ -45,6 +49,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if options.check {
+        return ExitCode::SUCCESS;
+    }
     match in_runtime(run(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

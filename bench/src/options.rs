@@ -32,6 +32,8 @@ pub(crate) enum Comparison {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
     pub(crate) comparisons: Vec<Comparison>,
+    /// Only to say whether the arguments mean anything.
+    pub(crate) check: bool,
     pub(crate) quick: bool,
     pub(crate) repeats: usize,
     pub(crate) time: Duration,
@@ -42,6 +44,7 @@ impl Options {
     pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut options = Self {
             comparisons: Vec::new(),
+            check: false,
             quick: false,
             repeats: 3,
             time: Duration::from_millis(1500),
@@ -50,6 +53,7 @@ impl Options {
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
+                "--check" => options.check = true,
                 "--quick" => (options.quick, options.repeats) = (true, 1),
                 "--repeats" => options.repeats = number(argument, arguments.next())?.max(1),
                 "--sessions" => options.sessions = number(argument, arguments.next())?.max(100),

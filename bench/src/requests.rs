@@ -28,6 +28,16 @@ const NAMES: [(&str, &str); 12] = [
     ("update_together", "32 `update`s of one session at once, all of them"),
 ];
 
+/// The steps of a request: each is a difference of two kinds of requests.
+const STEPS: [(&str, &str, &str); 6] = [
+    ("to put a session around a handler", "no_cookie", "no_layer"),
+    ("to read the cookie and to make the key", "untouched", "no_cookie"),
+    ("to load the record and to read a field of it", "read", "untouched"),
+    ("to take a turn, run the closure on the hint, plan, encode and commit", "update", "untouched"),
+    ("the same without a hint: one load more", "update_cold", "untouched"),
+    ("the same as edits: no closure, and the commit before the response", "insert", "untouched"),
+];
+
 /// The medians of one kind of request.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Measured {
@@ -109,6 +119,24 @@ fn text(measured: &[Measured]) -> String {
             one.bytes,
         );
     }
+    text.push_str("\n\n| step | µs | heap allocations |\n|---|---|---|");
+    for (step, with, without) in STEPS {
+        let (Some(with), Some(without)) = (find(with), find(without)) else { continue };
+        _ = write!(
+            text,
+            "\n| {step} | {:.2} | {} |",
+            (with.nanoseconds - without.nanoseconds) / 1e3,
+            counted(with.allocations - without.allocations),
+        );
+    }
+    if let Some(together) = find("update_together") {
+        _ = write!(
+            text,
+            "\n| one of 32 that are combined, all of it | {:.2} | {} |",
+            together.nanoseconds / 32e3,
+            counted(together.allocations / 32.0),
+        );
+    }
     text
 }
 
@@ -143,6 +171,18 @@ requests             fastest       │ slowest       │ median        │ mean 
         assert_eq!((floor.nanoseconds, floor.allocations, &*floor.bytes), (150.0, 2.0, "128 B"));
         assert_eq!((update.nanoseconds, update.allocations), (2350.0, 31.5));
         let text = text(&[floor, update]);
-        assert!(text.ends_with("| `update`, warm | 2.35 | 2.20 | 31.5 | 4.1 KB |"), "{text}");
+        assert!(text.contains("\n| `update`, warm | 2.35 | 2.20 | 31.5 | 4.1 KB |\n"), "{text}");
+    }
+
+    #[test]
+    fn a_step_is_a_difference() {
+        let request = |name: &str, nanoseconds, allocations| Measured {
+            name: name.to_owned(),
+            nanoseconds,
+            allocations,
+            bytes: String::new(),
+        };
+        let text = text(&[request("no_cookie", 400.0, 5.0), request("untouched", 650.0, 6.0)]);
+        assert!(text.ends_with("| to read the cookie and to make the key | 0.25 | 1 |"), "{text}");
     }
 }

@@ -51,14 +51,17 @@ impl Wanted {
 }
 
 pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
-    let wanted = Wanted::by(args);
-    if !args.iter().any(|arg| ["help", "-h", "--help"].contains(arg)) {
-        prepare(steps, &wanted)?;
-    }
-    steps.run("measure", || {
+    let bench = |more: &[&str]| {
         let run = ["run", "--release", "--package", "bench", "--"];
-        step::run(cargo(&[run.as_slice(), args].concat()))
-    })
+        step::run(cargo(&[run.as_slice(), args, more].concat()))
+    };
+    if args.iter().any(|arg| ["help", "-h", "--help"].contains(arg)) {
+        return bench(&[]);
+    }
+    // It knows its arguments, and is asked before minutes go into what it needs.
+    steps.run("build the benchmark", || bench(&["--check"]))?;
+    prepare(steps, &Wanted::by(args))?;
+    steps.run("measure", || bench(&[]))
 }
 
 fn prepare(steps: &mut Steps, wanted: &Wanted) -> Result<()> {

@@ -13,6 +13,8 @@ use tokio::{
     task::yield_now,
 };
 
+use crate::background;
+
 /// How many calls go together at most: the first one is answered with the last one.
 const TOGETHER_MAX: usize = 32;
 
@@ -58,9 +60,9 @@ async fn send_all(connection: MultiplexedConnection, mut waiting: mpsc::Unbounde
         calls.retain(|call| !call.answer.is_closed());
         let calls = std::mem::take(&mut calls);
         match <[Call; 1]>::try_from(calls) {
-            Ok([call]) => drop(tokio::spawn(send(connection.clone(), call))),
+            Ok([call]) => background::spawn(send(connection.clone(), call)),
             Err(calls) if calls.is_empty() => {}
-            Err(calls) => drop(tokio::spawn(send_together(connection.clone(), calls))),
+            Err(calls) => background::spawn(send_together(connection.clone(), calls)),
         }
     }
 }
