@@ -8,10 +8,12 @@
 use std::{
     collections::{HashSet, VecDeque},
     fmt, iter,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 use tokio_postgres::Row;
 
 use super::{
@@ -30,6 +32,10 @@ use crate::{
 
 /// How many groups are under way at once: one is worked on while another one is synced.
 const AT_ONCE: usize = 2;
+
+/// A group that has no answer after so long leaves its place to others, on another connection: its own
+/// may have been dropped without a word.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How many commits one group takes at most, and how many bytes of data, give or take one commit.
 const GROUP_MAX: usize = 64;
@@ -64,14 +70,21 @@ struct Commit {
 }
 
 /// The place of a group among those under way.
-struct Place<'a>(&'a Groups);
+struct Place {
+    groups: Arc<Groups>,
+    left: bool,
+}
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        if self.left {
+            return;
+        }
+        // Its task broke off.
+        let mut state = self.groups.state();
         state.under_way -= 1;
-        // Nothing waits where the last group ended in order. If it did not, nobody would come for these.
         if state.under_way == 0 {
+            // Nobody would come for these.
             state.waiting.clear();
         }
     }
@@ -105,60 +118,18 @@ impl Groups {
             return false;
         }
         state.waiting.push_back(commit);
-        if state.under_way < AT_ONCE {
-            state.under_way += 1;
-            drop(state);
-            let groups = Arc::clone(self);
-            background::spawn(async move { groups.serve().await });
-        }
+        self.begin(state);
         true
     }
 
-    /// Runs one group after another until nothing waits.
-    async fn serve(&self) {
-        let place = Place(self);
-        while let Some(group) = self.next_group() {
-            let mut columns: [Vec<Param>; rows::MOVED] = Default::default();
-            let mut waiting = Vec::with_capacity(group.len());
-            for Commit { params, fate, .. } in group {
-                columns.iter_mut().zip(params).for_each(|(column, param)| column.push(param));
-                waiting.push(fate);
-            }
-            let columns = columns.into_iter().map(Param::List).collect();
-            let fates = self.decide(columns, waiting.len()).await;
-            for (waiting, fate) in waiting.into_iter().zip(fates) {
-                // Who asked may have gone; what is done is done.
-                let _ = waiting.send(fate);
-            }
+    /// Begins a group if there is a place for it, and something waits.
+    fn begin(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if state.under_way < AT_ONCE && !state.waiting.is_empty() {
+            state.under_way += 1;
+            // A task that cannot be begun is dropped, and with it the place.
+            drop(state);
+            background::spawn(Place { groups: Arc::clone(self), left: false }.serve());
         }
-        // It was left with the last look.
-        std::mem::forget(place);
-    }
-
-    /// What goes together now: of each record one commit, in the order in which they came. If nothing
-    /// waits the place is left, in the same step, so that nothing comes to wait for it in between.
-    fn next_group(&self) -> Option<Vec<Commit>> {
-        let mut state = self.state();
-        let (mut group, mut later) = (Vec::new(), VecDeque::new());
-        let (mut keys, mut bytes) = (HashSet::new(), 0);
-        while group.len() < GROUP_MAX && bytes < GROUP_BYTES_MAX {
-            let Some(commit) = state.waiting.pop_front() else { break };
-            if commit.fate.is_closed() {
-                // Whoever wanted it gave up, and nothing of it was sent.
-            } else if keys.insert(commit.key) {
-                bytes += commit.params.iter().map(Param::bytes).sum::<usize>();
-                group.push(commit);
-            } else {
-                later.push_back(commit);
-            }
-        }
-        later.append(&mut state.waiting);
-        state.waiting = later;
-        if group.is_empty() {
-            state.under_way -= 1;
-            return None;
-        }
-        Some(group)
     }
 
     /// What becomes of each of `count` commits whose columns these are.
@@ -183,6 +154,72 @@ impl Groups {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Runs one group after another until nothing waits.
+    async fn serve(mut self) {
+        while let Some(group) = self.next_group() {
+            let mut columns: [Vec<Param>; rows::MOVED] = Default::default();
+            let mut waiting = Vec::with_capacity(group.len());
+            for Commit { params, fate, .. } in group {
+                columns.iter_mut().zip(params).for_each(|(column, param)| column.push(param));
+                waiting.push(fate);
+            }
+            let columns = columns.into_iter().map(Param::List).collect();
+            let groups = Arc::clone(&self.groups);
+            let mut deciding = pin!(groups.decide(columns, waiting.len()));
+            let fates = match timeout(PATIENCE, &mut deciding).await {
+                Ok(fates) => fates,
+                Err(_) => {
+                    self.leave_to_others();
+                    deciding.await
+                }
+            };
+            for (waiting, fate) in waiting.into_iter().zip(fates) {
+                // Who asked may have gone; what is done is done.
+                let _ = waiting.send(fate);
+            }
+            if self.left {
+                return;
+            }
+        }
+    }
+
+    /// What goes together now: of each record one commit, in the order in which they came. If nothing
+    /// waits the place is left, in the same step, so that nothing comes to wait for it in between.
+    fn next_group(&mut self) -> Option<Vec<Commit>> {
+        let mut state = self.groups.state();
+        let (mut group, mut later) = (Vec::new(), VecDeque::new());
+        let (mut keys, mut bytes) = (HashSet::new(), 0);
+        while group.len() < GROUP_MAX && bytes < GROUP_BYTES_MAX {
+            let Some(commit) = state.waiting.pop_front() else { break };
+            if commit.fate.is_closed() {
+                // Whoever wanted it gave up, and nothing of it was sent.
+            } else if keys.insert(commit.key) {
+                bytes += commit.params.iter().map(Param::bytes).sum::<usize>();
+                group.push(commit);
+            } else {
+                later.push_back(commit);
+            }
+        }
+        later.append(&mut state.waiting);
+        state.waiting = later;
+        if group.is_empty() {
+            state.under_way -= 1;
+            self.left = true;
+            return None;
+        }
+        Some(group)
+    }
+
+    /// Lets others begin while the answer is still waited for.
+    fn leave_to_others(&mut self) {
+        let mut state = self.groups.state();
+        state.under_way -= 1;
+        self.left = true;
+        self.groups.begin(state);
     }
 }
 

@@ -1,13 +1,13 @@
 //! Commits of several sessions that meet: one statement, and each of them for itself.
 
-use std::{future::ready, sync::Arc};
+use std::{future::ready, process::Command, sync::Arc, time::Duration};
 
 use ingle::{
     clock::{Clock as _, SystemClock},
     record::{Loaded, Record, Version},
     store::{CommitError, ErrorKind, Happened, Postgres, Store as _, Write},
 };
-use tokio::{select, task::JoinHandle};
+use tokio::{join, select, task::JoinHandle, time::sleep};
 
 use super::{Scene, create, key, next, record, shell, views};
 
@@ -105,7 +105,7 @@ async fn what_the_table_refuses_of_one_is_refused_to_no_other() {
 
 /// Someone has a transaction open, as a person with a shell has, over lunch.
 #[tokio::test]
-async fn nobody_waits_for_the_lock_of_another_session() {
+async fn one_waits_for_the_lock_of_another_session() {
     let scene = Scene::new().await;
     let (store, bases) = filled(&scene, 20).await;
     let other = shell(scene.server).await;
@@ -147,7 +147,7 @@ async fn of_two_commits_of_one_record_one_is_made() {
 }
 
 #[tokio::test]
-async fn what_nobody_wants_any_more_is_not_sent() {
+async fn what_one_wants_any_more_is_not_sent() {
     let scene = Scene::new().await;
     let (store, bases) = filled(&scene, 2).await;
     let unwanted = next(&bases[0], views(1000));
@@ -171,4 +171,42 @@ async fn a_crowd_is_several_groups() {
         assert_eq!(commit.await.unwrap().unwrap(), Version(2));
     }
     assert_eq!(writers(&scene).await, "4", "64 at most in each");
+}
+
+/// As it is where a connection was dropped without a word.
+#[tokio::test]
+async fn a_server_process_that_says_nothing_holds_up_its_own_commits_alone() {
+    let scene = Scene::new().await;
+    let name = format!("application_name={}", scene.table);
+    let store = Postgres::open(scene.config(&format!("&{name}"))).await.unwrap();
+    let mut bases = Vec::new();
+    for number in 0..3 {
+        bases.push(create(&store, &record(key(number), SystemClock.now(), views(number))).await);
+    }
+    // Two at once have two connections, which are free again afterwards.
+    let (now, one) = (SystemClock.now(), key(0));
+    let (first, second) = join!(store.load(&one, now), store.load(&one, now));
+    assert!(first.unwrap().is_some() && second.unwrap().is_some());
+    let ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'TABLE'";
+    let pids = scene.sql(ours).await.iter().map(|row| row.get::<_, i32>(0)).collect::<Vec<_>>();
+    assert_eq!(pids.len(), 2);
+    signal("-STOP", &pids);
+    let mut commits = Vec::new();
+    for base in &bases {
+        commits.extend(add(&store, std::slice::from_ref(base), 1000));
+        // Each goes by itself, while there is a place.
+        sleep(Duration::from_millis(20)).await;
+    }
+    let third = commits.pop().unwrap();
+    assert_eq!(third.await.unwrap().unwrap(), Version(2));
+    assert!(commits.iter().all(|commit| !commit.is_finished()));
+    signal("-CONT", &pids);
+    for commit in commits {
+        assert_eq!(commit.await.unwrap().unwrap(), Version(2));
+    }
+}
+
+fn signal(signal: &str, pids: &[i32]) {
+    let pids = pids.iter().map(ToString::to_string);
+    assert!(Command::new("kill").arg(signal).args(pids).status().unwrap().success());
 }
