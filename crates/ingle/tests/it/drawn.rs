@@ -13,7 +13,7 @@ use ingle::{
     store::{self, CommitError, Inspect, Memory, Promises, Store, Swept, Write},
 };
 
-use crate::common::{Visitor, app, layer};
+use crate::common::{Answer, Visitor, app, layer};
 
 /// A store in which the next few new keys belong to others already.
 #[derive(Clone, Debug, Default)]
@@ -109,18 +109,29 @@ fn without_randomness_there_is_no_new_id_and_no_weaker_one() {
             let mut visitor = Visitor::default();
             visitor.get(&app, "/add").await.ok();
             broken.on();
-            for (path, cookie) in
-                [("/add", ""), ("/add", &*visitor.cookie), ("/renew", &*visitor.cookie)]
-            {
-                let answer = app.get(path, cookie).await;
+            let refused = |answer: &Answer, path| {
                 assert_eq!(answer.status, http::StatusCode::SERVICE_UNAVAILABLE, "{path}");
                 assert_eq!((answer.set_cookie(), answer.header("retry-after")), ("", "1"));
+            };
+            for (path, cookie) in [("/add", ""), ("/renew", &*visitor.cookie)] {
+                refused(&app.get(path, cookie).await, path);
             }
-            assert_eq!(visitor.get(&app, "/read").await.ok().body, "1");
+            // A change of a session that there is needs a name alone, and some were drawn together.
+            let mut added = 1;
+            while added < 100 {
+                let answer = app.get("/add", &visitor.cookie).await;
+                if answer.status != http::StatusCode::OK {
+                    refused(&answer, "/add");
+                    break;
+                }
+                added += 1;
+            }
+            assert!(added <= 16, "{added} names were drawn in one call");
+            assert_eq!(visitor.get(&app, "/read").await.ok().body, added.to_string());
             assert_eq!(memory.len(), 1);
             broken.off();
             visitor.get(&app, "/renew").await.ok();
-            assert_eq!(visitor.get(&app, "/read").await.ok().body, "1");
+            assert_eq!(visitor.get(&app, "/read").await.ok().body, added.to_string());
         });
     });
 }
