@@ -105,7 +105,7 @@ async fn what_the_table_refuses_of_one_is_refused_to_no_other() {
 
 /// Someone has a transaction open, as a person with a shell has, over lunch.
 #[tokio::test]
-async fn one_waits_for_the_lock_of_another_session() {
+async fn nobody_waits_for_the_lock_of_another_session() {
     let scene = Scene::new().await;
     let (store, bases) = filled(&scene, 20).await;
     let other = shell(scene.server).await;
@@ -147,7 +147,7 @@ async fn of_two_commits_of_one_record_one_is_made() {
 }
 
 #[tokio::test]
-async fn what_one_wants_any_more_is_not_sent() {
+async fn what_nobody_wants_any_more_is_not_sent() {
     let scene = Scene::new().await;
     let (store, bases) = filled(&scene, 2).await;
     let unwanted = next(&bases[0], views(1000));
@@ -184,8 +184,8 @@ async fn a_server_process_that_says_nothing_holds_up_its_own_commits_alone() {
         bases.push(create(&store, &record(key(number), SystemClock.now(), views(number))).await);
     }
     // Two at once have two connections, which are free again afterwards.
-    let (now, one) = (SystemClock.now(), key(0));
-    let (first, second) = join!(store.load(&one, now), store.load(&one, now));
+    let (now, key) = (SystemClock.now(), key(0));
+    let (first, second) = join!(store.load(&key, now), store.load(&key, now));
     assert!(first.unwrap().is_some() && second.unwrap().is_some());
     let ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'TABLE'";
     let pids = scene.sql(ours).await.iter().map(|row| row.get::<_, i32>(0)).collect::<Vec<_>>();
