@@ -47,10 +47,10 @@ impl Bundles {
 }
 
 async fn send_all(connection: MultiplexedConnection, mut waiting: mpsc::UnboundedReceiver<Call>) {
-    let mut calls = Vec::new();
-    while waiting.recv_many(&mut calls, 1).await > 0 {
+    while let Some(first) = waiting.recv().await {
         // Who is about to call does so now.
         yield_now().await;
+        let mut calls = vec![first];
         while calls.len() < TOGETHER_MAX
             && let Ok(call) = waiting.try_recv()
         {
@@ -58,22 +58,13 @@ async fn send_all(connection: MultiplexedConnection, mut waiting: mpsc::Unbounde
         }
         // Nothing was sent yet of what its caller has given up.
         calls.retain(|call| !call.answer.is_closed());
-        let calls = std::mem::take(&mut calls);
-        match <[Call; 1]>::try_from(calls) {
-            Ok([call]) => background::spawn(send(connection.clone(), call)),
-            Err(calls) if calls.is_empty() => {}
-            Err(calls) => background::spawn(send_together(connection.clone(), calls)),
+        if !calls.is_empty() {
+            background::spawn(send(connection.clone(), calls));
         }
     }
 }
 
-async fn send(mut connection: MultiplexedConnection, call: Call) {
-    let answer = connection.send_packed_command(&call.command).await;
-    // Who asked may have gone meanwhile.
-    let _ = call.answer.send(answer);
-}
-
-async fn send_together(mut connection: MultiplexedConnection, calls: Vec<Call>) {
+async fn send(mut connection: MultiplexedConnection, calls: Vec<Call>) {
     let mut commands = Pipeline::with_capacity(calls.len());
     let mut callers = Vec::with_capacity(calls.len());
     for Call { command, answer } in calls {
@@ -84,6 +75,7 @@ async fn send_together(mut connection: MultiplexedConnection, calls: Vec<Call>) 
         Ok(answers) => {
             // With too few answers some callers learn of none.
             for (caller, answer) in callers.into_iter().zip(answers) {
+                // Who asked may have gone meanwhile.
                 let _ = caller.send(Ok(answer));
             }
         }
