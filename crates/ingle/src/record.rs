@@ -89,13 +89,26 @@ impl Header {
     /// the counter and the ops. Nearly all do, so a store can make these cheaper.
     #[must_use]
     pub fn only_moves(&self, next: &Self) -> bool {
-        self.key == next.key
-            && self.format == next.format
-            && self.created == next.created
-            && self.absolute_deadline == next.absolute_deadline
-            && self.idle_timeout == next.idle_timeout
-            && self.user == next.user
-            && self.epoch == next.epoch
+        // By name, so that a field that comes is not forgotten here.
+        let Self {
+            format,
+            key,
+            created,
+            idle_deadline: _,
+            absolute_deadline,
+            idle_timeout,
+            user,
+            epoch,
+            counter: _,
+            ops: _,
+        } = self;
+        *key == next.key
+            && *format == next.format
+            && *created == next.created
+            && *absolute_deadline == next.absolute_deadline
+            && *idle_timeout == next.idle_timeout
+            && *user == next.user
+            && *epoch == next.epoch
     }
 
     /// Whether this library has not written the record yet.
