@@ -14,16 +14,12 @@ use crate::{
 pub mod conformance;
 #[cfg(feature = "embedded")]
 mod embedded;
-#[cfg(feature = "conformance")]
-mod faulty;
 #[cfg(feature = "firestore")]
 mod firestore;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;
 mod open;
-#[cfg(feature = "conformance")]
-mod owned;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
@@ -44,7 +40,7 @@ pub use redis::{Redis, RedisConfig, RedisError};
 #[cfg(feature = "conformance")]
 pub use {
     crate::jitter::seed_waits,
-    faulty::{Fault, Faulty, Step},
+    conformance::faulty::{Fault, Faulty, Step},
 };
 
 /// A place where records live, shared by all that serve the same sessions.

@@ -35,7 +35,9 @@ use super::Store;
 
 mod conditions;
 mod deadlines;
+pub(super) mod faulty;
 mod lists;
+mod owned;
 mod place;
 mod renew;
 mod round_trip;

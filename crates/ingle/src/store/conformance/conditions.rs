@@ -2,12 +2,15 @@
 
 use serde_json::json;
 
-use super::trial::{HOUR, Outcome, Trial, n_done, next, object, random_key};
+use super::{
+    owned::OwnedWrite,
+    trial::{HOUR, Outcome, Trial, n_done, next, object, random_key},
+};
 use crate::{
     clock::Timestamp,
     id::Key,
     record::Loaded,
-    store::{CommitError, Store, Write, owned::OwnedWrite},
+    store::{CommitError, Store, Write},
 };
 
 /// How often a race is run.

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::trial::{HOUR, Outcome, Trial, n_done, next, object, race};
+use super::{
+    owned::OwnedWrite,
+    trial::{HOUR, Outcome, Trial, n_done, next, object, race},
+};
 use crate::{
     clock::Timestamp,
     record::{Loaded, Record},
-    store::owned::OwnedWrite,
 };
 
 const MOMENT: Duration = Duration::from_millis(1);

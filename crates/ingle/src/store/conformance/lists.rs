@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::trial::{HOUR, Trial, next};
+use super::{
+    owned::OwnedWrite,
+    trial::{HOUR, Trial, next},
+};
 use crate::{
     clock::Timestamp,
     id::Key,
     record::{Loaded, Record, User},
-    store::{Inspect, owned::OwnedWrite},
+    store::Inspect,
 };
 
 /// Small, so that every list below has several pages.

@@ -10,12 +10,11 @@ use std::{
 
 use serde_json::json;
 
-use super::trial::{Outcome, Trial, n_done, next, race};
-use crate::{
-    id::Key,
-    record::Loaded,
-    store::{Renew, owned::OwnedWrite},
+use super::{
+    owned::OwnedWrite,
+    trial::{Outcome, Trial, n_done, next, race},
 };
+use crate::{id::Key, record::Loaded, store::Renew};
 
 /// How many renews follow each other while readers look.
 const STEPS: usize = 200;

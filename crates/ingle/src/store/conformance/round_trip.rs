@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::trial::{
-    Trial, all_ops, assert_same, next, object, random_key, random_op, with_idle_deadline,
+use super::{
+    owned::OwnedWrite,
+    trial::{Trial, all_ops, assert_same, next, object, random_key, random_op, with_idle_deadline},
 };
 use crate::{
     clock::Timestamp,
     data::{self, Data, Limits},
     id::Key,
     record::{Epoch, User},
-    store::owned::OwnedWrite,
 };
 
 /// A create, then each of a chain of replaces, is what both handles find, version included.

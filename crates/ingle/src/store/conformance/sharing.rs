@@ -11,13 +11,11 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::{
+    owned::OwnedWrite,
     place::PLACE_OF_PARENT,
     trial::{Outcome, Trial, next, race},
 };
-use crate::{
-    id::Key,
-    store::{Shared, owned::OwnedWrite},
-};
+use crate::{id::Key, store::Shared};
 
 /// How many processes share the record, and how often each increments.
 const PROCESSES: usize = 2;

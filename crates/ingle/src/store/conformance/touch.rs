@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
+    owned::OwnedWrite,
     sharing::{count, increment},
     trial::{HOUR, Outcome, Trial, next, object, race, with_idle_deadline},
 };
 use crate::{
     clock::Timestamp,
     record::{Loaded, Record},
-    store::owned::OwnedWrite,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

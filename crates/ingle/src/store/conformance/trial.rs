@@ -13,15 +13,13 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{sync::Barrier, task::JoinSet};
 
-use super::Place;
+use super::{Place, owned::OwnedWrite};
 use crate::{
     clock::{Clock as _, SystemClock, Timestamp},
     data::Data,
     id::Key,
     record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record, User, Version},
-    store::{
-        CommitError, ErrorKind, Happened, Inspect, Promises, Shared, Store, owned::OwnedWrite,
-    },
+    store::{CommitError, ErrorKind, Happened, Inspect, Promises, Shared, Store},
 };
 
 /// As many as the layer draws.

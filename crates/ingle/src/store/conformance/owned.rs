@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::Write;
 use crate::{
     clock::Timestamp,
     id::Key,
     record::{Loaded, Record},
+    store::Write,
 };
 
 /// A [`Write`] that owns what it writes.

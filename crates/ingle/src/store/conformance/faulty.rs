@@ -13,14 +13,15 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::sleep;
 
-use super::{
-    CommitError, Cursor, Error, ErrorKind, Happened, Inspect, Page, Promises, Store, Swept, Write,
-    owned::OwnedWrite,
-};
+use super::owned::OwnedWrite;
 use crate::{
     clock::Timestamp,
     id::{Ids, Key},
     record::{Loaded, Version},
+    store::{
+        CommitError, Cursor, Error, ErrorKind, Happened, Inspect, Page, Promises, Store, Swept,
+        Write,
+    },
 };
 
 /// A store that does what the one inside it does, except where a test tells it to fail.
