@@ -224,6 +224,15 @@ impl Key {
     }
 }
 
+/// A byte as two digits, as `{:02x}` has it. Nearly every call of a store names a key, for which the
+/// formatter takes as long as for all else.
+pub(crate) const fn hexadecimal(byte: u8) -> [u8; 2] {
+    const fn digit(value: u8) -> u8 {
+        if value < 10 { b'0' + value } else { b'a' - 10 + value }
+    }
+    [digit(byte >> 4), digit(byte & 0x0f)]
+}
+
 impl Hash for Key {
     /// A part of a hash is as good as the whole, and each request hashes its key some times.
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -240,7 +249,10 @@ impl Hash for Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Hash(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            Repr::Hash(bytes) => {
+                let digits = bytes.map(hexadecimal);
+                f.write_str(str::from_utf8(digits.as_flattened()).map_err(|_| fmt::Error)?)
+            }
             Repr::Plain(uuid) => Hyphenated(uuid).fmt(f),
         }
     }

@@ -4,7 +4,10 @@ use std::{fmt, path::PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{id::Key, store::OpenError};
+use crate::{
+    id::{Key, hexadecimal},
+    store::OpenError,
+};
 
 /// Where a [`Redis`](super::Redis) store keeps its records, and how it gets there.
 #[derive(Clone, PartialEq, Eq)]
@@ -204,14 +207,9 @@ impl Partition {
     }
 }
 
-/// Writes bytes as two digits each, as `{:02x}` does. Every call writes a key and most write the ops,
-/// for which the formatter takes as long as for all else.
+/// Writes bytes as two digits each.
 pub(super) fn push_hexadecimal(text: &mut String, bytes: &[u8]) {
-    let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' - 10 + value });
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 0x0f));
-    }
+    text.extend(bytes.iter().flat_map(|byte| hexadecimal(*byte)).map(char::from));
 }
 
 /// The names of things in Redis.
