@@ -16,6 +16,8 @@ pub mod conformance;
 mod embedded;
 #[cfg(feature = "firestore")]
 mod firestore;
+#[cfg(any(feature = "firestore", feature = "redis"))]
+mod meeting;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;

@@ -58,6 +58,7 @@ use crate::{
 mod client;
 mod document;
 mod failure;
+mod groups;
 mod place;
 mod query;
 mod value;
@@ -65,6 +66,7 @@ mod value;
 use client::Client;
 use document::{Fields, Unusable};
 pub use failure::FirestoreError;
+use groups::{Fate, Groups};
 pub use place::FirestoreConfig;
 
 /// What messages and metrics call this store.
@@ -108,6 +110,7 @@ impl Found {
 #[derive(Clone)]
 pub struct Firestore {
     client: Arc<Client>,
+    groups: Arc<Groups>,
     /// Whether it was told that sweeps have no index.
     no_index: Arc<AtomicBool>,
 }
@@ -135,7 +138,9 @@ impl Firestore {
                 "sessions are kept in a Firestore emulator (FIRESTORE_EMULATOR_HOST), for tests only"
             );
         }
-        Ok(Self { client: Arc::new(client), no_index: Arc::default() })
+        let client = Arc::new(client);
+        let groups = Arc::new(Groups::new(Arc::clone(&client)));
+        Ok(Self { client, groups, no_index: Arc::default() })
     }
 
     async fn load_key(&self, key: &Key, now: Timestamp) -> Result<Found, Error> {
@@ -191,13 +196,36 @@ impl Firestore {
         }
         let (fields, mask) = document::changed(&base.record, record).map_err(Error::from)?;
         let write = self.update(key, fields, Some(mask), unchanged(base.version));
-        match self.commit_all(vec![write]).await {
+        match self.make(key, write, record).await? {
             Ok(version) => Ok(version),
             Err(status) => {
                 let status = self.condition_or_failure(status)?;
                 Err(self.refusal(base, now, Some(&status)).await)
             }
         }
+    }
+
+    /// Makes the write of a replace, if it may with those of others that meet it.
+    async fn make(
+        &self,
+        key: &Key,
+        write: Rpc,
+        record: &Record,
+    ) -> Result<Result<Version, Status>, Error> {
+        // Another app may lock what it shares with this one, and who met it would wait.
+        let may_meet = !key.is_plain() && document::is_small(record);
+        let write = match may_meet {
+            false => Box::new(write),
+            true => match self.groups.join(*key, write).await {
+                Fate::Decided(outcome) => return Ok(outcome),
+                Fate::Alone(write) => write,
+                Fate::Unknown => {
+                    let error = Error::new(NAME, ErrorKind::Contended, Happened::Maybe);
+                    return Err(error.because("another session's change kept it waiting"));
+                }
+            },
+        };
+        Ok(self.commit_all(vec![*write]).await)
     }
 
     async fn renew(
@@ -346,9 +374,7 @@ impl Firestore {
     /// Makes all the writes or none, and returns the version that the last one's document has then.
     async fn commit_all(&self, writes: Vec<Rpc>) -> Result<Version, Status> {
         let versions = self.client.commit(writes).await?;
-        // Every write that changes something has a time; without it, nobody knows the version.
-        let version = versions.last().copied().flatten();
-        version.ok_or_else(|| Status::internal("the answer has no time of the change"))
+        version_of(versions.last().copied().flatten())
     }
 
     fn update(
@@ -384,6 +410,11 @@ impl Firestore {
     fn delete(&self, key: &Key, condition: Option<ConditionType>) -> Rpc {
         delete(self.client.names.document(key), condition)
     }
+}
+
+/// Every write that changes something has a time; without it, nobody knows the version.
+fn version_of(version: Option<Version>) -> Result<Version, Status> {
+    version.ok_or_else(|| Status::internal("the answer has no time of the change"))
 }
 
 /// Deletes the document with this name.

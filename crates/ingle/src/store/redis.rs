@@ -37,7 +37,7 @@
 //!   1 'ingle:{7f}:7f…' '{"views":41}'
 //! ```
 
-use std::{fmt, sync::Arc};
+use std::{fmt, slice, sync::Arc};
 
 use async_trait::async_trait;
 use redis::{Cmd, Value};
@@ -52,6 +52,7 @@ use crate::{
     record::{Header, Loaded, Record, Version},
 };
 
+mod advance;
 mod bundle;
 mod durability;
 mod failure;
@@ -64,6 +65,7 @@ mod scripts;
 mod servers;
 mod tls;
 
+use advance::Advance;
 use failure::Failure;
 pub use failure::RedisError;
 use hash::{SLACK, Unreadable};
@@ -156,6 +158,18 @@ impl Redis {
         }
     }
 
+    /// Runs an advance, on one server together with those that meet it.
+    async fn run_advance(&self, partition: Partition, advance: Advance) -> Result<Value, Failure> {
+        if let Servers::One(node) = &self.0.servers {
+            return servers::advance(node, advance).await;
+        }
+        // What one call is about is on one server of a cluster only where it has one partition.
+        let call = advance::call(slice::from_ref(&advance));
+        let answer = self.run(partition, advance::script(), &call).await?;
+        let answers = advance::answers(answer, 1).and_then(|answers| answers.into_iter().next());
+        answers.ok_or_else(|| Failure::Lost("the answer makes no sense".to_owned()))
+    }
+
     fn told(&self, failure: Failure) -> Error {
         failure.told(&self.0.config.prefix)
     }
@@ -202,18 +216,9 @@ impl Redis {
         record: &Record,
         now: Timestamp,
     ) -> Result<Version, CommitError> {
-        let (before, after) = (&base.record.header, &record.header);
-        let script = &self.0.scripts.advance;
-        // Its 13 arguments, with some 200 bytes of data.
-        let mut command = script.call_of(1, 16, 768);
-        command.arg(self.0.place.record(&after.key));
-        command.arg(before.counter).arg(hash::newest_op(&before.ops));
-        command.arg(before.idle_deadline.as_millis()).arg(now.as_millis());
-        hash::moving(&mut command, record)?;
-        if hash::moves_broom(before, after) {
-            command.arg(hash::broom(after, now));
-        }
-        let answer = self.run(Partition::of(&after.key), script, &command).await;
+        let after = &record.header;
+        let advance = Advance::of(&self.0.place, base, record, now)?;
+        let answer = self.run_advance(Partition::of(&after.key), advance).await;
         match answer.map_err(|failure| self.told(failure))? {
             Value::Nil => Ok(Version(after.counter)),
             found @ Value::Array(_) => {

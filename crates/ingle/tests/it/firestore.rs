@@ -35,6 +35,8 @@ use tonic::transport::Channel;
 
 use crate::common::{Answer, App, Visitor, app};
 
+mod groups;
+
 const UUID: &str = "0b2f6c1e-7a3d-4c55-9d0a-5e1f2a3b4c5d";
 
 /// A collection of its own on an emulator, seen by apps and by the console.

@@ -22,6 +22,8 @@ mod flow;
 mod guard;
 #[cfg(feature = "memcached")]
 mod memcached;
+#[cfg(any(feature = "firestore", feature = "postgres", feature = "redis"))]
+mod meeting;
 mod metrics;
 mod plain;
 #[cfg(feature = "postgres")]

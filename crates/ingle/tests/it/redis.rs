@@ -15,6 +15,7 @@ use crate::common::{App, app};
 mod cluster;
 mod console;
 mod faults;
+mod groups;
 mod opening;
 
 /// Keys with a prefix of their own on a server.

@@ -8,13 +8,14 @@ use std::{
 
 use google_cloud_auth::credentials::{self, CacheableResource, Credentials};
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
-    BatchGetDocumentsRequest, BatchWriteRequest, CommitRequest, Document, DocumentMask,
-    RunQueryRequest, StructuredQuery, Write, batch_get_documents_response::Result as Got,
-    firestore_client::FirestoreClient, run_query_request::QueryType,
+    BatchGetDocumentsRequest, BatchWriteRequest, BatchWriteResponse, CommitRequest, Document,
+    DocumentMask, RunQueryRequest, StructuredQuery, Write,
+    batch_get_documents_response::Result as Got, firestore_client::FirestoreClient,
+    run_query_request::QueryType,
 };
 use tokio::time::timeout;
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     codegen::http::{Extensions, HeaderMap, HeaderValue},
     metadata::MetadataMap,
     transport::{Channel, ClientTlsConfig, Endpoint},
@@ -164,13 +165,23 @@ impl Client {
         .await
     }
 
-    /// Makes each write or not, and returns which were made.
-    pub(super) async fn write_each(&self, writes: Vec<Write>) -> Result<Vec<bool>, Status> {
+    /// Makes each write or not, and returns the version that its document has then, or why it was not made.
+    pub(super) async fn write_each(
+        &self,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Result<Option<Version>, Status>>, Status> {
         let database = self.names.database.clone();
         let request = BatchWriteRequest { database, writes, ..BatchWriteRequest::default() };
         self.call(request, async |mut client, request| {
-            let answer = client.batch_write(request).await?.into_inner();
-            Ok(answer.status.into_iter().map(|status| status.code == 0).collect())
+            let BatchWriteResponse { write_results, status } =
+                client.batch_write(request).await?.into_inner();
+            let outcomes = status.into_iter().zip(write_results);
+            Ok(outcomes
+                .map(|(status, result)| match Code::from_i32(status.code) {
+                    Code::Ok => Ok(super::document::version(result.update_time)),
+                    code => Err(Status::new(code, status.message)),
+                })
+                .collect())
         })
         .await
     }

@@ -30,8 +30,10 @@ pub(super) const EXPIRES: &str = "_ingle_expires";
 /// The name of the user.
 pub(super) const USER: &str = "_ingle_user";
 
-/// Where the idle deadline is within a document.
+/// Where what a commit moves is within a document.
 const IDLE_DEADLINE: &str = "_ingle.idle_deadline";
+const COUNTER: &str = "_ingle.counter";
+const OPS: &str = "_ingle.ops";
 /// Where the shard is within a document.
 pub(super) const SHARD: &str = "_ingle.shard";
 
@@ -92,8 +94,13 @@ pub(super) fn whole(record: &Record) -> Result<Fields, Unusable> {
 /// that is in the mask alone is removed; one that is in neither stays as it is, whatever it holds.
 pub(super) fn changed(base: &Record, record: &Record) -> Result<(Fields, DocumentMask), Unusable> {
     check_len(&record.data)?;
-    let mut fields = header_fields(&record.header)?;
-    let mut paths: Vec<String> = [HEADER, EXPIRES, USER].map(str::to_owned).into();
+    let (before, after) = (&base.header, &record.header);
+    let (mut fields, DocumentMask { field_paths: mut paths }) =
+        if before.only_moves(after) && !before.is_foreign() {
+            (with_header(moving(after)?, after), mask([IDLE_DEADLINE, COUNTER, OPS, EXPIRES]))
+        } else {
+            (header_fields(after)?, mask([HEADER, EXPIRES, USER]))
+        };
     for (name, value) in &record.data {
         if base.data.get(name) != Some(value) {
             put(&mut fields, name, value)?;
@@ -107,10 +114,8 @@ pub(super) fn changed(base: &Record, record: &Record) -> Result<(Fields, Documen
 
 /// The idle deadline alone, as a touch writes it.
 pub(super) fn touched(header: &Header) -> (Fields, DocumentMask) {
-    let idle_deadline = ("idle_deadline".to_owned(), instant(header.idle_deadline));
-    let map = ValueType::MapValue(MapValue { fields: HashMap::from([idle_deadline]) });
-    let fields = [(HEADER.to_owned(), typed(map)), (EXPIRES.to_owned(), expires(header))];
-    (HashMap::from(fields), mask([IDLE_DEADLINE, EXPIRES]))
+    let map = [("idle_deadline", instant(header.idle_deadline))];
+    (with_header(map, header), mask([IDLE_DEADLINE, EXPIRES]))
 }
 
 /// What stands in the place of a record that has left, until this instant.
@@ -152,6 +157,11 @@ fn check_len(data: &Data) -> Result<(), Unusable> {
     if value::fields_len(data) > BYTES_MAX { Err(Unusable::TooLarge) } else { Ok(()) }
 }
 
+/// Whether many such documents fit into one call, which takes some 10 MiB.
+pub(super) fn is_small(record: &Record) -> bool {
+    value::fields_len(&record.data) <= 64 * 1024
+}
+
 /// A top-level field's name as a path: quoted, unless it is a plain word.
 fn path(name: &str) -> String {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -171,33 +181,47 @@ fn path(name: &str) -> String {
     quoted
 }
 
+/// What every commit moves of a header.
+fn moving(header: &Header) -> Result<[(&'static str, Typed); 3], Unusable> {
+    let counter = i64::try_from(header.counter).map_err(|_| Unusable::Header("counter"))?;
+    let ops = header.ops.iter().flat_map(|op| op.to_bits().to_be_bytes()).collect();
+    Ok([
+        ("idle_deadline", instant(header.idle_deadline)),
+        ("counter", typed(ValueType::IntegerValue(counter))),
+        ("ops", typed(ValueType::BytesValue(ops))),
+    ])
+}
+
+/// The fields in which a header is, with so much of it.
+fn with_header(map: impl IntoIterator<Item = (&'static str, Typed)>, header: &Header) -> Fields {
+    let map = map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let map = typed(ValueType::MapValue(MapValue { fields: map }));
+    Fields::from([(HEADER.to_owned(), map), (EXPIRES.to_owned(), expires(header))])
+}
+
 fn header_fields(header: &Header) -> Result<Fields, Unusable> {
-    let too_large = |place| move |_| Unusable::Header(place);
-    let counter = i64::try_from(header.counter).map_err(too_large("counter"))?;
-    let ops: Vec<u8> = header.ops.iter().flat_map(|op| op.to_bits().to_be_bytes()).collect();
-    let mut map: Vec<(&str, Typed)> = vec![
+    let mut map = vec![
         ("format", typed(ValueType::IntegerValue(header.format.into()))),
         ("key", text(header.key.to_string())),
         ("shard", text(shard(&header.key))),
         ("created", instant(header.created)),
-        ("idle_deadline", instant(header.idle_deadline)),
         ("absolute_deadline", instant(header.absolute_deadline)),
         ("epoch", text(format!("{:016x}", header.epoch.to_bits()))),
-        ("counter", typed(ValueType::IntegerValue(counter))),
-        ("ops", typed(ValueType::BytesValue(ops))),
     ];
+    map.extend(moving(header)?);
     if let Some(timeout) = header.idle_timeout {
         let millis = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         map.push(("idle_timeout_ms", typed(ValueType::IntegerValue(millis))));
     }
-    let mut fields = Fields::from([(EXPIRES.to_owned(), expires(header))]);
     if let Some(user) = &header.user {
-        let generation = i64::try_from(user.generation).map_err(too_large("user_generation"))?;
+        let generation = i64::try_from(user.generation);
+        let generation = generation.map_err(|_| Unusable::Header("user_generation"))?;
         map.push(("user_generation", typed(ValueType::IntegerValue(generation))));
+    }
+    let mut fields = with_header(map, header);
+    if let Some(user) = &header.user {
         fields.insert(USER.to_owned(), text(user.name.clone()));
     }
-    let map = map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    fields.insert(HEADER.to_owned(), typed(ValueType::MapValue(MapValue { fields: map })));
     Ok(fields)
 }
 

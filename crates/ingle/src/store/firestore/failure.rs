@@ -201,7 +201,7 @@ impl Server {
 }
 
 /// What a caller does about a failed call.
-fn kind(status: &Status) -> ErrorKind {
+pub(super) fn kind(status: &Status) -> ErrorKind {
     match status.code() {
         Code::Aborted => ErrorKind::Contended,
         Code::InvalidArgument

@@ -52,7 +52,7 @@ impl Firestore {
             return Ok(Swept::default());
         }
         let deleted =
-            self.client.write_each(deletes).await?.into_iter().filter(|made| *made).count();
+            self.client.write_each(deletes).await?.iter().filter(|made| made.is_ok()).count();
         // Where none could be deleted, others are at it.
         Ok(Swept { deleted, more: n_found == limit && deleted > 0 })
     }

@@ -119,22 +119,15 @@ pub(super) fn changed(
     Ok(())
 }
 
-/// Adds what every commit moves, and the data, by their places.
-pub(super) fn moving(command: &mut Cmd, record: &Record) -> Result<(), Error> {
-    let Moving { idle_deadline, counter, ops } = Moving::of(&record.header);
-    command.arg(idle_deadline).arg(counter).arg(ops).arg(json(&record.data)?);
-    Ok(())
-}
-
 /// What every commit moves.
-struct Moving {
-    idle_deadline: u64,
-    counter: u64,
-    ops: String,
+pub(super) struct Moving {
+    pub(super) idle_deadline: u64,
+    pub(super) counter: u64,
+    pub(super) ops: String,
 }
 
 impl Moving {
-    fn of(header: &Header) -> Self {
+    pub(super) fn of(header: &Header) -> Self {
         let mut ops = String::with_capacity(17 * crate::record::OPS_MAX);
         for op in header.ops.iter() {
             if !ops.is_empty() {
@@ -160,7 +153,7 @@ fn user(command: &mut Cmd, header: &Header, listed: Option<&str>) {
     }
 }
 
-fn json(data: &Data) -> Result<Vec<u8>, Error> {
+pub(super) fn json(data: &Data) -> Result<Vec<u8>, Error> {
     let refused = |kind| Error::new(NAME, kind, Happened::No);
     let json =
         serde_json::to_vec(data).map_err(|error| refused(ErrorKind::Refused).because(error))?;

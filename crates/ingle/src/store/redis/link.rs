@@ -26,6 +26,7 @@ use tokio::{
 };
 
 use super::{
+    advance::Advance,
     bundle::Bundles,
     failure::{Failure, RedisError, explained, one_line},
     hash,
@@ -131,6 +132,13 @@ impl Link {
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Failure> {
         let call = Call::begin(&self.life);
         let answer = self.bundles.call(command.clone()).await;
+        call.end(answer)
+    }
+
+    /// Makes an advance, together with those that meet it, and returns what there is if it is not done.
+    pub(super) async fn advance(&self, advance: Advance) -> Result<Value, Failure> {
+        let call = Call::begin(&self.life);
+        let answer = self.bundles.advance(advance).await;
         call.end(answer)
     }
 

@@ -13,6 +13,7 @@ macro_rules! fields {
          'user', 'generation', 'epoch', 'counter', 'ops', 'data'"
     };
 }
+pub(super) use fields;
 
 /// What all writes share. `ARGV[1]` is the caller's time, which alone decides life and death.
 ///
@@ -116,29 +117,6 @@ return r[6] or ''
 "
 );
 
-/// The replace that nearly every commit is: it moves what each commit moves, and the data. So it is
-/// written for itself, with nothing in it that Redis would put together anew for each call.
-///
-/// `ARGV[1]` to `ARGV[3]` are the counter, the newest op and the idle deadline of the base. A record whose
-/// first two are these is the one that the caller has, which is live at its time, `ARGV[4]`, unless
-/// somebody has moved the idle deadline since. Then come what every commit moves, as
-/// [`hash::moving`](super::hash::moving) has it, and the data; and when the broom comes, if that moves.
-///
-/// Answers nothing if it is done, else what there is.
-const ADVANCE: &str = concat!(
-    "#!lua
-local r = redis.call('HMGET', KEYS[1], 'counter', 'ops', 'idle_deadline')
-if r[1] ~= ARGV[1] or string.sub(r[2] or '', -16) ~= ARGV[2]
-  or r[3] ~= ARGV[3] and (tonumber(r[3] or '') or 0) <= tonumber(ARGV[4]) then
-  return redis.call('HMGET', KEYS[1], ",
-    fields!(),
-    ")
-end
-redis.call('HSET', KEYS[1], 'idle_deadline', ARGV[5], 'counter', ARGV[6], 'ops', ARGV[7], 'data', ARGV[8])
-if ARGV[9] then redis.call('PEXPIRE', KEYS[1], ARGV[9]) end
-"
-);
-
 /// Answers as [`REPLACE`], and 1 if the new key is taken.
 const RENEW: &str = concat!(
     "#!lua",
@@ -219,7 +197,7 @@ pub(super) struct Script {
 }
 
 impl Script {
-    fn new(text: &'static str) -> Self {
+    pub(super) fn new(text: &'static str) -> Self {
         Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
     }
 
@@ -252,7 +230,6 @@ impl Script {
 pub(super) struct Scripts {
     pub(super) create: Script,
     pub(super) replace: Script,
-    pub(super) advance: Script,
     pub(super) renew: Script,
     pub(super) touch: Script,
     pub(super) destroy: Script,
@@ -266,7 +243,6 @@ impl Scripts {
         Self {
             create: Script::new(CREATE),
             replace: Script::new(REPLACE),
-            advance: Script::new(ADVANCE),
             renew: Script::new(RENEW),
             touch: Script::new(TOUCH),
             destroy: Script::new(DESTROY),

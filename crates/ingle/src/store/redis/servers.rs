@@ -16,6 +16,7 @@ use redis::{Cmd, Pipeline, ServerError, Value};
 use tokio::time::timeout;
 
 use super::{
+    advance::Advance,
     failure::{Failure, RedisError},
     link::Link,
     node::{Node, Settings},
@@ -72,17 +73,9 @@ impl Servers {
     pub(super) async fn call(&self, partition: Partition, command: &Cmd) -> Result<Value, Failure> {
         match self {
             Self::One(node) => {
-                // What is rarely taken is boxed, so that the usual way is a small future.
-                let link = match node.open_link() {
-                    Some(link) => link,
-                    None => Box::pin(node.link()).await.map_err(Failure::NotSent)?,
-                };
-                link.call(command).await.inspect_err(|failure| {
-                    if refused(failure).is_some_and(|refusal| refusal.code() == "READONLY") {
-                        // It is a replica now. Who asks next may find the master under its name.
-                        link.give_up();
-                    }
-                })
+                let link = link_of(node).await?;
+                let answer = link.call(command).await;
+                answer.inspect_err(|failure| leave_replica(&link, failure))
             }
             Self::Cluster(cluster) => Box::pin(cluster.call(partition, command)).await,
         }
@@ -150,6 +143,28 @@ impl Servers {
             Self::One(node) => vec![Arc::clone(node)],
             Self::Cluster(cluster) => cluster.masters(),
         }
+    }
+}
+
+/// Makes an advance on the only server, and returns what there is if it is not done.
+pub(super) async fn advance(node: &Arc<Node>, advance: Advance) -> Result<Value, Failure> {
+    let link = link_of(node).await?;
+    let answer = link.advance(advance).await;
+    answer.inspect_err(|failure| leave_replica(&link, failure))
+}
+
+async fn link_of(node: &Arc<Node>) -> Result<Link, Failure> {
+    match node.open_link() {
+        Some(link) => Ok(link),
+        // What is rarely taken is boxed, so that the usual way is a small future.
+        None => Box::pin(node.link()).await.map_err(Failure::NotSent),
+    }
+}
+
+/// A server that became a replica is of no use. Who asks next may find the master under its name.
+fn leave_replica(link: &Link, failure: &Failure) {
+    if refused(failure).is_some_and(|refusal| refusal.code() == "READONLY") {
+        link.give_up();
     }
 }
 

@@ -1,45 +1,22 @@
 //! Commits of several sessions that meet: one statement, and each of them for itself.
 
-use std::{future::ready, process::Command, sync::Arc, time::Duration};
+use std::{process::Command, time::Duration};
 
 use ingle::{
     clock::{Clock as _, SystemClock},
-    record::{Loaded, Record, Version},
-    store::{CommitError, ErrorKind, Happened, Postgres, Store as _, Write},
+    record::{Loaded, Version},
+    store::{CommitError, ErrorKind, Happened, Postgres, Store as _},
 };
-use tokio::{join, select, task::JoinHandle, time::sleep};
+use tokio::{join, time::sleep};
 
-use super::{Scene, create, key, next, record, shell, views};
-
-type Commit = JoinHandle<Result<Version, CommitError>>;
+use super::{Scene, shell};
+use crate::meeting::{self, add, give_up, one_of_two_is_made, views};
 
 /// A store and the records that are in it, each with its number as views.
 async fn filled(scene: &Scene, count: u64) -> (Postgres, Vec<Loaded>) {
     let store = scene.store().await;
-    let mut bases = Vec::new();
-    for number in 0..count {
-        bases.push(create(&store, &record(key(number), SystemClock.now(), views(number))).await);
-    }
+    let bases = meeting::filled(&store, count).await;
     (store, bases)
-}
-
-/// Begins to commit, as another request of this process would.
-fn begin(store: &Postgres, base: &Loaded, record: Arc<Record>) -> Commit {
-    let (store, base) = (store.clone(), base.clone());
-    tokio::spawn(async move {
-        let write = Write::Replace { base: &base, record: &record };
-        store.commit(write, SystemClock.now()).await
-    })
-}
-
-/// Begins to commit so many views more for each. All of them wait before the first group begins: tests
-/// have one thread, and what it is to do it does in order.
-fn add(store: &Postgres, bases: &[Loaded], more: u64) -> Vec<Commit> {
-    let next = |base: &Loaded| {
-        let before = base.record.data["views"].as_u64().unwrap();
-        next(base, views(before + more))
-    };
-    bases.iter().map(|base| begin(store, base, next(base))).collect()
 }
 
 /// Who has written the rows: so many transactions.
@@ -75,7 +52,7 @@ async fn each_of_a_group_stands_or_falls_alone() {
     for (number, commit) in add(&store, &bases, 1000).into_iter().enumerate() {
         match (number, commit.await.unwrap()) {
             (3, Err(CommitError::Conflict(Some(newer)))) => {
-                assert_eq!(newer.record.data["views"], 500);
+                assert_eq!(views(&newer), 500);
             }
             (5 | 7, Err(CommitError::Gone)) => {}
             (3 | 5 | 7, other) => panic!("{number}: {other:?}"),
@@ -130,34 +107,14 @@ async fn nobody_waits_for_the_lock_of_another_session() {
 
 #[tokio::test]
 async fn of_two_commits_of_one_record_one_is_made() {
-    let scene = Scene::new().await;
-    let (store, bases) = filled(&scene, 3).await;
-    let first = add(&store, &bases, 1000);
-    let second = add(&store, &bases, 2000);
-    for (first, second) in first.into_iter().zip(second) {
-        assert_eq!(first.await.unwrap().unwrap(), Version(2));
-        match second.await.unwrap() {
-            Err(CommitError::Conflict(Some(newer))) => {
-                assert!(newer.record.data["views"].as_u64().unwrap() < 2000);
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(sum(&scene).await, "3003");
+    one_of_two_is_made(&Scene::new().await.store().await).await;
 }
 
 #[tokio::test]
 async fn what_nobody_wants_any_more_is_not_sent() {
     let scene = Scene::new().await;
     let (store, bases) = filled(&scene, 2).await;
-    let unwanted = next(&bases[0], views(1000));
-    let write = Write::Replace { base: &bases[0], record: &unwanted };
-    select! {
-        biased;
-        done = store.commit(write, SystemClock.now()) => panic!("{done:?}"),
-        // It waits for its group, which has not begun.
-        () = ready(()) => {}
-    }
+    give_up(&store, &bases[0]).await;
     let [wanted] = add(&store, &bases[1..], 1000).try_into().unwrap();
     assert_eq!(wanted.await.unwrap().unwrap(), Version(2));
     assert_eq!(sum(&scene).await, "1001");
@@ -179,12 +136,9 @@ async fn a_server_process_that_says_nothing_holds_up_its_own_commits_alone() {
     let scene = Scene::new().await;
     let name = format!("application_name={}", scene.table);
     let store = Postgres::open(scene.config(&format!("&{name}"))).await.unwrap();
-    let mut bases = Vec::new();
-    for number in 0..3 {
-        bases.push(create(&store, &record(key(number), SystemClock.now(), views(number))).await);
-    }
+    let bases = meeting::filled(&store, 3).await;
     // Two at once have two connections, which are free again afterwards.
-    let (now, key) = (SystemClock.now(), key(0));
+    let (now, key) = (SystemClock.now(), bases[0].record.header.key);
     let (first, second) = join!(store.load(&key, now), store.load(&key, now));
     assert!(first.unwrap().is_some() && second.unwrap().is_some());
     let ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'TABLE'";
