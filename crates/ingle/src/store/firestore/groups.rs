@@ -1,7 +1,7 @@
 //! Replaces that meet are one call.
 //!
-//! Firestore makes each of them or not, as if it had come alone, and they cost the same. It is the call that
-//! is saved: half of what a replace costs this process.
+//! Firestore makes each of them or not, as if it had come alone, and bills them so. It is calls that are
+//! saved, which cost this process more than what is in them.
 //!
 //! The answer comes when the last of them is decided, and a document that somebody else has locked in a
 //! transaction is decided when the lock ends. So a group is not waited for long: who is in it learns that

@@ -4,6 +4,7 @@ use redis::Value;
 use serde_json::json;
 
 use super::{
+    advance,
     failure::{Failure, RedisError},
     hash,
     place::{Partition, Place, RedisConfig},
@@ -118,6 +119,31 @@ fn a_partition_has_the_slot_that_redis_says() {
 fn the_scripts_read_the_same_fields() {
     let quoted = scripts::FIELDS.map(|field| format!("'{field}'")).join(", ");
     assert_eq!(quoted, scripts::FIELDS_IN_SCRIPTS);
+}
+
+#[test]
+fn an_answer_to_several_is_each_ones_or_nobodys() {
+    let record = || Value::Array(vec![Value::Nil]);
+    let answer = |parts: &[Value]| advance::answers(Value::Array(parts.to_vec()), 3);
+    assert_eq!(advance::answers(Value::Nil, 2), Some(vec![Value::Nil, Value::Nil]));
+    let expected = vec![Value::Nil, Value::Nil, record()];
+    assert_eq!(answer(&[Value::Int(3), record()]), Some(expected));
+    let expected = vec![record(), Value::Okay, Value::Nil];
+    assert_eq!(answer(&[Value::Int(2), Value::Okay, Value::Int(1), record()]), Some(expected));
+    let refusal = redis::parse_redis_value(b"-OOM command not allowed\r\n").unwrap();
+    assert_eq!(advance::answers(refusal.clone(), 2), Some(vec![refusal.clone(), refusal]));
+    for nonsense in [
+        &[Value::Int(0), record()] as &[_],
+        &[Value::Int(4), record()],
+        &[Value::Int(-1), record()],
+        &[Value::Int(1)],
+        &[Value::Int(1), record(), Value::Int(2)],
+        &[Value::Nil, record()],
+        &[record(), Value::Int(1)],
+    ] {
+        assert_eq!(answer(nonsense), None, "{nonsense:?}");
+    }
+    assert_eq!(advance::answers(Value::Okay, 1), None);
 }
 
 #[test]
