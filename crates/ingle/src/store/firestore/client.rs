@@ -75,8 +75,23 @@ struct Connection {
     calls: AtomicUsize,
     /// How many calls in a row were given up without an answer.
     unanswered: AtomicUsize,
-    /// Until when calls go over other connections, in milliseconds after the client was made.
-    rests_until: AtomicU64,
+    /// Calls go over other connections meanwhile.
+    rest: Rest,
+}
+
+/// Until when something is left alone after it was waited for in vain, in milliseconds after the client
+/// was made.
+#[derive(Default)]
+pub(super) struct Rest(AtomicU64);
+
+impl Rest {
+    pub(super) fn begin(&self, client: &Client) {
+        self.0.store(client.now() + REST.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_on(&self, client: &Client) -> bool {
+        client.now() < self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Client {
@@ -95,7 +110,7 @@ impl Client {
             client: FirestoreClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
             calls: AtomicUsize::new(0),
             unanswered: AtomicUsize::new(0),
-            rests_until: AtomicU64::new(0),
+            rest: Rest::default(),
         });
         let names = Names::of(&config);
         let mut headers = HeaderMap::new();
@@ -240,10 +255,8 @@ impl Client {
     /// the one with the fewest calls.
     fn connection(&self) -> &Connection {
         let calls = |connection: &&Connection| connection.calls.load(Ordering::Relaxed);
-        let now = self.now();
         let good = |connection: &&Connection| {
-            calls(connection) < CALLS_PER_CONNECTION
-                && connection.rests_until.load(Ordering::Relaxed) <= now
+            calls(connection) < CALLS_PER_CONNECTION && !connection.rest.is_on(self)
         };
         let good = self.connections.iter().find(good);
         good.or_else(|| self.connections.iter().min_by_key(calls))
@@ -279,15 +292,14 @@ impl<'a> Call<'a> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let Connection { calls, unanswered, rests_until, .. } = self.connection;
+        let Connection { calls, unanswered, rest, .. } = self.connection;
         calls.fetch_sub(1, Ordering::Relaxed);
         if self.answered || self.began.elapsed() < PATIENCE_MIN {
             return;
         }
         if unanswered.fetch_add(1, Ordering::Relaxed) + 1 >= UNANSWERED_MAX {
             unanswered.store(0, Ordering::Relaxed);
-            let until = self.client.now() + REST.as_millis() as u64;
-            rests_until.store(until, Ordering::Relaxed);
+            rest.begin(self.client);
         }
     }
 }

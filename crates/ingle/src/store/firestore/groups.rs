@@ -7,13 +7,7 @@
 //! transaction is decided when the lock ends. So a group is not waited for long: who is in it learns that
 //! nobody knows what became of it, looks, and goes on alone, as does everybody for a while.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::Write as Rpc;
 use tokio::{
@@ -22,7 +16,10 @@ use tokio::{
 };
 use tonic::Status;
 
-use super::{client::Client, failure};
+use super::{
+    client::{Client, Rest},
+    failure,
+};
 use crate::{
     background,
     id::Key,
@@ -32,9 +29,6 @@ use crate::{
 
 /// How long a group is waited for.
 const PATIENCE: Duration = Duration::from_millis(300);
-
-/// How long there are no groups after one that was waited for in vain, or refused for the sake of one.
-const REST: Duration = Duration::from_secs(5);
 
 /// What became of a replace.
 #[derive(Debug)]
@@ -49,7 +43,13 @@ pub(super) enum Fate {
 /// Where replaces wait for each other.
 pub(super) struct Groups {
     replaces: mpsc::UnboundedSender<Replace>,
-    rest: Arc<Rest>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Arc<Client>,
+    /// There are no groups meanwhile, after one that was waited for in vain, or refused for the sake of one.
+    rest: Rest,
 }
 
 struct Replace {
@@ -62,15 +62,15 @@ impl Groups {
     /// Serves in a task of its own, on the runtime of the client's connections.
     pub(super) fn new(client: Arc<Client>) -> Self {
         let (replaces, waiting) = mpsc::unbounded_channel();
-        let rest = Arc::new(Rest { began: Instant::now(), until: AtomicU64::new(0) });
-        background::spawn(serve(client, Arc::clone(&rest), waiting));
-        Self { replaces, rest }
+        let shared = Arc::new(Shared { client, rest: Rest::default() });
+        background::spawn(serve(Arc::clone(&shared), waiting));
+        Self { replaces, shared }
     }
 
     /// Makes a replace together with those that meet it.
     pub(super) async fn join(&self, key: Key, write: Rpc) -> Fate {
         let write = Box::new(write);
-        if self.rest.is_on() {
+        if self.shared.rest.is_on(&self.shared.client) {
             return Fate::Alone(write);
         }
         let (fate, decided) = oneshot::channel();
@@ -82,11 +82,7 @@ impl Groups {
     }
 }
 
-async fn serve(
-    client: Arc<Client>,
-    rest: Arc<Rest>,
-    mut waiting: mpsc::UnboundedReceiver<Replace>,
-) {
+async fn serve(shared: Arc<Shared>, mut waiting: mpsc::UnboundedReceiver<Replace>) {
     while let Some(met) = meeting::next(&mut waiting).await {
         let mut group: Vec<Replace> = Vec::with_capacity(met.len());
         for replace in met {
@@ -102,12 +98,13 @@ async fn serve(
         match group.len() {
             0 => {}
             1 => group.into_iter().for_each(Replace::goes_alone),
-            _ => background::spawn(make(Arc::clone(&client), Arc::clone(&rest), group)),
+            _ => background::spawn(make(Arc::clone(&shared), group)),
         }
     }
 }
 
-async fn make(client: Arc<Client>, rest: Arc<Rest>, group: Vec<Replace>) {
+async fn make(shared: Arc<Shared>, group: Vec<Replace>) {
+    let Shared { client, rest } = &*shared;
     let (writes, callers): (Vec<_>, Vec<_>) =
         group.into_iter().map(|replace| (*replace.write, replace.fate)).unzip();
     // Who asked may have gone meanwhile.
@@ -123,7 +120,7 @@ async fn make(client: Arc<Client>, rest: Arc<Rest>, group: Vec<Replace>) {
             callers.into_iter().for_each(|caller| tell(caller, Fate::Decided(Err(status.clone()))));
         }
         Ok(Err(_)) | Err(_) => {
-            rest.begin();
+            rest.begin(client);
             callers.into_iter().for_each(|caller| tell(caller, Fate::Unknown));
         }
     }
@@ -132,27 +129,5 @@ async fn make(client: Arc<Client>, rest: Arc<Rest>, group: Vec<Replace>) {
 impl Replace {
     fn goes_alone(self) {
         let _ = self.fate.send(Fate::Alone(self.write));
-    }
-}
-
-/// Until when nothing goes together.
-struct Rest {
-    began: Instant,
-    /// In milliseconds after it began.
-    until: AtomicU64,
-}
-
-impl Rest {
-    fn begin(&self) {
-        self.until.store(self.now() + REST.as_millis() as u64, Ordering::Relaxed);
-    }
-
-    fn is_on(&self) -> bool {
-        let until = self.until.load(Ordering::Relaxed);
-        until != 0 && self.now() < until
-    }
-
-    fn now(&self) -> u64 {
-        self.began.elapsed().as_millis() as u64
     }
 }
