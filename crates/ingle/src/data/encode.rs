@@ -6,12 +6,15 @@
 //! It also compares on the way: what equals the value that stands in its place already is not made
 //! again. Most of what a closure is shown, it leaves as it was.
 
-use std::{borrow::Cow, cell::Cell, collections::BTreeMap, fmt};
+use std::{borrow::Cow, cell::Cell, fmt};
 
 use serde::ser::{self, Serialize};
 use serde_json::{Map, Number, Value};
 
-use super::{Data, InvalidValue, Limits, Reason, check_name};
+use super::{
+    Data, InvalidValue, Limits, Reason, check_name,
+    fields::{Field, Fields},
+};
 
 /// A value, compared with the one that is stored in its place.
 #[derive(Debug, PartialEq)]
@@ -30,9 +33,6 @@ impl Part {
         }
     }
 }
-
-/// The fields of an object, each compared with the stored one of its name.
-pub(crate) type Fields = BTreeMap<Cow<'static, str>, Part>;
 
 /// The value of one field.
 ///
@@ -145,7 +145,7 @@ impl Encoded {
         };
         let before = stored.object();
         let same = before.is_some_and(|before| {
-            before.len() == fields.len() && fields.values().all(|part| *part == Part::Same)
+            before.len() == fields.len() && fields.parts().all(|part| *part == Part::Same)
         });
         if same {
             return Part::Same;
@@ -215,9 +215,10 @@ impl<'a> Encoder<'a> {
         Ok(ArrayEncoder { inner: self.inside()?, items, variant: None })
     }
 
-    fn object(self) -> Result<ObjectEncoder<'a>, InvalidValue> {
+    fn object(self, fields: usize) -> Result<ObjectEncoder<'a>, InvalidValue> {
+        let fields = Vec::with_capacity(fields.min(self.limits.fields_max));
         let inner = self.inside()?;
-        Ok(ObjectEncoder { inner, fields: Fields::new(), name: None, variant: None })
+        Ok(ObjectEncoder { inner, fields, name: None, variant: None })
     }
 }
 
@@ -353,7 +354,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<Encoded, InvalidValue> {
-        let mut object = self.object()?;
+        let mut object = self.object(1)?;
         object.put(Cow::Borrowed(variant), value)?;
         ser::SerializeMap::end(object)
     }
@@ -385,16 +386,16 @@ impl<'a> ser::Serializer for Encoder<'a> {
         Ok(ArrayEncoder { variant: Some(variant), ..array })
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<ObjectEncoder<'a>, InvalidValue> {
-        self.object()
+    fn serialize_map(self, fields: Option<usize>) -> Result<ObjectEncoder<'a>, InvalidValue> {
+        self.object(fields.unwrap_or_default())
     }
 
     fn serialize_struct(
         self,
         _: &'static str,
-        _: usize,
+        fields: usize,
     ) -> Result<ObjectEncoder<'a>, InvalidValue> {
-        self.object()
+        self.object(fields)
     }
 
     fn serialize_struct_variant(
@@ -402,9 +403,9 @@ impl<'a> ser::Serializer for Encoder<'a> {
         _: &'static str,
         _: u32,
         variant: &'static str,
-        _: usize,
+        fields: usize,
     ) -> Result<ObjectEncoder<'a>, InvalidValue> {
-        let object = self.variant(variant)?.object()?;
+        let object = self.variant(variant)?.object(fields)?;
         Ok(ObjectEncoder { variant: Some(variant), ..object })
     }
 }
@@ -479,7 +480,7 @@ impl ArrayEncoder<'_> {
 
 struct ObjectEncoder<'a> {
     inner: Encoder<'a>,
-    fields: Fields,
+    fields: Vec<Field>,
     /// The name that the next value belongs to, of a map that is written in two steps.
     name: Option<String>,
     variant: Option<&'static str>,
@@ -496,15 +497,16 @@ impl ObjectEncoder<'_> {
         let stored = self.inner.stored.field(&name);
         let encoded = value.serialize(Encoder { stored, ..self.inner });
         let part = encoded.map_err(|error| error.under(&name))?.into_part(stored);
-        self.fields.insert(name, part);
+        self.fields.push((name, part));
         Ok(())
     }
 
     fn finish(self) -> Encoded {
+        let fields = Encoded::Object(Fields::new(self.fields));
         match self.variant {
-            None => Encoded::Object(self.fields),
+            None => fields,
             Some(_) => {
-                let content = Encoded::Object(self.fields).into_part(self.inner.stored);
+                let content = fields.into_part(self.inner.stored);
                 Encoded::Part(in_variant(self.variant, content))
             }
         }

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::{
     Data, InvalidValue, Limits,
-    encode::{self, Fields, Part},
+    encode::{self, Part},
+    fields::Fields,
 };
 
 /// The data does not have the type that the app reads it as.
@@ -122,8 +123,8 @@ impl View<Fields> {
         if after == self.0 {
             return;
         }
-        for name in self.0.keys().filter(|name| !after.contains_key(*name)) {
-            tell(name.clone().into_owned(), None);
+        for name in self.0.names().filter(|name| after.get(name).is_none()) {
+            tell(name.to_owned(), None);
         }
         for (name, after) in after {
             let value = match (stored.get(&*name), after) {

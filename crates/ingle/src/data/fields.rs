@@ -1,0 +1,80 @@
+//! The fields of an object on their way into the data.
+
+use std::borrow::Cow;
+
+use super::encode::Part;
+
+/// The fields of an object, each compared with the stored one of its name.
+///
+/// In the order of their names, each name once. For the few that most types have, a list takes less
+/// time than a tree, and less memory than the node of one.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Fields(Vec<Field>);
+
+pub(super) type Field = (Cow<'static, str>, Part);
+
+impl Fields {
+    /// Of one name the last field counts, as it would in a map.
+    pub(super) fn new(mut fields: Vec<Field>) -> Self {
+        if !fields.is_sorted_by(|(before, _), (after, _)| before < after) {
+            fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+            fields.dedup_by(|later, earlier| {
+                let again = later.0 == earlier.0;
+                if again {
+                    std::mem::swap(later, earlier);
+                }
+                again
+            });
+        }
+        Self(fields)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Part> {
+        let index = self.0.binary_search_by(|(other, _)| (**other).cmp(name)).ok()?;
+        self.0.get(index).map(|(_, part)| part)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.0.iter().map(|(_, part)| part)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+}
+
+impl IntoIterator for Fields {
+    type Item = Field;
+    type IntoIter = std::vec::IntoIter<Field>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_found_in_any_order_and_of_one_name_the_last_counts() {
+        let field = |name: &'static str, value| (Cow::Borrowed(name), Part::Other(value));
+        let fields = Fields::new(vec![
+            field("b", json!(1)),
+            field("c", json!(2)),
+            field("a", json!(3)),
+            field("b", json!(4)),
+            field("b", json!(5)),
+        ]);
+        assert_eq!(fields.names().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(fields.get("b"), Some(&Part::Other(json!(5))));
+        assert_eq!(fields.get("c"), Some(&Part::Other(json!(2))));
+        assert_eq!(fields.get("d"), None);
+    }
+}
