@@ -13,7 +13,7 @@ use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     fmt,
     future::ready,
-    hash::{BuildHasher as _, RandomState},
+    hash::BuildHasher as _,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::quality::RandomState;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout_at},
@@ -77,7 +78,7 @@ struct Lane {
     first: Option<Tether>,
 }
 
-type Shard = HashMap<Key, Lane>;
+type Shard = HashMap<Key, Lane, RandomState>;
 
 /// The keys that have a commit under way, and what waits for each.
 pub(crate) struct Lanes {
@@ -90,7 +91,7 @@ impl Lanes {
     pub(crate) fn new() -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             tickets: AtomicU64::new(0),
         }
     }

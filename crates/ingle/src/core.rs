@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use quick_cache::sync::Cache;
+use foldhash::quality::RandomState;
+use quick_cache::{
+    UnitWeighter, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -57,9 +61,9 @@ pub(crate) struct Core {
     pub(crate) hints: Hints,
     /// Until when sessions were being destroyed or renewed here, to tell requests that were under way
     /// then.
-    ended: Cache<Key, Instant>,
+    ended: Marks,
     /// When another process was last found to commit to a session that this one commits to.
-    crowded: Cache<Key, Instant>,
+    crowded: Marks,
     sweeps: AtomicBool,
 }
 
@@ -77,8 +81,8 @@ impl Core {
             lanes: Lanes::new(),
             budget: RetryBudget::new(),
             hints: Hints::new(),
-            ended: Cache::new(ENDED_MAX),
-            crowded: Cache::new(CROWDED_MAX),
+            ended: marks(ENDED_MAX),
+            crowded: marks(CROWDED_MAX),
             sweeps: AtomicBool::new(false),
             config,
         }
@@ -243,14 +247,29 @@ impl Core {
     }
 }
 
+/// Something that happened to some sessions, and when; of so many that it did last.
+type Marks = Cache<Key, Instant, UnitWeighter, RandomState>;
+
+fn marks(max: usize) -> Marks {
+    cache(max, max as u64, UnitWeighter)
+}
+
+fn cache<V: Clone, W: Weighter<Key, V> + Clone>(
+    max: usize,
+    weight_max: u64,
+    weighter: W,
+) -> Cache<Key, V, W, RandomState> {
+    Cache::with(max, weight_max, weighter, RandomState::default(), DefaultLifecycle::default())
+}
+
 /// The bounded cache of what this process last knew of records.
 #[derive(Debug)]
-pub(crate) struct Hints(Cache<Key, Loaded, Weight>);
+pub(crate) struct Hints(Cache<Key, Loaded, Weight, RandomState>);
 
 #[derive(Clone, Debug)]
 struct Weight;
 
-impl quick_cache::Weighter<Key, Loaded> for Weight {
+impl Weighter<Key, Loaded> for Weight {
     fn weight(&self, _: &Key, hint: &Loaded) -> u64 {
         HINT_BYTES + memory_len(&hint.record.data) as u64
     }
@@ -258,7 +277,7 @@ impl quick_cache::Weighter<Key, Loaded> for Weight {
 
 impl Hints {
     fn new() -> Self {
-        Self(Cache::with_weighter(HINTS_MAX, HINT_BYTES_MAX, Weight))
+        Self(cache(HINTS_MAX, HINT_BYTES_MAX, Weight))
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Loaded> {

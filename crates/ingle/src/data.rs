@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 
 pub(crate) mod encode;
+mod fields;
 pub(crate) mod typed;
 
 /// The data of a session: a JSON object with the app's own top-level fields.

@@ -224,13 +224,19 @@ impl Key {
     }
 }
 
-/// A byte as two digits, as `{:02x}` has it. Nearly every call of a store names a key, for which the
-/// formatter takes as long as for all else.
-pub(crate) const fn hexadecimal(byte: u8) -> [u8; 2] {
-    const fn digit(value: u8) -> u8 {
-        if value < 10 { b'0' + value } else { b'a' - 10 + value }
+/// Bytes as two digits each, as `{:02x}` has them. Nearly every call of a store names a key and ops, for
+/// which the formatter takes as long as for all else.
+pub(crate) struct Digits<const N: usize>([[u8; 2]; N]);
+
+impl<const N: usize> Digits<N> {
+    pub(crate) fn of(bytes: [u8; N]) -> Self {
+        let digit = |value| if value < 10 { b'0' + value } else { b'a' - 10 + value };
+        Self(bytes.map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]))
     }
-    [digit(byte >> 4), digit(byte & 0x0f)]
+
+    pub(crate) fn as_str(&self) -> &str {
+        str::from_utf8(self.0.as_flattened()).unwrap_or_default()
+    }
 }
 
 impl Hash for Key {
@@ -249,10 +255,7 @@ impl Hash for Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Hash(bytes) => {
-                let digits = bytes.map(hexadecimal);
-                f.write_str(str::from_utf8(digits.as_flattened()).map_err(|_| fmt::Error)?)
-            }
+            Repr::Hash(bytes) => f.write_str(Digits::of(*bytes).as_str()),
             Repr::Plain(uuid) => Hyphenated(uuid).fmt(f),
         }
     }

@@ -4,22 +4,88 @@
 //! call lets those that are about to be made in this process come first. That takes no time where there
 //! are none: nobody waits for a clock.
 
-use tokio::{sync::mpsc::UnboundedReceiver, task::yield_now};
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-/// How many calls go together at most: the first one is answered with the last one.
-const TOGETHER_MAX: usize = 32;
+use tokio::task::yield_now;
 
-/// Waits for a call, and returns it with those that meet it; None if none will come any more.
-///
-/// As many wait as there are callers, who wait for their answers.
-pub(super) async fn next<T>(waiting: &mut UnboundedReceiver<T>) -> Option<Vec<T>> {
-    let mut calls = vec![waiting.recv().await?];
-    // Who is about to call does so now.
-    yield_now().await;
-    while calls.len() < TOGETHER_MAX
-        && let Ok(call) = waiting.try_recv()
-    {
-        calls.push(call);
+use crate::background;
+
+/// Where calls of one kind wait for each other.
+pub(super) struct Meeting<T> {
+    /// How many calls go together at most. They go at once, so that the server is at work on them while
+    /// this process makes those that follow.
+    enough: usize,
+    /// Makes one call of those that met.
+    go: Box<dyn Fn(Vec<T>) + Send + Sync>,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    waiting: Vec<T>,
+    /// A task will come for what waits.
+    is_attended: bool,
+}
+
+impl<T: Send + 'static> Meeting<T> {
+    pub(super) fn new(enough: usize, go: impl Fn(Vec<T>) + Send + Sync + 'static) -> Arc<Self> {
+        let state = Mutex::new(State { waiting: Vec::new(), is_attended: false });
+        Arc::new(Self { enough, go: Box::new(go), state })
     }
-    Some(calls)
+
+    /// Makes a call together with those that meet it.
+    pub(super) fn join(self: &Arc<Self>, call: T) {
+        let mut state = self.state();
+        state.waiting.push(call);
+        if state.waiting.len() >= self.enough {
+            let calls = mem::take(&mut state.waiting);
+            drop(state);
+            (self.go)(calls);
+        } else if !mem::replace(&mut state.is_attended, true) {
+            drop(state);
+            let end = End(Some(Arc::clone(self)));
+            background::spawn(async move {
+                // Who is about to call does so now.
+                yield_now().await;
+                end.come();
+            });
+        }
+    }
+
+    /// Takes what waits, and leaves it to the next call to have somebody come.
+    fn end(&self) -> Vec<T> {
+        let mut state = self.state();
+        state.is_attended = false;
+        mem::take(&mut state.waiting)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // Each use is one look and one write.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Comes for what waits.
+struct End<T: Send + 'static>(Option<Arc<Meeting<T>>>);
+
+impl<T: Send + 'static> End<T> {
+    fn come(mut self) {
+        if let Some(meeting) = self.0.take() {
+            let calls = meeting.end();
+            if !calls.is_empty() {
+                (meeting.go)(calls);
+            }
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for End<T> {
+    /// The runtime ends before it came. Who waits learns that nobody comes.
+    fn drop(&mut self) {
+        if let Some(meeting) = &self.0 {
+            drop(meeting.end());
+        }
+    }
 }

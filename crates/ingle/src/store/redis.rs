@@ -158,18 +158,6 @@ impl Redis {
         }
     }
 
-    /// Runs an advance, on one server together with those that meet it.
-    async fn run_advance(&self, partition: Partition, advance: Advance) -> Result<Value, Failure> {
-        if let Servers::One(node) = &self.0.servers {
-            return servers::advance(node, advance).await;
-        }
-        // What one call is about is on one server of a cluster only where it has one partition.
-        let call = advance::call(slice::from_ref(&advance));
-        let answer = self.run(partition, advance::script(), &call).await?;
-        let answers = advance::answers(answer, 1).and_then(|answers| answers.into_iter().next());
-        answers.ok_or_else(|| Failure::Lost("the answer makes no sense".to_owned()))
-    }
-
     fn told(&self, failure: Failure) -> Error {
         failure.told(&self.0.config.prefix)
     }
@@ -194,11 +182,6 @@ impl Redis {
         now: Timestamp,
     ) -> Result<Version, CommitError> {
         let before = &base.record.header;
-        // Without a name of its newest commit a record is told by its epoch as well.
-        let has_op = before.ops.newest().is_some();
-        if has_op && before.only_moves(&record.header) && !base.record.is_dead(now) {
-            return self.advance(base, record, now).await;
-        }
         let name = self.0.place.record(&record.header.key);
         let listing = Listing::of(Some(before), record, now);
         let script = &self.0.scripts.replace;
@@ -209,18 +192,27 @@ impl Redis {
         self.written(base, record, answer)
     }
 
-    /// The replace that nearly every commit is, on a base that is live.
+    /// The replace that nearly every commit is, on a base that is live. On one server it goes together
+    /// with those that meet it.
     async fn advance(
         &self,
         base: &Loaded,
         record: &Record,
         now: Timestamp,
     ) -> Result<Version, CommitError> {
-        let after = &record.header;
-        let advance = Advance::of(&self.0.place, base, record, now)?;
-        let answer = self.run_advance(Partition::of(&after.key), advance).await;
+        let advance = || Advance::of(&self.0.place, base, record, now);
+        let answer = match &self.0.servers {
+            Servers::One(node) => {
+                let link = servers::link_of(node).await.map_err(|failure| self.told(failure))?;
+                servers::advance(&link, advance()?).await
+            }
+            Servers::Cluster(_) => {
+                let partition = Partition::of(&record.header.key);
+                Box::pin(self.advance_alone(partition, advance()?)).await
+            }
+        };
         match answer.map_err(|failure| self.told(failure))? {
-            Value::Nil => Ok(Version(after.counter)),
+            Value::Nil => Ok(Version(record.header.counter)),
             found @ Value::Array(_) => {
                 let found = hash::read(found).map_err(Error::from)?;
                 let live = found.filter(|found| !found.record.is_dead(now));
@@ -228,6 +220,18 @@ impl Redis {
             }
             _ => Err(strange()),
         }
+    }
+
+    /// What one call is about is on one server of a cluster only where it has one partition.
+    async fn advance_alone(
+        &self,
+        partition: Partition,
+        advance: Advance,
+    ) -> Result<Value, Failure> {
+        let call = advance::call(slice::from_ref(&advance));
+        let answer = self.run(partition, advance::script(), &call).await?;
+        let answers = advance::answers(answer, 1).and_then(|answers| answers.into_iter().next());
+        answers.ok_or_else(|| Failure::Lost("the answer makes no sense".to_owned()))
     }
 
     async fn renew(
@@ -401,11 +405,17 @@ impl Store for Redis {
 
     async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
         match write {
-            Write::Create { record } => self.create(record, now).await,
-            Write::Replace { base, record } => self.replace(base, record, now).await,
-            Write::Renew { base, record } => self.renew(base, record, now).await,
-            Write::Touch { key, idle_deadline } => self.touch(key, idle_deadline, now).await,
-            Write::Destroy { key } => self.destroy(key).await,
+            Write::Replace { base, record } if advance::is_one(base, record, now) => {
+                self.advance(base, record, now).await
+            }
+            // What is rarely taken is boxed, so that the usual way is a small future.
+            Write::Create { record } => Box::pin(self.create(record, now)).await,
+            Write::Replace { base, record } => Box::pin(self.replace(base, record, now)).await,
+            Write::Renew { base, record } => Box::pin(self.renew(base, record, now)).await,
+            Write::Touch { key, idle_deadline } => {
+                Box::pin(self.touch(key, idle_deadline, now)).await
+            }
+            Write::Destroy { key } => Box::pin(self.destroy(key)).await,
         }
     }
 

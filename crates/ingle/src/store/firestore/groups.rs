@@ -10,10 +10,7 @@
 use std::{sync::Arc, time::Duration};
 
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::Write as Rpc;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::{sync::oneshot, time::timeout};
 use tonic::Status;
 
 use super::{
@@ -24,8 +21,11 @@ use crate::{
     background,
     id::Key,
     record::Version,
-    store::{ErrorKind, meeting},
+    store::{ErrorKind, meeting::Meeting},
 };
+
+/// How many replaces go together at most.
+const GROUP_MAX: usize = 32;
 
 /// How long a group is waited for.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -42,7 +42,7 @@ pub(super) enum Fate {
 
 /// Where replaces wait for each other.
 pub(super) struct Groups {
-    replaces: mpsc::UnboundedSender<Replace>,
+    replaces: Arc<Meeting<Replace>>,
     shared: Arc<Shared>,
 }
 
@@ -59,12 +59,10 @@ struct Replace {
 }
 
 impl Groups {
-    /// Serves in a task of its own, on the runtime of the client's connections.
     pub(super) fn new(client: Arc<Client>) -> Self {
-        let (replaces, waiting) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared { client, rest: Rest::default() });
-        background::spawn(serve(Arc::clone(&shared), waiting));
-        Self { replaces, shared }
+        let who = Arc::clone(&shared);
+        Self { replaces: Meeting::new(GROUP_MAX, move |met| group(&who, met)), shared }
     }
 
     /// Makes a replace together with those that meet it.
@@ -74,32 +72,28 @@ impl Groups {
             return Fate::Alone(write);
         }
         let (fate, decided) = oneshot::channel();
-        match self.replaces.send(Replace { key, write, fate }) {
-            Ok(()) => decided.await.unwrap_or(Fate::Unknown),
-            // Nobody serves any more.
-            Err(mpsc::error::SendError(replace)) => Fate::Alone(replace.write),
-        }
+        self.replaces.join(Replace { key, write, fate });
+        decided.await.unwrap_or(Fate::Unknown)
     }
 }
 
-async fn serve(shared: Arc<Shared>, mut waiting: mpsc::UnboundedReceiver<Replace>) {
-    while let Some(met) = meeting::next(&mut waiting).await {
-        let mut group: Vec<Replace> = Vec::with_capacity(met.len());
-        for replace in met {
-            if replace.fate.is_closed() {
-                // Its caller has given up, and nothing of it was sent.
-            } else if group.iter().any(|other| other.key == replace.key) {
-                // One call takes a document once.
-                replace.goes_alone();
-            } else {
-                group.push(replace);
-            }
+/// Makes one call of those that met, and can be in one.
+fn group(shared: &Arc<Shared>, met: Vec<Replace>) {
+    let mut group: Vec<Replace> = Vec::with_capacity(met.len());
+    for replace in met {
+        if replace.fate.is_closed() {
+            // Its caller has given up, and nothing of it was sent.
+        } else if group.iter().any(|other| other.key == replace.key) {
+            // One call takes a document once.
+            replace.goes_alone();
+        } else {
+            group.push(replace);
         }
-        match group.len() {
-            0 => {}
-            1 => group.into_iter().for_each(Replace::goes_alone),
-            _ => background::spawn(make(Arc::clone(&shared), group)),
-        }
+    }
+    match group.len() {
+        0 => {}
+        1 => group.into_iter().for_each(Replace::goes_alone),
+        _ => background::spawn(make(Arc::clone(shared), group)),
     }
 }
 

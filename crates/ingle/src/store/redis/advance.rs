@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use redis::{Cmd, Value};
 
 use super::{
-    hash::{self, Moving},
+    hash,
     place::Place,
     scripts::{Script, fields},
 };
@@ -23,8 +23,7 @@ use crate::{
 ///
 /// The first three of these are the counter, the newest op and the idle deadline of the base. A record
 /// whose first two are these is the one that the caller has, which is live at its time, unless somebody
-/// has moved the idle deadline since. Then come what every commit moves, as [`Moving`] has it, and the
-/// data; and when the broom comes, or nothing if that does not move.
+/// has moved the idle deadline since. Then come what every commit moves, as a hash has it, and the data; and when the broom comes, or nothing if that does not move.
 ///
 /// Answers nothing if all is done; else the places of those that are not, each with what there is.
 const ADVANCE: &str = concat!(
@@ -56,8 +55,11 @@ const ARGUMENTS: usize = 9;
 /// So many bytes of data end a call, so that Redis is not busy for long with those that met.
 const LARGE: usize = 64 * 1024;
 
-/// How many bytes all but the key, the ops and the data have at most, and what stands between them.
+/// How many bytes numbers have at most, and all that stands around them.
 const OTHER_BYTES: usize = 256;
+
+/// How many bytes the name of a hash, an op and the data have most often.
+const SHORT_TEXTS: usize = 352;
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(ADVANCE));
 
@@ -65,20 +67,30 @@ pub(super) fn script() -> &'static Script {
     &SCRIPT
 }
 
+/// Whether a replace is one, and its base is live. Without a name of its newest commit a record is told by
+/// its epoch as well.
+pub(super) fn is_one(base: &Loaded, record: &Record, now: Timestamp) -> bool {
+    let before = &base.record.header;
+    let has_op = before.ops.newest().is_some();
+    has_op && before.only_moves(&record.header) && !base.record.is_dead(now)
+}
+
 /// One of them, as the script is told of it.
 pub(super) struct Advance {
-    name: String,
     counter: u64,
-    newest_op: String,
     idle_deadline: u64,
-    moving: Moving,
-    data: Vec<u8>,
+    to_counter: u64,
+    to_idle_deadline: u64,
     broom: Option<u64>,
     now: Timestamp,
+    /// The name of the hash, the newest op of the base, the ops and the data, one behind the other: while
+    /// they wait for others they take one piece of memory.
+    texts: Vec<u8>,
+    /// Where those before the data end.
+    ends: [usize; 3],
 }
 
 impl Advance {
-    /// On a base that is live at `now` and has an op.
     pub(super) fn of(
         place: &Place,
         base: &Loaded,
@@ -86,39 +98,52 @@ impl Advance {
         now: Timestamp,
     ) -> Result<Self, Error> {
         let (before, after) = (&base.record.header, &record.header);
+        let mut texts = Vec::with_capacity(hash::OPS_BYTES_MAX + SHORT_TEXTS);
+        texts.extend_from_slice(place.record(&after.key).as_bytes());
+        let name = texts.len();
+        before.ops.newest().iter().for_each(|op| hash::push_digits(&mut texts, op.to_bits()));
+        let newest_op = texts.len();
+        hash::push_ops(&mut texts, &after.ops);
+        let ends = [name, newest_op, texts.len()];
+        hash::push_json(&mut texts, &record.data)?;
         Ok(Self {
-            name: place.record(&after.key),
             counter: before.counter,
-            newest_op: hash::newest_op(&before.ops),
             idle_deadline: before.idle_deadline.as_millis(),
-            moving: Moving::of(after),
-            data: hash::json(&record.data)?,
+            to_counter: after.counter,
+            to_idle_deadline: after.idle_deadline.as_millis(),
             broom: hash::moves_broom(before, after).then(|| hash::broom(after, now)),
             now,
+            texts,
+            ends,
         })
+    }
+
+    fn texts(&self) -> [&[u8]; 4] {
+        let [name, newest_op, ops] = self.ends;
+        let text = |from, to| self.texts.get(from..to).unwrap_or_default();
+        [text(0, name), text(name, newest_op), text(newest_op, ops), text(ops, self.texts.len())]
     }
 
     /// Whether no other is to come into one call after it.
     pub(super) fn is_large(&self) -> bool {
-        self.data.len() >= LARGE
-    }
-
-    fn bytes(&self) -> usize {
-        self.name.len() + self.moving.ops.len() + self.data.len() + OTHER_BYTES
+        self.texts.len() >= LARGE
     }
 }
 
 /// The call for all of these.
 pub(super) fn call(all: &[Advance]) -> Cmd {
-    let bytes = all.iter().map(Advance::bytes).sum::<usize>();
+    let bytes = all.iter().map(|one| one.texts.len() + OTHER_BYTES).sum::<usize>();
     let mut command = SCRIPT.call_of(all.len(), 4 + ARGUMENTS * all.len(), bytes + OTHER_BYTES);
-    all.iter().for_each(|one| _ = command.arg(&one.name));
+    for one in all {
+        let [name, ..] = one.texts();
+        command.arg(name);
+    }
     let latest = all.iter().map(|one| one.now.as_millis()).max();
     command.arg(latest);
     for one in all {
-        let Moving { idle_deadline, counter, ops } = &one.moving;
-        command.arg(one.counter).arg(&one.newest_op).arg(one.idle_deadline);
-        command.arg(idle_deadline).arg(counter).arg(ops).arg(&one.data);
+        let [_, newest_op, ops, data] = one.texts();
+        command.arg(one.counter).arg(newest_op).arg(one.idle_deadline);
+        command.arg(one.to_idle_deadline).arg(one.to_counter).arg(ops).arg(data);
         match one.broom {
             Some(broom) => command.arg(broom),
             None => command.arg(""),

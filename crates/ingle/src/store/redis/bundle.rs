@@ -1,20 +1,25 @@
 //! Calls that meet on a connection are sent in one write, and their answers read in one. Advances among
 //! them are one call of their script.
 
-use std::{io, mem};
-
-use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, oneshot},
+use std::{
+    io, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
 };
 
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
+use tokio::sync::oneshot;
+
 use super::advance::{self, Advance};
-use crate::{background, store::meeting};
+use crate::{background, store::meeting::Meeting};
+
+/// How many calls go together at most: many enough to cost little, and few enough that the server is at
+/// work on some while this process makes others.
+const TOGETHER_MAX: usize = 16;
 
 /// Where calls of one connection wait for each other.
-#[derive(Clone)]
-pub(super) struct Bundles(mpsc::UnboundedSender<Call>);
+pub(super) struct Bundles(Arc<Meeting<Call>>);
 
 struct Call {
     what: What,
@@ -29,39 +34,43 @@ enum What {
 type Answer = oneshot::Sender<RedisResult<Value>>;
 
 impl Bundles {
-    /// Sends on this connection, in a task of its own, for as long as there are clones.
-    pub(super) fn new(connection: MultiplexedConnection, runtime: &Handle) -> Self {
-        let (calls, waiting) = mpsc::unbounded_channel();
-        drop(runtime.spawn(send_all(connection, waiting)));
-        Self(calls)
+    pub(super) fn new(connection: MultiplexedConnection) -> Self {
+        Self(Meeting::new(TOGETHER_MAX, move |calls: Vec<Call>| {
+            let mut bundle = Bundle::default();
+            calls.into_iter().for_each(|call| bundle.take(call));
+            bundle.end_group();
+            if !bundle.callers.is_empty() {
+                background::spawn(bundle.send(connection.clone()));
+            }
+        }))
     }
 
-    /// Sends a command, and returns what the server answers.
-    pub(super) async fn call(&self, command: Cmd) -> RedisResult<Value> {
-        self.send(What::Command(command)).await
+    /// Sends a command; what this returns is what the server answers.
+    pub(super) fn call(&self, command: Cmd) -> Answered {
+        self.send(What::Command(command))
     }
 
-    /// Makes an advance, and returns what there is if it is not done.
-    pub(super) async fn advance(&self, advance: Advance) -> RedisResult<Value> {
-        self.send(What::Advance(advance)).await
+    /// Makes an advance; what this returns is what there is if it is not done.
+    pub(super) fn advance(&self, advance: Advance) -> Answered {
+        self.send(What::Advance(advance))
     }
 
-    async fn send(&self, what: What) -> RedisResult<Value> {
+    fn send(&self, what: What) -> Answered {
         let (answer, answered) = oneshot::channel();
-        // Without the task the answer is dropped here.
-        let _ = self.0.send(Call { what, answer });
-        answered.await.unwrap_or_else(|_| Err(closed()))
+        self.0.join(Call { what, answer });
+        Answered(answered)
     }
 }
 
-async fn send_all(connection: MultiplexedConnection, mut waiting: mpsc::UnboundedReceiver<Call>) {
-    while let Some(calls) = meeting::next(&mut waiting).await {
-        let mut bundle = Bundle::default();
-        calls.into_iter().for_each(|call| bundle.take(call));
-        bundle.end_group();
-        if !bundle.callers.is_empty() {
-            background::spawn(bundle.send(connection.clone()));
-        }
+/// The answer to a call, which is sent whether this is polled or not.
+pub(super) struct Answered(oneshot::Receiver<RedisResult<Value>>);
+
+impl Future for Answered {
+    type Output = RedisResult<Value>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // Where the runtime ended meanwhile, the answer was dropped.
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or_else(|_| Err(closed())))
     }
 }
 

@@ -7,16 +7,12 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use redis::{Cmd, Value};
 
-use super::{
-    NAME,
-    place::{Place, push_hexadecimal},
-    scripts::FIELDS,
-};
+use super::{NAME, place::Place, scripts::FIELDS};
 use crate::{
     clock::Timestamp,
     data::Data,
-    id::Key,
-    record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record, User, Version},
+    id::{Digits, Key},
+    record::{Epoch, FORMAT, Header, Loaded, OPS_MAX, Op, Ops, Record, User, Version},
     store::{Error, ErrorKind, Happened},
 };
 
@@ -52,11 +48,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
 
 /// The name of a commit as the condition of a write has it; empty if there is none.
 pub(super) fn newest_op(ops: &Ops) -> String {
-    let mut text = String::with_capacity(16);
-    if let Some(op) = ops.newest() {
-        push_hexadecimal(&mut text, &op.to_bits().to_be_bytes());
-    }
-    text
+    ops.newest().map(|op| digits(op.to_bits()).as_str().to_owned()).unwrap_or_default()
 }
 
 /// Adds the whole record to a write where there is no hash yet.
@@ -72,7 +64,7 @@ pub(super) fn whole(command: &mut Cmd, record: &Record, listed: Option<&str>) ->
         command.arg("idle_timeout").arg(millis(timeout));
     }
     user(command, header, listed);
-    Moving::of(header).add(command);
+    moving(command, header);
     command.arg("data").arg(json(&record.data)?);
     Ok(())
 }
@@ -112,36 +104,35 @@ pub(super) fn changed(
     if before.user != after.user {
         user(command, after, listed);
     }
-    Moving::of(after).add(command);
+    moving(command, after);
     if base.data != record.data {
         command.arg("data").arg(json(&record.data)?);
     }
     Ok(())
 }
 
-/// What every commit moves.
-pub(super) struct Moving {
-    pub(super) idle_deadline: u64,
-    pub(super) counter: u64,
-    pub(super) ops: String,
+/// Adds what every commit moves.
+fn moving(command: &mut Cmd, header: &Header) {
+    let mut ops = Vec::with_capacity(OPS_BYTES_MAX);
+    push_ops(&mut ops, &header.ops);
+    command.arg("idle_deadline").arg(header.idle_deadline.as_millis());
+    command.arg("counter").arg(header.counter).arg("ops").arg(ops);
 }
 
-impl Moving {
-    pub(super) fn of(header: &Header) -> Self {
-        let mut ops = String::with_capacity(17 * crate::record::OPS_MAX);
-        for op in header.ops.iter() {
-            if !ops.is_empty() {
-                ops.push(' ');
-            }
-            push_hexadecimal(&mut ops, &op.to_bits().to_be_bytes());
-        }
-        Self { idle_deadline: header.idle_deadline.as_millis(), counter: header.counter, ops }
-    }
+/// How many bytes [`push_ops`] adds at most.
+pub(super) const OPS_BYTES_MAX: usize = 17 * OPS_MAX;
 
-    fn add(self, command: &mut Cmd) {
-        command.arg("idle_deadline").arg(self.idle_deadline);
-        command.arg("counter").arg(self.counter).arg("ops").arg(self.ops);
+pub(super) fn push_ops(text: &mut Vec<u8>, ops: &Ops) {
+    for (index, op) in ops.iter().enumerate() {
+        if index > 0 {
+            text.push(b' ');
+        }
+        push_digits(text, op.to_bits());
     }
+}
+
+pub(super) fn push_digits(text: &mut Vec<u8>, bits: u64) {
+    text.extend_from_slice(digits(bits).as_str().as_bytes());
 }
 
 fn user(command: &mut Cmd, header: &Header, listed: Option<&str>) {
@@ -153,20 +144,29 @@ fn user(command: &mut Cmd, header: &Header, listed: Option<&str>) {
     }
 }
 
-pub(super) fn json(data: &Data) -> Result<Vec<u8>, Error> {
-    let refused = |kind| Error::new(NAME, kind, Happened::No);
-    let json =
-        serde_json::to_vec(data).map_err(|error| refused(ErrorKind::Refused).because(error))?;
-    if json.len() > DATA_BYTES_MAX {
-        return Err(refused(ErrorKind::TooLarge).because("the data has more than 16 MiB as JSON"));
-    }
+fn json(data: &Data) -> Result<Vec<u8>, Error> {
+    let mut json = Vec::new();
+    push_json(&mut json, data)?;
     Ok(json)
 }
 
+pub(super) fn push_json(text: &mut Vec<u8>, data: &Data) -> Result<(), Error> {
+    let refused = |kind| Error::new(NAME, kind, Happened::No);
+    let before = text.len();
+    serde_json::to_writer(&mut *text, data)
+        .map_err(|error| refused(ErrorKind::Refused).because(error))?;
+    if text.len() - before > DATA_BYTES_MAX {
+        return Err(refused(ErrorKind::TooLarge).because("the data has more than 16 MiB as JSON"));
+    }
+    Ok(())
+}
+
 pub(super) fn epoch(header: &Header) -> String {
-    let mut text = String::with_capacity(16);
-    push_hexadecimal(&mut text, &header.epoch.to_bits().to_be_bytes());
-    text
+    digits(header.epoch.to_bits()).as_str().to_owned()
+}
+
+fn digits(bits: u64) -> Digits<8> {
+    Digits::of(bits.to_be_bytes())
 }
 
 /// The command that reads a record.

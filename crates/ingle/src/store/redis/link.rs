@@ -60,8 +60,7 @@ pub(super) struct Server {
     pub(super) is_cluster: bool,
 }
 
-/// An open connection. Clones share it.
-#[derive(Clone)]
+/// An open connection.
 pub(super) struct Link {
     connection: MultiplexedConnection,
     bundles: Bundles,
@@ -136,10 +135,12 @@ impl Link {
     }
 
     /// Makes an advance, together with those that meet it, and returns what there is if it is not done.
-    pub(super) async fn advance(&self, advance: Advance) -> Result<Value, Failure> {
+    ///
+    /// No async function, which would keep room for the advance until the answer comes.
+    pub(super) fn advance(&self, advance: Advance) -> impl Future<Output = Result<Value, Failure>> {
         let call = Call::begin(&self.life);
-        let answer = self.bundles.advance(advance).await;
-        call.end(answer)
+        let answer = self.bundles.advance(advance);
+        async move { call.end(answer.await) }
     }
 
     /// Sends commands at once and returns their answers, each with what is said of it alone.
@@ -281,7 +282,7 @@ impl Link {
             drop(driving);
         });
         let _ = life.driver.set(driver.abort_handle());
-        let bundles = Bundles::new(connection.clone(), &life.runtime);
+        let bundles = Bundles::new(connection.clone());
         Ok(Self { connection, bundles, life, server: Server { is_cluster: false } })
     }
 

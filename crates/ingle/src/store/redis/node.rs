@@ -31,9 +31,9 @@ pub(super) struct Node {
 enum State {
     /// No attempt was made yet.
     New,
-    Open(Link),
+    Open(Arc<Link>),
     /// Somebody is at it.
-    Connecting(watch::Receiver<Option<Result<Link, RedisError>>>),
+    Connecting(watch::Receiver<Option<Result<Arc<Link>, RedisError>>>),
     Failed(Instant, RedisError),
 }
 
@@ -56,7 +56,7 @@ impl Node {
     }
 
     /// The connection, if there is one.
-    pub(super) fn open_link(&self) -> Option<Link> {
+    pub(super) fn open_link(&self) -> Option<Arc<Link>> {
         match &*self.state() {
             State::Open(link) if link.is_open() => Some(link.clone()),
             _ => None,
@@ -64,7 +64,7 @@ impl Node {
     }
 
     /// The connection, made if there is none.
-    pub(super) async fn link(self: &Arc<Self>) -> Result<Link, RedisError> {
+    pub(super) async fn link(self: &Arc<Self>) -> Result<Arc<Link>, RedisError> {
         let mut connecting = {
             let mut state = self.state();
             match &*state {
@@ -90,12 +90,13 @@ impl Node {
         })
     }
 
-    fn connect(self: &Arc<Self>) -> watch::Receiver<Option<Result<Link, RedisError>>> {
+    fn connect(self: &Arc<Self>) -> watch::Receiver<Option<Result<Arc<Link>, RedisError>>> {
         let (over, connecting) = watch::channel(None);
         let node = Arc::clone(self);
         let attempt = async move {
             let Settings { config, tls } = &*node.settings;
-            let opened = Link::open(config, tls.as_ref(), &node.host, node.port).await;
+            let opened =
+                Link::open(config, tls.as_ref(), &node.host, node.port).await.map(Arc::new);
             *node.state() = match &opened {
                 Ok(link) => State::Open(link.clone()),
                 Err(error) => State::Failed(Instant::now(), error.clone()),

@@ -1,11 +1,14 @@
 //! Which keys of which servers the sessions are.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt::{self, Write as _},
+    path::PathBuf,
+};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    id::{Key, hexadecimal},
+    id::{Digits, Key},
     store::OpenError,
 };
 
@@ -207,11 +210,6 @@ impl Partition {
     }
 }
 
-/// Writes bytes as two digits each.
-pub(super) fn push_hexadecimal(text: &mut String, bytes: &[u8]) {
-    text.extend(bytes.iter().flat_map(|byte| hexadecimal(*byte)).map(char::from));
-}
-
 /// The names of things in Redis.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -228,13 +226,10 @@ impl Place {
         let mut name = String::with_capacity(self.prefix.len() + 70);
         name.push_str(&self.prefix);
         name.push_str(":{");
-        push_hexadecimal(&mut name, &[Partition::of(key).0]);
+        name.push_str(Digits::of([Partition::of(key).0]).as_str());
         name.push_str("}:");
-        if key.is_plain() {
-            name.push_str(&key.to_string());
-        } else {
-            push_hexadecimal(&mut name, key.as_bytes());
-        }
+        // A text takes all that is written.
+        let _ = write!(name, "{key}");
         name
     }
 

@@ -147,16 +147,19 @@ impl Servers {
 }
 
 /// Makes an advance on the only server, and returns what there is if it is not done.
-pub(super) async fn advance(node: &Arc<Node>, advance: Advance) -> Result<Value, Failure> {
-    let link = link_of(node).await?;
-    let answer = link.advance(advance).await;
-    answer.inspect_err(|failure| leave_replica(&link, failure))
+pub(super) fn advance(
+    link: &Link,
+    advance: Advance,
+) -> impl Future<Output = Result<Value, Failure>> {
+    let answer = link.advance(advance);
+    async move { answer.await.inspect_err(|failure| leave_replica(link, failure)) }
 }
 
-async fn link_of(node: &Arc<Node>) -> Result<Link, Failure> {
+/// The connection with a server, made if there is none.
+pub(super) async fn link_of(node: &Arc<Node>) -> Result<Arc<Link>, Failure> {
     match node.open_link() {
         Some(link) => Ok(link),
-        // What is rarely taken is boxed, so that the usual way is a small future.
+        // As with all that is rarely taken.
         None => Box::pin(node.link()).await.map_err(Failure::NotSent),
     }
 }

@@ -29,7 +29,7 @@ async fn commits_that_meet_are_one_call() {
     for commit in add(&store, bases, 1000) {
         assert_eq!(commit.await.unwrap().unwrap(), Version(2));
     }
-    assert_eq!(calls(&scene) - before, 3, "32 at most in each");
+    assert_eq!(calls(&scene) - before, 5, "16 at most in each");
     for (number, base) in (1..).zip(bases) {
         assert_eq!(views(&stored(&store, base).await), 1000 + number);
     }
