@@ -8,10 +8,7 @@ use std::{any::Any, borrow::Cow, collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use crate::{
-    data::{
-        Data, InvalidValue, Limits, Reason, data_len, data_len_at_most, field_len,
-        field_len_at_most, typed::WrongType,
-    },
+    data::{Data, InvalidValue, Limits, Reason, data_len, field_len, typed::WrongType},
     record::Record,
     session::data_of,
 };
@@ -102,20 +99,12 @@ impl<'a> Draft<'a> {
 /// The copy that the changes of one commit work on, one after the other.
 pub(crate) struct Copy<'a> {
     data: Cow<'a, Data>,
-    length: Length,
-}
-
-/// What is known of how many bytes the data has as JSON. To count them takes a look at each.
-#[derive(Clone, Copy)]
-enum Length {
-    Unknown,
-    AtMost(usize),
-    Exactly(usize),
+    bytes: Option<usize>,
 }
 
 impl<'a> Copy<'a> {
     pub(crate) fn of(data: &'a Data) -> Self {
-        Self { data: Cow::Borrowed(data), length: Length::Unknown }
+        Self { data: Cow::Borrowed(data), bytes: None }
     }
 
     /// Runs one change; if it is refused, the copy is as it was before.
@@ -128,7 +117,7 @@ impl<'a> Copy<'a> {
         if patch.is_empty() {
             return Ok(());
         }
-        self.length = self.check(&patch, limits)?;
+        self.bytes = Some(self.check(&patch, limits)?);
         let data = self.data.to_mut();
         for (name, value) in patch {
             match value {
@@ -147,51 +136,33 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// How long the data would be; data that outgrew a limit elsewhere may still shrink.
+    /// How many bytes the data would have; data that outgrew a limit elsewhere may still shrink.
     fn check(
         &self,
         patch: &[(String, Option<Value>)],
         limits: &Limits,
-    ) -> Result<Length, InvalidValue> {
-        let mut fields = self.data.len();
-        for (name, value) in patch {
-            fields -= usize::from(self.data.contains_key(name));
-            fields += usize::from(value.is_some());
-        }
-        if fields > limits.fields_max && fields > self.data.len() {
-            return Err(InvalidValue::new(Reason::TooManyFields { max: limits.fields_max }));
-        }
-        let at_most = self.at_most(patch);
-        if at_most <= limits.bytes_max {
-            return Ok(Length::AtMost(at_most));
-        }
+    ) -> Result<usize, InvalidValue> {
         // An object without fields has a byte that the first field does not add to.
         let empty = usize::from(self.data.is_empty());
-        let before = match self.length {
-            Length::Exactly(bytes) => bytes,
-            Length::Unknown | Length::AtMost(_) => data_len(&self.data) - empty,
-        };
-        let mut bytes = before;
+        let before = self.bytes.unwrap_or_else(|| data_len(&self.data) - empty);
+        let (mut bytes, mut fields) = (before, self.data.len());
         for (name, value) in patch {
-            let old = self.data.get(name).map_or(0, |old| field_len(name, old));
-            let new = value.as_ref().map_or(0, |new| field_len(name, new));
-            bytes = bytes.saturating_sub(old) + new;
+            if let Some(old) = self.data.get(name) {
+                bytes = bytes.saturating_sub(field_len(name, old));
+                fields -= 1;
+            }
+            if let Some(new) = value {
+                bytes += field_len(name, new);
+                fields += 1;
+            }
         }
         if bytes > limits.bytes_max && bytes > before {
             return Err(InvalidValue::new(Reason::TooLarge { max: limits.bytes_max }));
         }
-        Ok(Length::Exactly(bytes))
-    }
-
-    fn at_most(&self, patch: &[(String, Option<Value>)]) -> usize {
-        let before = match self.length {
-            Length::Unknown => data_len_at_most(&self.data),
-            Length::AtMost(bytes) | Length::Exactly(bytes) => bytes,
-        };
-        let new = |(name, value): &(String, Option<Value>)| {
-            value.as_ref().map_or(0, |value| field_len_at_most(name, value))
-        };
-        before + patch.iter().map(new).sum::<usize>()
+        if fields > limits.fields_max && fields > self.data.len() {
+            return Err(InvalidValue::new(Reason::TooManyFields { max: limits.fields_max }));
+        }
+        Ok(bytes)
     }
 }
 

@@ -172,33 +172,6 @@ pub(crate) fn field_len(name: &str, value: &Value) -> usize {
     text_len(name) + json_len(value) + 2
 }
 
-/// How many bytes an object has as JSON at most, without a look at each character.
-pub(crate) fn data_len_at_most(data: &Data) -> usize {
-    data.iter().map(|(name, value)| field_len_at_most(name, value)).sum::<usize>() + 2
-}
-
-/// What a field adds to its object at most.
-pub(crate) fn field_len_at_most(name: &str, value: &Value) -> usize {
-    text_len_at_most(name) + json_len_at_most(value) + 2
-}
-
-fn json_len_at_most(value: &Value) -> usize {
-    match value {
-        // The longest is a double such as -2.2250738585072014e-308.
-        Value::Null | Value::Bool(_) | Value::Number(_) => 24,
-        Value::String(text) => text_len_at_most(text),
-        Value::Array(items) => {
-            items.iter().map(|item| json_len_at_most(item) + 1).sum::<usize>() + 2
-        }
-        Value::Object(fields) => data_len_at_most(fields),
-    }
-}
-
-/// A control character is written with six, such as `\u0000`.
-const fn text_len_at_most(text: &str) -> usize {
-    6 * text.len() + 2
-}
-
 /// How many bytes of memory an object takes, roughly: many small values take far more than as JSON.
 pub(crate) fn memory_len(data: &Data) -> usize {
     let entry = size_of::<(String, Value)>();
