@@ -200,6 +200,7 @@ impl Redis {
         record: &Record,
         now: Timestamp,
     ) -> Result<Version, CommitError> {
+        // Made last, so that the future keeps no room for it.
         let advance = || Advance::of(&self.0.place, base, record, now);
         let answer = match &self.0.servers {
             Servers::One(node) => {

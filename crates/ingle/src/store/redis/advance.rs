@@ -23,7 +23,8 @@ use crate::{
 ///
 /// The first three of these are the counter, the newest op and the idle deadline of the base. A record
 /// whose first two are these is the one that the caller has, which is live at its time, unless somebody
-/// has moved the idle deadline since. Then come what every commit moves, as a hash has it, and the data; and when the broom comes, or nothing if that does not move.
+/// has moved the idle deadline since. Then come what every commit moves, as a hash has it, and the data;
+/// and when the broom comes, or nothing if that does not move.
 ///
 /// Answers nothing if all is done; else the places of those that are not, each with what there is.
 const ADVANCE: &str = concat!(
@@ -101,7 +102,7 @@ impl Advance {
         let mut texts = Vec::with_capacity(hash::OPS_BYTES_MAX + SHORT_TEXTS);
         texts.extend_from_slice(place.record(&after.key).as_bytes());
         let name = texts.len();
-        before.ops.newest().iter().for_each(|op| hash::push_digits(&mut texts, op.to_bits()));
+        texts.extend_from_slice(hash::newest_op(&before.ops).as_bytes());
         let newest_op = texts.len();
         hash::push_ops(&mut texts, &after.ops);
         let ends = [name, newest_op, texts.len()];
@@ -126,7 +127,8 @@ impl Advance {
 
     /// Whether no other is to come into one call after it.
     pub(super) fn is_large(&self) -> bool {
-        self.texts.len() >= LARGE
+        let [.., data] = self.texts();
+        data.len() >= LARGE
     }
 }
 

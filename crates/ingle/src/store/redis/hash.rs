@@ -127,12 +127,8 @@ pub(super) fn push_ops(text: &mut Vec<u8>, ops: &Ops) {
         if index > 0 {
             text.push(b' ');
         }
-        push_digits(text, op.to_bits());
+        text.extend_from_slice(digits(op.to_bits()).as_str().as_bytes());
     }
-}
-
-pub(super) fn push_digits(text: &mut Vec<u8>, bits: u64) {
-    text.extend_from_slice(digits(bits).as_str().as_bytes());
 }
 
 fn user(command: &mut Cmd, header: &Header, listed: Option<&str>) {
