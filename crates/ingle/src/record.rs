@@ -218,7 +218,7 @@ impl Ops {
     }
 
     /// The ops, the oldest first.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Op> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Op> + ExactSizeIterator {
         self.known().iter().copied()
     }
 

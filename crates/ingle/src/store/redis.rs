@@ -29,11 +29,12 @@
 //! # By hand
 //!
 //! `redis-cli HGETALL 'ingle:{7f}:7f…'` shows a session and `DEL` ends it. To change one move its
-//! counter as well, so that instances notice, and create none by accident:
+//! counter as well, the second number of its head, so that instances notice, and create none by accident:
 //!
 //! ```text
-//! EVAL "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-//!   redis.call('HSET', KEYS[1], 'data', ARGV[1]) return redis.call('HINCRBY', KEYS[1], 'counter', 1)"
+//! EVAL "local head = redis.call('HGET', KEYS[1], 'head') if not head then return 0 end
+//!   local idle, counter, ops = string.match(head, '(%d+) (%d+)(.*)')
+//!   redis.call('HSET', KEYS[1], 'data', ARGV[1], 'head', idle .. ' ' .. counter + 1 .. ops) return 1"
 //!   1 'ingle:{7f}:7f…' '{"views":41}'
 //! ```
 
@@ -276,10 +277,8 @@ impl Redis {
             None => _ = command.arg("").arg("").arg("").arg(""),
         }
         match base {
-            Some(base) => {
-                command.arg(base.counter).arg(hash::epoch(base)).arg(hash::newest_op(&base.ops))
-            }
-            None => command.arg("").arg("").arg(""),
+            Some(base) => command.arg(hash::condition(base)).arg(hash::epoch(base)),
+            None => command.arg("").arg(""),
         };
         command
     }

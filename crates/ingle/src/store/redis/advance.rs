@@ -19,47 +19,47 @@ use crate::{
     store::Error,
 };
 
-/// `ARGV[1]` is the time of the latest caller; then come eight for each key.
+/// `ARGV[1]` is the time of the latest caller; then come four for each key.
 ///
-/// The first three of these are the counter, the newest op and the idle deadline of the base. A record
-/// whose first two are these is the one that the caller has, which is live at its time, unless somebody
-/// has moved the idle deadline since. Then come what every commit moves, as a hash has it, and the data;
-/// and when the broom comes, or nothing if that does not move.
+/// The first of these is what the head of the base has behind its idle deadline. A record whose head has the
+/// same is the one that the caller has, which is live at its time, unless somebody has moved the idle
+/// deadline back since. Then come the new head and the data; and when the broom comes, or nothing if that
+/// does not move.
 ///
 /// Answers nothing if all is done; else the places of those that are not, each with what there is.
 const ADVANCE: &str = concat!(
     "#!lua
-local at, undone = 2, nil
+local now, at, undone = tonumber(ARGV[1]), 2, nil
 for place, key in ipairs(KEYS) do
-  local r = redis.pcall('HMGET', key, 'counter', 'ops', 'idle_deadline')
-  if r.err or r[1] ~= ARGV[at] or string.sub(r[2] or '', -16) ~= ARGV[at + 1]
-    or r[3] ~= ARGV[at + 2] and (tonumber(r[3] or '') or 0) <= tonumber(ARGV[1]) then
+  local head = redis.pcall('HGET', key, 'head')
+  local idle, found
+  if type(head) == 'string' then idle, found = string.match(head, '^(%d+)( %d+ %x*)') end
+  if found ~= ARGV[at] or tonumber(idle) <= now then
     undone = undone or {}
     table.insert(undone, place)
     table.insert(undone, redis.pcall('HMGET', key, ",
     fields!(),
     "))
   else
-    redis.call('HSET', key,
-      'idle_deadline', ARGV[at + 3], 'counter', ARGV[at + 4], 'ops', ARGV[at + 5], 'data', ARGV[at + 6])
-    if ARGV[at + 7] ~= '' then redis.call('PEXPIRE', key, ARGV[at + 7]) end
+    redis.call('HSET', key, 'head', ARGV[at + 1], 'data', ARGV[at + 2])
+    if ARGV[at + 3] ~= '' then redis.call('PEXPIRE', key, ARGV[at + 3]) end
   end
-  at = at + 8
+  at = at + 4
 end
 return undone
 "
 );
 
 /// How many arguments each has, with its key.
-const ARGUMENTS: usize = 9;
+const ARGUMENTS: usize = 5;
 
 /// So many bytes of data end a call, so that Redis is not busy for long with those that met.
 const LARGE: usize = 64 * 1024;
 
-/// How many bytes numbers have at most, and all that stands around them.
-const OTHER_BYTES: usize = 256;
+/// How many bytes one has at most around its texts.
+const OTHER_BYTES: usize = 128;
 
-/// How many bytes the name of a hash, an op and the data have most often.
+/// How many bytes the name of a hash, the condition and the data have most often.
 const SHORT_TEXTS: usize = 352;
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(ADVANCE));
@@ -78,14 +78,10 @@ pub(super) fn is_one(base: &Loaded, record: &Record, now: Timestamp) -> bool {
 
 /// One of them, as the script is told of it.
 pub(super) struct Advance {
-    counter: u64,
-    idle_deadline: u64,
-    to_counter: u64,
-    to_idle_deadline: u64,
     broom: Option<u64>,
     now: Timestamp,
-    /// The name of the hash, the newest op of the base, the ops and the data, one behind the other: while
-    /// they wait for others they take one piece of memory.
+    /// The name of the hash, the condition, the head and the data, one behind the other: while they wait
+    /// for others they take one piece of memory.
     texts: Vec<u8>,
     /// Where those before the data end.
     ends: [usize; 3],
@@ -99,30 +95,22 @@ impl Advance {
         now: Timestamp,
     ) -> Result<Self, Error> {
         let (before, after) = (&base.record.header, &record.header);
-        let mut texts = Vec::with_capacity(hash::OPS_BYTES_MAX + SHORT_TEXTS);
+        let mut texts = Vec::with_capacity(hash::HEAD_BYTES_MAX + SHORT_TEXTS);
         texts.extend_from_slice(place.record(&after.key).as_bytes());
         let name = texts.len();
-        texts.extend_from_slice(hash::newest_op(&before.ops).as_bytes());
-        let newest_op = texts.len();
-        hash::push_ops(&mut texts, &after.ops);
-        let ends = [name, newest_op, texts.len()];
+        hash::push_condition(&mut texts, before);
+        let condition = texts.len();
+        hash::push_head(&mut texts, after);
+        let ends = [name, condition, texts.len()];
         hash::push_json(&mut texts, &record.data)?;
-        Ok(Self {
-            counter: before.counter,
-            idle_deadline: before.idle_deadline.as_millis(),
-            to_counter: after.counter,
-            to_idle_deadline: after.idle_deadline.as_millis(),
-            broom: hash::moves_broom(before, after).then(|| hash::broom(after, now)),
-            now,
-            texts,
-            ends,
-        })
+        let broom = hash::moves_broom(before, after).then(|| hash::broom(after, now));
+        Ok(Self { broom, now, texts, ends })
     }
 
     fn texts(&self) -> [&[u8]; 4] {
-        let [name, newest_op, ops] = self.ends;
+        let [name, condition, head] = self.ends;
         let text = |from, to| self.texts.get(from..to).unwrap_or_default();
-        [text(0, name), text(name, newest_op), text(newest_op, ops), text(ops, self.texts.len())]
+        [text(0, name), text(name, condition), text(condition, head), text(head, self.texts.len())]
     }
 
     /// Whether no other is to come into one call after it.
@@ -143,9 +131,8 @@ pub(super) fn call(all: &[Advance]) -> Cmd {
     let latest = all.iter().map(|one| one.now.as_millis()).max();
     command.arg(latest);
     for one in all {
-        let [_, newest_op, ops, data] = one.texts();
-        command.arg(one.counter).arg(newest_op).arg(one.idle_deadline);
-        command.arg(one.to_idle_deadline).arg(one.to_counter).arg(ops).arg(data);
+        let [_, condition, head, data] = one.texts();
+        command.arg(condition).arg(head).arg(data);
         match one.broom {
             Some(broom) => command.arg(broom),
             None => command.arg(""),

@@ -2,6 +2,9 @@
 //!
 //! All values are texts that a person can read: the data is JSON, instants are milliseconds since
 //! 1970, names are hexadecimal.
+//!
+//! What every commit moves of the header is one field, `head`: the idle deadline, the counter, and the ops,
+//! the newest first. To look at one field and to write one costs Redis less than three of each.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
@@ -46,7 +49,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The name of a commit as the condition of a write has it; empty if there is none.
+/// The name of the newest commit; empty if there is none.
 pub(super) fn newest_op(ops: &Ops) -> String {
     ops.newest().map(|op| digits(op.to_bits()).as_str().to_owned()).unwrap_or_default()
 }
@@ -64,7 +67,7 @@ pub(super) fn whole(command: &mut Cmd, record: &Record, listed: Option<&str>) ->
         command.arg("idle_timeout").arg(millis(timeout));
     }
     user(command, header, listed);
-    moving(command, header);
+    command.arg("head").arg(head(header));
     command.arg("data").arg(json(&record.data)?);
     Ok(())
 }
@@ -104,31 +107,54 @@ pub(super) fn changed(
     if before.user != after.user {
         user(command, after, listed);
     }
-    moving(command, after);
+    command.arg("head").arg(head(after));
     if base.data != record.data {
         command.arg("data").arg(json(&record.data)?);
     }
     Ok(())
 }
 
-/// Adds what every commit moves.
-fn moving(command: &mut Cmd, header: &Header) {
-    let mut ops = Vec::with_capacity(OPS_BYTES_MAX);
-    push_ops(&mut ops, &header.ops);
-    command.arg("idle_deadline").arg(header.idle_deadline.as_millis());
-    command.arg("counter").arg(header.counter).arg("ops").arg(ops);
+fn head(header: &Header) -> Vec<u8> {
+    let mut head = Vec::with_capacity(HEAD_BYTES_MAX);
+    push_head(&mut head, header);
+    head
 }
 
-/// How many bytes [`push_ops`] adds at most.
-pub(super) const OPS_BYTES_MAX: usize = 17 * OPS_MAX;
+/// How many bytes [`push_head`] adds at most: two numbers, and the ops.
+pub(super) const HEAD_BYTES_MAX: usize = 2 * 21 + 17 * OPS_MAX;
 
-pub(super) fn push_ops(text: &mut Vec<u8>, ops: &Ops) {
-    for (index, op) in ops.iter().enumerate() {
-        if index > 0 {
-            text.push(b' ');
-        }
-        text.extend_from_slice(digits(op.to_bits()).as_str().as_bytes());
+/// Adds what every commit moves.
+pub(super) fn push_head(text: &mut Vec<u8>, header: &Header) {
+    push_number(text, header.idle_deadline.as_millis());
+    push_condition(text, header);
+    for op in header.ops.iter().rev().skip(1) {
+        text.push(b',');
+        push_op(text, op);
     }
+}
+
+/// Adds the part of a head that a write is conditional on: the counter and the newest op.
+pub(super) fn push_condition(text: &mut Vec<u8>, header: &Header) {
+    text.push(b' ');
+    push_number(text, header.counter);
+    text.push(b' ');
+    if let Some(newest) = header.ops.newest() {
+        push_op(text, newest);
+    }
+}
+
+pub(super) fn condition(header: &Header) -> Vec<u8> {
+    let mut condition = Vec::new();
+    push_condition(&mut condition, header);
+    condition
+}
+
+fn push_number(text: &mut Vec<u8>, number: u64) {
+    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn push_op(text: &mut Vec<u8>, op: Op) {
+    text.extend_from_slice(digits(op.to_bits()).as_str().as_bytes());
 }
 
 fn user(command: &mut Cmd, header: &Header, listed: Option<&str>) {
@@ -211,7 +237,6 @@ pub(super) fn read(answer: Value) -> Result<Option<Loaded>, Unreadable> {
     }
     let key = fields.parsed()?;
     let created = fields.instant()?;
-    let idle_deadline = fields.instant()?;
     let absolute_deadline = fields.instant()?;
     let idle_timeout = fields.optional()?.map(Duration::from_millis);
     let name: Option<String> = fields.optional()?;
@@ -219,8 +244,7 @@ pub(super) fn read(answer: Value) -> Result<Option<Loaded>, Unreadable> {
     let generation = fields.optional()?.unwrap_or_default();
     let user = name.map(|name| User { name, generation });
     let epoch = fields.epoch()?;
-    let counter = fields.parsed()?;
-    let ops = fields.ops()?;
+    let Head { idle_deadline, counter, ops } = fields.head()?;
     let header = Header {
         format,
         key,
@@ -287,11 +311,9 @@ impl Fields {
         hexadecimal(&bytes).map(Epoch::from_bits).ok_or(Unreadable::Field(name))
     }
 
-    fn ops(&mut self) -> Result<Ops, Unreadable> {
+    fn head(&mut self) -> Result<Head, Unreadable> {
         let (name, bytes) = self.present()?;
-        let words = bytes.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-        let ops: Option<Ops> = words.map(|word| hexadecimal(word).map(Op::from_bits)).collect();
-        ops.ok_or(Unreadable::Field(name))
+        Head::read(&bytes).ok_or(Unreadable::Field(name))
     }
 
     fn data(&mut self) -> Result<Data, Unreadable> {
@@ -300,6 +322,29 @@ impl Fields {
         serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => Unreadable::NotAnObject,
             _ => Unreadable::NotJson { line: error.line(), column: error.column() },
+        })
+    }
+}
+
+/// What every commit moves of a header.
+struct Head {
+    idle_deadline: Timestamp,
+    counter: u64,
+    ops: Ops,
+}
+
+impl Head {
+    /// None if that is not the text of one.
+    fn read(text: &[u8]) -> Option<Self> {
+        let (idle_deadline, rest) = std::str::from_utf8(text).ok()?.split_once(' ')?;
+        let (counter, ops) = rest.split_once(' ')?;
+        let ops = ops.rsplit(',').filter(|op| !op.is_empty());
+        Some(Self {
+            idle_deadline: Timestamp::from_millis(idle_deadline.parse().ok()?),
+            counter: counter.parse().ok()?,
+            ops: ops
+                .map(|op| hexadecimal(op.as_bytes()).map(Op::from_bits))
+                .collect::<Option<_>>()?,
         })
     }
 }

@@ -9,8 +9,8 @@ use redis::{Arg, Cmd};
 /// The fields of a record's hash that [`hash::read`](super::hash::read) reads, in its order.
 macro_rules! fields {
     () => {
-        "'format', 'key', 'created', 'idle_deadline', 'absolute_deadline', 'idle_timeout', \
-         'user', 'generation', 'epoch', 'counter', 'ops', 'data'"
+        "'format', 'key', 'created', 'absolute_deadline', 'idle_timeout', 'user', 'generation', \
+         'epoch', 'head', 'data'"
     };
 }
 pub(super) use fields;
@@ -23,13 +23,14 @@ macro_rules! shared {
     () => {
         "
 local now = tonumber(ARGV[1])
-local function live(idle, absolute, epoch)
-  if not (idle or absolute or epoch) then return false end
-  idle, absolute = tonumber(idle or ''), tonumber(absolute or '')
+local function live(head, absolute, epoch)
+  if not (head or absolute or epoch) then return false end
+  local idle = tonumber(string.match(head or '', '^%d+') or '')
+  absolute = tonumber(absolute or '')
   return not (idle and idle <= now or absolute and absolute <= now)
 end
 local function live_at(key)
-  return live(unpack(redis.call('HMGET', key, 'idle_deadline', 'absolute_deadline', 'epoch')))
+  return live(unpack(redis.call('HMGET', key, 'head', 'absolute_deadline', 'epoch')))
 end
 "
     };
@@ -51,7 +52,7 @@ end
 }
 
 /// Writes a record: `ARGV[2]` is when the broom comes, `ARGV[3]` to `ARGV[6]` put it into its user's
-/// list if there is one among the keys, `ARGV[10]` is how many fields are removed; then come their
+/// list if there is one among the keys, `ARGV[9]` is how many fields are removed; then come their
 /// names, and fields with their values.
 macro_rules! write {
     () => {
@@ -60,9 +61,9 @@ macro_rules! write {
             "
 local function write(key, users)
   if users then list(users, unpack(ARGV, 3, 6)) end
-  local removed = tonumber(ARGV[10])
-  if removed > 0 then redis.call('HDEL', key, unpack(ARGV, 11, 10 + removed)) end
-  redis.call('HSET', key, unpack(ARGV, 11 + removed))
+  local removed = tonumber(ARGV[9])
+  if removed > 0 then redis.call('HDEL', key, unpack(ARGV, 10, 9 + removed)) end
+  redis.call('HSET', key, unpack(ARGV, 10 + removed))
   redis.call('PEXPIRE', key, ARGV[2])
 end
 "
@@ -70,8 +71,8 @@ end
     };
 }
 
-/// The condition of a replace and a renew: the record is live, and has the counter, the epoch and
-/// the newest op that are `ARGV[7]` to `ARGV[9]`.
+/// The condition of a replace and a renew: the record is live, has the counter and the newest op that
+/// `ARGV[7]` has as a head does, and the epoch `ARGV[8]`.
 ///
 /// The counter alone would not do: it begins anew in each life of a key, and after a failover it can
 /// go back, and on to the same number by another commit.
@@ -79,9 +80,9 @@ macro_rules! unchanged {
     () => {
         concat!(
             "
-local r = redis.call('HMGET', KEYS[1], 'idle_deadline', 'absolute_deadline', 'epoch', 'counter', 'ops', 'listed')
+local r = redis.call('HMGET', KEYS[1], 'head', 'absolute_deadline', 'epoch', 'listed')
 if not live(r[1], r[2], r[3]) then return false end
-if r[4] ~= ARGV[7] or r[3] ~= ARGV[8] or string.sub(r[5] or '', -16) ~= ARGV[9] then
+if string.match(r[1] or '', '^%d+( %d+ %x*)') ~= ARGV[7] or r[3] ~= ARGV[8] then
   return redis.call('HMGET', KEYS[1], ",
             fields!(),
             ")
@@ -113,7 +114,7 @@ const REPLACE: &str = concat!(
     unchanged!(),
     "
 write(KEYS[1], KEYS[2])
-return r[6] or ''
+return r[4] or ''
 "
 );
 
@@ -127,7 +128,7 @@ const RENEW: &str = concat!(
 if live_at(KEYS[2]) then return 1 end
 redis.call('DEL', KEYS[1], KEYS[2])
 write(KEYS[2], KEYS[3])
-return r[6] or ''
+return r[4] or ''
 "
 );
 
@@ -137,16 +138,17 @@ const TOUCH: &str = concat!(
     "#!lua flags=allow-oom",
     shared!(),
     "
-local r = redis.call('HMGET', KEYS[1], 'idle_deadline', 'absolute_deadline', 'epoch', 'counter')
+local r = redis.call('HMGET', KEYS[1], 'head', 'absolute_deadline', 'epoch')
 if not live(r[1], r[2], r[3]) then return false end
-local idle, absolute = tonumber(r[1] or ''), tonumber(r[2] or '')
-if not (idle and absolute and r[4]) then return r[4] or '' end
+local idle, counter, ops = string.match(r[1] or '', '^(%d+) (%d+)(.*)$')
+local absolute = tonumber(r[2] or '')
+if not (counter and absolute) then return counter or '' end
 local to = math.min(tonumber(ARGV[2]), absolute)
-if to > idle then
-  redis.call('HSET', KEYS[1], 'idle_deadline', string.format('%.0f', to))
+if to > tonumber(idle) then
+  redis.call('HSET', KEYS[1], 'head', string.format('%.0f %s%s', to, counter, ops))
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', to - now + tonumber(ARGV[3])))
 end
-return r[4]
+return counter
 "
 );
 
@@ -173,6 +175,7 @@ return ''
 const PROBE: &str = "#!lua
 redis.call('HSET', KEYS[1], 'probe', '1')
 redis.call('PEXPIRE', KEYS[1], 1000)
+redis.call('HGET', KEYS[1], 'probe')
 redis.call('HMGET', KEYS[1], 'probe')
 redis.call('HDEL', KEYS[1], 'none')
 redis.call('DEL', KEYS[1])
@@ -254,18 +257,16 @@ impl Scripts {
 }
 
 /// The fields that a record is read from, in the order of `fields!`.
-pub(super) const FIELDS: [&str; 12] = [
+pub(super) const FIELDS: [&str; 10] = [
     "format",
     "key",
     "created",
-    "idle_deadline",
     "absolute_deadline",
     "idle_timeout",
     "user",
     "generation",
     "epoch",
-    "counter",
-    "ops",
+    "head",
     "data",
 ];
 

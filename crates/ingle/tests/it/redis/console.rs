@@ -24,10 +24,13 @@ async fn a_session_is_what_a_person_expects_to_see() {
             || data.ends_with(r#"{"double":3.0,"greeting":"Hallo Welt","whole":3}"#),
         "{data}"
     );
-    assert!(shown("counter").ends_with("\r\n1"));
-    let idle = shown("idle_deadline");
-    let idle: u64 = idle.lines().last().unwrap().parse().unwrap();
-    assert!(Timestamp::from_millis(idle) > now());
+    let head = shown("head");
+    let [idle, counter, op] = head.lines().last().unwrap().split(' ').collect::<Vec<_>>()[..]
+    else {
+        panic!("{head}")
+    };
+    assert!(Timestamp::from_millis(idle.parse().unwrap()) > now());
+    assert_eq!((counter, op.len()), ("1", 16));
     assert_eq!(shown("user"), "$-1");
 }
 
@@ -85,9 +88,10 @@ async fn what_someone_edits_is_what_the_next_request_reads() {
     visitor.get(&app, "/add").await.ok();
     let name = scene.only();
     let edit = |data: &str| {
-        let script = "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end \
-                      redis.call('HSET', KEYS[1], 'data', ARGV[1]) \
-                      return redis.call('HINCRBY', KEYS[1], 'counter', 1)";
+        let script = "local head = redis.call('HGET', KEYS[1], 'head') if not head then return 0 end \
+                      local idle, counter, ops = string.match(head, '(%d+) (%d+)(.*)') \
+                      redis.call('HSET', KEYS[1], 'data', ARGV[1], \
+                        'head', idle .. ' ' .. counter + 1 .. ops) return 1";
         scene.ask(&format!("EVAL \"{script}\" 1 {name} '{data}'"))
     };
     edit(r#"{"views":41}"#);
@@ -133,7 +137,7 @@ async fn what_is_no_record_is_told_and_left_alone() {
     let store = scene.store().await;
     let base = create(&store, &record(random_key(), None)).await;
     let key = base.record.header.key;
-    scene.ask(&format!("HDEL {} idle_deadline", scene.name(&key)));
+    scene.ask(&format!("HDEL {} head", scene.name(&key)));
     let error = store.load(&key, now()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     let other = record(key, None);
@@ -159,8 +163,9 @@ async fn a_counter_that_is_the_same_by_other_commits_is_a_conflict() {
     let first = create(&store, &record(random_key(), None)).await;
     let lost = replace(&store, &first, |_| {}).await.unwrap();
     let name = scene.name(&first.record.header.key);
-    let op = first.record.header.ops.iter().next().unwrap().to_bits();
-    scene.ask(&format!("HSET {name} counter 1 ops {op:016x}"));
+    let header = &first.record.header;
+    let (idle, op) = (header.idle_deadline.as_millis(), header.ops.newest().unwrap().to_bits());
+    scene.ask(&format!("HSET {name} head '{idle} 1 {op:016x}'"));
     let other = replace(&store, &first, |_| {}).await.unwrap();
     assert_eq!(other.version, lost.version, "the number is the same");
     match replace(&store, &lost, |_| {}).await {

@@ -38,7 +38,9 @@ async fn a_user_with_few_rights_a_database_and_a_prefix_will_do() {
     let error = refused(&format!("redis://app:p%40ss%3Aw%2Frd@{at}")).await;
     assert!(error.contains("may not do this") && error.contains("~ingle:*"), "{error}");
     assert!(ask(at, "INFO keyspace").unwrap().contains("db3:keys="), "in its database");
-    for right in ["hset", "hdel", "hmget", "pexpire", "zadd", "zrem", "scan", "evalsha", "del"] {
+    for right in
+        ["hset", "hget", "hdel", "hmget", "pexpire", "zadd", "zrem", "scan", "evalsha", "del"]
+    {
         ask(at, &format!("ACL SETUSER app -{right}")).unwrap();
         let error = refused(&format!("redis://app:p%40ss%3Aw%2Frd@{at}?prefix=shop")).await;
         assert!(error.contains("ACL SETUSER"), "{right}: {error}");
