@@ -228,14 +228,31 @@ impl Key {
 /// which the formatter takes as long as for all else.
 pub(crate) struct Digits<const N: usize>([[u8; 2]; N]);
 
+/// The digits of each byte.
+#[expect(clippy::indexing_slicing, reason = "an index that is too large does not compile")]
+const PAIRS: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 0x0f]];
+        byte += 1;
+    }
+    pairs
+};
+
 impl<const N: usize> Digits<N> {
+    #[expect(clippy::indexing_slicing, reason = "there is a pair for each byte")]
     pub(crate) fn of(bytes: [u8; N]) -> Self {
-        let digit = |value| if value < 10 { b'0' + value } else { b'a' - 10 + value };
-        Self(bytes.map(|byte| [digit(byte >> 4), digit(byte & 0x0f)]))
+        Self(bytes.map(|byte| PAIRS[usize::from(byte)]))
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        str::from_utf8(self.0.as_flattened()).unwrap_or_default()
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_flattened()
     }
 }
 

@@ -96,7 +96,7 @@ impl Advance {
     ) -> Result<Self, Error> {
         let (before, after) = (&base.record.header, &record.header);
         let mut texts = Vec::with_capacity(hash::HEAD_BYTES_MAX + SHORT_TEXTS);
-        texts.extend_from_slice(place.record(&after.key).as_bytes());
+        place.push_record(&mut texts, &after.key);
         let name = texts.len();
         hash::push_condition(&mut texts, before);
         let condition = texts.len();

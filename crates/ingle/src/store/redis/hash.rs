@@ -154,7 +154,7 @@ fn push_number(text: &mut Vec<u8>, number: u64) {
 }
 
 fn push_op(text: &mut Vec<u8>, op: Op) {
-    text.extend_from_slice(digits(op.to_bits()).as_str().as_bytes());
+    text.extend_from_slice(digits(op.to_bits()).as_bytes());
 }
 
 fn user(command: &mut Cmd, header: &Header, listed: Option<&str>) {

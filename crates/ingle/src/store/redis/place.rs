@@ -1,9 +1,6 @@
 //! Which keys of which servers the sessions are.
 
-use std::{
-    fmt::{self, Write as _},
-    path::PathBuf,
-};
+use std::{fmt, io::Write as _, path::PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
@@ -223,14 +220,19 @@ impl Place {
 
     /// The name of a record's hash, such as `ingle:{7f}:7f…`.
     pub(super) fn record(&self, key: &Key) -> String {
-        let mut name = String::with_capacity(self.prefix.len() + 70);
-        name.push_str(&self.prefix);
-        name.push_str(":{");
-        name.push_str(Digits::of([Partition::of(key).0]).as_str());
-        name.push_str("}:");
-        // A text takes all that is written.
-        let _ = write!(name, "{key}");
-        name
+        let mut name = Vec::with_capacity(self.prefix.len() + 70);
+        self.push_record(&mut name, key);
+        String::from_utf8(name).unwrap_or_default()
+    }
+
+    /// Adds the name of a record's hash.
+    pub(super) fn push_record(&self, text: &mut Vec<u8>, key: &Key) {
+        text.extend_from_slice(self.prefix.as_bytes());
+        text.extend_from_slice(b":{");
+        text.extend_from_slice(Digits::of([Partition::of(key).0]).as_bytes());
+        text.extend_from_slice(b"}:");
+        // A vector takes all that is written.
+        let _ = write!(text, "{key}");
     }
 
     /// The key of a record's hash, if it is one.
