@@ -68,6 +68,13 @@ impl Scene {
         format!("{}:{{{}}}:{key}", self.config.prefix, &key[..2])
     }
 
+    /// Gives a record the head that it had after its first commit, but for the idle deadline.
+    fn set_head(&self, header: &Header, idle_deadline: Timestamp) {
+        let (name, millis) = (self.name(&header.key), idle_deadline.as_millis());
+        let op = header.ops.newest().unwrap().to_bits();
+        self.ask(&format!("HSET {name} head '{millis} {} {op:016x}'", header.counter));
+    }
+
     /// The name of the only record there is.
     fn only(&self) -> String {
         let keys = self.ask(&format!("KEYS {}:{{*", self.config.prefix));

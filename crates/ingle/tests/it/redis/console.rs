@@ -162,10 +162,8 @@ async fn a_counter_that_is_the_same_by_other_commits_is_a_conflict() {
     let store = scene.store().await;
     let first = create(&store, &record(random_key(), None)).await;
     let lost = replace(&store, &first, |_| {}).await.unwrap();
-    let name = scene.name(&first.record.header.key);
     let header = &first.record.header;
-    let (idle, op) = (header.idle_deadline.as_millis(), header.ops.newest().unwrap().to_bits());
-    scene.ask(&format!("HSET {name} head '{idle} 1 {op:016x}'"));
+    scene.set_head(header, header.idle_deadline);
     let other = replace(&store, &first, |_| {}).await.unwrap();
     assert_eq!(other.version, lost.version, "the number is the same");
     match replace(&store, &lost, |_| {}).await {

@@ -43,18 +43,11 @@ async fn each_of_a_group_stands_or_falls_alone() {
     let name = |number: usize| scene.name(&bases[number].record.header.key);
     begin(&store, &bases[3], &json!({ "views": 500 })).await.unwrap().unwrap();
     scene.ask(&format!("DEL {}", name(5)));
-    let until = |number: usize, idle_deadline| {
-        let mut header = bases[number].record.header.clone();
-        header.idle_deadline = idle_deadline;
-        let op = header.ops.newest().unwrap().to_bits();
-        let head = format!("{} {} {op:016x}", header.idle_deadline.as_millis(), header.counter);
-        scene.ask(&format!("HSET {} head '{head}'", name(number)));
-    };
-    until(7, Timestamp::from_millis(1));
+    scene.set_head(&bases[7].record.header, Timestamp::from_millis(1));
     scene.ask(&format!("DEL {}", name(9)));
     scene.ask(&format!("SET {} hunter2", name(9)));
     // It lives longer than the base knows.
-    until(11, now().after(minutes(90)));
+    scene.set_head(&bases[11].record.header, now().after(minutes(90)));
     for (number, commit) in add(&store, &bases, 1000).into_iter().enumerate() {
         match (number, commit.await.unwrap()) {
             (3, Err(CommitError::Conflict(Some(newer)))) => assert_eq!(views(&newer), 500),
