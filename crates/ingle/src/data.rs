@@ -56,6 +56,9 @@ const NAME_BYTES_MAX: usize = 1499;
 /// What the names of our own fields begin with where a store keeps them beside the app's.
 pub(crate) const RESERVED: &str = "_ingle";
 
+/// The field that one-time messages are kept in, which no app can name.
+pub(crate) const FLASH: &str = "_flash";
+
 /// A value cannot be kept in a session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{reason}", At(path))]
@@ -104,10 +107,10 @@ pub enum Reason {
         max: usize,
     },
     /// A field's name is empty, longer than 1499 bytes, of the form `__…__`, or contains NUL; or it
-    /// begins with `_ingle`.
+    /// begins with `_ingle`, or is `_flash`.
     #[error(
-        "a name must have 1 to 1499 bytes, no NUL, and neither of the reserved forms `__…__` and \
-         `_ingle…`"
+        "a name must have 1 to 1499 bytes, no NUL, and none of the reserved forms `__…__`, \
+         `_ingle…` and `_flash`"
     )]
     Name,
     /// A text contains a NUL character, which PostgreSQL cannot hold.
@@ -140,7 +143,7 @@ impl InvalidValue {
 /// Checks the name of a field.
 pub(crate) fn check_name(name: &str) -> Result<(), InvalidValue> {
     let reserved = name.len() >= 4 && name.starts_with("__") && name.ends_with("__");
-    let reserved = reserved || name.starts_with(RESERVED);
+    let reserved = reserved || name.starts_with(RESERVED) || name == FLASH;
     if name.is_empty() || name.len() > NAME_BYTES_MAX || reserved || name.contains('\0') {
         return Err(InvalidValue::new(Reason::Name).under(name.get(..64).unwrap_or(name)));
     }

@@ -3,34 +3,22 @@
 #![cfg_attr(feature = "axum", doc = include_str!("../README.md"))]
 #![warn(missing_docs)]
 
-// The way of a request, in the order in which it passes them.
-mod layer;
-mod cookie;
+// The rings, from the outside in: each knows those behind it and none before it.
+mod http;
 mod session;
-mod change;
-mod combine;
-mod batch;
-mod commit;
-mod core;
-mod guard;
+mod engine;
 pub mod store;
+pub mod record;
 
 // What they speak of.
 pub mod clock;
-mod config;
 pub mod data;
-mod error;
 mod id;
-pub mod record;
 
-// What goes on beside.
-mod background;
-#[cfg(feature = "axum")]
-mod extract;
+// What all of them use.
+mod detach;
 mod jitter;
 mod meter;
-mod planted;
-mod sweep;
 mod words;
 
 #[cfg(test)]
@@ -41,14 +29,15 @@ mod fuzz;
 pub mod guide {}
 
 #[cfg(feature = "axum")]
-pub use extract::NoSessionLayer;
+pub use crate::http::NoSessionLayer;
 #[doc(inline)]
-pub use {
-    config::{Lifetime, LifetimeError, LostUpdates, Outage, ServerErrors},
-    cookie::{Cookie, CookieConfig, CookieError, SameSite},
+pub use crate::{
     data::{InvalidValue, Limits, Reason, typed::WrongType},
-    error::Error,
-    id::{Ids, Key, NoRandomness, NotAKey, Tag},
-    layer::{ResponseFuture, SessionLayer, SessionService},
-    session::{Field, Session},
+    engine::policy::{Lifetime, LifetimeError, OnLostUpdate, OnOutage, OnServerError},
+    http::{
+        Cookie, CookieConfig, CookieError, Door, ErrorResponse, Finished, HeaderChange, InFlight,
+        Named, ResponseBody, ResponseFuture, SameSite, SessionLayer, SessionName, SessionService,
+    },
+    id::{Handle, Key, NoRandomness, NotAHandle, NotAKey},
+    session::{Error, Field, HandlerOutcome, Session},
 };

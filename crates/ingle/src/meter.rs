@@ -15,6 +15,7 @@ pub(crate) enum Verb {
     Load,
     Commit,
     Touch,
+    Destroy,
 }
 
 impl Verb {
@@ -23,6 +24,7 @@ impl Verb {
             Self::Load => "load",
             Self::Commit => "commit",
             Self::Touch => "touch",
+            Self::Destroy => "destroy",
         }
     }
 }
@@ -41,6 +43,7 @@ macro_rules! meter {
             seconds_of_load: Key,
             seconds_of_commit: Key,
             seconds_of_touch: Key,
+            seconds_of_destroy: Key,
             $($name: Key,)*
         }
 
@@ -59,6 +62,7 @@ macro_rules! meter {
                     seconds_of_load: seconds(Verb::Load),
                     seconds_of_commit: seconds(Verb::Commit),
                     seconds_of_touch: seconds(Verb::Touch),
+                    seconds_of_destroy: seconds(Verb::Destroy),
                     $($name: key($metric),)*
                 }
             }
@@ -97,6 +101,7 @@ impl Meter {
             Verb::Load => &self.seconds_of_load,
             Verb::Commit => &self.seconds_of_commit,
             Verb::Touch => &self.seconds_of_touch,
+            Verb::Destroy => &self.seconds_of_destroy,
         };
         with_recorder(|recorder| recorder.register_histogram(key, &METADATA).record(took));
     }

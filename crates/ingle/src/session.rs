@@ -5,39 +5,42 @@
 //! committed" cannot be forgotten by a method.
 
 use std::{
+    borrow::Cow,
+    convert::Infallible,
     fmt,
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::{
-    background::{Tether, Underway},
-    change::{Draft, Edit, Reads, Refused},
-    core::Core,
     data::{
-        Data, InvalidValue, check_name, encode,
+        Data, FLASH, InvalidValue, check_name, encode,
         typed::{self, View},
     },
-    error::Error,
-    id::{Key, SessionId, Tag},
-    record::Record,
+    detach::{DetachHandle, Detachable},
+    engine::{
+        Engine,
+        change::{Draft, Edit, Reads, Refused},
+        policy::{OnLostUpdate, Policy},
+    },
+    id::{Handle, SessionId},
+    record::{Record, data_of},
 };
 
+mod error;
 mod field;
 mod work;
 
+pub use error::Error;
 pub use field::Field;
-pub(crate) use work::Ending;
+pub use work::HandlerOutcome;
 use work::Id;
-
-/// The field that [`Session::flash`] keeps its messages in.
-const FLASH: &str = "flash";
+pub(crate) use work::Outcome;
 
 /// The session of a request. Clones are the same session.
 ///
@@ -52,13 +55,12 @@ const FLASH: &str = "flash";
 /// See the [crate's documentation](crate) for an example of each.
 #[derive(Clone)]
 pub struct Session {
-    shared: Arc<Request>,
+    shared: Arc<Shared>,
 }
 
 /// What the clones of one session share.
-struct Request {
-    core: Arc<Core>,
-    began: Instant,
+struct Shared {
+    engine: Arc<Engine>,
     /// Whether the request brought an id at all, whatever became of it.
     presented: bool,
     /// Whether anything was asked of the session, so that the response depends on the cookie.
@@ -73,29 +75,27 @@ enum Standing {
     /// There is none; to store something begins one.
     None,
     /// The browser brought an id that was not looked up yet.
-    Presented(Known),
+    Presented(SessionId),
     /// The record was seen alive by this request.
-    Live(Known),
+    Live(SessionId),
     /// Another request ended it while this one was working on it.
-    Interrupted,
+    Interrupted(SessionId),
 }
 
-#[derive(Clone)]
-struct Known {
-    id: SessionId,
-    key: Key,
-}
-
-/// What the browser does not know yet.
-enum Untold {
+/// What the browser is still to be told.
+pub(crate) enum PendingCookie {
     Nothing,
+    /// The session has this id from now on.
     Begun(SessionId),
-    Ended,
+    Ended {
+        /// Whether the browser is to forget other data of this site, too.
+        by_logout: bool,
+    },
 }
 
 struct State {
     standing: Standing,
-    untold: Untold,
+    pending: PendingCookie,
     /// Edits that are not committed yet, in order.
     edits: Vec<Edit>,
     reads: Reads,
@@ -103,9 +103,8 @@ struct State {
     snapshot: Option<Arc<Record>>,
     /// Whether a commit of this request has moved the idle deadline, so that no touch is due.
     committed: bool,
-    clear_site_data: bool,
-    /// Ties the work that has the turn to where it is awaited.
-    underway: Option<Tether>,
+    /// Detaches the work that has the turn from where it is awaited.
+    working: Option<DetachHandle>,
     /// Whether tasks of this request have met; from then on the work of each goes on by itself.
     turn_is_wanted: bool,
     /// Whether the response has left: no new id can reach the browser, and reads are made anew.
@@ -114,34 +113,27 @@ struct State {
 
 impl Session {
     /// Opens the session of a request. Reads nothing.
-    pub(crate) fn open(core: &Arc<Core>, id: Option<SessionId>) -> Self {
+    pub(crate) fn open(engine: &Arc<Engine>, id: Option<SessionId>) -> Self {
         let presented = id.is_some();
-        let known = id.map(|id| Known { key: id.key(&core.namespace), id });
         let state = State {
-            standing: known.map_or(Standing::None, Standing::Presented),
-            untold: Untold::Nothing,
+            standing: id.map_or(Standing::None, Standing::Presented),
+            pending: PendingCookie::Nothing,
             edits: Vec::new(),
             reads: Reads::default(),
             snapshot: None,
             committed: false,
-            clear_site_data: false,
-            underway: None,
+            working: None,
             turn_is_wanted: false,
             responded: false,
         };
-        let request = Request {
-            core: Arc::clone(core),
-            began: Instant::now(),
+        let shared = Shared {
+            engine: Arc::clone(engine),
             presented,
             looked: AtomicBool::new(false),
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::new(()),
         };
-        Self { shared: Arc::new(request) }
-    }
-
-    pub(crate) fn core(&self) -> &Core {
-        &self.shared.core
+        Self { shared: Arc::new(shared) }
     }
 
     /// Changes the whole data in one transaction, and returns what `change` returned.
@@ -166,18 +158,41 @@ impl Session {
         R: Send + 'static,
         F: FnMut(&mut T) -> R + Send + 'static,
     {
-        let limits = self.shared.core.config.limits;
+        let done = self.try_update(move |view: &mut T| Ok::<R, Infallible>(change(view))).await?;
+        done.map_err(|never| match never {})
+    }
+
+    /// The same with a `change` that can refuse: where it returns `Err`, it changes nothing, and this
+    /// returns `Ok` with that error.
+    ///
+    /// Edits that were recorded before are committed all the same.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    ///
+    /// # Panics
+    /// As [`update`](Self::update).
+    pub async fn try_update<T, R, E, F>(&self, mut change: F) -> Result<Result<R, E>, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        R: Send + 'static,
+        E: Send + 'static,
+        F: FnMut(&mut T) -> Result<R, E> + Send + 'static,
+    {
+        let limits = self.shared.policy().limits;
         self.transact(
             move |draft| {
-                let stored = draft.data();
+                let stored = without_flash(draft.data());
                 let mut view = typed::from_data::<T>(&stored)?;
                 let look = |view: &T| {
                     limits.with_room_for(&stored, |limits| View::of_data(view, &stored, limits))
                 };
                 let before = look(&view)?;
                 let result = change(&mut view);
-                let after = look(&view)?;
-                before.changes(after, &stored, |name, value| draft.set(name, value));
+                if result.is_ok() {
+                    let after = look(&view)?;
+                    before.changes(after, &stored, |name, value| draft.set(name, value));
+                }
                 Ok(result)
             },
             Id::Keep,
@@ -225,7 +240,7 @@ impl Session {
         let mut draft = Draft::new(data_of(record.as_deref()));
         state.replay(&mut draft)?;
         drop(state);
-        Ok(typed::from_data(&draft.data())?)
+        Ok(typed::from_data(&without_flash(draft.data()))?)
     }
 
     /// Sets a top-level field. Reads nothing; stored before the response leaves.
@@ -270,30 +285,35 @@ impl Session {
     /// # Errors
     /// The value cannot be kept in a session; nothing was recorded.
     pub fn push<T: Serialize>(&self, name: impl Into<String>, value: T) -> Result<(), Error> {
-        let field = checked(name.into())?;
-        let value = encode::item(&value, &self.shared.core.config.limits)
+        self.record_push(checked(name.into())?, &value)
+    }
+
+    fn record_push<T: Serialize>(&self, field: String, value: &T) -> Result<(), Error> {
+        let value = encode::item(value, &self.shared.policy().limits)
             .map_err(|error| error.under(&field))?;
         self.state().edits.push(Edit::Push { field, value });
         Ok(())
     }
 
-    /// Leaves a message for a later request: for exactly one, which [`take`](Self::take)s it.
+    /// Leaves a message for a later request: for exactly one, which [takes](Self::take_flashes) it.
     ///
-    /// Messages are kept in the field `flash`, an array.
+    /// Messages are kept beside the app's fields, in one that no app can have.
     ///
     /// # Errors
     /// As [`push`](Self::push).
-    pub fn flash<T: Serialize>(&self, message: T) -> Result<(), Error> {
-        self.push(FLASH, message)
+    pub fn push_flash<T: Serialize>(&self, message: T) -> Result<(), Error> {
+        self.record_push(FLASH.to_owned(), &message)
     }
 
-    /// Takes all messages that were left by [`flash`](Self::flash), in order.
+    /// Takes all messages that were left by [`push_flash`](Self::push_flash), in order.
     ///
     /// Of requests that take at the same time, one gets each message.
     ///
     /// # Errors
     /// As [`update`](Self::update).
-    pub async fn take<T: DeserializeOwned + Send + 'static>(&self) -> Result<Vec<T>, Error> {
+    pub async fn take_flashes<T: DeserializeOwned + Send + 'static>(
+        &self,
+    ) -> Result<Vec<T>, Error> {
         self.transact(
             |draft| {
                 let messages =
@@ -341,27 +361,31 @@ impl Session {
     /// As [`destroy`](Self::destroy).
     pub async fn logout(&self) -> Result<(), Error> {
         self.destroy().await?;
-        self.state().clear_site_data = true;
+        if let PendingCookie::Ended { by_logout } = &mut self.state().pending {
+            *by_logout = true;
+        }
         Ok(())
     }
 
     /// Ends the session: its record is deleted, recorded edits are dropped, and no request that is
     /// under way can bring it back. What is stored after this begins a new session.
     ///
+    /// Where another request has renewed the session meanwhile, it ends under its new id.
+    ///
     /// # Errors
     /// It is not known to be ended: tell the visitor, and do not answer "logged out".
     pub async fn destroy(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         self.looked();
-        Underway::new(|tether| async move { shared.destroy(&tether).await }).await
+        Detachable::new(|handle| async move { shared.destroy(&handle).await }).await
     }
 
-    /// What logs may call this session; `None` before anything was stored.
+    /// What logs call this session; `None` before anything was stored.
     #[must_use]
-    pub fn tag(&self) -> Option<Tag> {
+    pub fn handle(&self) -> Option<Handle> {
         match &self.state().standing {
-            Standing::Presented(known) | Standing::Live(known) => Some(self.shared.tag(known)),
-            Standing::None | Standing::Interrupted => None,
+            Standing::Presented(id) | Standing::Live(id) => Some(id.handle()),
+            Standing::None | Standing::Interrupted(_) => None,
         }
     }
 
@@ -379,20 +403,20 @@ impl Session {
     {
         let shared = Arc::clone(&self.shared);
         self.looked();
-        Underway::new(|tether| async move { shared.transact(change, id, &tether).await }).await
+        Detachable::new(|handle| async move { shared.transact(change, id, &handle).await }).await
     }
 
     fn encode<T: Serialize>(&self, field: &str, value: &T) -> Result<Value, InvalidValue> {
-        encode::value(value, &self.shared.core.config.limits).map_err(|error| error.under(field))
+        encode::value(value, &self.shared.policy().limits).map_err(|error| error.under(field))
     }
 
     /// What a write of this field must still find there.
     fn seen(&self, state: &State, field: &str) -> Option<Option<Value>> {
-        match self.shared.core.config.lost_updates {
+        match self.shared.policy().on_lost_update {
             // The first of two writes has compared it already, or was made without a look.
-            crate::LostUpdates::Refuse if state.overwrites(field) => None,
-            crate::LostUpdates::Refuse => state.reads.seen(field),
-            crate::LostUpdates::LastWriteWins => None,
+            OnLostUpdate::Refuse if state.overwrites(field) => None,
+            OnLostUpdate::Refuse => state.reads.seen(field),
+            OnLostUpdate::LastWriteWins => None,
         }
     }
 
@@ -407,7 +431,11 @@ impl Session {
     }
 }
 
-impl Request {
+impl Shared {
+    fn policy(&self) -> &Policy {
+        &self.engine.context().policy
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // No user code runs while it is locked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -440,7 +468,7 @@ impl State {
     }
 }
 
-impl Drop for Request {
+impl Drop for Shared {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if state.responded && !state.edits.is_empty() {
@@ -459,7 +487,7 @@ impl fmt::Debug for Session {
             Standing::None => "none",
             Standing::Presented(_) => "presented",
             Standing::Live(_) => "live",
-            Standing::Interrupted => "interrupted",
+            Standing::Interrupted(_) => "interrupted",
         };
         f.debug_struct("Session").field("standing", &standing).finish_non_exhaustive()
     }
@@ -469,8 +497,10 @@ fn checked(name: String) -> Result<String, InvalidValue> {
     check_name(&name).map(|()| name)
 }
 
-/// The data of a session, which is empty where there is none.
-pub(crate) fn data_of(record: Option<&Record>) -> &Data {
-    static NONE: LazyLock<Data> = LazyLock::new(Data::new);
-    record.map_or(&NONE, |record| &record.data)
+/// The data as the app's own type sees it.
+fn without_flash(mut data: Cow<'_, Data>) -> Cow<'_, Data> {
+    if data.contains_key(FLASH) {
+        drop(data.to_mut().remove(FLASH));
+    }
+    data
 }

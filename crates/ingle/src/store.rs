@@ -1,23 +1,24 @@
 //! Where records live: the contract that every store keeps, and the stores.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use crate::{
     clock::Timestamp,
-    id::{Ids, Key},
+    id::Key,
     record::{Loaded, Record, Version},
 };
 
+#[cfg(any(feature = "firestore", feature = "redis"))]
+mod batcher;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-#[cfg(feature = "embedded")]
-mod embedded;
+mod error;
 #[cfg(feature = "firestore")]
-mod firestore;
-#[cfg(any(feature = "firestore", feature = "redis"))]
-mod meeting;
+pub(crate) mod firestore;
+mod info;
+mod mark;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;
@@ -26,23 +27,29 @@ mod open;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
-#[cfg(feature = "embedded")]
-pub use embedded::{Embedded, EmbeddedError};
 #[cfg(feature = "firestore")]
 pub use firestore::{Firestore, FirestoreConfig, FirestoreError};
 #[cfg(feature = "memcached")]
 pub use memcached::{Memcached, MemcachedConfig, MemcachedError};
-pub use memory::Memory;
-pub use open::{OpenError, migrate, open};
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresConfig, PostgresError};
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisConfig, RedisError};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{Sqlite, SqliteError};
 #[cfg(feature = "conformance")]
 pub use {
     crate::jitter::seed_waits,
     conformance::faulty::{Fault, Faulty, Step},
+};
+pub use {
+    error::{Applied, BoxError, CommitError, Error, ErrorKind},
+    info::{Capabilities, Ids, Info, Marks, Renew, Shared},
+    memory::Memory,
+    open::{OpenError, migrate, open},
 };
 
 /// A place where records live, shared by all that serve the same sessions.
@@ -59,7 +66,8 @@ pub use {
 /// 1. `load` returns what the last successful commit wrote, or nothing.
 /// 2. A record past a deadline is never returned, swept or not, whatever the store's own expiry
 ///    thinks. What time it is, the caller says.
-/// 3. Create on a live key changes nothing and reports [`CommitError::Conflict`].
+/// 3. Create on a live key changes nothing and reports [`CommitError::Conflict`]. A key with a mark
+///    (law 12) counts as live.
 /// 4. Replace, or renew, with a stale version changes nothing and reports
 ///    [`CommitError::Conflict`]. A version counts for one life of its key: what was read before
 ///    another create is stale, however the versions count.
@@ -72,46 +80,34 @@ pub use {
 /// 9. An error says whether the change surely did not happen or may have happened.
 /// 10. Listing by user finds every live session of that user and no other.
 /// 11. N writers on M processes that add 1 to one record each K times leave exactly N·M·K.
+/// 12. For [`MARK_TIME`] after a renew or a destroy, a load of the old key returns
+///     [`Lookup::Moved`] or [`Lookup::Ended`], not [`Lookup::Missing`]. A destroy that meets a
+///     record's old key changes nothing and says where the record went.
 ///
-/// A store that cannot keep a law says so in its documentation and in [`promises`](Self::promises);
+/// A store that cannot keep a law says so in its documentation and in [`Info::capabilities`];
 /// the suite then tests the weaker law that is stated there.
 ///
 /// A commit is one conditional write. An upsert, or the store's own blind increment, is never one:
 /// both lose or double changes when an answer is lost.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// What this kind of store is called in messages and metrics, such as `embedded`.
-    fn name(&self) -> &'static str;
-
-    /// Which laws this store keeps only in a weaker form.
-    fn promises(&self) -> Promises;
-
-    /// What an acknowledged commit survives, as the end of a sentence: `a crash and a power loss`.
-    fn survives(&self) -> &str;
-
-    /// Which ids its sessions have.
-    ///
-    /// With [`Ids::Upgrade`], a load or a destroy of a plain key that a renew has left a moment ago
-    /// fails with [`ErrorKind::Moved`]: a request that is still on its way with the old id must be told from one
-    /// of a visitor without a session, who would get a new one in the place of the moved.
-    fn ids(&self) -> Ids {
-        Ids::Hashed
-    }
+    /// What this store is, and which laws it keeps only in a weaker form. It never changes.
+    fn info(&self) -> Info;
 
     /// Whether a record can be renewed from one of these keys to the other.
     ///
     /// A store that spreads its records over servers moves one in a single step only within a
-    /// server. New ids are drawn until this says yes, so it must do so for at least one key in some
-    /// hundreds, and must depend on nothing but the two keys.
+    /// server. New ids are generated until this says yes, so it must do so for at least one key in
+    /// some hundreds, and must depend on nothing but the two keys.
     fn can_renew(&self, _from: &Key, _to: &Key) -> bool {
         true
     }
 
-    /// The record that is live under `key` at the instant `now`, if there is one.
+    /// What is under `key` at the instant `now`.
     ///
     /// # Errors
-    /// The store cannot tell. That is never the same as "there is none".
-    async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error>;
+    /// The store cannot tell. That is never the same as [`Lookup::Missing`].
+    async fn load(&self, key: &Key, now: Timestamp) -> Result<Lookup, Error>;
 
     /// Does one write, if its condition holds at the instant `now`, and returns the version that
     /// the record has then.
@@ -120,23 +116,95 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Conflict`](CommitError::Conflict) and [`Gone`](CommitError::Gone) are proof that this call
-    /// changed nothing. [`Failed`](CommitError::Failed) says in [`Error::happened`] whether it may
+    /// changed nothing. [`Failed`](CommitError::Failed) says in [`Error::applied`] whether it may
     /// have.
     async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError>;
 
-    /// Deletes at most `limit` records that are dead at `now`, each only if it still is.
+    /// Moves the idle deadline of a live record forward, whatever its version; the store keeps the
+    /// absolute deadline if that is earlier. An earlier deadline than the record has changes nothing
+    /// and is success.
+    ///
+    /// # Errors
+    /// [`Gone`](CommitError::Gone) if no record is live; never a conflict, unless the store says so in
+    /// its documentation. Else as [`commit`](Self::commit).
+    async fn touch(
+        &self,
+        key: &Key,
+        idle_deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), CommitError>;
+
+    /// Ends the session under `key` and leaves a mark (law 12), whatever the version.
+    ///
+    /// # Errors
+    /// The store failed; [`Error::applied`] says whether the session may have ended.
+    async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, Error>;
+
+    /// Deletes at most `limit` records and marks that are dead at `now`, each only if it still is.
     ///
     /// # Errors
     /// Some records may have been deleted all the same, which does no harm.
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error>;
 
+    /// Asks whether the store answers, and whether it would take commits as far as that costs no
+    /// write: for readiness probes.
+    ///
+    /// # Errors
+    /// It does not answer, or it would refuse to serve sessions.
+    async fn ping(&self) -> Result<(), Error>;
+
     /// The store's lists, if it can list.
-    fn inspect(&self) -> Option<&dyn Inspect>;
+    fn as_list(&self) -> Option<&dyn List>;
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn info(&self) -> Info {
+        (**self).info()
+    }
+
+    fn can_renew(&self, from: &Key, to: &Key) -> bool {
+        (**self).can_renew(from, to)
+    }
+
+    async fn load(&self, key: &Key, now: Timestamp) -> Result<Lookup, Error> {
+        (**self).load(key, now).await
+    }
+
+    async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
+        (**self).commit(write, now).await
+    }
+
+    async fn touch(
+        &self,
+        key: &Key,
+        idle_deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), CommitError> {
+        (**self).touch(key, idle_deadline, now).await
+    }
+
+    async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, Error> {
+        (**self).destroy(key, now).await
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error> {
+        (**self).sweep(now, limit).await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        (**self).ping().await
+    }
+
+    fn as_list(&self) -> Option<&dyn List> {
+        (**self).as_list()
+    }
 }
 
 /// Lists the records of a store, for people who look after it.
 #[async_trait]
-pub trait Inspect: Send + Sync {
+pub trait List: Send + Sync {
     /// Live records, at most `limit` at a time; `after` is where the page before ended.
     ///
     /// A record that is there during the whole listing is on exactly one page.
@@ -190,51 +258,62 @@ pub enum Write<'a> {
         /// What to write, under another key.
         record: &'a Arc<Record>,
     },
-    /// Moves the idle deadline forward, whatever the version. An earlier deadline than the record
-    /// has changes nothing and is success. [`CommitError::Gone`] if no record is live.
-    Touch {
-        /// Which record.
-        key: &'a Key,
-        /// The new deadline; the store keeps the absolute one if that is earlier.
-        idle_deadline: Timestamp,
+}
+
+impl<'a> Write<'a> {
+    /// The record that is written.
+    #[must_use]
+    pub fn record(&self) -> &'a Arc<Record> {
+        match self {
+            Self::Create { record } | Self::Replace { record, .. } | Self::Renew { record, .. } => {
+                record
+            }
+        }
+    }
+}
+
+/// What a store holds under a key, the answer of [`Store::load`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Lookup {
+    /// A live record.
+    Live(Loaded),
+    /// A renew moved the record to another key, less than [`MARK_TIME`] ago.
+    Moved {
+        /// The key that it was moved to. The record may have moved on or ended since.
+        to: Key,
     },
-    /// Ends a session. There is no condition: to destroy what is not there is success. Returns
-    /// [`Version::NONE`].
-    Destroy {
-        /// Which record.
-        key: &'a Key,
+    /// A destroy ended the session, less than [`MARK_TIME`] ago.
+    Ended,
+    /// Nothing: there never was a session, it expired, or it ended long ago.
+    Missing,
+}
+
+impl Lookup {
+    /// The record, if it is live.
+    #[must_use]
+    pub fn live(self) -> Option<Loaded> {
+        match self {
+            Self::Live(loaded) => Some(loaded),
+            Self::Moved { .. } | Self::Ended | Self::Missing => None,
+        }
+    }
+}
+
+/// What a destroy found, the answer of [`Store::destroy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destroyed {
+    /// No session lives under the key any more, or none did.
+    Done,
+    /// The record had been moved: this key was dead already, and nothing was changed.
+    Moved {
+        /// The key that it was moved to.
+        to: Key,
     },
 }
 
-/// Which laws a store keeps only in a weaker form. The conformance suite reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Promises {
-    /// How law 6 is kept.
-    pub renew: Renew,
-    /// Who can share the records (law 11).
-    pub shared: Shared,
-    /// Whether law 10 is kept: the store has an [`Inspect`] that lists by user.
-    pub lists_by_user: bool,
-}
-
-/// How a store renews (law 6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renew {
-    /// In one step, as the law says.
-    OneStep,
-    /// In two: the new key is there before the old one ends, so a reader may find both for a
-    /// moment and never neither.
-    TwoSteps,
-}
-
-/// Who can share the records of a store (law 11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shared {
-    /// The threads of one process.
-    Process,
-    /// Any number of processes, on one machine or on many.
-    Processes,
-}
+/// How long a renew or a destroy leaves a mark under the old key (law 12): longer than a request that
+/// began before it is under way.
+pub const MARK_TIME: Duration = Duration::from_secs(60);
 
 /// What one call of [`Store::sweep`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -263,127 +342,4 @@ impl fmt::Debug for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Cursor(…)")
     }
-}
-
-/// A store could not do what it was asked.
-///
-/// As text it names the store and the kind of failure, and nothing that belongs to a session.
-#[derive(Debug, thiserror::Error)]
-#[error("the {store} store {kind}")]
-pub struct Error {
-    store: &'static str,
-    kind: ErrorKind,
-    happened: Happened,
-    #[source]
-    source: Option<BoxError>,
-}
-
-/// The cause of an error, in the words of whoever caused it.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a caller does about a store's failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// It did not answer, or not in time. Another attempt may help.
-    Unavailable,
-    /// The record is larger than the store takes.
-    TooLarge,
-    /// It cannot hold such data, whoever asks.
-    Unfit,
-    /// What it holds is not a record that this version of the library can read.
-    Corrupt,
-    /// It said no, and will say no again: a permission or a setting.
-    Refused,
-    /// A session was here, and has moved to another key a moment ago.
-    Moved,
-    /// The record is in another writer's hands at this moment. The store is well, and another
-    /// attempt will help.
-    Contended,
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unavailable => "is not available",
-            Self::TooLarge => "takes no record of this size",
-            Self::Unfit => "cannot hold this data",
-            Self::Corrupt => "holds what is not a readable record",
-            Self::Refused => "refuses to do this",
-            Self::Moved => "has moved the record to another key",
-            Self::Contended => "has the record in another writer's hands",
-        })
-    }
-}
-
-/// Whether a write that failed may have been done all the same (law 9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Happened {
-    /// It surely was not, and never will be.
-    No,
-    /// It may have been, or may still be.
-    Maybe,
-}
-
-impl Error {
-    /// An error of the store called `store`.
-    pub fn new(store: &'static str, kind: ErrorKind, happened: Happened) -> Self {
-        Self { store, kind, happened, source: None }
-    }
-
-    /// The same error with its cause.
-    #[must_use]
-    pub fn because(mut self, source: impl Into<BoxError>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-
-    /// What a caller does about it.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        self.kind
-    }
-
-    /// Whether it is the data that was refused, and surely not written.
-    pub(crate) fn is_about_the_data(&self) -> bool {
-        let data = matches!(self.kind, ErrorKind::TooLarge | ErrorKind::Unfit);
-        data && self.happened == Happened::No
-    }
-
-    /// Why, down to the first cause.
-    pub(crate) fn cause(&self) -> String {
-        let mut text = String::new();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
-
-    /// Whether the write may have been done all the same.
-    #[must_use]
-    pub fn happened(&self) -> Happened {
-        self.happened
-    }
-}
-
-/// Why a commit did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// The condition does not hold: the record moved on, or the key is taken. Nothing was changed.
-    ///
-    /// A store that has seen the record under the base's key meanwhile gives it along, which saves a
-    /// load.
-    #[error("the record moved on")]
-    Conflict(Option<Loaded>),
-    /// There is no live record. Nothing was changed.
-    #[error("the record is gone")]
-    Gone,
-    /// The store failed; the error says what is true now.
-    #[error(transparent)]
-    Failed(#[from] Error),
 }

@@ -1,12 +1,11 @@
 //! One top-level field of a session's data, by its own type.
 
+use std::convert::Infallible;
+
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Session, checked, work::Id};
-use crate::{
-    data::typed::{self, View},
-    error::Error,
-};
+use super::{Error, Session, checked, work::Id};
+use crate::data::typed::{self, View};
 
 /// One top-level field of the data. Made by [`Session::field`].
 #[derive(Debug)]
@@ -29,8 +28,24 @@ impl Field<'_> {
         R: Send + 'static,
         F: FnMut(&mut T) -> R + Send + 'static,
     {
+        let done = self.try_update(move |view: &mut T| Ok::<R, Infallible>(change(view))).await?;
+        done.map_err(|never| match never {})
+    }
+
+    /// Changes the field in one transaction, or not at all where `change` returns `Err`; see
+    /// [`Session::try_update`].
+    ///
+    /// # Errors
+    /// As [`Session::update`].
+    pub async fn try_update<T, R, E, F>(self, mut change: F) -> Result<Result<R, E>, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        R: Send + 'static,
+        E: Send + 'static,
+        F: FnMut(&mut T) -> Result<R, E> + Send + 'static,
+    {
         let name = checked(self.name)?;
-        let limits = self.session.shared.core.config.limits;
+        let limits = self.session.shared.policy().limits;
         self.session
             .transact(
                 move |draft| {
@@ -43,7 +58,9 @@ impl Field<'_> {
                     };
                     let before = look(&view)?;
                     let result = change(&mut view);
-                    if let Some(value) = before.change(look(&view)?, stored) {
+                    if result.is_ok()
+                        && let Some(value) = before.change(look(&view)?, stored)
+                    {
                         draft.set(name.clone(), Some(value));
                     }
                     Ok(result)

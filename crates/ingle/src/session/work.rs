@@ -10,21 +10,22 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Known, Request, Session, Standing, State, Untold};
+use super::{Error, PendingCookie, Session, Shared, Standing, State};
 use crate::{
-    background::Tether,
-    batch::Item,
-    change::{Change, Copy, Draft, Edit, Reads, Refused},
-    combine::{self, Settled},
-    commit::{self, Done, Failure},
-    config::{Outage, ServerErrors, touch_every},
     data::Data,
-    error::Error,
-    id::{SessionId, Tag},
+    detach::DetachHandle,
+    engine::{
+        batch::Item,
+        change::{Change, Copy, Draft, Edit, Reads, Refused},
+        coalesce,
+        commit::{self, Done},
+        failure::Failure,
+        policy::{OnOutage, OnServerError},
+    },
+    id::SessionId,
     meter,
-    planted::{self, Bug},
     record::Record,
-    store::{ErrorKind, Write},
+    store::{ErrorKind, Lookup},
 };
 
 /// What a commit does with the session's id.
@@ -34,16 +35,21 @@ pub(super) enum Id {
     Renew,
 }
 
+/// How a handler answered, as far as its session is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandlerOutcome {
+    /// With a response that is no server error: its edits are committed.
+    Success,
+    /// With a status of 500 or more: its edits are discarded, or not, as
+    /// [`OnServerError`](crate::OnServerError) says.
+    ServerError,
+}
+
 /// What a response must say of the session.
-pub(crate) struct Ending {
+pub(crate) struct Outcome {
     /// The session was looked at, so the response depends on the cookie.
     pub(crate) looked: bool,
-    /// The id that the browser is to keep, if it is a new one.
-    pub(crate) begun: Option<SessionId>,
-    /// The browser is to forget its id.
-    pub(crate) ended: bool,
-    /// The browser is to forget other data, too.
-    pub(crate) clear_site_data: bool,
+    pub(crate) cookie: PendingCookie,
     /// What could not be done, and must be said instead of the handler's response.
     pub(crate) error: Option<Error>,
 }
@@ -64,55 +70,60 @@ fn locked<R>(last: &Mutex<LastRun<R>>) -> MutexGuard<'_, LastRun<R>> {
 impl Session {
     /// Ends the request's part of the session where nothing is left to do with the store, which is
     /// most often so.
-    pub(crate) fn close_at_once(&self) -> Option<Ending> {
+    pub(crate) fn close_at_once(&self) -> Option<Outcome> {
         let request = &self.shared;
         let Ok(_turn) = request.turn.try_lock() else { return None };
         let done = !request.looked.load(Ordering::Relaxed)
-            || request.state().is_done() && !request.has_plain_id_to_leave();
+            || request.state().is_done() && !request.has_outdated_id();
         done.then(|| request.tell(None))
     }
 
     /// Ends the request's part of the session: commits what is recorded, or moves the idle deadline
     /// if that is due.
-    pub(crate) async fn close(self, status: http::StatusCode, tether: Tether) -> Ending {
+    pub(crate) async fn close(self, handler: HandlerOutcome, handle: DetachHandle) -> Outcome {
         let request = &self.shared;
-        let deadline = request.core.deadline();
+        let deadline = request.policy().deadline();
         // Held until all is told: another task may be at work on an id that the browser must learn.
-        let turn = request.turn(deadline, Some(&tether)).await;
-        let error = request.finish(status, deadline, turn.as_ref().err(), &tether).await.err();
+        let turn = request.turn(deadline, Some(&handle)).await;
+        let error = request.finish(handler, deadline, turn.as_ref().err(), &handle).await.err();
         request.tell(error)
     }
 }
 
-impl Request {
-    /// The right to load or commit for this request, which one task has at a time. `tether` is that of
+impl Shared {
+    /// The right to load or commit for this request, which one task has at a time. `handle` is that of
     /// the work which has it from now on.
     async fn turn(
         &self,
         deadline: Instant,
-        tether: Option<&Tether>,
+        handle: Option<&DetachHandle>,
     ) -> Result<Turn<'_, ()>, Error> {
         let turn = match self.turn.try_lock() {
             Ok(turn) => turn,
             Err(_) => {
                 // Whoever has it may be polled by nobody.
-                let underway = {
+                let working = {
                     let mut state = self.state();
                     state.turn_is_wanted = true;
-                    state.underway.take()
+                    state.working.take()
                 };
-                underway.iter().for_each(Tether::cut);
+                working.iter().for_each(DetachHandle::detach);
                 let turn = timeout_at(deadline, self.turn.lock()).await;
-                turn.map_err(|_| self.core.too_late("other tasks of this request were not done"))?
+                turn.map_err(|_| {
+                    self.engine
+                        .context()
+                        .client
+                        .too_late("other tasks of this request were not done")
+                })?
             }
         };
-        if let Some(tether) = tether {
+        if let Some(handle) = handle {
             let mut state = self.state();
             if state.turn_is_wanted {
                 drop(state);
-                tether.cut();
+                handle.detach();
             } else {
-                state.underway = Some(tether.clone());
+                state.working = Some(handle.clone());
             }
         }
         Ok(turn)
@@ -121,16 +132,16 @@ impl Request {
     /// Commits what is recorded or touches, unless the turn did not come, for this reason.
     async fn finish(
         &self,
-        status: http::StatusCode,
+        handler: HandlerOutcome,
         deadline: Instant,
         no_turn: Option<&Error>,
-        tether: &Tether,
+        handle: &DetachHandle,
     ) -> Result<(), Error> {
-        let drop_edits =
-            status.is_server_error() && self.core.config.server_errors == ServerErrors::DropEdits;
+        let discard = handler == HandlerOutcome::ServerError
+            && self.policy().on_server_error == OnServerError::Discard;
         let edits = {
             let mut state = self.state();
-            if drop_edits {
+            if discard {
                 state.edits.clear();
             }
             !state.edits.is_empty()
@@ -140,10 +151,10 @@ impl Request {
             Some(_) => Ok(()),
             None => {
                 if edits {
-                    self.transact_in_turn(|_| Ok(()), Id::Keep, deadline, tether).await?;
+                    self.transact_in_turn(|_| Ok(()), Id::Keep, deadline, handle).await?;
                 }
-                if self.has_plain_id_to_leave() {
-                    self.leave_plain_id(deadline, tether).await;
+                if self.has_outdated_id() {
+                    self.replace_outdated_id(deadline, handle).await;
                 } else {
                     self.touch(deadline).await;
                 }
@@ -152,110 +163,103 @@ impl Request {
         }
     }
 
-    /// Whether this request saw a session that still has a plain id, where safe ones are to be had.
-    pub(super) fn has_plain_id_to_leave(&self) -> bool {
-        match &self.state().standing {
-            Standing::Live(known) => known.id.form() != self.core.ids.form(),
-            Standing::None | Standing::Presented(_) | Standing::Interrupted => false,
-        }
+    /// Whether this request saw a session whose id is of a kind that the layer makes no more.
+    pub(super) fn has_outdated_id(&self) -> bool {
+        matches!(&self.state().standing, Standing::Live(id) if id.is_outdated())
     }
 
-    /// Moves the session to a safe id, at the very end: a handler that was cut off before would have
+    /// Moves the session to a new id, at the very end: a handler that was cut off before would have
     /// kept the new id from the browser.
     ///
     /// That it fails ends no request: the session has its id as long as it would have.
-    async fn leave_plain_id(&self, deadline: Instant, tether: &Tether) {
-        let moved = self.transact_in_turn(|_| Ok(()), Id::Renew, deadline, tether).await;
+    async fn replace_outdated_id(&self, deadline: Instant, handle: &DetachHandle) {
+        let moved = self.transact_in_turn(|_| Ok(()), Id::Renew, deadline, handle).await;
         if let Err(error) = moved {
             tracing::warn!(%error, "a session did not move to a safe id");
         }
     }
 
     /// What the response must say, and that from now on it is too late to say more.
-    fn tell(&self, error: Option<Error>) -> Ending {
+    fn tell(&self, error: Option<Error>) -> Outcome {
         let mut state = self.state();
         state.responded = true;
         if error.is_some() {
             // They were refused, and the response says so.
             state.edits.clear();
         }
-        let (begun, ended) = match std::mem::replace(&mut state.untold, Untold::Nothing) {
-            Untold::Nothing => (None, false),
-            Untold::Begun(id) => (Some(id), false),
-            Untold::Ended => (None, true),
-        };
-        let looked = self.looked.load(Ordering::Relaxed);
-        Ending { looked, begun, ended, clear_site_data: state.clear_site_data, error }
+        let cookie = std::mem::replace(&mut state.pending, PendingCookie::Nothing);
+        Outcome { looked: self.looked.load(Ordering::Relaxed), cookie, error }
     }
 
     /// The record as this request sees it, if there is one, and the turn, which the caller keeps
     /// until it has noted what it read.
     pub(super) async fn load(&self) -> Result<(Turn<'_, ()>, Option<Arc<Record>>), Error> {
-        let deadline = self.core.deadline();
+        let deadline = self.policy().deadline();
         let turn = self.turn(deadline, None).await?;
         Ok((turn, self.load_in_turn(deadline).await?))
     }
 
     /// The first call loads the record; others find it.
     async fn load_in_turn(&self, deadline: Instant) -> Result<Option<Arc<Record>>, Error> {
-        let (known, was_live) = {
+        let (id, was_live) = {
             let state = self.state();
             match (&state.standing, &state.snapshot) {
-                (Standing::Interrupted, _) => return Err(Error::Interrupted),
+                (Standing::Interrupted(_), _) => return Err(Error::Interrupted),
                 (Standing::None, _) => return Ok(None),
                 (Standing::Live(_), Some(snapshot)) if !state.responded => {
                     return Ok(Some(Arc::clone(snapshot)));
                 }
-                (Standing::Live(known), _) => (known.clone(), true),
-                (Standing::Presented(known), _) => (known.clone(), false),
+                (Standing::Live(id), _) => (id.clone(), true),
+                (Standing::Presented(id), _) => (id.clone(), false),
             }
         };
-        let loaded = match planted::stale(&self.core, &known.key) {
-            Some(stale) => Ok(Some(stale)),
-            None => self.core.load_patiently(&known.key, deadline).await,
-        };
-        match loaded {
-            Ok(Some(loaded)) => {
-                self.core.hints.offer(&known.key, &loaded);
+        let context = self.engine.context();
+        match context.client.load(&id.key(), deadline).await {
+            Ok(Lookup::Live(loaded)) => {
+                context.cache.offer(&id.key(), &loaded);
                 let record = Arc::clone(&loaded.record);
                 let mut state = self.state();
-                state.standing = Standing::Live(known);
+                state.standing = Standing::Live(id);
                 state.snapshot = Some(loaded.record);
                 Ok(Some(record))
             }
-            Ok(None) => {
-                self.gone(&known, was_live)?;
+            Ok(Lookup::Moved { .. } | Lookup::Ended) => Err(self.interrupted(&id)),
+            Ok(Lookup::Missing) => {
+                self.missing(&id, was_live)?;
                 Ok(None)
             }
-            Err(Failure::Store(error))
-                if self.core.config.outage == Outage::Anonymous
-                    && !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Moved) =>
+            Err(error)
+                if self.policy().on_outage == OnOutage::Anonymous
+                    && error.kind() != ErrorKind::Corrupt =>
             {
                 tracing::warn!(%error, "a session is served as if there were none");
                 Ok(None)
             }
-            Err(failure) => Err(failure.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// What logs call a session (ASVS 5.0 16.3: its beginning and its end are logged).
-    pub(super) fn tag(&self, known: &Known) -> Tag {
-        known.id.tag(&self.core.log_key)
-    }
-
-    /// The record of this session is not there. Either another request ended it under this one, or
-    /// there was none to begin with, and then the visitor is one without a session.
-    fn gone(&self, known: &Known, was_live: bool) -> Result<(), Error> {
+    /// Another request ended the session under this one.
+    fn interrupted(&self, id: &SessionId) -> Error {
+        meter::interrupted();
+        tracing::info!(session = %id.handle(), "a session ended under a request");
         let mut state = self.state();
         state.snapshot = None;
-        if was_live || self.core.ended_since(&known.key, self.began) {
-            meter::interrupted();
-            tracing::info!(tag = %self.tag(known), "a session ended under a request");
-            state.standing = Standing::Interrupted;
-            return Err(Error::Interrupted);
+        state.standing = Standing::Interrupted(id.clone());
+        Error::Interrupted
+    }
+
+    /// There is no record. Either it expired under this request, or there was none to begin with, and
+    /// then the visitor is one without a session.
+    fn missing(&self, id: &SessionId, was_live: bool) -> Result<(), Error> {
+        if was_live {
+            return Err(self.interrupted(id));
         }
         meter::unknown_id();
-        tracing::info!(tag = %self.tag(known), "there is no session under an id that was presented");
+        // ASVS 5.0 16.3: a session's beginning and its end are logged, and who asks for neither.
+        tracing::info!(session = %id.handle(), "there is no session under an id that was presented");
+        let mut state = self.state();
+        state.snapshot = None;
         state.standing = Standing::None;
         state.reads = Reads::default();
         Ok(())
@@ -266,15 +270,15 @@ impl Request {
         &self,
         change: F,
         id: Id,
-        tether: &Tether,
+        handle: &DetachHandle,
     ) -> Result<R, Error>
     where
         R: Send + 'static,
         F: FnMut(&mut Draft<'_>) -> Result<R, Refused> + Send + 'static,
     {
-        let deadline = self.core.deadline();
-        let _turn = self.turn(deadline, Some(tether)).await?;
-        self.transact_in_turn(change, id, deadline, tether).await
+        let deadline = self.policy().deadline();
+        let _turn = self.turn(deadline, Some(handle)).await?;
+        self.transact_in_turn(change, id, deadline, handle).await
     }
 
     async fn transact_in_turn<R, F>(
@@ -282,7 +286,7 @@ impl Request {
         mut change: F,
         id: Id,
         deadline: Instant,
-        tether: &Tether,
+        handle: &DetachHandle,
     ) -> Result<R, Error>
     where
         R: Send + 'static,
@@ -304,7 +308,7 @@ impl Request {
             drop(before);
             Ok(())
         };
-        let applied = self.apply(Box::new(whole), id, deadline, tether).await;
+        let applied = self.apply(Box::new(whole), id, deadline, handle).await;
         let LastRun { returned, change_refused } = &mut *locked(&last);
         if let Err(error) = applied {
             // What became of an unknown outcome's last run says nothing of the one that was sent.
@@ -348,109 +352,112 @@ impl Request {
     async fn apply(
         &self,
         change: Change,
-        id: Id,
+        renew: Id,
         deadline: Instant,
-        tether: &Tether,
+        handle: &DetachHandle,
     ) -> Result<(), Error> {
-        let (known, was_live) = {
+        let (id, was_live) = {
             let state = self.state();
             match &state.standing {
-                Standing::Interrupted => return Err(Error::Interrupted),
+                Standing::Interrupted(_) => return Err(Error::Interrupted),
                 Standing::None => (None, false),
-                _ if id == Id::Renew && state.responded => return Err(Error::ResponseSent),
-                Standing::Presented(known) => (Some(known.clone()), false),
-                Standing::Live(known) => (Some(known.clone()), true),
+                _ if renew == Id::Renew && state.responded => return Err(Error::ResponseSent),
+                Standing::Presented(id) => (Some(id.clone()), false),
+                Standing::Live(id) => (Some(id.clone()), true),
             }
         };
-        let Some(known) = known else { return Box::pin(self.begin(change, deadline)).await };
-        let renew = match id {
+        let Some(id) = id else { return Box::pin(self.begin(change, deadline)).await };
+        let new_id = match renew {
             Id::Keep => None,
-            Id::Renew => Some(self.core.draw_id_to_renew(&known.key)?),
+            Id::Renew => Some(self.engine.context().id_to_renew(&id.key())?),
         };
-        let item = Item::new(change, renew);
-        let Settled { item, result } =
-            combine::submit(&self.core, known.key, item, deadline, tether).await;
+        let item = Item::new(change, new_id);
+        let coalescer = &self.engine.coalescer;
+        let coalesce::Outcome { item, result } =
+            coalesce::submit(coalescer, id.key(), item, deadline, handle).await;
         match result {
             Ok(done) => {
                 if let Err(Refused::LostUpdate { .. }) = item.verdict {
                     meter::lost_update();
                 }
                 let renewed = item.renew.filter(|_| item.verdict.is_ok());
-                self.committed(known, renewed, done);
+                self.committed(id, renewed, done);
                 Ok(item.verdict?)
             }
-            Err(Failure::Gone) => {
-                self.gone(&known, was_live)?;
+            Err(Failure::Ended) => Err(self.interrupted(&id)),
+            Err(Failure::Missing) => {
+                self.missing(&id, was_live)?;
                 Box::pin(self.begin(item.change, deadline)).await
             }
             Err(failure) => Err(failure.into()),
         }
     }
 
-    fn committed(&self, known: Known, renewed: Option<SessionId>, done: Done) {
+    fn committed(&self, id: SessionId, renewed: Option<SessionId>, done: Done) {
         let Done { loaded, written } = done;
         let mut state = self.state();
         state.committed |= written;
-        let known = match renewed {
-            None => known,
-            Some(id) => {
-                let renewed = Known { key: loaded.record.header.key, id };
-                if renewed.key == known.key {
-                    tracing::info!(tag = %self.tag(&renewed), "a session began");
-                } else {
-                    let (old, tag) = (self.tag(&known), self.tag(&renewed));
-                    tracing::info!(%old, %tag, "a session was renewed");
-                    planted::end_late(&self.core, known.key);
-                }
-                state.untold = Untold::Begun(renewed.id.clone());
+        let id = match renewed {
+            None => id,
+            Some(renewed) => {
+                tracing::info!(old = %id.handle(), session = %renewed.handle(), "a session was renewed");
+                state.pending = PendingCookie::Begun(renewed.clone());
                 renewed
             }
         };
-        state.standing = Standing::Live(known);
+        state.standing = Standing::Live(id);
         state.snapshot = Some(loaded.record);
     }
 
     /// Begins a session, if the change leaves anything to store.
     async fn begin(&self, mut change: Change, deadline: Instant) -> Result<(), Error> {
+        let context = self.engine.context();
         let empty = Data::new();
         let mut copy = Copy::of(&empty);
-        copy.run(&mut change, &self.core.config.limits)?;
+        copy.apply(&mut change, &context.policy.limits)?;
         let Some(data) = copy.into_changed() else { return Ok(()) };
         if self.state().responded {
             return Err(Error::ResponseSent);
         }
-        let record = self.core.first_record(data)?;
-        let (id, loaded) = commit::create(&self.core, record, deadline).await?;
-        self.core.guard.meter.commit(1);
-        let key = loaded.record.header.key;
-        self.core.hints.offer(&key, &loaded);
-        let done = Done { loaded, written: true };
-        self.committed(Known { id: id.clone(), key }, Some(id), done);
+        let record = context.policy.first_record(data)?;
+        let (id, loaded) = commit::create(context, record, deadline).await?;
+        context.client.meter.commit(1);
+        context.cache.offer(&id.key(), &loaded);
+        tracing::info!(session = %id.handle(), "a session began");
+        let mut state = self.state();
+        state.committed = true;
+        state.pending = PendingCookie::Begun(id.clone());
+        state.standing = Standing::Live(id);
+        state.snapshot = Some(loaded.record);
         Ok(())
     }
 
-    pub(super) async fn destroy(&self, tether: &Tether) -> Result<(), Error> {
-        let deadline = self.core.deadline();
-        let _turn = self.turn(deadline, Some(tether)).await?;
-        let known = match &self.state().standing {
-            Standing::Presented(known) | Standing::Live(known) => Some(known.clone()),
+    pub(super) async fn destroy(&self, handle: &DetachHandle) -> Result<(), Error> {
+        let deadline = self.policy().deadline();
+        let _turn = self.turn(deadline, Some(handle)).await?;
+        let id = match &self.state().standing {
+            // One that another request has moved ends where it went.
+            Standing::Presented(id) | Standing::Live(id) | Standing::Interrupted(id) => {
+                Some(id.clone())
+            }
             Standing::None => None,
-            // It may live on under a new id, and then nobody is logged out.
-            Standing::Interrupted => return Err(Error::Interrupted),
         };
-        if let Some(known) = known {
-            if let Err(failure) = commit::destroy(&self.core, &known.key, deadline).await {
+        if let Some(id) = id {
+            let destroyed = commit::destroy(self.engine.context(), &id.key(), deadline).await;
+            if let Err(failure) = destroyed {
                 // It may have ended all the same, which a later read must find out.
                 self.state().snapshot = None;
                 return Err(failure.into());
             }
-            self.core.forget(&known.key);
-            tracing::info!(tag = %self.tag(&known), "a session was destroyed");
+            tracing::info!(session = %id.handle(), "a session was destroyed");
         }
         let mut state = self.state();
-        let State { standing, untold, edits, reads, snapshot, .. } = &mut *state;
+        let State { standing, pending, edits, reads, snapshot, .. } = &mut *state;
         *standing = Standing::None;
-        *untold = if self.presented { Untold::Ended } else { Untold::Nothing };
+        *pending = match self.presented {
+            true => PendingCookie::Ended { by_logout: false },
+            false => PendingCookie::Nothing,
+        };
         edits.clear();
         *reads = Reads::default();
         *snapshot = None;
@@ -461,42 +468,23 @@ impl Request {
     ///
     /// That it fails ends no request: the session lives on as long as it would have.
     async fn touch(&self, deadline: Instant) {
+        let client = &self.engine.context().client;
         let (key, idle_deadline) = {
             let state = self.state();
-            let (Standing::Live(known), Some(record)) = (&state.standing, &state.snapshot) else {
+            let (Standing::Live(id), Some(record)) = (&state.standing, &state.snapshot) else {
                 return;
             };
             if state.committed {
                 return;
             }
-            let header = &record.header;
-            let idle = header.idle_timeout.unwrap_or_else(|| self.core.config.lifetime.idle());
-            let idle_deadline = self.core.idle_deadline(header);
-            if idle_deadline.since(header.idle_deadline) < touch_every(idle) {
-                self.core.guard.meter.touch_skipped();
-                return;
+            match self.policy().touch(&record.header) {
+                Some(idle_deadline) => (id.key(), idle_deadline),
+                None => return client.meter.touch_skipped(),
             }
-            (known.key, idle_deadline)
         };
-        if Bug::TouchWritesAll.is_planted() {
-            let seen = self.state().snapshot.clone();
-            return planted::touch_all(&self.core, seen, idle_deadline).await;
-        }
-        let write = Write::Touch { key: &key, idle_deadline };
-        match self.core.guard.commit(write, self.core.clock.now(), deadline).await {
-            Ok(_) => self.core.guard.meter.touch(),
+        match client.touch(&key, idle_deadline, deadline).await {
+            Ok(()) => client.meter.touch(),
             Err(error) => tracing::debug!(%error, "a session was not touched"),
-        }
-    }
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Gone => Self::Interrupted,
-            Failure::Store(error) => error.into(),
-            Failure::Unknown => Self::OutcomeUnknown,
-            Failure::NoRandomness(error) => Self::NoRandomness(error),
         }
     }
 }

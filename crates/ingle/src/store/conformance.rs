@@ -17,7 +17,7 @@
 //! });
 //! ```
 //!
-//! The suite believes what the store says in [`Store::promises`]: where a law is promised in a
+//! The suite believes what the store says in [`Store::info`]: where a law is promised in a
 //! weaker form, that form is tested. It never skips. Nor does it look at the wall clock, except to
 //! end what is stuck, so it can be run against a slow server. Law 9 is proved in parts:
 //! [`law_9_a_condition_is_never_a_failure`], [`a_store_that_is_down_says_so`], and
@@ -37,6 +37,7 @@ mod conditions;
 mod deadlines;
 pub(super) mod faulty;
 mod lists;
+mod marks;
 mod owned;
 mod place;
 mod renew;
@@ -46,8 +47,8 @@ mod touch;
 mod trial;
 
 pub use self::{
-    conditions::*, deadlines::*, lists::*, place::Place, renew::*, round_trip::*, sharing::*,
-    touch::*, trial::Trial,
+    conditions::*, deadlines::*, lists::*, marks::*, place::Place, renew::*, round_trip::*,
+    sharing::*, touch::*, trial::Trial,
 };
 
 /// After this long a law is taken for stuck. It is not how long one may take.
@@ -137,6 +138,13 @@ macro_rules! conformance {
             law_10_what_stays_is_on_exactly_one_page
             law_11_tasks_lose_no_increment
             law_11_two_processes_or_else_tasks_lose_no_increment
+            law_12_a_renew_leaves_a_mark
+            law_12_a_destroy_leaves_a_mark
+            law_12_a_destroy_of_nothing_leaves_no_mark
+            law_12_a_destroy_says_where_a_record_went
+            law_12_a_marked_key_is_taken
+            law_12_marks_are_no_records
+            law_12_a_race_leaves_the_mark_of_the_first
         }
     };
     ($store:ident, $open:expr; $($law:ident)*) => {

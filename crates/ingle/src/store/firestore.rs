@@ -46,7 +46,7 @@ use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
 use tonic::{Code, Status};
 
 use super::{
-    CommitError, Cursor, Error, ErrorKind, Happened, Inspect, Page, Promises, Renew, Shared, Store,
+    Applied, CommitError, Cursor, Error, ErrorKind, Inspect, Page, Promises, Renew, Shared, Store,
     Swept, Write,
 };
 use crate::{
@@ -220,8 +220,8 @@ impl Firestore {
                 Fate::Decided(outcome) => return Ok(outcome),
                 Fate::Alone(write) => write,
                 Fate::Unknown => {
-                    let error = Error::new(NAME, ErrorKind::Contended, Happened::Maybe);
-                    return Err(error.because("another session's change kept it waiting"));
+                    let error = Error::new(NAME, ErrorKind::Contended, Applied::Unknown);
+                    return Err(error.with_source("another session's change kept it waiting"));
                 }
             },
         };
@@ -350,9 +350,9 @@ impl Firestore {
 
     /// Others kept changing the document, as far as Firestore's last answer tells.
     fn contended(&self, status: Option<&Status>) -> Error {
-        let error = Error::new(NAME, ErrorKind::Contended, Happened::No);
+        let error = Error::new(NAME, ErrorKind::Contended, Applied::No);
         match status {
-            Some(status) => error.because(self.client.server.explain(status)),
+            Some(status) => error.with_source(self.client.server.explain(status)),
             None => error,
         }
     }
@@ -360,8 +360,8 @@ impl Firestore {
     /// The look at a document failed that a refused commit asked for. Not every refusal is proof.
     fn unseen(&self, error: Error, refused: Option<&Status>) -> Error {
         match refused.map(failure::happened) {
-            Some(happened @ Happened::Maybe) => {
-                Error::new(NAME, error.kind(), happened).because(error)
+            Some(happened @ Applied::Unknown) => {
+                Error::new(NAME, error.kind(), happened).with_source(error)
             }
             _ => error,
         }

@@ -77,7 +77,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use super::{
-    CommitError, Error, ErrorKind, Happened, Inspect, Promises, Renew, Shared, Store, Swept, Write,
+    Applied, CommitError, Error, ErrorKind, Inspect, Promises, Renew, Shared, Store, Swept, Write,
 };
 use crate::{
     clock::Timestamp,
@@ -285,7 +285,7 @@ impl Memcached {
         }
         let (from, to) = (&base.record.header.key, &record.header.key);
         let op = newest_op(record).ok_or_else(|| {
-            Error::new(NAME, ErrorKind::Refused, Happened::No).because("a renew must have an op")
+            Error::new(NAME, ErrorKind::Refused, Applied::No).with_source("a renew must have an op")
         })?;
         let renew = Move { base, record, op, now };
         // Nothing of this counts before the second step: a failure here is surely no renew.
@@ -428,17 +428,17 @@ impl Memcached {
 
 /// Others kept changing the item.
 fn contended() -> Error {
-    Error::new(NAME, ErrorKind::Contended, Happened::No)
+    Error::new(NAME, ErrorKind::Contended, Applied::No)
 }
 
 /// A failure of a step that decides, or of one after it: the write may have been made.
 fn of_the_write(error: Error) -> Error {
-    Error { happened: Happened::Maybe, ..error }
+    Error { happened: Applied::Unknown, ..error }
 }
 
 /// A failure of a step that is not the caller's write.
 fn not_of_the_write(error: Error) -> Error {
-    Error { happened: Happened::No, ..error }
+    Error { happened: Applied::No, ..error }
 }
 
 impl fmt::Debug for Memcached {

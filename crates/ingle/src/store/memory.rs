@@ -8,6 +8,7 @@
 //! | 9 | nothing can fail |
 //! | 10 | looks at every record |
 //! | 11 | within one process; no other can reach the map |
+//! | 12 | the mark takes the record's place in the map |
 //!
 //! An acknowledged commit survives nothing: the records end with the process.
 
@@ -20,12 +21,12 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    CommitError, Cursor, Error, Inspect, Page, Promises, Renew, Shared, Store, Swept, Write,
+    Capabilities, CommitError, Cursor, Destroyed, Error, Info, List, Lookup, Page, Store, Swept,
+    Write, mark::Mark,
 };
 use crate::{
     clock::Timestamp,
     id::Key,
-    planted::Bug,
     record::{Loaded, Record, Version},
 };
 
@@ -35,7 +36,30 @@ pub struct Memory {
     records: Arc<Mutex<Records>>,
 }
 
-type Records = BTreeMap<Key, Arc<Record>>;
+type Records = BTreeMap<Key, Entry>;
+
+/// What stands under a key.
+#[derive(Debug)]
+enum Entry {
+    Record(Arc<Record>),
+    Mark(Mark),
+}
+
+impl Entry {
+    fn is_dead(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Record(record) => record.is_dead(now),
+            Self::Mark(mark) => mark.is_dead(now),
+        }
+    }
+
+    fn record(&self) -> Option<&Arc<Record>> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Mark(_) => None,
+        }
+    }
+}
 
 impl Memory {
     /// An empty store.
@@ -47,7 +71,7 @@ impl Memory {
     /// How many records there are, the dead ones that no sweep has met yet included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.locked(|records| records.len())
+        self.locked(|records| records.values().filter_map(Entry::record).count())
     }
 
     /// Whether there is no record at all.
@@ -64,42 +88,72 @@ impl Memory {
 
 #[async_trait]
 impl Store for Memory {
-    fn name(&self) -> &'static str {
-        "memory"
+    fn info(&self) -> Info {
+        Info::new("memory", "nothing: the store ends with this process")
+            .with_capabilities(Capabilities::default().in_one_process())
     }
 
-    fn promises(&self) -> Promises {
-        Promises { renew: Renew::OneStep, shared: Shared::Process, lists_by_user: true }
-    }
-
-    fn survives(&self) -> &str {
-        "nothing: the store ends with this process"
-    }
-
-    async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        Ok(self.locked(|records| live(records, key, now).map(loaded)))
+    async fn load(&self, key: &Key, now: Timestamp) -> Result<Lookup, Error> {
+        Ok(self.locked(|records| match records.get(key) {
+            Some(Entry::Record(record)) if !record.is_dead(now) => Lookup::Live(loaded(record)),
+            Some(Entry::Mark(mark)) => mark.lookup(now),
+            Some(Entry::Record(_)) | None => Lookup::Missing,
+        }))
     }
 
     async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
         self.locked(|records| commit(records, write, now))
     }
 
+    async fn touch(
+        &self,
+        key: &Key,
+        idle_deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), CommitError> {
+        self.locked(|records| match records.get_mut(key) {
+            Some(Entry::Record(record)) if !record.is_dead(now) => {
+                let deadline = idle_deadline.min(record.header.absolute_deadline);
+                if deadline > record.header.idle_deadline {
+                    Arc::make_mut(record).header.idle_deadline = deadline;
+                }
+                Ok(())
+            }
+            _ => Err(CommitError::Gone),
+        })
+    }
+
+    async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, Error> {
+        Ok(self.locked(|records| match records.get_mut(key) {
+            Some(Entry::Mark(mark)) => mark.destroyed(now),
+            Some(entry) => {
+                *entry = Entry::Mark(Mark::ended(now));
+                Destroyed::Done
+            }
+            None => Destroyed::Done,
+        }))
+    }
+
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error> {
         Ok(self.locked(|records| {
-            let dead = records.iter().filter(|(_, record)| record.is_dead(now));
+            let dead = records.iter().filter(|(_, entry)| entry.is_dead(now));
             let dead: Vec<Key> = dead.map(|(key, _)| *key).take(limit).collect();
             dead.iter().for_each(|key| drop(records.remove(key)));
             Swept { deleted: dead.len(), more: dead.len() == limit }
         }))
     }
 
-    fn inspect(&self) -> Option<&dyn Inspect> {
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn as_list(&self) -> Option<&dyn List> {
         Some(self)
     }
 }
 
 #[async_trait]
-impl Inspect for Memory {
+impl List for Memory {
     async fn list(
         &self,
         after: Option<&Cursor>,
@@ -128,7 +182,8 @@ impl Memory {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut records: Vec<Loaded> = self.locked(|records| {
             let range = records.range((start, Bound::Unbounded));
-            let wanted = range.map(|(_, record)| record).filter(|record| wanted(record));
+            let wanted =
+                range.filter_map(|(_, entry)| entry.record()).filter(|record| wanted(record));
             wanted.take(limit.saturating_add(1)).map(loaded).collect()
         });
         let more = records.len() > limit;
@@ -141,49 +196,33 @@ impl Memory {
 
 fn commit(records: &mut Records, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
     match write {
-        Write::Create { record } => {
-            let key = record.header.key;
-            if live(records, &key, now).is_some() {
-                return Err(CommitError::Conflict(None));
-            }
-            records.insert(key, Arc::clone(record));
-            Ok(version(record))
-        }
-        Write::Replace { base, record } => {
-            check(records, base, now)?;
-            records.insert(record.header.key, Arc::clone(record));
-            Ok(version(record))
-        }
+        Write::Create { record } => free(records, &record.header.key, now)?,
+        Write::Replace { base, .. } => check(records, base, now)?,
         Write::Renew { base, record } => {
+            let (from, to) = (base.record.header.key, record.header.key);
             check(records, base, now)?;
-            if live(records, &record.header.key, now).is_some() {
-                return Err(CommitError::Conflict(None));
-            }
-            records.remove(&base.record.header.key);
-            records.insert(record.header.key, Arc::clone(record));
-            Ok(version(record))
+            free(records, &to, now)?;
+            records.insert(from, Entry::Mark(Mark::moved(to, now)));
         }
-        Write::Touch { key, idle_deadline } => {
-            live(records, key, now).ok_or(CommitError::Gone)?;
-            let record = records.get_mut(key).ok_or(CommitError::Gone)?;
-            let deadline = idle_deadline.min(record.header.absolute_deadline);
-            if deadline > record.header.idle_deadline {
-                Arc::make_mut(record).header.idle_deadline = deadline;
-            }
-            Ok(version(record))
-        }
-        Write::Destroy { key } => {
-            records.remove(key);
-            Ok(Version::NONE)
-        }
+    }
+    let record = write.record();
+    records.insert(record.header.key, Entry::Record(Arc::clone(record)));
+    Ok(version(record))
+}
+
+/// The condition of a create, and of a renew for its new key.
+fn free(records: &Records, key: &Key, now: Timestamp) -> Result<(), CommitError> {
+    match records.get(key) {
+        Some(entry) if !entry.is_dead(now) => Err(CommitError::Conflict(None)),
+        _ => Ok(()),
     }
 }
 
 /// The condition of a replace and of a renew.
 fn check(records: &Records, base: &Loaded, now: Timestamp) -> Result<(), CommitError> {
-    match live(records, &base.record.header.key, now) {
+    match records.get(&base.record.header.key).and_then(Entry::record) {
+        Some(record) if record.is_dead(now) => Err(CommitError::Gone),
         None => Err(CommitError::Gone),
-        _ if Bug::NoVersionCheck.is_planted() => Ok(()),
         Some(record) if version(record) != base.version => Err(CommitError::Conflict(None)),
         // The counter begins anew in each life of a key, so an earlier one may have counted alike.
         Some(record) if record.header.epoch != base.record.header.epoch => {
@@ -191,10 +230,6 @@ fn check(records: &Records, base: &Loaded, now: Timestamp) -> Result<(), CommitE
         }
         Some(_) => Ok(()),
     }
-}
-
-fn live<'a>(records: &'a Records, key: &Key, now: Timestamp) -> Option<&'a Arc<Record>> {
-    records.get(key).filter(|record| Bug::ExpiryTrusted.is_planted() || !record.is_dead(now))
 }
 
 fn version(record: &Record) -> Version {

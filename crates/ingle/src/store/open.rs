@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{BoxError, Memory, Store};
 
 /// What can be written after `--store`, for messages and help.
-const FORMS: &str = "memory:, embedded:///absolute/folder, embedded:relative/folder, \
+const FORMS: &str = "memory:, sqlite:///absolute/folder, sqlite:relative/folder, \
                      firestore://PROJECT[/DATABASE]/COLLECTION, memcached://HOST[:PORT], \
                      redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or \
                      postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
@@ -52,8 +52,8 @@ pub enum OpenError {
 /// | URL | store |
 /// |---|---|
 /// | `memory:` | [`Memory`], for tests |
-/// | `embedded:///var/lib/app/sessions` | the embedded store in that folder |
-/// | `embedded:data/sessions` | the same, in a folder below the current one |
+/// | `sqlite:///var/lib/app/sessions` | the sqlite store in that folder |
+/// | `sqlite:data/sessions` | the same, in a folder below the current one |
 /// | `firestore://PROJECT/COLLECTION` | a collection of the project's default Firestore database |
 /// | `firestore://PROJECT/DATABASE/COLLECTION` | the same in a database with a name |
 /// | `firestore://…?ids=plain` | the same, shared with an app that follows the tutorial: [`Ids::Plain`](crate::Ids::Plain) |
@@ -79,7 +79,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
         "memory" => {
             Err(OpenError::BadUrl { scheme: "memory", problem: "takes nothing after the colon" })
         }
-        "embedded" => embedded(rest).await,
+        "sqlite" => sqlite(rest).await,
         "firestore" => firestore(rest).await,
         "memcached" => memcached(rest).await,
         "redis" => redis("redis", rest).await,
@@ -98,34 +98,34 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
 pub async fn migrate(url: &str) -> Result<(), OpenError> {
     let (scheme, rest) = url.split_once(':').ok_or(OpenError::NoScheme)?;
     match scheme {
-        "memory" | "embedded" | "firestore" | "memcached" | "redis" | "rediss" => Ok(()),
+        "memory" | "sqlite" | "firestore" | "memcached" | "redis" | "rediss" => Ok(()),
         "postgres" | "postgresql" => postgres(rest, true).await.map(drop),
         _ => Err(OpenError::UnknownScheme { scheme: scheme.to_owned() }),
     }
 }
 
-#[cfg(feature = "embedded")]
-async fn embedded(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
-    let problem = "takes a folder: embedded:///absolute/folder or embedded:relative/folder";
+#[cfg(feature = "sqlite")]
+async fn sqlite(rest: &str) -> Result<Arc<dyn Store>, OpenError> {
+    let problem = "takes a folder: sqlite:///absolute/folder or sqlite:relative/folder";
     let folder = match rest.strip_prefix("//") {
         // Two slashes begin a host name, and there is none: the file is on this machine.
         Some(path) if path.starts_with('/') => path,
         None if !rest.is_empty() => rest,
-        _ => return Err(OpenError::BadUrl { scheme: "embedded", problem }),
+        _ => return Err(OpenError::BadUrl { scheme: "sqlite", problem }),
     };
     if folder.contains(['?', '#', '%', '\0']) {
         let problem = "takes a folder whose name has no `?`, `#`, `%` or NUL; there are no options";
-        return Err(OpenError::BadUrl { scheme: "embedded", problem });
+        return Err(OpenError::BadUrl { scheme: "sqlite", problem });
     }
-    match super::Embedded::open(folder).await {
+    match super::Sqlite::open(folder).await {
         Ok(store) => Ok(Arc::new(store)),
-        Err(error) => Err(OpenError::Failed { store: "embedded", source: error.into() }),
+        Err(error) => Err(OpenError::Failed { store: "sqlite", source: error.into() }),
     }
 }
 
-#[cfg(not(feature = "embedded"))]
-async fn embedded(_: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Err(OpenError::NotBuilt { feature: "embedded" })
+#[cfg(not(feature = "sqlite"))]
+async fn sqlite(_: &str) -> Result<Arc<dyn Store>, OpenError> {
+    Err(OpenError::NotBuilt { feature: "sqlite" })
 }
 
 #[cfg(feature = "firestore")]

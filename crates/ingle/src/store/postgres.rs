@@ -53,7 +53,7 @@ use async_trait::async_trait;
 use tokio_postgres::{Row, error::SqlState};
 
 use super::{
-    CommitError, Cursor, Error, ErrorKind, Happened, Inspect, Page, Promises, Renew, Shared, Store,
+    Applied, CommitError, Cursor, Error, ErrorKind, Inspect, Page, Promises, Renew, Shared, Store,
     Swept, Write,
 };
 use crate::{
@@ -256,7 +256,7 @@ impl Postgres {
 
 /// Others kept taking the key and leaving it.
 fn contended() -> Error {
-    Error::new(NAME, ErrorKind::Contended, Happened::No)
+    Error::new(NAME, ErrorKind::Contended, Applied::No)
 }
 
 fn version(record: &Record) -> Version {
@@ -300,7 +300,7 @@ impl Store for Postgres {
                 let rows = rows.map_err(|failure| self.failed(&failure))?;
                 let row = rows.first().ok_or(CommitError::Gone)?;
                 let counter = row.try_get::<_, i64>(0).map_err(|error| {
-                    Error::new(NAME, ErrorKind::Corrupt, Happened::Maybe).because(error)
+                    Error::new(NAME, ErrorKind::Corrupt, Applied::Unknown).with_source(error)
                 })?;
                 Ok(Version(counter.cast_unsigned()))
             }

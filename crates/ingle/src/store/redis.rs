@@ -44,7 +44,7 @@ use async_trait::async_trait;
 use redis::{Cmd, Value};
 
 use super::{
-    CommitError, Cursor, Error, ErrorKind, Happened, Inspect, Page, Promises, Renew, Shared, Store,
+    Applied, CommitError, Cursor, Error, ErrorKind, Inspect, Page, Promises, Renew, Shared, Store,
     Swept, Write,
 };
 use crate::{
@@ -367,7 +367,7 @@ fn name(header: &Header) -> Option<&str> {
 
 /// An answer that none of our scripts gives. Whatever did give it may have written.
 fn strange() -> CommitError {
-    Error::new(NAME, ErrorKind::Corrupt, Happened::Maybe).because(Unreadable::Answer).into()
+    Error::new(NAME, ErrorKind::Corrupt, Applied::Unknown).with_source(Unreadable::Answer).into()
 }
 
 impl fmt::Debug for Redis {

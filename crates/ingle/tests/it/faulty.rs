@@ -8,7 +8,7 @@ use ingle::{
     data::Data,
     record::{Epoch, FORMAT, Header, Loaded, Ops, Record, Version},
     store::{
-        CommitError, Error, ErrorKind, Fault, Faulty, Happened, Memory, Step, Store, Write,
+        CommitError, Error, ErrorKind, Fault, Faulty, Applied, Memory, Step, Store, Write,
         conformance,
     },
 };
@@ -55,11 +55,11 @@ async fn counter(store: &dyn Store) -> Option<u64> {
     found.map(|found| found.record.header.counter)
 }
 
-fn happened<T>(result: Result<T, CommitError>) -> Option<Happened> {
+fn happened<T>(result: Result<T, CommitError>) -> Option<Applied> {
     match result {
         Err(CommitError::Failed(error)) => {
             assert_eq!(error.kind(), ErrorKind::Unavailable);
-            Some(error.happened())
+            Some(error.applied())
         }
         _ => None,
     }
@@ -85,7 +85,7 @@ async fn without_a_fault_it_does_what_the_store_inside_does() {
 
 #[tokio::test]
 async fn a_refused_or_lost_request_is_not_applied() {
-    for (fault, expected) in [(Fault::Refuse, Happened::No), (Fault::LoseRequest, Happened::Maybe)]
+    for (fault, expected) in [(Fault::Refuse, Applied::No), (Fault::LoseRequest, Applied::Unknown)]
     {
         let (memory, faulty) = stores();
         faulty.on(Step::Commit(1), fault);
@@ -100,9 +100,9 @@ async fn a_lost_answer_hides_what_was_applied() {
     let (memory, faulty) = stores();
     faulty.on(Step::Commit(1), Fault::LoseAnswer);
     faulty.on(Step::Commit(2), Fault::LoseAnswer);
-    assert_eq!(happened(create(&faulty).await), Some(Happened::Maybe));
+    assert_eq!(happened(create(&faulty).await), Some(Applied::Unknown));
     assert_eq!(counter(&memory).await, Some(1));
-    assert_eq!(happened(create(&faulty).await), Some(Happened::Maybe));
+    assert_eq!(happened(create(&faulty).await), Some(Applied::Unknown));
     assert_eq!(faulty.log(), ["create -> answer lost", "create -> conflict, answer lost"]);
 }
 
@@ -132,17 +132,17 @@ async fn a_late_write_meets_its_condition_when_it_lands() {
     let (memory, faulty) = stores();
     create(&faulty).await.expect("no fault");
     faulty.on(Step::Commit(1), Fault::Late(MINUTE));
-    assert_eq!(happened(replace(&faulty).await), Some(Happened::Maybe));
+    assert_eq!(happened(replace(&faulty).await), Some(Applied::Unknown));
     assert_eq!(counter(&memory).await, Some(1), "it has not landed");
     sleep(2 * MINUTE).await;
     assert_eq!(counter(&memory).await, Some(2), "it has landed");
 
     faulty.on(Step::Commit(1), Fault::Late(MINUTE));
     faulty.on(Step::Commit(2), Fault::Late(MINUTE));
-    assert_eq!(happened(replace(&faulty).await), Some(Happened::Maybe));
+    assert_eq!(happened(replace(&faulty).await), Some(Applied::Unknown));
     assert_eq!(
         happened(faulty.commit(Write::Destroy { key: &KEY }, NOW).await),
-        Some(Happened::Maybe)
+        Some(Applied::Unknown)
     );
     sleep(2 * MINUTE).await;
     assert_eq!(counter(&memory).await, None);
@@ -178,7 +178,7 @@ async fn an_outage_lasts_until_it_ends() {
     conformance::a_store_that_is_down_says_so(&faulty, NOW).await;
     assert!(memory.is_empty());
     faulty.on(Step::Commit(1), Fault::LoseAnswer);
-    assert_eq!(happened(create(&faulty).await), Some(Happened::Maybe));
+    assert_eq!(happened(create(&faulty).await), Some(Applied::Unknown));
     assert_eq!(counter(&memory).await, Some(1), "what is said about one call goes before");
     faulty.fail_all(None);
     assert_eq!(counter(&faulty).await, Some(1));

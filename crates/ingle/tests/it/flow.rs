@@ -318,7 +318,7 @@ async fn what_is_stored_after_a_logout_begins_a_new_session() {
 
 #[tokio::test]
 async fn a_server_error_drops_edits_and_keeps_what_was_committed() {
-    for (setting, theme) in [(ServerErrors::DropEdits, false), (ServerErrors::CommitEdits, true)] {
+    for (setting, theme) in [(OnServerError::Discard, false), (OnServerError::Commit, true)] {
         let (_, store) = faulty();
         let app =
             all(&layer(store).on_server_error(setting)).on("/fail", async |session: Session| {
@@ -348,8 +348,8 @@ async fn a_field_that_was_read_is_not_overwritten_unseen() {
         session.insert("unread", 1)
     };
     for (setting, status, n) in [
-        (LostUpdates::Refuse, StatusCode::CONFLICT, 1),
-        (LostUpdates::LastWriteWins, StatusCode::OK, 10),
+        (OnLostUpdate::Refuse, StatusCode::CONFLICT, 1),
+        (OnLostUpdate::LastWriteWins, StatusCode::OK, 10),
     ] {
         let (_, store) = faulty();
         let layer = layer(store).on_lost_update(setting);
@@ -450,7 +450,7 @@ async fn a_request_whose_session_ends_under_it_is_told() {
 #[tokio::test]
 async fn while_the_store_is_down_nobody_is_logged_out() {
     for (outage, read_status) in
-        [(Outage::Closed, StatusCode::SERVICE_UNAVAILABLE), (Outage::Anonymous, StatusCode::OK)]
+        [(OnOutage::Fail, StatusCode::SERVICE_UNAVAILABLE), (OnOutage::Anonymous, StatusCode::OK)]
     {
         let (_, store) = faulty();
         let app = all(&layer(store.clone()).deadline(Duration::from_millis(50)).on_outage(outage));

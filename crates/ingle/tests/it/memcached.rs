@@ -14,7 +14,7 @@ use ingle::{
     clock::{Clock as _, SystemClock, Timestamp},
     record::{Epoch, FORMAT, Header, Loaded, Op, Record},
     store::{
-        CommitError, Error, ErrorKind, Happened, Memcached, MemcachedConfig, Store as _, Write,
+        CommitError, Error, ErrorKind, Applied, Memcached, MemcachedConfig, Store as _, Write,
     },
 };
 use serde_json::{Value as Json, json};
@@ -127,8 +127,8 @@ fn failure<T: std::fmt::Debug>(done: Result<T, CommitError>) -> Error {
     }
 }
 
-fn said(error: &Error) -> (ErrorKind, Happened) {
-    (error.kind(), error.happened())
+fn said(error: &Error) -> (ErrorKind, Applied) {
+    (error.kind(), error.applied())
 }
 
 /// What an operator types into a connection.

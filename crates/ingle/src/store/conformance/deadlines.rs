@@ -90,11 +90,11 @@ pub async fn law_2_lists_show_no_dead_record(trial: Trial) {
     record.header.absolute_deadline = now;
     trial.create(record).await;
     let live = [trial.create(living_at(now, trial.record_of("mary"))).await];
-    for inspect in trial.inspects().into_iter().flatten() {
-        let page = inspect.list(None, 10, now).await.expect("law 9: a store that is up can list");
+    for list in trial.lists().into_iter().flatten() {
+        let page = list.list(None, 10, now).await.expect("law 9: a store that is up can list");
         assert_eq!(page.records, live, "law 2: only the live record is listed");
-        if trial.promises().lists_by_user {
-            let page = inspect.list_by_user("mary", None, 10, now).await;
+        if trial.capabilities().lists_by_user {
+            let page = list.list_by_user("mary", None, 10, now).await;
             let page = page.expect("law 9: a store that is up can list");
             assert_eq!(page.records, live, "law 2: only the live record is listed");
         }

@@ -16,11 +16,11 @@ use tokio::time::sleep;
 use super::owned::OwnedWrite;
 use crate::{
     clock::Timestamp,
-    id::{Ids, Key},
-    record::{Loaded, Version},
+    id::Key,
+    record::Version,
     store::{
-        CommitError, Cursor, Error, ErrorKind, Happened, Inspect, Page, Promises, Store, Swept,
-        Write,
+        Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Lookup, Page, Store,
+        Swept, Write,
     },
 };
 
@@ -46,7 +46,7 @@ pub struct Faulty {
 pub enum Step {
     /// The `n`th call of [`Store::load`].
     Load(u64),
-    /// The `n`th call of [`Store::commit`].
+    /// The `n`th call of [`Store::commit`], [`Store::touch`] or [`Store::destroy`].
     Commit(u64),
     /// The `n`th call of [`Store::sweep`].
     Sweep(u64),
@@ -55,12 +55,12 @@ pub enum Step {
 /// What goes wrong in a call. A failure is reported as [`ErrorKind::Unavailable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is not done, and surely not: [`Happened::No`].
+    /// It is not done, and surely not: [`Applied::No`].
     Refuse,
-    /// The request is lost: it is not done, but nobody can know. [`Happened::Maybe`].
+    /// The request is lost: it is not done, but nobody can know. [`Applied::Unknown`].
     LoseRequest,
     /// The answer is lost: it is done, or meets its condition, but nobody can know.
-    /// [`Happened::Maybe`].
+    /// [`Applied::Unknown`].
     LoseAnswer,
     /// It is done after this time.
     Delay(Duration),
@@ -68,7 +68,7 @@ pub enum Fault {
     Hang,
     /// It is done and never answered.
     HangAfter,
-    /// The request is held up on its way: it fails at once with [`Happened::Maybe`], and is done
+    /// The request is held up on its way: it fails at once with [`Applied::Unknown`], and is done
     /// this much later, when nobody waits for it. Conditions are decided then. A load that nobody
     /// waits for is not made.
     Late(Duration),
@@ -134,7 +134,7 @@ impl Faulty {
         self.script(|script| script.loads.n)
     }
 
-    /// How many commits have begun.
+    /// How many commits, touches and destroys have begun.
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.script(|script| script.commits.n)
@@ -174,8 +174,9 @@ impl Faulty {
         self.script(|script| script.log.push(line));
     }
 
-    fn error(&self, happened: Happened) -> Error {
-        Error::new(self.store.name(), ErrorKind::Unavailable, happened).because("on purpose")
+    fn error(&self, happened: Applied) -> Error {
+        Error::new(self.store.info().name, ErrorKind::Unavailable, happened)
+            .with_source("on purpose")
     }
 
     /// Lets `call` go as `fault` has it, and notes what became of it. A call that no one awaits is
@@ -201,16 +202,16 @@ impl Faulty {
             }
             Some(Fault::Refuse) => {
                 self.note(verb, &[Some("refused")]);
-                Happened::No
+                Applied::No
             }
             Some(Fault::LoseRequest) => {
                 self.note(verb, &[Some("request lost")]);
-                Happened::Maybe
+                Applied::Unknown
             }
             Some(Fault::LoseAnswer) => {
                 let result = call.await;
                 self.note(verb, &[ending(&result), Some("answer lost")]);
-                Happened::Maybe
+                Applied::Unknown
             }
             Some(Fault::Hang) => {
                 self.note(verb, &[Some("hangs")]);
@@ -224,10 +225,29 @@ impl Faulty {
             Some(Fault::Late(duration)) => {
                 self.note(verb, &[Some("late")]);
                 call_later(duration);
-                Happened::Maybe
+                Applied::Unknown
             }
         };
         Err(self.error(happened).into())
+    }
+
+    /// Lets a write go as the next fault has it; one that is held up is made of `owned`.
+    async fn write<T, E: From<Error> + Ending>(
+        &self,
+        owned: OwnedWrite,
+        now: Timestamp,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let fault = self.begin(|script| &mut script.commits);
+        let verb = owned.verb();
+        self.go(verb, fault, call, |duration| {
+            let faulty = self.clone();
+            Self::later(duration, async move {
+                let result = owned.apply(&*faulty.store, now).await;
+                faulty.note(&format!("late {verb}"), &[ending(&result)]);
+            });
+        })
+        .await
     }
 
     /// Does `work` when `duration` has passed, whether anybody waits or not.
@@ -246,43 +266,35 @@ impl Faulty {
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl Store for Faulty {
-    fn name(&self) -> &'static str {
-        self.store.name()
-    }
-
-    fn promises(&self) -> Promises {
-        self.store.promises()
-    }
-
-    fn survives(&self) -> &str {
-        self.store.survives()
-    }
-
-    fn ids(&self) -> Ids {
-        self.store.ids()
+    fn info(&self) -> Info {
+        self.store.info()
     }
 
     fn can_renew(&self, from: &Key, to: &Key) -> bool {
         self.store.can_renew(from, to)
     }
 
-    async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
+    async fn load(&self, key: &Key, now: Timestamp) -> Result<Lookup, Error> {
         let fault = self.begin(|script| &mut script.loads);
         self.go("load", fault, self.store.load(key, now), |_| {}).await
     }
 
     async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
-        let fault = self.begin(|script| &mut script.commits);
-        let owned = OwnedWrite::from(write);
-        let verb = owned.verb();
-        self.go(verb, fault, self.store.commit(write, now), |duration| {
-            let faulty = self.clone();
-            Self::later(duration, async move {
-                let result = faulty.store.commit(owned.as_write(), now).await;
-                faulty.note(&format!("late {verb}"), &[ending(&result)]);
-            });
-        })
-        .await
+        self.write(OwnedWrite::from(write), now, self.store.commit(write, now)).await
+    }
+
+    async fn touch(
+        &self,
+        key: &Key,
+        idle_deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), CommitError> {
+        let touch = self.store.touch(key, idle_deadline, now);
+        self.write(OwnedWrite::touch(*key, idle_deadline), now, touch).await
+    }
+
+    async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, Error> {
+        self.write(OwnedWrite::destroy(*key), now, self.store.destroy(key, now)).await
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error> {
@@ -297,14 +309,14 @@ impl Store for Faulty {
         .await
     }
 
-    fn inspect(&self) -> Option<&dyn Inspect> {
-        self.store.inspect().map(|_| self as &dyn Inspect)
+    fn as_list(&self) -> Option<&dyn List> {
+        self.store.as_list().map(|_| self as &dyn List)
     }
 }
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
-impl Inspect for Faulty {
+impl List for Faulty {
     async fn list(
         &self,
         after: Option<&Cursor>,
@@ -312,8 +324,8 @@ impl Inspect for Faulty {
         now: Timestamp,
     ) -> Result<Page, Error> {
         let standing = self.script(|script| script.standing);
-        let inspect = self.store.inspect().ok_or_else(|| self.error(Happened::No))?;
-        self.go("list", standing, inspect.list(after, limit, now), |_| {}).await
+        let list = self.store.as_list().ok_or_else(|| self.error(Applied::No))?;
+        self.go("list", standing, list.list(after, limit, now), |_| {}).await
     }
 
     async fn list_by_user(
@@ -324,8 +336,8 @@ impl Inspect for Faulty {
         now: Timestamp,
     ) -> Result<Page, Error> {
         let standing = self.script(|script| script.standing);
-        let inspect = self.store.inspect().ok_or_else(|| self.error(Happened::No))?;
-        let call = inspect.list_by_user(user, after, limit, now);
+        let list = self.store.as_list().ok_or_else(|| self.error(Applied::No))?;
+        let call = list.list_by_user(user, after, limit, now);
         self.go("list by user", standing, call, |_| {}).await
     }
 }

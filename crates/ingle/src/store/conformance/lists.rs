@@ -12,7 +12,7 @@ use crate::{
     clock::Timestamp,
     id::Key,
     record::{Loaded, Record, User},
-    store::Inspect,
+    store::List,
 };
 
 /// Small, so that every list below has several pages.
@@ -22,14 +22,14 @@ const LIMIT: usize = 7;
 /// answer "this user has no sessions" without looking would be a lie.
 pub async fn law_10_a_store_lists_by_user_or_says_that_it_does_not(trial: Trial) {
     trial.create(trial.record_of("mary")).await;
-    let declared = trial.promises().lists_by_user;
-    for inspect in trial.inspects() {
-        match inspect {
+    let declared = trial.capabilities().lists_by_user;
+    for list in trial.lists() {
+        match list {
             None => {
                 assert!(!declared, "law 10: lists by user are promised, but there are no lists")
             }
-            Some(inspect) => {
-                let page = inspect.list_by_user("mary", None, LIMIT, trial.now).await;
+            Some(list) => {
+                let page = list.list_by_user("mary", None, LIMIT, trial.now).await;
                 let law =
                     "law 10: a store lists by user if it promised to, else it reports an error";
                 assert_eq!(page.is_ok(), declared, "{law}: {page:?}");
@@ -54,16 +54,16 @@ pub async fn law_10_each_user_has_exactly_their_live_sessions(trial: Trial) {
         }
     }
     let all = expected.values().flatten().chain(&anonymous).copied().collect();
-    for inspect in trial.inspects().into_iter().flatten() {
-        let listed = listed(&trial, inspect, None, now).await;
+    for list in trial.lists().into_iter().flatten() {
+        let listed = listed(&trial, list, None, now).await;
         assert_same_keys(&listed, &all, "the list of all has every live record and no other");
-        if trial.promises().lists_by_user {
+        if trial.capabilities().lists_by_user {
             for (user, expected) in &expected {
-                let listed = self::listed(&trial, inspect, Some(user), now).await;
+                let listed = self::listed(&trial, list, Some(user), now).await;
                 let law = format!("{user}'s list has every live session of theirs and no other");
                 assert_same_keys(&listed, expected, &law);
             }
-            let nobody = self::listed(&trial, inspect, Some("nobody"), now).await;
+            let nobody = self::listed(&trial, list, Some("nobody"), now).await;
             assert!(nobody.is_empty(), "law 10: a user without sessions has none: {nobody:?}");
         }
     }
@@ -168,12 +168,12 @@ pub async fn law_10_a_name_is_only_a_name(trial: Trial) {
         expected.insert(name, BTreeSet::from([session.record.header.key]));
     }
     trial.create(trial.record()).await;
-    if !trial.promises().lists_by_user {
+    if !trial.capabilities().lists_by_user {
         return law_10_a_store_lists_by_user_or_says_that_it_does_not(trial).await;
     }
-    for inspect in trial.inspects().into_iter().flatten() {
+    for list in trial.lists().into_iter().flatten() {
         for (name, expected) in &expected {
-            let listed = listed(&trial, inspect, Some(name), trial.now).await;
+            let listed = listed(&trial, list, Some(name), trial.now).await;
             assert_same_keys(&listed, expected, &format!("only {name:?}'s own session is listed"));
         }
     }
@@ -194,8 +194,8 @@ pub async fn law_10_what_stays_is_on_exactly_one_page(trial: Trial) {
     let mut seen = BTreeSet::new();
     let mut after = None;
     loop {
-        let Some(inspect) = trial.store().inspect() else { return };
-        let page = inspect.list(after.as_ref(), LIMIT, trial.now).await;
+        let Some(list) = trial.store().as_list() else { return };
+        let page = list.list(after.as_ref(), LIMIT, trial.now).await;
         let page = page.expect("law 9: a store that is up can list");
         for record in &page.records {
             let key = record.record.header.key;
@@ -211,7 +211,7 @@ pub async fn law_10_what_stays_is_on_exactly_one_page(trial: Trial) {
             Some(session) if going.len() % 2 == 0 => {
                 trial.replace(&session, next(&session, json!({}))).await;
             }
-            Some(session) => trial.destroy(session.record.header.key).await,
+            Some(session) => _ = trial.destroy(session.record.header.key).await,
             None => break,
         }
         trial.create(trial.record_of("mary")).await;
@@ -223,7 +223,7 @@ pub async fn law_10_what_stays_is_on_exactly_one_page(trial: Trial) {
 /// Lists everything, or one user's, page by page, and checks each page.
 async fn listed(
     trial: &Trial,
-    inspect: &dyn Inspect,
+    list: &dyn List,
     user: Option<&str>,
     now: Timestamp,
 ) -> BTreeSet<Key> {
@@ -232,8 +232,8 @@ async fn listed(
     // More pages than any list here has records.
     for _ in 0..1000 {
         let page = match user {
-            Some(user) => inspect.list_by_user(user, after.as_ref(), LIMIT, now).await,
-            None => inspect.list(after.as_ref(), LIMIT, now).await,
+            Some(user) => list.list_by_user(user, after.as_ref(), LIMIT, now).await,
+            None => list.list(after.as_ref(), LIMIT, now).await,
         };
         let page = page.expect("law 9: a store that is up can list");
         let n = page.records.len();

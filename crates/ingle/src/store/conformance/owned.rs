@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::{
     clock::Timestamp,
     id::Key,
-    record::{Loaded, Record},
-    store::Write,
+    record::{Loaded, Record, Version},
+    store::{CommitError, Store, Write},
 };
 
-/// A [`Write`] that owns what it writes.
+/// A commit, a touch or a destroy that owns what it writes.
 #[derive(Clone, Debug)]
 pub(super) enum OwnedWrite {
     Create { record: Arc<Record> },
@@ -52,16 +52,24 @@ impl OwnedWrite {
         }
     }
 
-    pub(super) fn as_write(&self) -> Write<'_> {
-        match self {
+    /// Makes the write. The version after a touch or a destroy means nothing.
+    pub(super) async fn apply(
+        &self,
+        store: &dyn Store,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        let write = match self {
             Self::Create { record } => Write::Create { record },
             Self::Replace { base, record } => Write::Replace { base, record },
             Self::Renew { base, record } => Write::Renew { base, record },
             Self::Touch { key, idle_deadline } => {
-                Write::Touch { key, idle_deadline: *idle_deadline }
+                return store.touch(key, *idle_deadline, now).await.map(|()| Version(0));
             }
-            Self::Destroy { key } => Write::Destroy { key },
-        }
+            Self::Destroy { key } => {
+                return Ok(store.destroy(key, now).await.map(|_| Version(0))?);
+            }
+        };
+        store.commit(write, now).await
     }
 }
 
@@ -75,8 +83,6 @@ impl From<Write<'_>> for OwnedWrite {
             Write::Renew { base, record } => {
                 Self::Renew { base: base.clone(), record: Arc::clone(record) }
             }
-            Write::Touch { key, idle_deadline } => Self::Touch { key: *key, idle_deadline },
-            Write::Destroy { key } => Self::Destroy { key: *key },
         }
     }
 }

@@ -139,7 +139,7 @@ async fn look(trial: &Trial, old_key: &Key, new_key: &Key) {
         old.is_some() || new.is_some(),
         "law 6: a reader found neither the old nor the new key"
     );
-    if trial.promises().renew == Renew::OneStep {
+    if trial.capabilities().renew == Renew::OneStep {
         let new = trial.peek(new_key, trial.now).await;
         let old = trial.peek(old_key, trial.now).await;
         assert!(old.is_none() || new.is_none(), "law 6: a reader found the old and the new key");

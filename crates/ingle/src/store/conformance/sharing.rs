@@ -55,7 +55,7 @@ pub async fn law_11_two_processes_or_else_tasks_lose_no_increment(trial: Trial) 
         return take_part(trial).await;
     }
     trial.create(trial.record_under(KEY)).await;
-    match trial.promises().shared {
+    match trial.capabilities().shared {
         Shared::Process => _ = race((0..PROCESSES).map(|_| take_part(trial.clone()))).await,
         Shared::Processes => Processes::start(&trial).end().await,
     }

@@ -19,7 +19,9 @@ use crate::{
     data::Data,
     id::Key,
     record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record, User, Version},
-    store::{CommitError, ErrorKind, Happened, Inspect, Promises, Shared, Store},
+    store::{
+        Applied, Capabilities, CommitError, Destroyed, ErrorKind, List, Lookup, Shared, Store,
+    },
 };
 
 /// As many as the layer draws.
@@ -72,7 +74,7 @@ impl Trial {
         open: impl Fn(Place) -> F,
     ) -> Self {
         let one: Arc<dyn Store> = Arc::new(open(place.clone()).await);
-        let other: Arc<dyn Store> = match one.promises().shared {
+        let other: Arc<dyn Store> = match one.info().capabilities.shared {
             Shared::Processes => Arc::new(open(place.clone()).await),
             Shared::Process => Arc::clone(&one),
         };
@@ -87,26 +89,25 @@ impl Trial {
         if turn.is_multiple_of(2) { one.as_ref() } else { other.as_ref() }
     }
 
-    pub(super) fn promises(&self) -> Promises {
-        self.store().promises()
+    pub(super) fn capabilities(&self) -> Capabilities {
+        self.store().info().capabilities
     }
 
-    pub(super) fn inspects(&self) -> [Option<&dyn Inspect>; 2] {
-        self.handles.each_ref().map(|store| store.inspect())
+    pub(super) fn lists(&self) -> [Option<&dyn List>; 2] {
+        self.handles.each_ref().map(|store| store.as_list())
     }
 
     /// Writes through the handle whose turn it is.
     pub(super) async fn commit(&self, write: &OwnedWrite, now: Timestamp) -> Outcome {
         loop {
             give_way().await;
-            match self.store().commit(write.as_write(), now).await {
+            match write.apply(self.store(), now).await {
                 Ok(version) => return Outcome::Done(version),
                 Err(CommitError::Conflict(_)) => return Outcome::Conflict,
                 Err(CommitError::Gone) => return Outcome::Gone,
                 // Whoever meets a lock tries again, if it is sure that nothing was changed.
                 Err(CommitError::Failed(error))
-                    if error.kind() == ErrorKind::Contended && error.happened() == Happened::No => {
-                }
+                    if error.kind() == ErrorKind::Contended && error.applied() == Applied::No => {}
                 Err(CommitError::Failed(error)) => failed("commit", &error),
             }
         }
@@ -114,6 +115,11 @@ impl Trial {
 
     /// Reads through the handle whose turn it is: for readers in a race.
     pub(super) async fn peek(&self, key: &Key, now: Timestamp) -> Option<Loaded> {
+        self.look_up(key, now).await.live()
+    }
+
+    /// What the handle whose turn it is finds.
+    pub(super) async fn look_up(&self, key: &Key, now: Timestamp) -> Lookup {
         give_way().await;
         let found = self.store().load(key, now).await;
         found.unwrap_or_else(|error| failed("load", &error))
@@ -121,9 +127,9 @@ impl Trial {
 
     /// Reads through both handles, which must agree.
     pub(super) async fn load(&self, key: &Key, now: Timestamp) -> Option<Loaded> {
-        let (first, second) = (self.peek(key, now).await, self.peek(key, now).await);
+        let (first, second) = (self.look_up(key, now).await, self.look_up(key, now).await);
         assert_eq!(first, second, "law 1: two handles must find the same record");
-        first
+        first.live()
     }
 
     /// Creates a record, which must succeed.
@@ -151,9 +157,9 @@ impl Trial {
     }
 
     /// Destroys a record, which always succeeds.
-    pub(super) async fn destroy(&self, key: Key) {
-        let outcome = self.commit(&OwnedWrite::destroy(key), self.now).await;
-        assert_eq!(outcome, Outcome::Done(Version::NONE), "law 7: a destroy must succeed");
+    pub(super) async fn destroy(&self, key: Key) -> Destroyed {
+        let destroyed = self.store().destroy(&key, self.now).await;
+        destroyed.unwrap_or_else(|error| failed("destroy", &error))
     }
 
     /// Checks that `expected` is what both handles find.
@@ -162,7 +168,7 @@ impl Trial {
         assert_eq!(found.as_ref(), Some(expected), "{law}");
     }
 
-    /// Checks that neither handle finds anything.
+    /// Checks that neither handle finds a record.
     pub(super) async fn finds_nothing(&self, key: &Key, now: Timestamp, law: &str) {
         let found = self.load(key, now).await;
         assert_eq!(found, None, "{law}");

@@ -20,7 +20,7 @@ use crate::{
     data::{Data, RESERVED},
     id::Key,
     record::{Epoch, Header, Loaded, Op, Ops, Record, User, Version},
-    store::{Error, ErrorKind, Happened},
+    store::{Applied, Error, ErrorKind},
 };
 
 /// The header.
@@ -76,7 +76,7 @@ impl From<Unusable> for Error {
             Unusable::Unwritable(..) | Unusable::Reserved(_) => ErrorKind::Unfit,
             Unusable::Moved => ErrorKind::Moved,
         };
-        Self::new(NAME, kind, Happened::No).because(unusable)
+        Self::new(NAME, kind, Applied::No).with_source(unusable)
     }
 }
 

@@ -8,7 +8,7 @@ use tonic_types::StatusExt as _;
 use super::{NAME, place::FirestoreConfig};
 use crate::{
     id::Key,
-    store::{Error, ErrorKind, Happened},
+    store::{Applied, Error, ErrorKind},
 };
 
 /// How long a UUID is as text.
@@ -191,12 +191,12 @@ impl Server {
 
     /// A read that failed.
     pub(super) fn read_failed(&self, status: &Status) -> Error {
-        Error::new(NAME, kind(status), Happened::No).because(self.explain(status))
+        Error::new(NAME, kind(status), Applied::No).with_source(self.explain(status))
     }
 
     /// A commit that failed.
     pub(super) fn commit_failed(&self, status: &Status) -> Error {
-        Error::new(NAME, kind(status), happened(status)).because(self.explain(status))
+        Error::new(NAME, kind(status), happened(status)).with_source(self.explain(status))
     }
 }
 
@@ -218,11 +218,11 @@ pub(super) fn kind(status: &Status) -> ErrorKind {
 
 /// Whether a commit that failed may have been made. These answers, and that nothing was sent, are
 /// proof that it was not; whatever else Google says may come from what stands before the database.
-pub(super) fn happened(status: &Status) -> Happened {
+pub(super) fn happened(status: &Status) -> Applied {
     match status.code() {
-        Code::Aborted | Code::FailedPrecondition | Code::AlreadyExists => Happened::No,
-        _ if was_never_sent(status) => Happened::No,
-        _ => Happened::Maybe,
+        Code::Aborted | Code::FailedPrecondition | Code::AlreadyExists => Applied::No,
+        _ if was_never_sent(status) => Applied::No,
+        _ => Applied::Unknown,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     background,
     id::Key,
     record::Version,
-    store::{ErrorKind, meeting::Meeting},
+    store::{ErrorKind, batcher::Batcher},
 };
 
 /// How many replaces go together at most.
@@ -42,7 +42,7 @@ pub(super) enum Fate {
 
 /// Where replaces wait for each other.
 pub(super) struct Groups {
-    replaces: Arc<Meeting<Replace>>,
+    replaces: Arc<Batcher<Replace>>,
     shared: Arc<Shared>,
 }
 
@@ -62,7 +62,7 @@ impl Groups {
     pub(super) fn new(client: Arc<Client>) -> Self {
         let shared = Arc::new(Shared { client, rest: Rest::default() });
         let who = Arc::clone(&shared);
-        Self { replaces: Meeting::new(GROUP_MAX, move |met| group(&who, met)), shared }
+        Self { replaces: Batcher::new(GROUP_MAX, move |met| group(&who, met)), shared }
     }
 
     /// Makes a replace together with those that meet it.
@@ -93,7 +93,7 @@ fn group(shared: &Arc<Shared>, met: Vec<Replace>) {
     match group.len() {
         0 => {}
         1 => group.into_iter().for_each(Replace::goes_alone),
-        _ => background::spawn(make(Arc::clone(shared), group)),
+        _ => detach::spawn(make(Arc::clone(shared), group)),
     }
 }
 

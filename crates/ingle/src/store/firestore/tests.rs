@@ -21,7 +21,7 @@ use crate::{
     fuzz::{self, fuzz, spoiled},
     id::{Ids, Key},
     record::{Epoch, Header, Record, User},
-    store::{ErrorKind, Happened},
+    store::{Applied, ErrorKind},
 };
 
 fn map(name: &str, value: ValueType) -> ValueType {
@@ -396,12 +396,12 @@ fn only_proof_says_that_a_commit_was_not_made() {
     for code in (0..17).map(Code::from_i32) {
         let error = server().commit_failed(&Status::new(code, "x"));
         let proof = matches!(code, Code::Aborted | Code::FailedPrecondition | Code::AlreadyExists);
-        let expected = if proof { Happened::No } else { Happened::Maybe };
-        assert_eq!(error.happened(), expected, "{code:?}");
-        assert_eq!(server().read_failed(&Status::new(code, "x")).happened(), Happened::No);
+        let expected = if proof { Applied::No } else { Applied::Unknown };
+        assert_eq!(error.applied(), expected, "{code:?}");
+        assert_eq!(server().read_failed(&Status::new(code, "x")).applied(), Applied::No);
     }
     let not_sent = NotSent(FirestoreError::NoCredentials("x".to_owned()));
-    assert_eq!(server().commit_failed(&not_sent.into()).happened(), Happened::No);
+    assert_eq!(server().commit_failed(&not_sent.into()).applied(), Applied::No);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What can go wrong with memcached, in words that say what to do, and what is true afterwards.
 
 use super::{NAME, wire::Fault};
-use crate::store::{Error, ErrorKind, Happened};
+use crate::store::{Applied, Error, ErrorKind};
 
 /// memcached cannot be used, or a call of it failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -122,19 +122,19 @@ pub enum MemcachedError {
 pub(super) struct Failed {
     pub(super) error: MemcachedError,
     pub(super) kind: ErrorKind,
-    pub(super) happened: Happened,
+    pub(super) happened: Applied,
 }
 
 impl Failed {
     /// A call that nothing was sent of.
     pub(super) fn unsent(error: MemcachedError) -> Self {
-        Self { error, kind: ErrorKind::Unavailable, happened: Happened::No }
+        Self { error, kind: ErrorKind::Unavailable, happened: Applied::No }
     }
 
     /// A call that may have been sent, and may yet be answered to nobody.
     pub(super) fn unanswered(server: &str, message: &'static str) -> Self {
         let error = MemcachedError::NoAnswer { server: server.to_owned(), message };
-        Self { error, kind: ErrorKind::Unavailable, happened: Happened::Maybe }
+        Self { error, kind: ErrorKind::Unavailable, happened: Applied::Unknown }
     }
 
     /// What a fault on a connection means for a call that was sent on it.
@@ -148,7 +148,7 @@ impl Failed {
                 return Self::unanswered(server, "the connection was lost");
             }
             Fault::Garbled => {
-                (MemcachedError::Garbled { server: name }, ErrorKind::Unavailable, Happened::Maybe)
+                (MemcachedError::Garbled { server: name }, ErrorKind::Unavailable, Applied::Unknown)
             }
             Fault::Said(said) => return Self::said(said, name),
         };
@@ -157,39 +157,39 @@ impl Failed {
 
     fn said(said: String, server: String) -> Self {
         let (error, kind, happened) = if said.starts_with("SERVER_ERROR object too large") {
-            (MemcachedError::Said { server, message: said }, ErrorKind::TooLarge, Happened::No)
+            (MemcachedError::Said { server, message: said }, ErrorKind::TooLarge, Applied::No)
         } else if said.starts_with("SERVER_ERROR out of memory") {
-            (MemcachedError::OutOfMemory { server }, ErrorKind::Unavailable, Happened::No)
+            (MemcachedError::OutOfMemory { server }, ErrorKind::Unavailable, Applied::No)
         } else if said.starts_with("ERROR Too many open connections") {
-            (MemcachedError::TooManyConnections { server }, ErrorKind::Unavailable, Happened::No)
+            (MemcachedError::TooManyConnections { server }, ErrorKind::Unavailable, Applied::No)
         } else if said.starts_with("CLIENT_ERROR unauthenticated") {
-            (MemcachedError::NeedsPassword { server }, ErrorKind::Refused, Happened::No)
+            (MemcachedError::NeedsPassword { server }, ErrorKind::Refused, Applied::No)
         } else if said.starts_with("SERVER_ERROR") {
             (
                 MemcachedError::Said { server, message: said },
                 ErrorKind::Unavailable,
-                Happened::Maybe,
+                Applied::Unknown,
             )
         } else {
-            (MemcachedError::Said { server, message: said }, ErrorKind::Refused, Happened::No)
+            (MemcachedError::Said { server, message: said }, ErrorKind::Refused, Applied::No)
         };
         Self { error, kind, happened }
     }
 
     /// The same failure of a call beside the write itself, which has not been made by it.
     pub(super) fn beside(self) -> Error {
-        Self { happened: Happened::No, ..self }.into()
+        Self { happened: Applied::No, ..self }.into()
     }
 
     /// The same failure at a moment at which the write may have been made already.
     pub(super) fn after(self) -> Error {
-        Self { happened: Happened::Maybe, ..self }.into()
+        Self { happened: Applied::Unknown, ..self }.into()
     }
 }
 
 impl From<Failed> for Error {
     fn from(failed: Failed) -> Self {
-        Self::new(NAME, failed.kind, failed.happened).because(failed.error)
+        Self::new(NAME, failed.kind, failed.happened).with_source(failed.error)
     }
 }
 
@@ -208,6 +208,6 @@ pub(super) enum Unreadable {
 
 impl From<Unreadable> for Error {
     fn from(unreadable: Unreadable) -> Self {
-        Self::new(NAME, ErrorKind::Corrupt, Happened::No).because(unreadable)
+        Self::new(NAME, ErrorKind::Corrupt, Applied::No).with_source(unreadable)
     }
 }

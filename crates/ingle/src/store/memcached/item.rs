@@ -10,7 +10,7 @@ use crate::{
     data::Data,
     id::Key,
     record::{FORMAT, Header, Op, Record},
-    store::{Error, ErrorKind, Happened},
+    store::{Applied, Error, ErrorKind},
 };
 
 /// What stands under a key.
@@ -101,7 +101,7 @@ impl Item {
 
 fn write(written: &Written<'_>) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(written)
-        .map_err(|error| Error::new(super::NAME, ErrorKind::Unfit, Happened::No).because(error))
+        .map_err(|error| Error::new(super::NAME, ErrorKind::Unfit, Applied::No).with_source(error))
 }
 
 /// The op of the commit that wrote this record.

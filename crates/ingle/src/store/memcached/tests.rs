@@ -16,7 +16,7 @@ use crate::{
     fuzz::{self, fuzz, spoiled},
     id::Key,
     record::{Epoch, FORMAT, Header, Op, Record},
-    store::{ErrorKind, Happened},
+    store::{Applied, ErrorKind},
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -223,20 +223,20 @@ fn only_an_answer_is_an_answer() {
 #[test]
 fn an_error_line_says_whether_the_write_was_made() {
     for (line, kind, happened) in [
-        ("SERVER_ERROR object too large for cache", ErrorKind::TooLarge, Happened::No),
-        ("SERVER_ERROR out of memory storing object", ErrorKind::Unavailable, Happened::No),
-        ("SERVER_ERROR backend failure", ErrorKind::Unavailable, Happened::Maybe),
-        ("ERROR Too many open connections", ErrorKind::Unavailable, Happened::No),
-        ("CLIENT_ERROR unauthenticated", ErrorKind::Refused, Happened::No),
-        ("CLIENT_ERROR bad command line format", ErrorKind::Refused, Happened::No),
-        ("ERROR", ErrorKind::Refused, Happened::No),
+        ("SERVER_ERROR object too large for cache", ErrorKind::TooLarge, Applied::No),
+        ("SERVER_ERROR out of memory storing object", ErrorKind::Unavailable, Applied::No),
+        ("SERVER_ERROR backend failure", ErrorKind::Unavailable, Applied::Unknown),
+        ("ERROR Too many open connections", ErrorKind::Unavailable, Applied::No),
+        ("CLIENT_ERROR unauthenticated", ErrorKind::Refused, Applied::No),
+        ("CLIENT_ERROR bad command line format", ErrorKind::Refused, Applied::No),
+        ("ERROR", ErrorKind::Refused, Applied::No),
     ] {
         let failed = Failed::of(wire::parse(line.as_bytes()).unwrap_err(), "a:1");
         assert_eq!((failed.kind, failed.happened), (kind, happened), "{line}");
     }
     for fault in [Fault::Lost, Fault::Garbled] {
         let failed = Failed::of(fault, "a:1");
-        assert_eq!((failed.kind, failed.happened), (ErrorKind::Unavailable, Happened::Maybe));
+        assert_eq!((failed.kind, failed.happened), (ErrorKind::Unavailable, Applied::Unknown));
     }
 }
 

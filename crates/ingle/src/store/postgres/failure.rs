@@ -8,7 +8,7 @@ use std::{error::Error as StdError, io, path::PathBuf};
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use super::{NAME, place::PostgresConfig};
-use crate::store::{Error, ErrorKind, Happened};
+use crate::store::{Applied, Error, ErrorKind};
 
 /// The PostgreSQL store cannot be used, or a call of it failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -266,11 +266,11 @@ impl Failure {
     }
 
     /// Whether the statement may have done its work.
-    fn happened(&self) -> Happened {
+    fn happened(&self) -> Applied {
         match self {
-            Self::Unserved(_) | Self::NotConnected(_) | Self::NotPrepared(_) => Happened::No,
-            Self::Silent => Happened::Maybe,
-            Self::Sent(error) => error.as_db_error().map_or(Happened::Maybe, after),
+            Self::Unserved(_) | Self::NotConnected(_) | Self::NotPrepared(_) => Applied::No,
+            Self::Silent => Applied::Unknown,
+            Self::Sent(error) => error.as_db_error().map_or(Applied::Unknown, after),
         }
     }
 
@@ -291,17 +291,17 @@ impl Failure {
     pub(super) fn is_refusal(&self) -> bool {
         let blames =
             matches!(self.kind(), ErrorKind::Refused | ErrorKind::TooLarge | ErrorKind::Contended);
-        blames && matches!(self, Self::Sent(_)) && self.happened() == Happened::No
+        blames && matches!(self, Self::Sent(_)) && self.applied() == Applied::No
     }
 
     /// What it means for the caller of what changes no record.
     pub(super) fn of_read(&self, config: &PostgresConfig) -> Error {
-        Error::new(NAME, self.kind(), Happened::No).because(self.explain(config))
+        Error::new(NAME, self.kind(), Applied::No).with_source(self.explain(config))
     }
 
     /// What it means for the caller of a write.
     pub(super) fn of_call(&self, config: &PostgresConfig) -> Error {
-        Error::new(NAME, self.kind(), self.happened()).because(self.explain(config))
+        Error::new(NAME, self.kind(), self.applied()).with_source(self.explain(config))
     }
 
     /// What it means for a person.
@@ -343,7 +343,7 @@ impl Failure {
 /// Whether a statement may have done its work that was answered by an error. An error (not the end
 /// of the connection) takes back the statement's transaction, if it is one of the database's own:
 /// these come while a statement runs, and what can fail afterwards ends the connection.
-fn after(answer: &DbError) -> Happened {
+fn after(answer: &DbError) -> Applied {
     let is_error = match answer.parsed_severity() {
         Some(severity) => severity == Severity::Error,
         None => answer.severity() == "ERROR",
@@ -369,7 +369,7 @@ fn after(answer: &DbError) -> Happened {
                 | "P0"
         ),
     };
-    if is_error && before_commit { Happened::No } else { Happened::Maybe }
+    if is_error && before_commit { Applied::No } else { Applied::Unknown }
 }
 
 fn class(code: &SqlState) -> &str {

@@ -128,7 +128,7 @@ impl Groups {
             state.under_way += 1;
             // A task that cannot be begun is dropped, and with it the place.
             drop(state);
-            background::spawn(Place { groups: Arc::clone(self), left: false }.serve());
+            detach::spawn(Place { groups: Arc::clone(self), left: false }.serve());
         }
     }
 

@@ -27,7 +27,7 @@ use super::{
     statements::{KINDS, Kind, Statements},
     tls,
 };
-use crate::background;
+use crate::detach;
 
 /// How long the answer to a statement is waited for. The server is told to end it sooner.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -113,7 +113,7 @@ impl Pool {
         params: Vec<Param>,
     ) -> Result<Vec<Row>, Failure> {
         let lease = self.lease().await?;
-        background::run_to_end(lease.ask(kind, params)).await
+        detach::run_to_end(lease.ask(kind, params)).await
     }
 
     /// The same for who goes on whatever happens, and needs no task beside.
@@ -134,7 +134,7 @@ impl Pool {
             let ran = timeout(SCRIPT_TIME, connection.client.batch_execute(&sql)).await;
             ran.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)
         };
-        background::run_to_end(work).await
+        detach::run_to_end(work).await
     }
 
     /// Runs one statement that is in no table of ours, with its parameter.
@@ -151,7 +151,7 @@ impl Pool {
             let rows = timeout(ANSWER_TIME, connection.client.query_typed(sql, &params)).await;
             rows.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)
         };
-        background::run_to_end(work).await
+        detach::run_to_end(work).await
     }
 
     /// A free connection, or a new one. What waits here has sent nothing yet.
@@ -167,7 +167,7 @@ impl Pool {
         }
         // Goes on without its caller, whose patience may be shorter than it takes to log in.
         let pool = Arc::clone(self);
-        background::run_to_end(async move {
+        detach::run_to_end(async move {
             let connection = Some(pool.connect().await?);
             Ok(Lease { connection, pool, _permit: permit })
         })
@@ -195,12 +195,12 @@ impl Pool {
             match &self.tls {
                 None => {
                     let (client, connection) = self.config.connect.connect(NoTls).await?;
-                    background::spawn(async move { drop(connection.await) });
+                    detach::spawn(async move { drop(connection.await) });
                     Ok(client)
                 }
                 Some(tls) => {
                     let (client, connection) = self.config.connect.connect(tls.clone()).await?;
-                    background::spawn(async move { drop(connection.await) });
+                    detach::spawn(async move { drop(connection.await) });
                     Ok(client)
                 }
             }

@@ -14,7 +14,7 @@ use crate::{
     data::Data,
     id::Key,
     record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record, User, Version},
-    store::{Error, ErrorKind, Happened},
+    store::{Applied, Error, ErrorKind},
 };
 
 /// From 1970 to 2000, where PostgreSQL begins to count.
@@ -148,7 +148,7 @@ pub(super) fn params(record: &Record) -> Result<Vec<Param>, Error> {
 }
 
 fn json(data: &Data) -> Result<Param, Error> {
-    let refused = |error| Error::new(NAME, ErrorKind::Refused, Happened::No).because(error);
+    let refused = |error| Error::new(NAME, ErrorKind::Refused, Applied::No).with_source(error);
     value::write(data).map(Param::Json).map_err(refused)
 }
 
@@ -214,7 +214,7 @@ pub(super) enum Unreadable {
 
 impl From<Unreadable> for Error {
     fn from(unreadable: Unreadable) -> Self {
-        Self::new(NAME, ErrorKind::Corrupt, Happened::No).because(unreadable)
+        Self::new(NAME, ErrorKind::Corrupt, Applied::No).with_source(unreadable)
     }
 }
 

@@ -12,14 +12,14 @@ use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConne
 use tokio::sync::oneshot;
 
 use super::advance::{self, Advance};
-use crate::{background, store::meeting::Meeting};
+use crate::{detach, store::batcher::Batcher};
 
 /// How many calls go together at most: many enough to cost little, and few enough that the server is at
 /// work on some while this process makes others.
 const TOGETHER_MAX: usize = 16;
 
 /// Where calls of one connection wait for each other.
-pub(super) struct Bundles(Arc<Meeting<Call>>);
+pub(super) struct Bundles(Arc<Batcher<Call>>);
 
 struct Call {
     what: What,
@@ -35,12 +35,12 @@ type Answer = oneshot::Sender<RedisResult<Value>>;
 
 impl Bundles {
     pub(super) fn new(connection: MultiplexedConnection) -> Self {
-        Self(Meeting::new(TOGETHER_MAX, move |calls: Vec<Call>| {
+        Self(Batcher::new(TOGETHER_MAX, move |calls: Vec<Call>| {
             let mut bundle = Bundle::default();
             calls.into_iter().for_each(|call| bundle.take(call));
             bundle.end_group();
             if !bundle.callers.is_empty() {
-                background::spawn(bundle.send(connection.clone()));
+                detach::spawn(bundle.send(connection.clone()));
             }
         }))
     }

@@ -6,7 +6,7 @@
 use redis::ServerError;
 
 use super::NAME;
-use crate::store::{Error, ErrorKind, Happened};
+use crate::store::{Applied, Error, ErrorKind};
 
 /// Redis cannot be used, or a call of it failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -203,16 +203,16 @@ impl Failure {
     /// The same for a caller of the store.
     pub(super) fn told(self, prefix: &str) -> Error {
         let (kind, happened, error) = match self {
-            Self::NotSent(error) => (kind_of_connecting(&error), Happened::No, error),
+            Self::NotSent(error) => (kind_of_connecting(&error), Applied::No, error),
             Self::Lost(message) => {
-                (ErrorKind::Unavailable, Happened::Maybe, RedisError::Lost { message })
+                (ErrorKind::Unavailable, Applied::Unknown, RedisError::Lost { message })
             }
             Self::Refused(refusal) => {
                 let (kind, happened) = judged(refusal.code());
                 (kind, happened, explained(&refusal, prefix))
             }
         };
-        Error::new(NAME, kind, happened).because(error)
+        Error::new(NAME, kind, happened).with_source(error)
     }
 
     /// The same for whoever opens the store.
@@ -242,16 +242,16 @@ fn kind_of_connecting(error: &RedisError) -> ErrorKind {
 ///
 /// All that Redis looks at before it runs a script is proof. A script that fails while it runs may
 /// have written before: ours do not, but that is all the library knows of an `ERR`.
-fn judged(code: &str) -> (ErrorKind, Happened) {
+fn judged(code: &str) -> (ErrorKind, Applied) {
     match code {
         "NOPERM" | "NOAUTH" | "WRONGPASS" | "OOM" | "CROSSSLOT" => {
-            (ErrorKind::Refused, Happened::No)
+            (ErrorKind::Refused, Applied::No)
         }
-        "WRONGTYPE" => (ErrorKind::Corrupt, Happened::No),
-        "TRYAGAIN" => (ErrorKind::Contended, Happened::No),
+        "WRONGTYPE" => (ErrorKind::Corrupt, Applied::No),
+        "TRYAGAIN" => (ErrorKind::Contended, Applied::No),
         "READONLY" | "LOADING" | "BUSY" | "MASTERDOWN" | "MISCONF" | "NOREPLICAS"
-        | "CLUSTERDOWN" | "MOVED" | "ASK" | "NOSCRIPT" => (ErrorKind::Unavailable, Happened::No),
-        _ => (ErrorKind::Refused, Happened::Maybe),
+        | "CLUSTERDOWN" | "MOVED" | "ASK" | "NOSCRIPT" => (ErrorKind::Unavailable, Applied::No),
+        _ => (ErrorKind::Refused, Applied::Unknown),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     data::Data,
     id::{Digits, Key},
     record::{Epoch, FORMAT, Header, Loaded, OPS_MAX, Op, Ops, Record, User, Version},
-    store::{Error, ErrorKind, Happened},
+    store::{Applied, Error, ErrorKind},
 };
 
 /// The largest data of a record. Redis would take 512 MiB, and serve nobody else meanwhile.
@@ -173,12 +173,14 @@ fn json(data: &Data) -> Result<Vec<u8>, Error> {
 }
 
 pub(super) fn push_json(text: &mut Vec<u8>, data: &Data) -> Result<(), Error> {
-    let refused = |kind| Error::new(NAME, kind, Happened::No);
+    let refused = |kind| Error::new(NAME, kind, Applied::No);
     let before = text.len();
     serde_json::to_writer(&mut *text, data)
-        .map_err(|error| refused(ErrorKind::Refused).because(error))?;
+        .map_err(|error| refused(ErrorKind::Refused).with_source(error))?;
     if text.len() - before > DATA_BYTES_MAX {
-        return Err(refused(ErrorKind::TooLarge).because("the data has more than 16 MiB as JSON"));
+        return Err(
+            refused(ErrorKind::TooLarge).with_source("the data has more than 16 MiB as JSON")
+        );
     }
     Ok(())
 }
@@ -220,7 +222,7 @@ pub(super) enum Unreadable {
 
 impl From<Unreadable> for Error {
     fn from(unreadable: Unreadable) -> Self {
-        Self::new(NAME, ErrorKind::Corrupt, Happened::No).because(unreadable)
+        Self::new(NAME, ErrorKind::Corrupt, Applied::No).with_source(unreadable)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     clock::Timestamp,
     id::Key,
     record::{Header, Loaded, Record},
-    store::{Cursor, Error, ErrorKind, Happened, Page},
+    store::{Applied, Cursor, Error, ErrorKind, Page},
 };
 
 /// A commit that put its session into a set so long ago has ended, one way or the other.
@@ -117,8 +117,8 @@ impl Redis {
             Ok(_) => Ok(()),
             // Of the record nothing was sent, and a member without one is nobody's harm.
             Err(Failure::Lost(_)) => {
-                let error = Error::new(NAME, ErrorKind::Unavailable, Happened::No);
-                Err(error.because("the server of the user's set did not answer"))
+                let error = Error::new(NAME, ErrorKind::Unavailable, Applied::No);
+                Err(error.with_source("the server of the user's set did not answer"))
             }
             Err(failure) => Err(self.told(failure)),
         }

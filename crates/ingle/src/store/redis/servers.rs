@@ -22,7 +22,7 @@ use super::{
     node::{Node, Settings},
     place::Partition,
 };
-use crate::background;
+use crate::detach;
 
 /// How often a command is sent on. Twice is what a partition on the move can take.
 const HOPS_MAX: usize = 4;
@@ -122,7 +122,7 @@ impl Servers {
     /// Sends a command whose answer nobody needs, without making its caller wait.
     pub(super) fn tell(&self, partition: Partition, mut command: Cmd) {
         if let Some(node) = self.owner(partition) {
-            background::spawn(async move {
+            detach::spawn(async move {
                 if let Ok(link) = node.link().await {
                     link.tell(&mut command).await;
                 }
@@ -293,7 +293,7 @@ impl Cluster {
             return;
         }
         let asking = Asking(Arc::clone(self));
-        background::spawn(async move {
+        detach::spawn(async move {
             let cluster = &asking.0;
             for node in cluster.masters().iter().chain(&cluster.seeds) {
                 let answer = async {

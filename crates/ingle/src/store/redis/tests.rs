@@ -15,7 +15,7 @@ use crate::{
     fuzz::{self, SECRET, fuzz, spoiled},
     id::Key,
     record::Op,
-    store::{ErrorKind, Happened, OpenError},
+    store::{Applied, ErrorKind, OpenError},
 };
 
 fn parsed(url: &str) -> Result<RedisConfig, OpenError> {
@@ -220,27 +220,27 @@ fn only_what_is_proof_says_that_nothing_happened() {
         Failure::Refused(refusal).told("ingle")
     };
     for (error, kind, happened) in [
-        ("-OOM command not allowed\r\n", ErrorKind::Refused, Happened::No),
-        ("-NOPERM no permissions\r\n", ErrorKind::Refused, Happened::No),
-        ("-READONLY You can't write\r\n", ErrorKind::Unavailable, Happened::No),
-        ("-MISCONF Redis is configured\r\n", ErrorKind::Unavailable, Happened::No),
-        ("-NOREPLICAS Not enough\r\n", ErrorKind::Unavailable, Happened::No),
-        ("-LOADING Redis is loading\r\n", ErrorKind::Unavailable, Happened::No),
-        ("-BUSY Redis is busy\r\n", ErrorKind::Unavailable, Happened::No),
-        ("-TRYAGAIN Multiple keys\r\n", ErrorKind::Contended, Happened::No),
-        ("-WRONGTYPE Operation against\r\n", ErrorKind::Corrupt, Happened::No),
-        ("-ERR whatever\r\n", ErrorKind::Refused, Happened::Maybe),
-        ("-SOMETHING new\r\n", ErrorKind::Refused, Happened::Maybe),
+        ("-OOM command not allowed\r\n", ErrorKind::Refused, Applied::No),
+        ("-NOPERM no permissions\r\n", ErrorKind::Refused, Applied::No),
+        ("-READONLY You can't write\r\n", ErrorKind::Unavailable, Applied::No),
+        ("-MISCONF Redis is configured\r\n", ErrorKind::Unavailable, Applied::No),
+        ("-NOREPLICAS Not enough\r\n", ErrorKind::Unavailable, Applied::No),
+        ("-LOADING Redis is loading\r\n", ErrorKind::Unavailable, Applied::No),
+        ("-BUSY Redis is busy\r\n", ErrorKind::Unavailable, Applied::No),
+        ("-TRYAGAIN Multiple keys\r\n", ErrorKind::Contended, Applied::No),
+        ("-WRONGTYPE Operation against\r\n", ErrorKind::Corrupt, Applied::No),
+        ("-ERR whatever\r\n", ErrorKind::Refused, Applied::Unknown),
+        ("-SOMETHING new\r\n", ErrorKind::Refused, Applied::Unknown),
     ] {
         let told = refused(error);
-        assert_eq!((told.kind(), told.happened()), (kind, happened), "{error}");
+        assert_eq!((told.kind(), told.applied()), (kind, happened), "{error}");
     }
     let told = refused("-NOPERM the key ingle:{7f}:7f7f may not be used\r\n").cause();
     assert!(!told.contains("7f7f"), "{told}");
     let lost = Failure::Lost(String::new()).told("ingle");
-    assert_eq!((lost.kind(), lost.happened()), (ErrorKind::Unavailable, Happened::Maybe));
+    assert_eq!((lost.kind(), lost.applied()), (ErrorKind::Unavailable, Applied::Unknown));
     let silent = Failure::NotSent(RedisError::Silent { server: String::new() }).told("ingle");
-    assert_eq!((silent.kind(), silent.happened()), (ErrorKind::Unavailable, Happened::No));
+    assert_eq!((silent.kind(), silent.applied()), (ErrorKind::Unavailable, Applied::No));
 }
 
 /// What Redis answers for a record: the fields in the order of the question.

@@ -49,7 +49,7 @@ async fn a_url_leads_to_a_store() {
     let store = ingle::store::open(&format!("memcached://{one},{two}/?prefix=a-b")).await.unwrap();
     assert_eq!(store.name(), "memcached");
     assert!(store.survives().starts_with("nothing"), "{}", store.survives());
-    assert!(store.inspect().is_none());
+    assert!(store.as_list().is_none());
     let port = one.port();
     ingle::store::open(&format!("memcached://localhost:{port}")).await.unwrap();
 }

@@ -189,13 +189,13 @@ async fn a_server_that_is_down_takes_its_share_with_it_and_no_other_answers_for_
     for base in &its {
         let key = base.record.header.key;
         let found = store.load(&key, scene.now).await.unwrap_err();
-        assert_eq!(said(&found), (ErrorKind::Unavailable, Happened::No));
+        assert_eq!(said(&found), (ErrorKind::Unavailable, Applied::No));
         let record = next(base, 100);
         let error =
             failure(store.commit(Write::Replace { base, record: &record }, scene.now).await);
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         let error = failure(store.commit(Write::Destroy { key: &key }, scene.now).await);
-        assert_eq!(said(&error), (ErrorKind::Unavailable, Happened::No), "nothing was sent");
+        assert_eq!(said(&error), (ErrorKind::Unavailable, Applied::No), "nothing was sent");
     }
     for base in &others {
         let found = store.load(&base.record.header.key, scene.now).await.unwrap();

@@ -317,7 +317,7 @@ async fn who_cannot_ask_the_old_keys_server_does_not_guess() {
     let ([_, key], now) = (crash.keys(), crash.scene.now);
     one.kill();
     let found = crash.store.load(&key, now).await.unwrap_err();
-    assert_eq!(said(&found), (ErrorKind::Unavailable, Happened::No));
+    assert_eq!(said(&found), (ErrorKind::Unavailable, Applied::No));
     // Whoever brings back the server brings it back empty: the renew was never acknowledged.
     one.restart();
     assert_eq!(crash.found().await, [None, None]);

@@ -122,7 +122,7 @@ async fn what_others_leave_under_a_key_is_an_error_and_can_be_destroyed() {
         let name = scene.name(&key);
         assert_eq!(shell.set(&name, value, "T60"), "HD");
         let error = store.load(&key, scene.now).await.unwrap_err();
-        assert_eq!(said(&error), (ErrorKind::Corrupt, Happened::No), "{value}");
+        assert_eq!(said(&error), (ErrorKind::Corrupt, Applied::No), "{value}");
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         let touch = Write::Touch { key: &key, idle_deadline: scene.now.after(2 * HOUR) };
         assert_eq!(failure(store.commit(touch, scene.now).await).kind(), ErrorKind::Corrupt);
@@ -158,7 +158,7 @@ async fn what_is_too_large_is_refused_before_it_is_sent() {
             [Write::Replace { base: &base, record: &record }, Write::Create { record: &record }]
         {
             let error = failure(store.commit(write, scene.now).await);
-            assert_eq!(said(&error), (ErrorKind::TooLarge, Happened::No));
+            assert_eq!(said(&error), (ErrorKind::TooLarge, Applied::No));
             let cause = std::error::Error::source(&error).unwrap().to_string();
             assert!(cause.contains("start it with a higher limit, as with `-I 2m`"), "{cause}");
         }
@@ -193,7 +193,7 @@ async fn without_memory_and_evictions_a_write_fails_and_says_so() {
         }
         assert!(all.len() < 100);
     };
-    assert_eq!(said(&error), (ErrorKind::Unavailable, Happened::No));
+    assert_eq!(said(&error), (ErrorKind::Unavailable, Applied::No));
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("has no memory for an item of this size"), "{cause}");
     for base in all {

@@ -118,14 +118,14 @@ async fn an_answer_to_another_question_is_no_answer() {
         proxy.next(Mischief::SayFirst(line));
         let loaded = store.load(&key, scene.now).await;
         let error = loaded.expect_err("neither nothing nor another's record");
-        assert_eq!(said(&error), (ErrorKind::Unavailable, Happened::No), "{line}");
+        assert_eq!(said(&error), (ErrorKind::Unavailable, Applied::No), "{line}");
         assert_eq!(store.load(&key, scene.now).await.unwrap(), Some(base.clone()), "{line}");
     }
     proxy.next(Mischief::SayFirst("HD c77 O1\r\n"));
     let record = next(&base, 2);
     let error =
         failure(store.commit(Write::Replace { base: &base, record: &record }, scene.now).await);
-    assert_eq!(said(&error), (ErrorKind::Unavailable, Happened::Maybe));
+    assert_eq!(said(&error), (ErrorKind::Unavailable, Applied::Unknown));
     let now_there = store.load(&key, scene.now).await.unwrap().unwrap();
     assert_eq!(now_there.record, record, "it was made, and nobody could say so");
 }
@@ -159,7 +159,7 @@ async fn a_lost_answer_is_a_perhaps_and_a_cut_question_too() {
         proxy.next(mischief);
         let replace = Write::Replace { base: &base, record: &record };
         let error = failure(store.commit(replace, scene.now).await);
-        assert_eq!(said(&error), (ErrorKind::Unavailable, Happened::Maybe), "{mischief:?}");
+        assert_eq!(said(&error), (ErrorKind::Unavailable, Applied::Unknown), "{mischief:?}");
         let found = store.load(&key, scene.now).await.unwrap().unwrap();
         assert_eq!(n_of(&found), if made { 2 } else { 1 }, "{mischief:?}");
         // The same write again is made once.
@@ -168,10 +168,10 @@ async fn a_lost_answer_is_a_perhaps_and_a_cut_question_too() {
         let create = scene.record(3).into();
         proxy.next(mischief);
         let create = store.commit(Write::Create { record: &create }, scene.now).await;
-        assert_eq!(failure(create).happened(), Happened::Maybe);
+        assert_eq!(failure(create).applied(), Applied::Unknown);
         proxy.next(mischief);
         let error = store.load(&key, scene.now).await.unwrap_err();
-        assert_eq!(said(&error), (ErrorKind::Unavailable, Happened::No), "{mischief:?}");
+        assert_eq!(said(&error), (ErrorKind::Unavailable, Applied::No), "{mischief:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use ingle::{
     clock::{Clock as _, SystemClock},
-    store::{CommitError, ErrorKind, Happened, Store as _, Write},
+    store::{CommitError, ErrorKind, Applied, Store as _, Write},
 };
 use serde_json::json;
 
@@ -125,7 +125,7 @@ async fn who_forgets_to_end_a_transaction_holds_up_one_session_and_not_the_app()
     let late = next(&one, views(2));
     let locked = store.commit(Write::Replace { base: &one, record: &late }, now).await;
     let Err(CommitError::Failed(error)) = locked else { panic!("{locked:?}") };
-    assert_eq!((error.kind(), error.happened()), (ErrorKind::Contended, Happened::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Contended, Applied::No));
     assert_eq!(store.load(&key(1), now).await.unwrap().as_ref(), Some(&one), "reads go on");
     replace(&store, &other, views(2)).await;
     scene.sql("ROLLBACK").await;

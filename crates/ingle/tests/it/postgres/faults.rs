@@ -13,7 +13,7 @@ use ingle::{
     SessionLayer,
     clock::{Clock as _, SystemClock},
     store::{
-        CommitError, ErrorKind, Happened, Postgres, PostgresConfig, PostgresError, Store as _,
+        CommitError, ErrorKind, Applied, Postgres, PostgresConfig, PostgresError, Store as _,
         Write,
     },
 };
@@ -240,7 +240,7 @@ async fn what_happened_is_told_as_it_is_known() {
         other.batch_execute(sql).await.unwrap();
     };
     let (error, ()) = tokio::join!(commit(), end);
-    assert_eq!((error.kind(), error.happened()), (ErrorKind::Unavailable, Happened::Maybe));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::Unknown));
     // Until the other connections are seen to have ended.
     pause(200).await;
     // It is told to stop by a person.
@@ -252,7 +252,7 @@ async fn what_happened_is_told_as_it_is_known() {
         other.batch_execute(sql).await.unwrap();
     };
     let (error, ()) = tokio::join!(commit(), end);
-    assert_eq!((error.kind(), error.happened()), (ErrorKind::Unavailable, Happened::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::No));
     scene.sql("ROLLBACK").await;
     // The table only reads.
     let name = &scene.table;
@@ -264,14 +264,14 @@ async fn what_happened_is_told_as_it_is_known() {
         .await;
     scene.sql(&format!("CREATE TRIGGER no BEFORE UPDATE ON {name} EXECUTE FUNCTION no()")).await;
     let error = commit().await;
-    assert_eq!((error.kind(), error.happened()), (ErrorKind::Refused, Happened::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Refused, Applied::No));
     assert!(!format!("{error:?}").contains("secret"));
     scene.sql(&format!("DROP TRIGGER no ON {name}")).await;
     // Nobody is there.
     tokio::task::block_in_place(|| server.kill());
     pause(200).await;
     let error = commit().await;
-    assert_eq!((error.kind(), error.happened()), (ErrorKind::Unavailable, Happened::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::No));
     let text = format!("{}", std::error::Error::source(&error).unwrap());
     assert!(text.starts_with("PostgreSQL does not answer at `127.0.0.1:"), "{text}");
     tokio::task::block_in_place(|| server.restart());
@@ -342,7 +342,7 @@ async fn a_server_that_turns_to_reading_only_is_left() {
         let Err(CommitError::Failed(error)) = store.commit(write, now).await else {
             panic!("it only reads")
         };
-        assert_eq!(error.happened(), Happened::No);
+        assert_eq!(error.applied(), Applied::No);
         let why = std::error::Error::source(&error).unwrap().to_string();
         assert!(why.contains("only reads, as a standby does"), "{why}");
         kinds.push(error.kind());

@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use ingle::{
     clock::{Clock as _, SystemClock},
     record::{Loaded, Version},
-    store::{CommitError, ErrorKind, Happened, Postgres, Store as _},
+    store::{CommitError, ErrorKind, Applied, Postgres, Store as _},
 };
 use tokio::{join, time::sleep};
 
@@ -71,7 +71,7 @@ async fn what_the_table_refuses_of_one_is_refused_to_no_other() {
     for (number, commit) in add(&store, &bases, 1000).into_iter().enumerate() {
         match (number, commit.await.unwrap()) {
             (4, Err(CommitError::Failed(error))) => {
-                assert_eq!((error.kind(), error.happened()), (ErrorKind::Refused, Happened::No));
+                assert_eq!((error.kind(), error.applied()), (ErrorKind::Refused, Applied::No));
             }
             (4, other) => panic!("{other:?}"),
             (_, done) => assert_eq!(done.unwrap(), Version(2), "{number}"),
@@ -99,7 +99,7 @@ async fn nobody_waits_for_the_lock_of_another_session() {
         Ok(version) => assert_eq!(version, Version(2)),
         // It was not let in for longer than a lock is waited for.
         Err(CommitError::Failed(error)) => {
-            assert_eq!((error.kind(), error.happened()), (ErrorKind::Contended, Happened::No));
+            assert_eq!((error.kind(), error.applied()), (ErrorKind::Contended, Applied::No));
         }
         Err(other) => panic!("{other:?}"),
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ingle::store::{ErrorKind, Happened, Inspect as _};
+use ingle::store::{ErrorKind, Applied, Inspect as _};
 
 use super::*;
 use crate::common::Visitor;
@@ -147,11 +147,11 @@ async fn what_is_no_record_is_told_and_left_alone() {
     scene.ask(&format!("DEL {}", scene.name(&key)));
     scene.ask(&format!("SET {} hunter2", scene.name(&key)));
     let error = store.load(&key, now()).await.unwrap_err();
-    assert_eq!((error.kind(), error.happened()), (ErrorKind::Corrupt, Happened::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
     let Err(CommitError::Failed(error)) = replace(&store, &base, |_| {}).await else {
         panic!("a string was written over")
     };
-    assert_eq!((error.kind(), error.happened()), (ErrorKind::Corrupt, Happened::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
     assert!(scene.ask(&format!("GET {}", scene.name(&key))).ends_with("hunter2"));
 }
 

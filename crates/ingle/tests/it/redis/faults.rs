@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::StatusCode;
-use ingle::store::{ErrorKind, Happened, conformance};
+use ingle::store::{ErrorKind, Applied, conformance};
 use testbed::{
     Server,
     redis::{SYNCED, ask, start},
@@ -216,7 +216,7 @@ async fn a_full_server_refuses_whole_writes_and_still_ends_sessions() {
     ] {
         match store.commit(write, now()).await {
             Err(CommitError::Failed(error)) => {
-                assert_eq!((error.kind(), error.happened()), (ErrorKind::Refused, Happened::No));
+                assert_eq!((error.kind(), error.applied()), (ErrorKind::Refused, Applied::No));
             }
             ended => panic!("{ended:?}"),
         }
@@ -278,7 +278,7 @@ async fn a_server_that_is_down_says_so_and_is_found_again() {
     let Err(CommitError::Failed(error)) = replace(&store, &base, |_| {}).await else {
         panic!("a server that is down took a commit")
     };
-    assert_eq!((error.kind(), error.happened()), (ErrorKind::Unavailable, Happened::No));
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::No));
     server.restart();
     sleep(Duration::from_millis(150)).await;
     assert_eq!(store.load(&base.record.header.key, now()).await.unwrap(), Some(base.clone()));

@@ -1,6 +1,6 @@
 //! Commits of several sessions that meet: one call of a script, and each of them for itself.
 
-use ingle::store::{ErrorKind, Happened};
+use ingle::store::{ErrorKind, Applied};
 use testbed::redis::{ask, start};
 
 use super::*;
@@ -53,7 +53,7 @@ async fn each_of_a_group_stands_or_falls_alone() {
             (3, Err(CommitError::Conflict(Some(newer)))) => assert_eq!(views(&newer), 500),
             (5 | 7, Err(CommitError::Gone)) => {}
             (9, Err(CommitError::Failed(error))) => {
-                assert_eq!((error.kind(), error.happened()), (ErrorKind::Corrupt, Happened::No));
+                assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
             }
             (3 | 5 | 7 | 9, other) => panic!("{number}: {other:?}"),
             (_, done) => assert_eq!(done.unwrap(), Version(2), "{number}"),

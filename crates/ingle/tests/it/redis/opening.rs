@@ -1,6 +1,6 @@
 //! How a store is opened, and what is said where it cannot be.
 
-use ingle::store::{ErrorKind, Happened, OpenError, open};
+use ingle::store::{ErrorKind, Applied, OpenError, open};
 use testbed::redis::{SYNCED, ask, start, start_with_tls};
 
 use super::*;
@@ -21,7 +21,7 @@ async fn works(url: &str) {
     store.commit(Write::Create { record: &record }, now()).await.unwrap();
     let found = store.load(&record.header.key, now()).await.unwrap();
     assert_eq!(found.map(|found| found.record), Some(record));
-    let inspect = store.inspect().unwrap();
+    let inspect = store.as_list().unwrap();
     assert!(!inspect.list_by_user("mary", None, 10, now()).await.unwrap().records.is_empty());
     assert!(!inspect.list(None, 10, now()).await.unwrap().records.is_empty());
 }
@@ -132,7 +132,7 @@ async fn a_replica_is_refused_and_a_master_that_becomes_one_takes_no_commit() {
         let Err(CommitError::Failed(error)) = replace(&store, &base, |_| {}).await else {
             panic!("a replica took a commit")
         };
-        assert_eq!((error.kind(), error.happened()), (ErrorKind::Unavailable, Happened::No));
+        assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::No));
     }
     ask(master.address(), "REPLICAOF NO ONE").unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;

@@ -1,0 +1,184 @@
+//! The one place where work outlives its caller.
+
+use std::{
+    any::Any,
+    fmt,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+};
+
+use tokio::runtime::Handle;
+use tracing::Instrument as _;
+
+/// Runs `task` on its own, if there is a runtime to run it on.
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        drop(runtime.spawn(task));
+    }
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Work that is finished also when whoever waits for it goes away, or looks away.
+///
+/// A client that hangs up drops the future of its request wherever it is, and a handler may keep one
+/// without polling it. A commit must not stop there: it may already be with the store, and others may
+/// wait for it. So the work is polled where it is awaited, which costs nothing, until that is
+/// dropped or somebody else needs the work to go on: then it goes on as a task of its own.
+pub(crate) struct Detachable<T>(Arc<Shared<T>>)
+where
+    T: Send + 'static;
+
+struct Shared<T>(Mutex<State<T>>);
+
+enum State<T> {
+    /// Polled where it is awaited; the waker is from there, once it was.
+    Inline(Work<T>, Option<Waker>),
+    /// Polled at this moment; and whether it is to go on by itself after that.
+    Polled {
+        detach: bool,
+    },
+    /// A task of its own.
+    Spawned(Option<Waker>),
+    Done(Result<T, Box<dyn Any + Send>>),
+    /// Its end was told, or it panicked. It is never polled again.
+    Over,
+}
+
+/// What ties work to where it is awaited. Who waits for the work detaches it.
+#[derive(Clone)]
+pub(crate) struct DetachHandle(Weak<dyn Detach + Send + Sync>);
+
+impl DetachHandle {
+    /// Lets the work go on as a task of its own from here on.
+    pub(crate) fn detach(&self) {
+        if let Some(work) = self.0.upgrade() {
+            work.detach();
+        }
+    }
+}
+
+trait Detach {
+    fn detach(self: Arc<Self>);
+}
+
+impl<T: Send + 'static> Detachable<T> {
+    /// The work is given its own handle, to leave with whatever it holds that others may wait for.
+    pub(crate) fn new<F>(work: impl FnOnce(DetachHandle) -> F) -> Self
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        Self(Arc::new_cyclic(|shared: &Weak<Shared<T>>| {
+            let handle = DetachHandle(Weak::clone(shared) as Weak<dyn Detach + Send + Sync>);
+            Shared(Mutex::new(State::Inline(Box::pin(work(handle)), None)))
+        }))
+    }
+}
+
+/// Work that is a task of its own from the first time on that it is not done at once: for what holds
+/// something that everybody needs, such as a connection of a pool.
+#[cfg(feature = "postgres")]
+pub(crate) fn run_to_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Detachable<T> {
+    Detachable::new(|handle| async move {
+        handle.detach();
+        work.await
+    })
+}
+
+impl<T> Shared<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // Each use is one look and one write; the work is polled without the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Send + 'static> Future for Detachable<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let mut state = self.0.state();
+        let mut work = match std::mem::replace(&mut *state, State::Polled { detach: false }) {
+            State::Inline(work, _) => work,
+            State::Done(done) => {
+                *state = State::Over;
+                drop(state);
+                return Poll::Ready(done.unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            State::Spawned(_) => {
+                *state = State::Spawned(Some(context.waker().clone()));
+                return Poll::Pending;
+            }
+            over @ (State::Over | State::Polled { .. }) => {
+                *state = over;
+                return Poll::Pending;
+            }
+        };
+        drop(state);
+        let polled = work.as_mut().poll(context);
+        let mut state = self.0.state();
+        if let Poll::Ready(done) = polled {
+            *state = State::Over;
+            return Poll::Ready(done);
+        }
+        let detach = matches!(*state, State::Polled { detach: true });
+        *state = State::Inline(work, Some(context.waker().clone()));
+        drop(state);
+        if detach {
+            Arc::clone(&self.0).detach();
+        }
+        Poll::Pending
+    }
+}
+
+impl<T: Send + 'static> Detach for Shared<T> {
+    fn detach(self: Arc<Self>) {
+        let mut state = self.state();
+        let Ok(runtime) = Handle::try_current() else { return };
+        match std::mem::replace(&mut *state, State::Over) {
+            State::Inline(mut work, waker @ Some(_)) => {
+                *state = State::Spawned(waker);
+                drop(state);
+                let shared = Arc::clone(&self);
+                let to_end = async move {
+                    // What it panics with is for whoever awaits it.
+                    let poll =
+                        |context: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| {
+                            work.as_mut().poll(context)
+                        })) {
+                            Ok(polled) => polled.map(Ok),
+                            Err(panic) => Poll::Ready(Err(panic)),
+                        };
+                    let done = poll_fn(poll).await;
+                    let before = std::mem::replace(&mut *shared.state(), State::Done(done));
+                    if let State::Spawned(Some(waker)) = before {
+                        waker.wake();
+                    }
+                };
+                drop(runtime.spawn(to_end.in_current_span()));
+            }
+            State::Polled { .. } => *state = State::Polled { detach: true },
+            // It has not begun, and so holds nothing; or it needs nobody any more.
+            other => *state = other,
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Detachable<T> {
+    fn drop(&mut self) {
+        Arc::clone(&self.0).detach();
+    }
+}
+
+impl<T: Send + 'static> fmt::Debug for Detachable<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Detachable")
+    }
+}
+
+#[cfg(test)]
+mod tests;

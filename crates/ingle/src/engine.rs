@@ -1,0 +1,51 @@
+//! Makes changes to records, each exactly once, whatever the store: coalesces them, runs them, commits
+//! them, and finds out what became of a commit whose answer was lost.
+//!
+//! It knows no header, no cookie and no kind of store.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+pub(crate) mod batch;
+mod breaker;
+mod cache;
+pub(crate) mod change;
+mod client;
+pub(crate) mod coalesce;
+pub(crate) mod commit;
+mod context;
+pub(crate) mod failure;
+pub(crate) mod policy;
+mod retry;
+mod sweep;
+
+use self::{coalesce::Coalescer, context::Context, policy::Policy};
+use crate::{id::IdScheme, store::Store};
+
+/// What all requests of one layer share.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) coalescer: Arc<Coalescer>,
+    sweeps: AtomicBool,
+}
+
+impl Engine {
+    pub(crate) fn new(store: Arc<dyn Store>, policy: Policy, ids: Arc<dyn IdScheme>) -> Self {
+        let context = Context::new(store, policy, ids);
+        let coalescer = Arc::new(Coalescer::new(context));
+        Self { coalescer, sweeps: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.coalescer.context
+    }
+
+    /// Starts the sweeps of this process with the first request, which runs where tasks can.
+    pub(crate) fn start_sweeps_once(&self) {
+        if !self.sweeps.load(Ordering::Relaxed) && !self.sweeps.swap(true, Ordering::Relaxed) {
+            sweep::start(&self.coalescer);
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Changes: functions from data to data, that can be run again on newer data.
+//!
+//! A change sees a [`Draft`] and leaves a patch. Nothing reaches the data before the whole change
+//! has succeeded, so each one stands or falls alone, also in the company of others.
+
+use std::{any::Any, borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use serde_json::Value;
+
+use crate::{
+    data::{Data, InvalidValue, Limits, Reason, data_len, field_len, typed::WrongType},
+    record::{Record, data_of},
+};
+
+/// A change: it reads and writes a draft of the data, as often as the commit protocol needs.
+pub(crate) type Change = Box<dyn FnMut(&mut Draft<'_>) -> Result<(), Refused> + Send>;
+
+/// Why one change was not made, whatever became of the others in its commit.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// A field that the request had read was changed by another request.
+    LostUpdate { field: String },
+    /// The data is not what the app's type says.
+    WrongType(WrongType),
+    /// The result cannot be kept.
+    Invalid(InvalidValue),
+    /// The app's closure panicked, with this payload.
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl From<WrongType> for Refused {
+    fn from(error: WrongType) -> Self {
+        Self::WrongType(error)
+    }
+}
+
+impl From<InvalidValue> for Refused {
+    fn from(error: InvalidValue) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+/// The data as one change sees it: what is stored, and what the change has set so far.
+pub(crate) struct Draft<'a> {
+    stored: &'a Data,
+    patch: Vec<(String, Option<Value>)>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(stored: &'a Data) -> Self {
+        Self { stored, patch: Vec::new() }
+    }
+
+    /// The data before this change.
+    pub(crate) fn stored(&self) -> &'a Data {
+        self.stored
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        match self.patch.iter().find(|(other, _)| other == name) {
+            Some((_, value)) => value.as_ref(),
+            None => self.stored.get(name),
+        }
+    }
+
+    /// Sets a field (`Some`) or removes it (`None`).
+    pub(crate) fn set(&mut self, name: String, value: Option<Value>) {
+        match self.patch.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, old)) => *old = value,
+            None => self.patch.push((name, value)),
+        }
+    }
+
+    /// The whole data as it is now.
+    pub(crate) fn data(&self) -> Cow<'a, Data> {
+        let mut data = Cow::Borrowed(self.stored);
+        for (name, value) in &self.patch {
+            match value {
+                Some(value) => drop(data.to_mut().insert(name.clone(), value.clone())),
+                None => drop(data.to_mut().remove(name)),
+            }
+        }
+        data
+    }
+
+    /// The names of the fields that this change has set or removed so far.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &str> {
+        self.patch.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// What is left to write: a value that equals the old one is no change.
+    fn into_patch(mut self) -> Vec<(String, Option<Value>)> {
+        self.patch.retain(|(name, value)| value.as_ref() != self.stored.get(name));
+        self.patch
+    }
+}
+
+/// The copy that the changes of one commit work on, one after the other.
+pub(crate) struct Copy<'a> {
+    data: Cow<'a, Data>,
+    bytes: Option<usize>,
+}
+
+impl<'a> Copy<'a> {
+    pub(crate) fn of(data: &'a Data) -> Self {
+        Self { data: Cow::Borrowed(data), bytes: None }
+    }
+
+    /// Runs one change; if it is refused, the copy is as it was before.
+    pub(crate) fn apply(&mut self, change: &mut Change, limits: &Limits) -> Result<(), Refused> {
+        let mut draft = Draft::new(&self.data);
+        // A panic leaves nothing behind but the draft, which is dropped.
+        let run = std::panic::AssertUnwindSafe(|| change(&mut draft));
+        std::panic::catch_unwind(run).unwrap_or_else(|panic| Err(Refused::Panicked(panic)))?;
+        let patch = draft.into_patch();
+        if patch.is_empty() {
+            return Ok(());
+        }
+        self.bytes = Some(self.check(&patch, limits)?);
+        let data = self.data.to_mut();
+        for (name, value) in patch {
+            match value {
+                Some(value) => drop(data.insert(name, value)),
+                None => drop(data.remove(&name)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The data, if any change made a difference.
+    pub(crate) fn into_changed(self) -> Option<Data> {
+        match self.data {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(data) => Some(data),
+        }
+    }
+
+    /// How many bytes the data would have; data that outgrew a limit elsewhere may still shrink.
+    fn check(
+        &self,
+        patch: &[(String, Option<Value>)],
+        limits: &Limits,
+    ) -> Result<usize, InvalidValue> {
+        // An object without fields has a byte that the first field does not add to.
+        let empty = usize::from(self.data.is_empty());
+        let before = self.bytes.unwrap_or_else(|| data_len(&self.data) - empty);
+        let (mut bytes, mut fields) = (before, self.data.len());
+        for (name, value) in patch {
+            if let Some(old) = self.data.get(name) {
+                bytes = bytes.saturating_sub(field_len(name, old));
+                fields -= 1;
+            }
+            if let Some(new) = value {
+                bytes += field_len(name, new);
+                fields += 1;
+            }
+        }
+        if bytes > limits.bytes_max && bytes > before {
+            return Err(InvalidValue::new(Reason::TooLarge { max: limits.bytes_max }));
+        }
+        if fields > limits.fields_max && fields > self.data.len() {
+            return Err(InvalidValue::new(Reason::TooManyFields { max: limits.fields_max }));
+        }
+        Ok(bytes)
+    }
+}
+
+/// A change that can be written down.
+#[derive(Clone, Debug)]
+pub(crate) enum Edit {
+    Insert { field: String, value: Value, read: Option<Seen> },
+    Remove { field: String, read: Option<Seen> },
+    Increment { field: String, by: i64 },
+    Push { field: String, value: Value },
+}
+
+/// What a request saw in a field when it read it; `None` if the field was not there.
+pub(crate) type Seen = Option<Value>;
+
+impl Edit {
+    /// Whether the field is this edit's own from here on, whatever was stored there.
+    pub(crate) fn overwrites(&self, name: &str) -> bool {
+        match self {
+            Self::Insert { field, .. } | Self::Remove { field, .. } => field == name,
+            Self::Increment { .. } | Self::Push { .. } => false,
+        }
+    }
+
+    pub(crate) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), Refused> {
+        match self {
+            Self::Insert { field, value, read } => {
+                validate(draft, field, read.as_ref())?;
+                draft.set(field.clone(), Some(value.clone()));
+            }
+            Self::Remove { field, read } => {
+                validate(draft, field, read.as_ref())?;
+                draft.set(field.clone(), None);
+            }
+            Self::Increment { field, by } => {
+                let sum = incremented(draft.get(field), *by).map_err(|error| error.at(field))?;
+                draft.set(field.clone(), Some(sum));
+            }
+            Self::Push { field, value } => {
+                let mut items = match draft.get(field) {
+                    None | Some(Value::Null) => Vec::new(),
+                    Some(Value::Array(items)) => items.clone(),
+                    Some(other) => return Err(Sum::Wrong(kind(other), "an array").at(field)),
+                };
+                items.push(value.clone());
+                draft.set(field.clone(), Some(Value::Array(items)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses to overwrite what another request wrote since this one read the field.
+///
+/// It compares with what is stored, since that is what the request read, whatever edits of its own
+/// came before: to add 1 to a number and then read it is to read what others had made of it.
+fn validate(draft: &Draft<'_>, field: &str, read: Option<&Seen>) -> Result<(), Refused> {
+    match read {
+        Some(seen) if draft.stored().get(field) != seen.as_ref() => {
+            Err(Refused::LostUpdate { field: field.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+enum Sum {
+    Wrong(&'static str, &'static str),
+    OutOfRange,
+}
+
+impl Sum {
+    fn at(self, field: &str) -> Refused {
+        match self {
+            Self::Wrong(found, expected) => WrongType {
+                path: field.to_owned(),
+                message: format!("found {found}, expected {expected}"),
+            }
+            .into(),
+            Self::OutOfRange => InvalidValue::new(Reason::IntegerOutOfRange).under(field).into(),
+        }
+    }
+}
+
+fn incremented(value: Option<&Value>, by: i64) -> Result<Value, Sum> {
+    match value {
+        None | Some(Value::Null) => Ok(by.into()),
+        Some(Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
+            (Some(integer), _) => integer.checked_add(by).map(Value::from).ok_or(Sum::OutOfRange),
+            // A number that is no integer stays one: 2.5 and 1 more is 3.5.
+            (None, Some(double)) if number.is_f64() => Ok((double + by as f64).into()),
+            _ => Err(Sum::OutOfRange),
+        },
+        Some(other) => Err(Sum::Wrong(kind(other), "a number")),
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// What a request has read, to notice when another request changes it before this one writes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reads {
+    fields: BTreeMap<String, Seen>,
+    whole: Whole,
+}
+
+/// Whether the whole data was read, so that every field counts as read.
+#[derive(Clone, Debug, Default)]
+enum Whole {
+    #[default]
+    Unread,
+    /// Read from this record, or from none.
+    Read(Option<Arc<Record>>),
+}
+
+impl Reads {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.is_empty() && matches!(self.whole, Whole::Unread)
+    }
+
+    /// Notes a read. What a request read last is what it knows.
+    pub(crate) fn note(&mut self, field: &str, seen: Option<&Value>) {
+        self.fields.insert(field.to_owned(), seen.cloned());
+    }
+
+    /// Notes a read of all fields.
+    pub(crate) fn note_whole(&mut self, record: Option<&Arc<Record>>) {
+        self.fields.clear();
+        self.whole = Whole::Read(record.cloned());
+    }
+
+    /// What this request saw in the field, if it read it.
+    pub(crate) fn seen(&self, field: &str) -> Option<Seen> {
+        let whole = || match &self.whole {
+            Whole::Unread => None,
+            Whole::Read(record) => Some(data_of(record.as_deref()).get(field).cloned()),
+        };
+        self.fields.get(field).cloned().or_else(whole)
+    }
+
+    /// Carries what was read over this request's own change, which is no other request's.
+    pub(crate) fn follow(&mut self, draft: &Draft<'_>) {
+        for field in draft.changed() {
+            if let Some(seen) = self.seen(field) {
+                let unchanged = draft.stored().get(field) == seen.as_ref();
+                let now = if unchanged { draft.get(field).cloned() } else { seen };
+                self.fields.insert(field.to_owned(), now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,295 @@
+//! What stands between the protocol and any store: a deadline for each call, a bound on the calls
+//! under way, a breaker, the check of the inner key, and the numbers that operators see.
+//!
+//! It is one for all stores, so that no store has to bring its own.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
+
+use super::{
+    breaker::Breaker,
+    retry::{Backoff, RetryBudget},
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    id::Key,
+    meter::{Meter, Verb},
+    record::{FORMAT, Loaded, Version},
+    store::{Applied, CommitError, Destroyed, Error, ErrorKind, Lookup, Store, Swept, Write},
+};
+
+/// How many calls one process has under way with its store; the next one is refused at once.
+const CALLS_MAX: usize = 1024;
+
+/// How long one batch of a sweep may take.
+const SWEEP_MAX: Duration = Duration::from_secs(60);
+
+/// The one way from the engine to a store.
+#[derive(Debug)]
+pub(crate) struct Client {
+    store: Arc<dyn Store>,
+    name: &'static str,
+    clock: Arc<dyn Clock>,
+    pub(crate) meter: Meter,
+    pub(super) budget: RetryBudget,
+    calls: Calls,
+    /// One each, since a store that cannot write any more, such as on a full disk, can still read.
+    loads: Breaker,
+    commits: Breaker,
+    log: RateLimitedLog,
+}
+
+impl Client {
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        let name = store.info().name;
+        Self {
+            store,
+            name,
+            clock,
+            meter: Meter::new(name),
+            budget: RetryBudget::new(),
+            calls: Calls::default(),
+            loads: Breaker::new("loads"),
+            commits: Breaker::new("commits"),
+            log: RateLimitedLog::new(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn can_renew(&self, from: &Key, to: &Key) -> bool {
+        self.store.can_renew(from, to)
+    }
+
+    /// What is under `key`, asked again while there is time and the retry budget allows.
+    pub(crate) async fn load(&self, key: &Key, deadline: Instant) -> Result<Lookup, Error> {
+        let mut backoff = Backoff::default();
+        self.budget.deposit();
+        loop {
+            let error = match self.load_once(key, deadline).await {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            if !self.may_try_again(error.kind(), &mut backoff, deadline).await {
+                return Err(error);
+            }
+        }
+    }
+
+    async fn load_once(&self, key: &Key, deadline: Instant) -> Result<Lookup, Error> {
+        self.meter.load();
+        let load = self.store.load(key, self.now());
+        match self.call(Verb::Load, &self.loads, deadline, load).await? {
+            Lookup::Live(loaded) => self.check(key, loaded).map(Lookup::Live),
+            nothing => Ok(nothing),
+        }
+    }
+
+    /// Whether a call that failed may be made again; waits until it is time for that.
+    pub(crate) async fn may_try_again(
+        &self,
+        why: ErrorKind,
+        backoff: &mut Backoff,
+        deadline: Instant,
+    ) -> bool {
+        let may = match why {
+            ErrorKind::Unavailable => self.budget.spend(),
+            // The store is well, so there is nothing to spare it.
+            ErrorKind::Contended => true,
+            ErrorKind::TooLarge | ErrorKind::Unfit | ErrorKind::Corrupt | ErrorKind::Refused => {
+                false
+            }
+        };
+        may && backoff.wait(deadline).await
+    }
+
+    /// One write, sent once.
+    pub(crate) async fn commit(
+        &self,
+        write: Write<'_>,
+        deadline: Instant,
+    ) -> Result<Version, CommitError> {
+        let commit = self.store.commit(write, self.now());
+        match (self.call(Verb::Commit, &self.commits, deadline, commit).await, write) {
+            (
+                Err(CommitError::Conflict(Some(newer))),
+                Write::Replace { base, .. } | Write::Renew { base, .. },
+            ) => {
+                let newer = self.check(&base.record.header.key, newer)?;
+                Err(CommitError::Conflict(Some(newer)))
+            }
+            (done, _) => done,
+        }
+    }
+
+    /// One touch, sent once.
+    pub(crate) async fn touch(
+        &self,
+        key: &Key,
+        idle_deadline: Timestamp,
+        deadline: Instant,
+    ) -> Result<(), CommitError> {
+        let touch = self.store.touch(key, idle_deadline, self.now());
+        self.call(Verb::Touch, &self.commits, deadline, touch).await
+    }
+
+    /// One destroy, sent once.
+    pub(crate) async fn destroy(&self, key: &Key, deadline: Instant) -> Result<Destroyed, Error> {
+        let destroy = self.store.destroy(key, self.now());
+        self.call(Verb::Destroy, &self.commits, deadline, destroy).await
+    }
+
+    pub(crate) async fn sweep(&self, limit: usize) -> Result<Swept, Error> {
+        let sweep = tokio::time::timeout(SWEEP_MAX, self.store.sweep(self.now(), limit));
+        // What it has deleted was dead; the next sweep goes on from there.
+        sweep.await.unwrap_or_else(|_| Err(self.refused("it did not answer a sweep in time")))
+    }
+
+    /// A failure of this process to wait any longer; nothing was changed.
+    pub(crate) fn too_late(&self, why: &'static str) -> Error {
+        Error::new(self.name, ErrorKind::Unavailable, Applied::No).with_source(why)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// One call of the store, within its deadline.
+    async fn call<T, E: From<Error> + AsFailure>(
+        &self,
+        verb: Verb,
+        breaker: &Breaker,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let began = Instant::now();
+        let left = deadline.saturating_duration_since(began);
+        if left.is_zero() {
+            return Err(self.refused("there is no time left to wait for an answer").into());
+        }
+        breaker.admit().map_err(|why| self.refused(why))?;
+        let _call = self.calls.begin().ok_or_else(|| {
+            self.refused("there are too many calls under way, which is a limit of this process")
+        })?;
+        // Half of the time is left to find out what the call did, should it not answer.
+        let until = deadline - left / 2;
+        let span = tracing::debug_span!("ingle_store", store = self.name, verb = verb.name());
+        let work = timeout_at(until, work.instrument(span));
+        let done = work.await.unwrap_or_else(|_| {
+            // Nobody can say what a store did that has not answered.
+            let error = Error::new(self.name, ErrorKind::Unavailable, Applied::Unknown);
+            Err(error.with_source("it did not answer in time").into())
+        });
+        self.meter.latency(verb, began.elapsed());
+        let failed = done.as_ref().err().and_then(AsFailure::as_failure);
+        breaker.record(failed.is_none_or(|error| error.kind() != ErrorKind::Unavailable));
+        if let Some(error) = failed {
+            self.log.warn(verb, error);
+        }
+        done
+    }
+
+    fn refused(&self, why: &'static str) -> Error {
+        self.meter.refused();
+        self.too_late(why)
+    }
+
+    /// A reply that was meant for another request must never become this visitor's session: the
+    /// lesson of CVE-2023-28858, where a late reply was read by the next user of a connection.
+    fn check(&self, key: &Key, loaded: Loaded) -> Result<Loaded, Error> {
+        let header = &loaded.record.header;
+        let problem = if header.key != *key {
+            self.meter.cross_key();
+            "the record was written under another key"
+        } else if header.format > FORMAT {
+            "the record was written by a newer version of ingle"
+        } else if header.counter >= i64::MAX as u64 {
+            "the record's counter is out of range"
+        } else {
+            return Ok(loaded);
+        };
+        tracing::error!(store = self.name, problem, "a record was not used");
+        Err(Error::new(self.name, ErrorKind::Corrupt, Applied::No).with_source(problem))
+    }
+}
+
+/// How many calls are under way. Nobody ever waits for one to end, so a number is enough.
+#[derive(Debug, Default)]
+struct Calls(AtomicUsize);
+
+impl Calls {
+    /// Counts a call until what this returns is dropped. None if there are as many as there may be.
+    fn begin(&self) -> Option<Call<'_>> {
+        let call = Call(&self.0);
+        (self.0.fetch_add(1, Ordering::Relaxed) < CALLS_MAX).then_some(call)
+    }
+}
+
+struct Call<'a>(&'a AtomicUsize);
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What kind of failure an error is, for the breaker: a conflict is none.
+trait AsFailure {
+    fn as_failure(&self) -> Option<&Error>;
+}
+
+impl AsFailure for Error {
+    fn as_failure(&self) -> Option<&Error> {
+        Some(self)
+    }
+}
+
+impl AsFailure for CommitError {
+    fn as_failure(&self) -> Option<&Error> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Conflict(_) | Self::Gone => None,
+        }
+    }
+}
+
+/// Tells operators why calls fail, and does not fill their logs with it.
+#[derive(Debug)]
+struct RateLimitedLog {
+    since: Instant,
+    /// Milliseconds after `since` before which nothing more is told.
+    quiet_until: AtomicU64,
+}
+
+impl RateLimitedLog {
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    fn new() -> Self {
+        Self { since: Instant::now(), quiet_until: AtomicU64::new(0) }
+    }
+
+    fn warn(&self, verb: Verb, error: &Error) {
+        let now = self.since.elapsed().as_millis() as u64;
+        let until = self.quiet_until.load(Ordering::Relaxed);
+        let next = now + Self::PAUSE.as_millis() as u64;
+        let mine = now >= until
+            && self
+                .quiet_until
+                .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if mine {
+            let (verb, cause) = (verb.name(), error.cause());
+            tracing::warn!(verb, %error, %cause, "a call of the session store failed");
+        }
+    }
+}

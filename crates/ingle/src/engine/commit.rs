@@ -1,0 +1,364 @@
+//! The commit protocol: each change is made once or not at all, and the caller learns which, even
+//! when the answer of the store is lost.
+//!
+//! Every commit has a random name, its op, that goes into the record with the data. Whoever lost an
+//! answer loads the record again and looks for the op. [`attempt`] is the protocol for one write;
+//! [`run`] runs the changes again on newer data as often as another commit was faster.
+//!
+//! This module knows no cookies and no requests. It never guesses: what cannot be found out is
+//! reported as unknown.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    batch::{Batch, Next},
+    context::Context,
+    failure::Failure,
+    retry::Backoff,
+};
+use crate::{
+    id::{Key, SessionId},
+    record::{Loaded, OPS_MAX, Op, Record},
+    store::{self, Applied, CommitError, Destroyed, ErrorKind, Lookup, Write},
+};
+
+/// Where a batch left the record.
+#[derive(Clone, Debug)]
+pub(crate) struct Done {
+    pub(crate) loaded: Loaded,
+    /// Whether there was anything to write. If not, `loaded` is what the store had.
+    pub(crate) written: bool,
+}
+
+/// Commits a batch of changes to the record under `key`.
+pub(crate) async fn run(
+    context: &Context,
+    key: &Key,
+    batch: &mut Batch,
+    deadline: Instant,
+) -> Result<Done, Failure> {
+    let op = Op::random()?;
+    let mut rivalry = Backoff::of_rivals();
+    let mut base = match context.cached(key) {
+        Some(cached) => Base::Cached(cached),
+        None => Base::Fresh(Box::pin(context.load_live(key, deadline)).await?),
+    };
+    loop {
+        let record = match batch.prepare(&context.policy, &base.loaded().record, op)? {
+            Next::Write(record) => record,
+            // On a cached record, "nothing to do" and every refusal are only as good as the cache.
+            Next::Nothing => match base {
+                Base::Fresh(loaded) => return Ok(Done { loaded, written: false }),
+                Base::Cached(_) => {
+                    base = Base::Fresh(Box::pin(context.load_live(key, deadline)).await?);
+                    continue;
+                }
+            },
+        };
+        match attempt(context, base.loaded(), &record, op, deadline).await? {
+            Attempt::Applied(loaded) => return Ok(Done { loaded, written: true }),
+            Attempt::KeyTaken => batch.renew_id(context, key)?,
+            Attempt::Moved(newer) => {
+                context.client.meter.replay();
+                context.cache.note_contention(key);
+                base = Base::Fresh(newer);
+                if !rivalry.wait(deadline).await {
+                    return Err(context
+                        .client
+                        .too_late("other requests kept changing the record")
+                        .into());
+                }
+            }
+        }
+    }
+}
+
+/// What the changes are run on.
+enum Base {
+    /// What this process last knew of the record. Good enough to write on, since the write is
+    /// conditional on its version, and for nothing else.
+    Cached(Loaded),
+    /// What the store said during this commit.
+    Fresh(Loaded),
+}
+
+impl Base {
+    fn loaded(&self) -> &Loaded {
+        match self {
+            Self::Cached(loaded) | Self::Fresh(loaded) => loaded,
+        }
+    }
+}
+
+/// How one write ended, as far as its caller must go on from there.
+enum Attempt {
+    /// It was made; this is the record since.
+    Applied(Loaded),
+    /// It was not made and never will be; this is the newer record.
+    Moved(Loaded),
+    /// It was not made: the new key of a renew belongs to another record.
+    KeyTaken,
+}
+
+/// Makes one write, or finds out that it never will be made.
+async fn attempt(
+    context: &Context,
+    base: &Loaded,
+    record: &Arc<Record>,
+    op: Op,
+    deadline: Instant,
+) -> Result<Attempt, Failure> {
+    let renews = record.header.key != base.record.header.key;
+    let write =
+        if renews { Write::Renew { base, record } } else { Write::Replace { base, record } };
+    let mut backoff = Backoff::default();
+    // Whether this very write may have been made already, or may still be, by an earlier sending.
+    let mut in_doubt = false;
+    context.client.budget.deposit();
+    loop {
+        let mut newer = None;
+        let refused = match context.client.commit(write, deadline).await {
+            Ok(version) => {
+                resolved(context, in_doubt);
+                return Ok(Attempt::Applied(Loaded { record: Arc::clone(record), version }));
+            }
+            // What answers a resending can mean that the first sending won.
+            Err(CommitError::Gone) => None,
+            Err(CommitError::Conflict(seen)) => {
+                context.client.meter.conflict();
+                newer = seen;
+                None
+            }
+            Err(CommitError::Failed(error)) => {
+                in_doubt |= error.applied() == Applied::Unknown;
+                Some(error)
+            }
+        };
+        if in_doubt || refused.is_none() {
+            let sent = Sent { base, record, op, in_doubt };
+            match Box::pin(find_out(context, &sent, newer, deadline)).await? {
+                Found::Applied(loaded) => {
+                    resolved(context, in_doubt);
+                    return Ok(Attempt::Applied(loaded));
+                }
+                Found::Moved(loaded) => {
+                    resolved(context, in_doubt);
+                    return Ok(Attempt::Moved(loaded));
+                }
+                Found::Unmoved if !in_doubt && renews => return Ok(Attempt::KeyTaken),
+                Found::Unmoved => {}
+            }
+        }
+        // The same write again, under the same condition: only one of the two can be made.
+        let why = refused.as_ref().map_or(ErrorKind::Unavailable, store::Error::kind);
+        if !context.client.may_try_again(why, &mut backoff, deadline).await {
+            return Err(match refused {
+                _ if in_doubt => unresolved(context),
+                Some(error) => error.into(),
+                None => {
+                    context.client.too_late("the record neither moved nor took the write").into()
+                }
+            });
+        }
+    }
+}
+
+/// What the record itself tells about a write.
+enum Found {
+    /// The op is in the record.
+    Applied(Loaded),
+    /// The record is as it was before the write.
+    Unmoved,
+    /// The record moved on without the op, so that the write's condition can never hold again.
+    Moved(Loaded),
+}
+
+/// A write that was sent, from `base` to `record`.
+struct Sent<'a> {
+    base: &'a Loaded,
+    record: &'a Record,
+    op: Op,
+    /// Whether it can have been made.
+    in_doubt: bool,
+}
+
+/// Looks at the record to find out what became of a write.
+///
+/// Only a write in doubt can have been made; otherwise this merely fetches the newer record, if the
+/// store has not given it along.
+async fn find_out(
+    context: &Context,
+    sent: &Sent<'_>,
+    newer: Option<Loaded>,
+    deadline: Instant,
+) -> Result<Found, Failure> {
+    let found = look(context, sent, newer, deadline).await;
+    match found {
+        // Neither the op nor proof of its absence was to be had.
+        Err(_) if sent.in_doubt => Err(unresolved(context)),
+        found => found,
+    }
+}
+
+async fn look(
+    context: &Context,
+    sent: &Sent<'_>,
+    newer: Option<Loaded>,
+    deadline: Instant,
+) -> Result<Found, Failure> {
+    let Sent { base, record, op, in_doubt } = *sent;
+    let (from, to) = (&base.record.header.key, &record.header.key);
+    let may_be_renewed = in_doubt && from != to;
+    if may_be_renewed && let Some(loaded) = with_op(context, to, op, deadline).await? {
+        return Ok(Found::Applied(loaded));
+    }
+    let seen = match newer {
+        Some(newer) => Lookup::Live(newer),
+        None => context.client.load(from, deadline).await?,
+    };
+    let loaded = match seen {
+        Lookup::Live(loaded) => loaded,
+        absent => {
+            // A renew may have been made between the two loads.
+            let renewed =
+                if may_be_renewed { with_op(context, to, op, deadline).await? } else { None };
+            return renewed.map(Found::Applied).ok_or(Failure::of_absence(&absent));
+        }
+    };
+    let (before, after) = (&base.record.header, &loaded.record.header);
+    let same_life = before.epoch == after.epoch;
+    // The op is in the record only if this commit was made, also where nobody doubted that it was
+    // not: something between here and the store may have sent it twice.
+    if after.ops.contains(op) {
+        return Ok(Found::Applied(loaded));
+    }
+    if same_life && after.counter < before.counter {
+        went_back(context, before.counter, after.counter);
+        return if in_doubt { Err(Failure::Unknown) } else { Ok(Found::Moved(loaded)) };
+    }
+    if same_life && loaded.version == base.version {
+        return Ok(Found::Unmoved);
+    }
+    // The ring tells of the last commits only; beyond them the op may have come and gone. And a
+    // record without our header remembers none: who took the header away took the op along.
+    let remembered =
+        same_life && !after.is_foreign() && after.counter - before.counter <= OPS_MAX as u64;
+    if in_doubt && !remembered { Err(Failure::Unknown) } else { Ok(Found::Moved(loaded)) }
+}
+
+/// The record under `key`, if it carries the op.
+async fn with_op(
+    context: &Context,
+    key: &Key,
+    op: Op,
+    deadline: Instant,
+) -> Result<Option<Loaded>, Failure> {
+    let found = context.client.load(key, deadline).await?;
+    Ok(found.live().filter(|loaded| loaded.record.header.ops.contains(op)))
+}
+
+/// Reports that the store lost commits that it had acknowledged, such as in a Redis failover.
+fn went_back(context: &Context, from: u64, to: u64) {
+    let store = context.client.name();
+    context.client.meter.regression();
+    tracing::error!(store, from, to, "a record went back in time: acknowledged commits are lost");
+}
+
+/// Creates a record for a session that has none yet, under a new id.
+///
+/// Each attempt has an id of its own. So a create whose answer was lost, and which is made late, is
+/// a record that nobody can reach and that expires, and never a session that comes back to life.
+pub(crate) async fn create(
+    context: &Context,
+    mut record: Record,
+    deadline: Instant,
+) -> Result<(SessionId, Loaded), Failure> {
+    let mut backoff = Backoff::default();
+    let op = Op::random()?;
+    record.header.ops.push(op);
+    context.client.budget.deposit();
+    loop {
+        let id = context.ids.generate()?;
+        let key = id.key();
+        record.header.key = key;
+        let created = Arc::new(record.clone());
+        let write = Write::Create { record: &created };
+        let error = match context.client.commit(write, deadline).await {
+            Ok(version) => return Ok((id, Loaded { record: created, version })),
+            // The id is taken, which chance will not do: generate another one.
+            Err(CommitError::Conflict(_) | CommitError::Gone) if backoff.wait(deadline).await => {
+                continue;
+            }
+            Err(CommitError::Conflict(_) | CommitError::Gone) => {
+                return Err(context.client.too_late("every new id was taken").into());
+            }
+            Err(CommitError::Failed(error)) => error,
+        };
+        let in_doubt = error.applied() == Applied::Unknown;
+        if in_doubt {
+            let found = with_op(context, &key, op, deadline).await;
+            if let Some(loaded) = found.map_err(|_| unresolved(context))? {
+                resolved(context, true);
+                return Ok((id, loaded));
+            }
+        }
+        if !context.client.may_try_again(error.kind(), &mut backoff, deadline).await {
+            return Err(if in_doubt { unresolved(context) } else { error.into() });
+        }
+    }
+}
+
+/// How often a destroy follows a session to where a renew has moved it.
+const MOVES_MAX: usize = 64;
+
+/// Ends a session, also where another request has moved it to a new id. To destroy again what may be
+/// destroyed already does no harm.
+pub(crate) async fn destroy(
+    context: &Context,
+    key: &Key,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let mut key = *key;
+    for _ in 0..MOVES_MAX {
+        let destroyed = destroy_here(context, &key, deadline).await;
+        context.cache.remove(&key);
+        match destroyed? {
+            Destroyed::Done => return Ok(()),
+            Destroyed::Moved { to } => key = to,
+        }
+    }
+    Err(context.client.too_late("the session was renewed again and again").into())
+}
+
+async fn destroy_here(
+    context: &Context,
+    key: &Key,
+    deadline: Instant,
+) -> Result<Destroyed, Failure> {
+    let mut backoff = Backoff::default();
+    let mut in_doubt = false;
+    context.client.budget.deposit();
+    loop {
+        let error = match context.client.destroy(key, deadline).await {
+            Ok(destroyed) => return Ok(destroyed),
+            Err(error) => error,
+        };
+        in_doubt |= error.applied() == Applied::Unknown;
+        if !context.client.may_try_again(error.kind(), &mut backoff, deadline).await {
+            return Err(if in_doubt { unresolved(context) } else { error.into() });
+        }
+    }
+}
+
+fn resolved(context: &Context, in_doubt: bool) {
+    if in_doubt {
+        context.client.meter.unknown_resolved();
+    }
+}
+
+fn unresolved(context: &Context) -> Failure {
+    context.client.meter.unknown_unresolved();
+    Failure::Unknown
+}

@@ -1,0 +1,56 @@
+//! What the commits of one layer share.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{cache::RecordCache, client::Client, failure::Failure, policy::Policy};
+use crate::{
+    id::{IdScheme, Key, NoRandomness, SessionId},
+    record::Loaded,
+    store::{Lookup, Store},
+};
+
+/// How often a new id is generated for a store that takes one in 256: that none of so many would do has
+/// a chance of one in 10^27. The store refuses the last one then.
+const IDS_MAX: usize = 16 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) policy: Policy,
+    pub(crate) ids: Arc<dyn IdScheme>,
+    pub(crate) client: Client,
+    pub(crate) cache: RecordCache,
+}
+
+impl Context {
+    pub(crate) fn new(store: Arc<dyn Store>, policy: Policy, ids: Arc<dyn IdScheme>) -> Self {
+        let client = Client::new(store, Arc::clone(&policy.clock));
+        Self { policy, ids, client, cache: RecordCache::new() }
+    }
+
+    /// A new id for the session under `from`, to which the store can move it in one step.
+    pub(crate) fn id_to_renew(&self, from: &Key) -> Result<SessionId, NoRandomness> {
+        let mut id = self.ids.generate()?;
+        for _ in 0..IDS_MAX {
+            if self.client.can_renew(from, &id.key()) {
+                break;
+            }
+            id = self.ids.generate()?;
+        }
+        Ok(id)
+    }
+
+    /// The record under `key`, which must be there.
+    pub(crate) async fn load_live(&self, key: &Key, deadline: Instant) -> Result<Loaded, Failure> {
+        match self.client.load(key, deadline).await? {
+            Lookup::Live(loaded) => Ok(loaded),
+            absent => Err(Failure::of_absence(&absent)),
+        }
+    }
+
+    /// What this process last knew of a record, if it is still live by that knowledge.
+    pub(crate) fn cached(&self, key: &Key) -> Option<Loaded> {
+        self.cache.get(key).filter(|cached| !cached.record.is_dead(self.policy.now()))
+    }
+}

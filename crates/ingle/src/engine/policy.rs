@@ -1,0 +1,215 @@
+//! What an app decides about its sessions, each with its default, and what follows for a record.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    clock::{Clock, SystemClock, Timestamp},
+    data::{Data, Limits},
+    id::{Key, NoRandomness},
+    record::{Epoch, FORMAT, Header, Ops, Record},
+};
+
+/// What an app decides about its sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) lifetime: Lifetime,
+    pub(crate) limits: Limits,
+    pub(crate) deadline: Duration,
+    pub(crate) on_outage: OnOutage,
+    pub(crate) on_lost_update: OnLostUpdate,
+    pub(crate) on_server_error: OnServerError,
+    pub(crate) sweep_every: Option<Duration>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            lifetime: Lifetime::default(),
+            limits: Limits::default(),
+            deadline: Duration::from_secs(1),
+            on_outage: OnOutage::default(),
+            on_lost_update: OnLostUpdate::default(),
+            on_server_error: OnServerError::default(),
+            sweep_every: Some(Duration::from_secs(60)),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl Policy {
+    /// The time that decides life and death.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// When an operation that begins now gives up.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.deadline
+    }
+
+    /// The first record of a session; its key and its first op are drawn when it is written.
+    pub(crate) fn first_record(&self, data: Data) -> Result<Record, NoRandomness> {
+        let created = self.now();
+        let absolute_deadline = created.after(self.lifetime.absolute());
+        let mut header = Header {
+            format: FORMAT,
+            key: Key::from_bytes([0; 32]),
+            created,
+            idle_deadline: absolute_deadline,
+            absolute_deadline,
+            idle_timeout: None,
+            user: None,
+            epoch: Epoch::random()?,
+            counter: 1,
+            ops: Ops::default(),
+        };
+        header.idle_deadline = self.idle_deadline(&header);
+        Ok(Record { header, data })
+    }
+
+    /// Gives a record that this library did not write the life that it has from its first commit on.
+    pub(crate) fn adopt(&self, header: &mut Header) -> Result<(), NoRandomness> {
+        header.epoch = Epoch::random()?;
+        header.absolute_deadline = self.now().after(self.lifetime.absolute());
+        Ok(())
+    }
+
+    /// The idle deadline of a session that is used now.
+    pub(crate) fn idle_deadline(&self, header: &Header) -> Timestamp {
+        self.now().after(self.idle(header)).min(header.absolute_deadline)
+    }
+
+    /// The idle deadline that a touch gives the session, if the move is worth a write.
+    pub(crate) fn touch(&self, header: &Header) -> Option<Timestamp> {
+        let idle_deadline = self.idle_deadline(header);
+        let moves = idle_deadline.since(header.idle_deadline);
+        (moves >= touch_every(self.idle(header))).then_some(idle_deadline)
+    }
+
+    fn idle(&self, header: &Header) -> Duration {
+        header.idle_timeout.unwrap_or_else(|| self.lifetime.idle())
+    }
+}
+
+/// What a request gets that reads its session while the store does not answer.
+///
+/// Neither choice sets a cookie or changes a record, so an outage logs nobody out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnOutage {
+    /// [`Error::Unavailable`](crate::Error::Unavailable), as a response 503 with Retry-After.
+    #[default]
+    Fail,
+    /// Reads see no data, as a visitor without a session would; to write is still an error. For
+    /// routes that can live without a session.
+    Anonymous,
+}
+
+/// What becomes of an `insert` or a `remove` of a field that this request had read and another one
+/// changed since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLostUpdate {
+    /// It is refused with [`Error::LostUpdate`](crate::Error::LostUpdate), as a response 409.
+    #[default]
+    Refuse,
+    /// It overwrites the other request's value in silence: the last write wins.
+    LastWriteWins,
+}
+
+/// What becomes of edits that are not committed when a handler answers with a status of 500 or more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnServerError {
+    /// They are discarded, since the handler did not do what it began.
+    #[default]
+    Discard,
+    /// They are committed as with any other status.
+    Commit,
+}
+
+/// How long a session lives without use, and at most.
+///
+/// | preset | idle | absolute | source |
+/// |---|---|---|---|
+/// | [`Lifetime::default()`] | 30 min | 12 h | OWASP session management sheet; within NIST AAL2 |
+/// | [`Lifetime::AAL1`] | 30 days | 30 days | NIST SP 800-63B-4: overall at most 30 days |
+/// | [`Lifetime::AAL2`] | 1 h | 24 h | the same: idle at most 1 h, overall at most 24 h |
+/// | [`Lifetime::AAL3`] | 15 min | 12 h | the same: idle at most 15 min, overall at most 12 h |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    idle: Duration,
+    absolute: Duration,
+}
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+impl Lifetime {
+    /// NIST authentication assurance level 1.
+    pub const AAL1: Self = Self::of_secs(30 * DAY, 30 * DAY);
+    /// NIST authentication assurance level 2.
+    pub const AAL2: Self = Self::of_secs(HOUR, 24 * HOUR);
+    /// NIST authentication assurance level 3.
+    pub const AAL3: Self = Self::of_secs(15 * MINUTE, 12 * HOUR);
+
+    const fn of_secs(idle: u64, absolute: u64) -> Self {
+        Self { idle: Duration::from_secs(idle), absolute: Duration::from_secs(absolute) }
+    }
+
+    /// A session ends `idle` after it was last used, and `absolute` after it began whatever happens.
+    ///
+    /// # Errors
+    /// One of them is shorter than a second, or the idle time is longer than the absolute one.
+    pub fn new(idle: Duration, absolute: Duration) -> Result<Self, LifetimeError> {
+        if idle < Duration::from_secs(1) || absolute < Duration::from_secs(1) {
+            return Err(LifetimeError::TooShort);
+        }
+        if idle > absolute {
+            return Err(LifetimeError::IdleBeyondAbsolute);
+        }
+        Ok(Self { idle, absolute })
+    }
+
+    /// How long a session lives without use.
+    #[must_use]
+    pub const fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    /// How long a session lives at most.
+    #[must_use]
+    pub const fn absolute(&self) -> Duration {
+        self.absolute
+    }
+}
+
+impl Default for Lifetime {
+    fn default() -> Self {
+        Self::of_secs(30 * MINUTE, 12 * HOUR)
+    }
+}
+
+/// A session cannot live like that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LifetimeError {
+    /// A time is shorter than a second.
+    #[error("the idle and the absolute time of a session are at least 1 second each")]
+    TooShort,
+    /// The idle time could never pass.
+    #[error("the idle time of a session is at most as long as its absolute time")]
+    IdleBeyondAbsolute,
+}
+
+/// A touch is made at most once in this time, or in a tenth of the idle time if that is longer.
+const TOUCH_EVERY_MIN: Duration = Duration::from_secs(60);
+
+/// How far the idle deadline must move before it is worth a write to the store.
+///
+/// Where the idle time is shorter than two minutes, a session could end before it was touched once;
+/// there the tenth alone counts.
+fn touch_every(idle: Duration) -> Duration {
+    let tenth = idle / 10;
+    if idle < TOUCH_EVERY_MIN * 2 { tenth } else { tenth.max(TOUCH_EVERY_MIN) }
+}

@@ -1,0 +1,26 @@
+//! How a session meets HTTP: its cookie, the headers of a response, and errors as responses.
+//!
+//! The only place that knows headers and statuses. The [`door`] needs no HTTP types of any version;
+//! the layer and the extractors are adapters on it.
+
+mod body;
+pub(crate) mod cookie;
+mod door;
+#[cfg(feature = "axum")]
+mod extract;
+mod layer;
+mod named;
+#[cfg(feature = "firestore")]
+mod plain;
+mod response;
+
+#[cfg(feature = "axum")]
+pub use extract::NoSessionLayer;
+pub use {
+    body::ResponseBody,
+    cookie::{Cookie, CookieConfig, CookieError, SameSite},
+    door::{Door, Finished, HeaderChange, InFlight},
+    layer::{ResponseFuture, SessionLayer, SessionService},
+    named::{Named, SessionName},
+    response::ErrorResponse,
+};

@@ -1,0 +1,270 @@
+//! The cookie: the one place that reads it and the one place that writes it.
+//!
+//! Reading is byte-exact. A name is ours only if each byte is; nothing is decoded, folded or
+//! trimmed beyond the spaces and tabs that HTTP allows. Such courtesies are how a `__Host-` cookie
+//! was forged elsewhere (CVE-2020-7070, CVE-2020-8184, CVE-2022-31629, CVE-2023-23934).
+
+use std::time::Duration;
+
+use crate::{
+    id::{IdScheme, SessionId},
+    session::PendingCookie,
+};
+
+/// The names of the headers, in lower case.
+pub(crate) const COOKIE: &str = "cookie";
+pub(crate) const SET_COOKIE: &str = "set-cookie";
+
+/// How a browser is asked to keep the id. Checked by [`Cookie::new`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieConfig {
+    /// The cookie's name. Default `__Host-id`, which browsers accept only from the very host, over
+    /// TLS (RFC 6265bis 4.1.3.2). Firebase Hosting passes only `__session` on.
+    pub name: String,
+    /// Whether browsers send it over TLS only. Default true. It never depends on how a request
+    /// came in (the lesson of CVE-2023-28708).
+    pub secure: bool,
+    /// Which requests from other sites carry it. Default [`SameSite::Lax`].
+    pub same_site: SameSite,
+    /// The domain whose hosts share it. Default none: the very host alone.
+    pub domain: Option<String>,
+    /// The path below which it is sent. Default `/`.
+    pub path: String,
+    /// Whether the browser keeps it when it is closed. Default false, as NIST SP 800-63B-4 5.1.1
+    /// advises. If true, it is kept as long as the session can live, and 400 days at most, beyond
+    /// which browsers do not keep any cookie.
+    pub persistent: bool,
+}
+
+impl Default for CookieConfig {
+    fn default() -> Self {
+        Self {
+            name: "__Host-id".to_owned(),
+            secure: true,
+            same_site: SameSite::Lax,
+            domain: None,
+            path: "/".to_owned(),
+            persistent: false,
+        }
+    }
+}
+
+impl CookieConfig {
+    /// For development over plain HTTP on this machine: another name, and not Secure.
+    #[must_use]
+    pub fn development() -> Self {
+        Self { name: "id".to_owned(), secure: false, ..Self::default() }
+    }
+}
+
+/// Which requests from other sites carry the cookie (RFC 6265bis 5.6.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// None. A visitor who follows a link from elsewhere seems to have no session.
+    Strict,
+    /// Only those that follow a link.
+    Lax,
+    /// All. The app then needs its own protection against forged requests.
+    None,
+}
+
+/// Browsers would not accept such a cookie, or would not keep it as it was meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CookieError {
+    /// The name is not a token of HTTP.
+    #[error("the cookie's name must be 1 to 64 letters, digits or characters of !#$%&'*+-.^_`|~")]
+    Name,
+    /// `__Host-` promises Secure, the path `/` and no domain.
+    #[error("a cookie named `__Host-…` must be Secure, with the path `/` and without a domain")]
+    HostPrefix,
+    /// `__Secure-` promises Secure.
+    #[error("a cookie named `__Secure-…` must be Secure")]
+    SecurePrefix,
+    /// Browsers reject `SameSite=None` without Secure.
+    #[error("a cookie with SameSite=None must be Secure")]
+    SameSiteNone,
+    /// The path is not one.
+    #[error("the cookie's path must begin with `/` and have no `;` or control character")]
+    Path,
+    /// The domain is not one.
+    #[error("the cookie's domain must be letters, digits, `-` and `.`, without a port")]
+    Domain,
+}
+
+/// A cookie that browsers accept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cookie {
+    config: CookieConfig,
+    /// Everything behind the value but the age, which a removal cookie must repeat to be one.
+    attributes: String,
+}
+
+impl Default for Cookie {
+    fn default() -> Self {
+        Self::unchecked(CookieConfig::default())
+    }
+}
+
+/// Browsers keep no cookie longer (RFC 6265bis 5.5).
+const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+impl Cookie {
+    /// The cookie of these settings.
+    ///
+    /// # Errors
+    /// Browsers would reject it, or one of its parts is not what HTTP allows.
+    pub fn new(config: CookieConfig) -> Result<Self, CookieError> {
+        let CookieConfig { name, secure, same_site, domain, path, persistent: _ } = &config;
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token) {
+            return Err(CookieError::Name);
+        }
+        // Browsers look for the prefixes without regard to case.
+        let prefix = |prefix: &str| {
+            name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        if prefix("__Host-") && !(*secure && path == "/" && domain.is_none()) {
+            return Err(CookieError::HostPrefix);
+        }
+        if prefix("__Secure-") && !secure {
+            return Err(CookieError::SecurePrefix);
+        }
+        if *same_site == SameSite::None && !secure {
+            return Err(CookieError::SameSiteNone);
+        }
+        let printable = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b';';
+        if !path.starts_with('/') || path.len() > 1024 || !path.bytes().all(printable) {
+            return Err(CookieError::Path);
+        }
+        let in_domain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+        if domain.as_ref().is_some_and(|domain| domain.is_empty() || !domain.bytes().all(in_domain))
+        {
+            return Err(CookieError::Domain);
+        }
+        Ok(Self::unchecked(config))
+    }
+
+    fn unchecked(config: CookieConfig) -> Self {
+        let mut attributes = format!("; Path={}", config.path);
+        if let Some(domain) = &config.domain {
+            attributes.push_str("; Domain=");
+            attributes.push_str(domain);
+        }
+        if config.secure {
+            attributes.push_str("; Secure");
+        }
+        attributes.push_str("; HttpOnly");
+        attributes.push_str(match config.same_site {
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::None => "; SameSite=None",
+        });
+        Self { config, attributes }
+    }
+
+    /// The cookie's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The settings that this was made of.
+    pub(crate) fn config(&self) -> &CookieConfig {
+        &self.config
+    }
+
+    /// Looks for the cookie in one of a request's Cookie headers, of which there may be many (RFC
+    /// 6265bis 5.8.3).
+    pub(crate) fn scan<'a>(&self, header: &'a [u8], found: &mut Scan<'a>) {
+        for pair in header.split(|byte| *byte == b';') {
+            let Some(equals) = pair.iter().position(|byte| *byte == b'=') else { continue };
+            let (name, value) = pair.split_at(equals);
+            if trim(name) == self.config.name.as_bytes() {
+                found.note(trim(value.get(1..).unwrap_or_default()));
+            }
+        }
+    }
+
+    /// The value of the Set-Cookie header that tells the browser what a request made of its session,
+    /// if there is anything to tell.
+    pub(crate) fn write(&self, pending: &PendingCookie, absolute: Duration) -> Option<String> {
+        let (name, attributes) = (&self.config.name, &self.attributes);
+        match pending {
+            PendingCookie::Nothing => None,
+            PendingCookie::Begun(id) if self.config.persistent => {
+                let seconds = absolute.min(MAX_AGE).as_secs();
+                Some(format!("{name}={}{attributes}; Max-Age={seconds}", id.as_str()))
+            }
+            PendingCookie::Begun(id) => Some(format!("{name}={}{attributes}", id.as_str())),
+            PendingCookie::Ended { .. } => Some(self.removal()),
+        }
+    }
+
+    /// The Set-Cookie header that makes the browser forget the cookie: every attribute again.
+    pub(crate) fn removal(&self) -> String {
+        format!("{}={}; Max-Age=0", self.config.name, self.attributes)
+    }
+}
+
+/// Whether a Set-Cookie header sets the cookie with this name.
+pub(crate) fn sets(header: &[u8], name: &str) -> bool {
+    let pair = header.split(|byte| *byte == b';').next().unwrap_or_default();
+    trim(pair.split(|byte| *byte == b'=').next().unwrap_or_default()) == name.as_bytes()
+}
+
+/// What was found so far in a request's Cookie headers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Scan<'a> {
+    #[default]
+    Nothing,
+    Value(&'a [u8]),
+    /// Two different values. Which of them is ours, nobody can tell: another host of the domain may
+    /// have set one ("cookie tossing").
+    Ambiguous,
+}
+
+impl<'a> Scan<'a> {
+    fn note(&mut self, value: &'a [u8]) {
+        *self = match self {
+            Self::Nothing => Self::Value(value),
+            Self::Value(other) if *other == value => Self::Value(value),
+            Self::Value(_) | Self::Ambiguous => Self::Ambiguous,
+        };
+    }
+
+    /// The id in the cookie.
+    pub(crate) fn decode(self, ids: &dyn IdScheme) -> CookieLookup {
+        match self {
+            Self::Ambiguous => CookieLookup::Ambiguous,
+            Self::Nothing => CookieLookup::Nothing,
+            Self::Value(value) => ids.decode(value).map_or(CookieLookup::Nothing, CookieLookup::Id),
+        }
+    }
+}
+
+/// What a request's cookies say.
+#[derive(Debug)]
+pub(crate) enum CookieLookup {
+    /// No id that could be one of ours.
+    Nothing,
+    /// A well-formed id, which may or may not have been issued.
+    Id(SessionId),
+    /// Two different values.
+    Ambiguous,
+}
+
+/// Without the spaces and tabs around; no other character counts as space here.
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The characters of a token (RFC 9110 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests;

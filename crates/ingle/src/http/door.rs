@@ -1,0 +1,260 @@
+//! The door between HTTP and sessions, without HTTP types of any version.
+//!
+//! An adapter for a web framework is a few dozen lines on it:
+//!
+//! ```
+//! # async fn serve(layer: ingle::SessionLayer, cookie_headers: Vec<Vec<u8>>) -> Result<(), ingle::Error> {
+//! let door = layer.door();
+//! let in_flight = door.begin(cookie_headers.iter().map(Vec::as_slice));
+//! // The handler works with it.
+//! in_flight.session().increment("views", 1)?;
+//! let finished = in_flight.finish(ingle::HandlerOutcome::Success).await;
+//! if let Some(error) = finished.error() {
+//!     // The response is to be this one, and not the handler's.
+//!     let response = error.response();
+//!     println!("{}: {}", response.status, response.body);
+//! }
+//! for change in finished.headers() {
+//!     // Appends, replaces, or sets a cookie.
+//!     println!("{}", change.name());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{fmt, sync::Arc};
+
+use super::cookie::{self, Cookie, CookieLookup, Scan};
+use crate::{
+    detach::Detachable,
+    engine::Engine,
+    id::{IdScheme, SessionId},
+    meter,
+    session::{Error, HandlerOutcome, Outcome, PendingCookie, Session},
+};
+
+/// Where requests get their sessions, and what they tell the browser of them. Made by
+/// [`SessionLayer::door`](crate::SessionLayer::door); clones share everything.
+#[derive(Clone, Debug)]
+pub struct Door(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    engine: Arc<Engine>,
+    settings: Settings,
+}
+
+/// What a door needs beside the engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) cookie: Cookie,
+    /// Another cookie that may still bring ids, and how these are read.
+    pub(crate) legacy: Option<(Cookie, Arc<dyn IdScheme>)>,
+    pub(crate) clear_site_data: bool,
+}
+
+impl Door {
+    pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
+        Self(Arc::new(Shared { engine: Arc::new(engine), settings }))
+    }
+
+    /// Gives a request its session, from the values of its Cookie headers. Reads nothing from the store.
+    pub fn begin<'a>(&self, cookie_headers: impl IntoIterator<Item = &'a [u8]>) -> InFlight {
+        let Shared { engine, settings } = &*self.0;
+        engine.start_sweeps_once();
+        let (mut own, mut legacy) = (Scan::default(), Scan::default());
+        for header in cookie_headers {
+            settings.cookie.scan(header, &mut own);
+            if let Some((cookie, _)) = &settings.legacy {
+                cookie.scan(header, &mut legacy);
+            }
+        }
+        let mut came_by_legacy = false;
+        let id = match (own.decode(&*engine.context().ids), &settings.legacy) {
+            (CookieLookup::Nothing, Some((_, ids))) => {
+                let id = unambiguous(legacy.decode(&**ids));
+                came_by_legacy = id.is_some();
+                id
+            }
+            (found, _) => unambiguous(found),
+        };
+        let session = Session::open(engine, id);
+        InFlight { door: self.clone(), session, came_by_legacy }
+    }
+
+    /// The name of the cookie, which tells the sessions of one request apart.
+    #[must_use]
+    pub fn cookie_name(&self) -> &str {
+        self.0.settings.cookie.name()
+    }
+}
+
+/// The id that a request has, if it has one that can be one of ours.
+fn unambiguous(cookies: CookieLookup) -> Option<SessionId> {
+    match cookies {
+        CookieLookup::Id(id) => Some(id),
+        CookieLookup::Nothing => None,
+        CookieLookup::Ambiguous => {
+            meter::duplicate_cookie();
+            tracing::info!("a request has two different session cookies; it is served as without");
+            None
+        }
+    }
+}
+
+/// A session on its way through a handler.
+#[must_use = "only `finish` commits what the handler recorded"]
+#[derive(Debug)]
+pub struct InFlight {
+    door: Door,
+    session: Session,
+    /// The id came in the legacy cookie.
+    came_by_legacy: bool,
+}
+
+impl InFlight {
+    /// The session, for the handler.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Commits what the handler recorded, and says what the response must tell the browser. The commit
+    /// goes on to its end when this future is dropped.
+    pub async fn finish(self, handler: HandlerOutcome) -> Finished {
+        let outcome = match self.session.close_at_once() {
+            Some(outcome) => outcome,
+            None => {
+                let session = self.session.clone();
+                Detachable::new(|handle| session.close(handler, handle)).await
+            }
+        };
+        self.conclude(outcome)
+    }
+
+    fn conclude(self, outcome: Outcome) -> Finished {
+        let Shared { engine, settings } = &*self.door.0;
+        let Outcome { looked, cookie: pending, error } = outcome;
+        if let Some(error) = &error {
+            tracing::debug!(%error, "a session's changes could not be committed");
+        }
+        let mut headers = Vec::new();
+        if looked {
+            headers.push(HeaderChange::Append { name: "vary", value: "Cookie".to_owned() });
+        }
+        let absolute = engine.context().policy.lifetime.absolute();
+        if let Some(value) = settings.cookie.write(&pending, absolute) {
+            headers.push(HeaderChange::no_store());
+            headers.push(HeaderChange::set_cookie(&settings.cookie, value));
+            if self.came_by_legacy
+                && let Some((legacy, _)) = &settings.legacy
+            {
+                // The id in it is of no use any more.
+                headers.push(HeaderChange::set_cookie(legacy, legacy.removal()));
+            }
+        }
+        if settings.clear_site_data && matches!(pending, PendingCookie::Ended { by_logout: true }) {
+            let value = "\"cookies\", \"storage\"".to_owned();
+            headers.push(HeaderChange::Replace { name: "clear-site-data", value });
+        }
+        Finished { headers, error }
+    }
+}
+
+/// What a response must say of its session.
+#[must_use = "the browser learns of its session by these headers"]
+#[derive(Debug)]
+pub struct Finished {
+    headers: Vec<HeaderChange>,
+    error: Option<Error>,
+}
+
+impl Finished {
+    /// What could not be committed. The response must be this error's, since the handler's would say
+    /// what is not so.
+    #[must_use]
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+
+    /// The headers to change, whatever the response is.
+    #[must_use]
+    pub fn headers(&self) -> &[HeaderChange] {
+        &self.headers
+    }
+}
+
+/// A change of a response's headers.
+#[derive(Clone, PartialEq, Eq)]
+pub enum HeaderChange {
+    /// Adds a header beside others of its name.
+    Append {
+        /// The header's name, in lower case.
+        name: &'static str,
+        /// Its value: visible ASCII.
+        value: String,
+    },
+    /// Puts a header in the place of all others of its name.
+    Replace {
+        /// The header's name, in lower case.
+        name: &'static str,
+        /// Its value: visible ASCII.
+        value: String,
+    },
+    /// Adds a Set-Cookie header, in the place of those that [set the same cookie](Self::replaces): a
+    /// response that sets a cookie twice leaves it to the browser which one counts (RFC 6265bis 4.1.1).
+    SetCookie {
+        /// The cookie's name.
+        cookie: String,
+        /// The header's value, which is a secret: visible ASCII.
+        value: String,
+    },
+}
+
+impl HeaderChange {
+    /// A response that sets a cookie belongs to one visitor and to no cache, whatever the app said: the
+    /// lesson of CVE-2023-30861 and CVE-2024-26144.
+    fn no_store() -> Self {
+        Self::Replace { name: "cache-control", value: "no-store".to_owned() }
+    }
+
+    fn set_cookie(cookie: &Cookie, value: String) -> Self {
+        Self::SetCookie { cookie: cookie.name().to_owned(), value }
+    }
+
+    /// The header's name, in lower case.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Append { name, .. } | Self::Replace { name, .. } => name,
+            Self::SetCookie { .. } => cookie::SET_COOKIE,
+        }
+    }
+
+    /// The header's value: visible ASCII.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Append { value, .. }
+            | Self::Replace { value, .. }
+            | Self::SetCookie { value, .. } => value,
+        }
+    }
+
+    /// Whether another header of this name, with this value, must go.
+    #[must_use]
+    pub fn replaces(&self, other: &[u8]) -> bool {
+        match self {
+            Self::Append { .. } => false,
+            Self::Replace { .. } => true,
+            Self::SetCookie { cookie, .. } => cookie::sets(other, cookie),
+        }
+    }
+}
+
+impl fmt::Debug for HeaderChange {
+    /// Without the value, which may have an id.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeaderChange({})", self.name())
+    }
+}

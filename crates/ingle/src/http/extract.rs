@@ -1,0 +1,79 @@
+//! The session as an argument of axum's handlers, and errors as their responses.
+
+use std::convert::Infallible;
+
+use axum_core::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, request::Parts};
+
+use super::named::{Named, SessionName};
+use crate::session::{Error, Session};
+
+/// A handler asks for a [`Session`], and no [`SessionLayer`](crate::SessionLayer) is around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no session layer is around this handler; add `.layer(SessionLayer::new(store))` to the router"
+)]
+pub struct NoSessionLayer;
+
+impl IntoResponse for NoSessionLayer {
+    /// 500, with a sentence that says which line is missing: it is met before an app is released.
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, format!("{self}\n")).into_response()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = NoSessionLayer;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NoSessionLayer> {
+        parts.extensions.get::<Self>().cloned().ok_or(NoSessionLayer)
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for Session {
+    type Rejection = Infallible;
+
+    /// `None` where no layer is around the handler.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned())
+    }
+}
+
+impl<S: Sync, N: SessionName> FromRequestParts<S> for Named<N> {
+    type Rejection = NoSessionLayer;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NoSessionLayer> {
+        parts.extensions.get::<Self>().cloned().ok_or(NoSessionLayer)
+    }
+}
+
+impl<S: Sync, N: SessionName> OptionalFromRequestParts<S> for Named<N> {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned())
+    }
+}
+
+impl IntoResponse for Error {
+    /// [`Error::response`], which the layer replaces by that of
+    /// [`on_error`](crate::SessionLayer::on_error).
+    fn into_response(self) -> Response {
+        let cause = std::error::Error::source(&self);
+        match &self {
+            // Each request of an outage brings one; the outage itself is logged once, as an error.
+            Self::Unavailable(_) => tracing::debug!(error = %self, cause, "no session was served"),
+            _ if self.status().is_server_error() => {
+                tracing::error!(error = %self, cause, "no session was served");
+            }
+            _ => {}
+        }
+        let mut response = self.response().into_http::<Body>();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,414 @@
+//! The way of a request through tower: read the cookie, run the handler, commit, write the cookie.
+//!
+//! [`SessionLayer`] configures, [`SessionService`] does it, by the door.
+
+use std::{
+    any::Any,
+    fmt,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
+    header::CACHE_CONTROL,
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    body::ResponseBody,
+    cookie::{self, Cookie},
+    door::{Door, HeaderChange, InFlight, Settings},
+    named::{Named, SessionName},
+};
+use crate::{
+    clock::Clock,
+    data::Limits,
+    engine::{
+        Engine,
+        policy::{Lifetime, OnLostUpdate, OnOutage, OnServerError, Policy},
+    },
+    id::{HashedIds, IdScheme},
+    session::{Error, HandlerOutcome, Session},
+    store::Store,
+};
+
+/// Far beyond any use, and near enough to be an instant.
+const DEADLINE_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Gives each request its [`Session`].
+///
+/// Safe as [`new`](Self::new) makes it; the settings are chained. Clones, and the services that it
+/// makes, share one set of queues and cached records, so make one for an app and use it for all its
+/// routes.
+#[derive(Clone)]
+#[must_use]
+pub struct SessionLayer {
+    store: Arc<dyn Store>,
+    policy: Policy,
+    namespace: String,
+    settings: Settings,
+    ids: Option<Arc<dyn IdScheme>>,
+    adapter: Adapter,
+    /// Made when the first service is, of the settings as they are then.
+    door: Arc<OnceLock<Door>>,
+}
+
+/// How sessions go into requests, and errors into responses.
+#[derive(Clone)]
+struct Adapter {
+    /// Gives the request the session, unless it has one of this name already.
+    insert: fn(&mut Extensions, Session) -> bool,
+    on_error: Option<Arc<OnError>>,
+}
+
+type OnError = dyn Fn(&Error) -> Response<Bytes> + Send + Sync;
+
+impl SessionLayer {
+    /// A layer with the default settings: see each setting's own documentation.
+    pub fn new(store: impl Store) -> Self {
+        // A store that is shared already needs no further pointer.
+        let shared = (&store as &dyn Any).downcast_ref::<Arc<dyn Store>>().cloned();
+        let store = shared.unwrap_or_else(|| Arc::new(store));
+        let settings = Settings { cookie: Cookie::default(), legacy: None, clear_site_data: false };
+        let layer = Self {
+            store,
+            policy: Policy::default(),
+            namespace: String::new(),
+            settings,
+            ids: None,
+            adapter: Adapter { insert: insert::<Session>, on_error: None },
+            door: Arc::default(),
+        };
+        layer.with_ids_of_store()
+    }
+
+    #[cfg(feature = "firestore")]
+    fn with_ids_of_store(mut self) -> Self {
+        let ids = self.store.info().ids;
+        self.ids = super::plain::adapt(ids, &mut self.settings, &mut self.policy);
+        self
+    }
+
+    #[cfg(not(feature = "firestore"))]
+    fn with_ids_of_store(self) -> Self {
+        self
+    }
+
+    /// Keeps the sessions of this app apart from those of others in the same store. Default empty.
+    ///
+    /// The same id has another key in each namespace, so the cookie of one app is nobody in the
+    /// other (the lesson of CVE-2022-46170). To change it ends all sessions.
+    pub fn namespace(self, name: impl Into<String>) -> Self {
+        self.with(|layer| layer.namespace = name.into())
+    }
+
+    /// Gives the session a name, for an app that has [more than one](Named) in a request. Handlers then
+    /// ask for `Named<N>`. Give each layer a [cookie](Self::cookie) and a [namespace](Self::namespace)
+    /// of its own.
+    pub fn named<N: SessionName>(self) -> Self {
+        self.with(|layer| layer.adapter.insert = insert::<Named<N>>)
+    }
+
+    /// The cookie. Default `__Host-id`: Secure, HttpOnly, SameSite=Lax, until the browser closes; and
+    /// `session_id` on a store with [plain ids](crate::store::Ids::Plain).
+    pub fn cookie(self, cookie: Cookie) -> Self {
+        self.with(|layer| layer.settings.cookie = cookie)
+    }
+
+    /// How long sessions live. Default 30 minutes without use, and 12 hours at most.
+    pub fn lifetime(self, lifetime: Lifetime) -> Self {
+        self.with(|layer| layer.policy.lifetime = lifetime)
+    }
+
+    /// How much data a session may hold. Default 64 KiB, 16 levels, 1000 fields.
+    pub fn limits(self, limits: Limits) -> Self {
+        self.with(|layer| layer.policy.limits = limits)
+    }
+
+    /// How long one load or commit may take, with all its retries. Default 1 second, and 20 seconds on
+    /// a store with [plain ids](crate::store::Ids::Plain), whose other apps may lock a record; at most
+    /// 1 hour.
+    ///
+    /// It begins when the handler asks, so a slow handler takes nothing from it.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.with(|layer| layer.policy.deadline = deadline.min(DEADLINE_MAX))
+    }
+
+    /// What reads get while the store does not answer. Default [`OnOutage::Fail`].
+    pub fn on_outage(self, on_outage: OnOutage) -> Self {
+        self.with(|layer| layer.policy.on_outage = on_outage)
+    }
+
+    /// What becomes of a write to a field that was read and then changed by another request.
+    /// Default [`OnLostUpdate::Refuse`].
+    pub fn on_lost_update(self, on_lost_update: OnLostUpdate) -> Self {
+        self.with(|layer| layer.policy.on_lost_update = on_lost_update)
+    }
+
+    /// What becomes of uncommitted edits when a handler answers 500 or more. Default
+    /// [`OnServerError::Discard`].
+    pub fn on_server_error(self, on_server_error: OnServerError) -> Self {
+        self.with(|layer| layer.policy.on_server_error = on_server_error)
+    }
+
+    /// The responses to errors, in the place of [`Error::response`]: in JSON, as a page, or in another
+    /// language.
+    ///
+    /// They answer what could not be committed when a handler is done, and with axum also each
+    /// [`Error`] that a handler returns. Cookies and headers of the session come on top.
+    ///
+    /// ```
+    /// # use ingle::{SessionLayer, store::Memory};
+    /// let layer = SessionLayer::new(Memory::new()).on_error(|error| {
+    ///     let body = format!("{{\"error\":{}}}", error.status().as_u16());
+    ///     let mut response = http::Response::new(body.into());
+    ///     *response.status_mut() = error.status();
+    ///     response
+    /// });
+    /// ```
+    pub fn on_error<F>(self, response: F) -> Self
+    where
+        F: Fn(&Error) -> Response<Bytes> + Send + Sync + 'static,
+    {
+        self.with(|layer| layer.adapter.on_error = Some(Arc::new(response)))
+    }
+
+    /// Whether [`Session::logout`] also tells the browser to clear this site's cookies and storage
+    /// (`Clear-Site-Data`). Default false, since that clears the cookies of all hosts of the domain.
+    pub fn clear_site_data(self, clear: bool) -> Self {
+        self.with(|layer| layer.settings.clear_site_data = clear)
+    }
+
+    /// How often this process looks for dead records to delete, give or take half; `None` for
+    /// never. Default every 60 seconds. Any number of processes may do it.
+    pub fn sweep_every(self, interval: Option<Duration>) -> Self {
+        self.with(|layer| layer.policy.sweep_every = interval)
+    }
+
+    /// Where the time comes from. Default the system's clock.
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        self.with(|layer| layer.policy.clock = clock)
+    }
+
+    /// The door that requests go through, for a framework that is not on tower.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        let make = || {
+            let ids = self.ids.clone();
+            let ids = ids.unwrap_or_else(|| Arc::new(HashedIds::new(&self.namespace)));
+            let engine = Engine::new(Arc::clone(&self.store), self.policy.clone(), ids);
+            Door::new(engine, self.settings.clone())
+        };
+        self.door.get_or_init(make).clone()
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Self)) -> Self {
+        set(&mut self);
+        // A layer with other settings shares nothing with those made before.
+        self.door = Arc::default();
+        self
+    }
+}
+
+impl fmt::Debug for SessionLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { store, policy, namespace, settings, .. } = self;
+        f.debug_struct("SessionLayer")
+            .field("store", store)
+            .field("policy", policy)
+            .field("namespace", namespace)
+            .field("settings", settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for SessionLayer {
+    type Service = SessionService<S>;
+
+    fn layer(&self, inner: S) -> SessionService<S> {
+        SessionService { door: self.door(), adapter: self.adapter.clone(), inner }
+    }
+}
+
+/// The service that [`SessionLayer`] puts around another one.
+#[derive(Clone)]
+pub struct SessionService<S> {
+    door: Door,
+    adapter: Adapter,
+    inner: S,
+}
+
+impl<S: fmt::Debug> fmt::Debug for SessionService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { door, adapter: _, inner } = self;
+        f.debug_struct("SessionService").field("door", door).field("inner", inner).finish()
+    }
+}
+
+/// The future of [`SessionService`].
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<R, E>(BoxFuture<Result<Response<ResponseBody<R>>, E>>);
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<R, E> Future for ResponseFuture<R, E> {
+    type Output = Result<Response<ResponseBody<R>>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl<R, E> fmt::Debug for ResponseFuture<R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for SessionService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: 'static,
+    S::Future: Send + 'static,
+    R: Send + 'static,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<R, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    /// The way of a request: `open`, the handler, `close`.
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let adapter = self.adapter.clone();
+        ResponseFuture(match open(&self.door, &adapter, &mut request) {
+            Some(in_flight) => {
+                let handler = self.inner.call(request);
+                Box::pin(async move {
+                    let response = handler.await?;
+                    Ok(close(in_flight, adapter, response).await)
+                })
+            }
+            None => Box::pin(async { Ok(nested()) }),
+        })
+    }
+}
+
+/// The names of the cookies that the sessions of a request came by.
+#[derive(Clone, Debug, Default)]
+struct CookieNames(Vec<String>);
+
+/// Reads the cookie, and gives the request its session. None if it has one of this name already.
+fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<InFlight> {
+    let headers = request.headers().get_all(cookie::COOKIE).iter().map(HeaderValue::as_bytes);
+    let in_flight = door.begin(headers);
+    let extensions = request.extensions_mut();
+    let CookieNames(names) = extensions.get_or_insert_default();
+    if names.iter().any(|name| name == door.cookie_name()) {
+        return None;
+    }
+    names.push(door.cookie_name().to_owned());
+    (adapter.insert)(extensions, in_flight.session().clone()).then_some(in_flight)
+}
+
+/// What handlers ask for.
+trait Extracted: Clone + Send + Sync + 'static {
+    fn of(session: Session) -> Self;
+}
+
+impl Extracted for Session {
+    fn of(session: Session) -> Self {
+        session
+    }
+}
+
+impl<N: SessionName> Extracted for Named<N> {
+    fn of(session: Session) -> Self {
+        Self::new(session)
+    }
+}
+
+fn insert<T: Extracted>(extensions: &mut Extensions, session: Session) -> bool {
+    let is_free = extensions.get::<T>().is_none();
+    if is_free {
+        extensions.insert(T::of(session));
+    }
+    is_free
+}
+
+/// Commits, and makes the response say what became of the session.
+async fn close<R>(
+    in_flight: InFlight,
+    adapter: Adapter,
+    mut response: Response<R>,
+) -> Response<ResponseBody<R>> {
+    let handler = match response.status().is_server_error() {
+        true => HandlerOutcome::ServerError,
+        false => HandlerOutcome::Success,
+    };
+    let finished = in_flight.finish(handler).await;
+    // What a handler returned as its response, the app may want to look another way.
+    let returned =
+        adapter.on_error.as_ref().and_then(|_| response.extensions_mut().remove::<Error>());
+    let mut response = match finished.error().or(returned.as_ref()) {
+        Some(error) => adapter.error(error).map(ResponseBody::error),
+        None => response.map(ResponseBody::handler),
+    };
+    for change in finished.headers() {
+        apply(change, response.headers_mut());
+    }
+    response
+}
+
+impl Adapter {
+    fn error(&self, error: &Error) -> Response<Bytes> {
+        match &self.on_error {
+            Some(response) => response(error),
+            None => error.response().into_http(),
+        }
+    }
+}
+
+fn apply(change: &HeaderChange, headers: &mut HeaderMap) {
+    let name = HeaderName::from_static(change.name());
+    // Every part was checked when the cookie was made, so this cannot fail.
+    let Ok(mut value) = HeaderValue::from_str(change.value()) else { return };
+    if name == CACHE_CONTROL {
+        warn_of_public(headers);
+    }
+    value.set_sensitive(matches!(change, HeaderChange::SetCookie { .. }));
+    let others = headers.get_all(&name).iter().filter(|other| !change.replaces(other.as_bytes()));
+    let others: Vec<HeaderValue> = others.cloned().collect();
+    headers.insert(name.clone(), value);
+    for other in others {
+        headers.append(name.clone(), other);
+    }
+}
+
+fn warn_of_public(headers: &HeaderMap) {
+    let is_public = |other: &HeaderValue| other.as_bytes().windows(6).any(|word| word == b"public");
+    if headers.get(CACHE_CONTROL).is_some_and(is_public) {
+        tracing::warn!(
+            "a response that sets the session cookie was marked public; it is not stored"
+        );
+    }
+}
+
+/// The answer where two layers of one name are around one handler: which of their sessions would it get?
+fn nested<R>() -> Response<ResponseBody<R>> {
+    tracing::error!(
+        "two session layers with one name or one cookie are around one handler; remove one, or give \
+         it a name, a cookie and a namespace of its own"
+    );
+    let text = Bytes::from_static(b"This session cannot be served.\n");
+    let mut response = Response::new(ResponseBody::error(text));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}

@@ -1,0 +1,101 @@
+//! Ids of the form that Google's tutorial *Handling sessions with Firestore* gives sessions: UUIDs, in a
+//! cookie of their own, for apps that share their sessions with such a one or move away from it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    cookie::{Cookie, CookieConfig},
+    door::Settings,
+};
+use crate::{
+    engine::policy::Policy,
+    id::{IdScheme, NoRandomness, SessionId},
+    store::{Ids, firestore::plain},
+};
+
+/// Where another app locks the records that it shares with this one. Firestore ends transactions that
+/// wait for each other after some 2 to 15 seconds, and who comes behind them waits as long.
+const DEADLINE_BESIDE_LOCKS: Duration = Duration::from_secs(20);
+
+/// Sets a layer up for the ids of its store. Returns how it makes new ones, where these are not hashed.
+pub(super) fn adapt(
+    ids: Ids,
+    settings: &mut Settings,
+    policy: &mut Policy,
+) -> Option<Arc<dyn IdScheme>> {
+    match ids {
+        Ids::Hashed => None,
+        Ids::Plain => {
+            settings.cookie = tutorial(&settings.cookie);
+            policy.deadline = DEADLINE_BESIDE_LOCKS;
+            Some(Arc::new(PlainIds { is_outdated: false }))
+        }
+        Ids::Upgrade => {
+            let ids: Arc<dyn IdScheme> = Arc::new(PlainIds { is_outdated: true });
+            settings.legacy = Some((tutorial(&settings.cookie), ids));
+            None
+        }
+    }
+}
+
+/// The tutorial's cookie, as far as TLS is concerned like this one.
+fn tutorial(like: &Cookie) -> Cookie {
+    let config = CookieConfig { secure: like.config().secure, ..CookieConfig::tutorial() };
+    Cookie::unchecked(config)
+}
+
+impl CookieConfig {
+    /// The cookie of apps that follow the tutorial *Handling sessions with Firestore*, for sessions
+    /// that are shared with them or come from them ([`Ids::Plain`](crate::store::Ids), `Upgrade`).
+    ///
+    /// Without the prefix `__Host-`, another host of the domain can set it, too.
+    #[must_use]
+    pub fn tutorial() -> Self {
+        Self { name: "session_id".to_owned(), ..Self::default() }
+    }
+}
+
+/// UUIDs as ids.
+#[derive(Debug)]
+struct PlainIds {
+    /// Sessions with such ids get new ones.
+    is_outdated: bool,
+}
+
+impl IdScheme for PlainIds {
+    fn generate(&self) -> Result<SessionId, NoRandomness> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        // 122 random bits (RFC 9562 5.4).
+        Ok(id(uuid::Builder::from_random_bytes(bytes).into_uuid()))
+    }
+
+    fn decode(&self, value: &[u8]) -> Option<SessionId> {
+        let id = id(plain::parse(str::from_utf8(value).ok()?)?);
+        Some(if self.is_outdated { id.outdated() } else { id })
+    }
+}
+
+fn id(uuid: uuid::Uuid) -> SessionId {
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    uuid.hyphenated().encode_lower(&mut text);
+    SessionId::new(text, plain::key(uuid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_id_survives_the_cookie_in_one_spelling_alone() {
+        let ids = PlainIds { is_outdated: false };
+        let text = ids.generate().unwrap().as_str().to_owned();
+        assert_eq!(ids.decode(text.as_bytes()).unwrap().as_str(), text);
+        let upper = text.to_uppercase();
+        let simple = text.replace('-', "");
+        let braced = format!("{{{text}}}");
+        for other in [&*upper, &simple, &braced, &format!(" {text}"), "", "x"] {
+            assert!(ids.decode(other.as_bytes()).is_none() || other == text, "{other}");
+        }
+    }
+}

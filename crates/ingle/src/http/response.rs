@@ -1,0 +1,65 @@
+//! Errors as responses: what a browser is told of what went wrong.
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::session::Error;
+
+/// A response that tells a browser what it may know of an error: a status and a fixed text, and when to
+/// try again if that may help (ASVS 5.0 16.5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ErrorResponse {
+    /// The HTTP status: 409, 413, 500 or 503.
+    pub status: u16,
+    /// The body, `text/plain; charset=utf-8`.
+    pub body: &'static str,
+    /// The value of the header Retry-After, in seconds, where trying again may help.
+    pub retry_after: Option<u32>,
+}
+
+impl Error {
+    /// What a response says that says no more than this error.
+    #[must_use]
+    pub fn response(&self) -> ErrorResponse {
+        let (status, body) = match self {
+            Self::Interrupted => (409, "This session was ended by another request.\n"),
+            Self::LostUpdate { .. } => {
+                (409, "This session was changed by another request. Please try again.\n")
+            }
+            Self::Unavailable(_) | Self::NoRandomness(_) => {
+                (503, "Sessions are not available right now. Please try again later.\n")
+            }
+            Self::OutcomeUnknown => (
+                503,
+                "It is not known whether the change was stored. Please look before you try again.\n",
+            ),
+            Self::TooLarge(_) => (413, "This session has no room for that.\n"),
+            Self::WrongType(_) | Self::InvalidValue(_) | Self::Damaged(_) | Self::ResponseSent => {
+                (500, "This session cannot be served.\n")
+            }
+        };
+        let may_help = matches!(self, Self::Unavailable(_) | Self::NoRandomness(_));
+        ErrorResponse { status, body, retry_after: may_help.then_some(1) }
+    }
+
+    /// The HTTP status of [`response`](Self::response).
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.response().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl ErrorResponse {
+    /// The response, with a body made of the text.
+    pub fn into_http<B: From<&'static str>>(self) -> Response<B> {
+        let mut response = Response::new(B::from(self.body));
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}

@@ -1,0 +1,125 @@
+//! What a store could not do, and whether it may have happened all the same.
+
+use std::fmt;
+
+use crate::record::Loaded;
+
+/// A store could not do what it was asked.
+///
+/// As text it names the store and the kind of failure, and nothing that belongs to a session.
+#[derive(Debug, thiserror::Error)]
+#[error("the {store} store {kind}")]
+pub struct Error {
+    store: &'static str,
+    kind: ErrorKind,
+    applied: Applied,
+    #[source]
+    source: Option<BoxError>,
+}
+
+/// The cause of an error, in the words of whoever caused it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a caller does about a store's failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// It did not answer, or not in time. Another attempt may help.
+    Unavailable,
+    /// The record is larger than the store takes.
+    TooLarge,
+    /// It cannot hold such data, whoever asks.
+    Unfit,
+    /// What it holds is not a record that this version of the library can read.
+    Corrupt,
+    /// It said no, and will say no again: a permission or a setting.
+    Refused,
+    /// The record is in another writer's hands at this moment. The store is well, and another
+    /// attempt will help.
+    Contended,
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unavailable => "is not available",
+            Self::TooLarge => "takes no record of this size",
+            Self::Unfit => "cannot hold this data",
+            Self::Corrupt => "holds what is not a readable record",
+            Self::Refused => "refuses to do this",
+            Self::Contended => "has the record in another writer's hands",
+        })
+    }
+}
+
+/// Whether a write that failed was applied all the same (law 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It surely was not, and never will be.
+    No,
+    /// It may have been, or may still be.
+    Unknown,
+}
+
+impl Error {
+    /// An error of the store called `store`.
+    pub fn new(store: &'static str, kind: ErrorKind, applied: Applied) -> Self {
+        Self { store, kind, applied, source: None }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What a caller does about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether it is the data that was refused, and surely not written.
+    pub(crate) fn is_about_the_data(&self) -> bool {
+        let data = matches!(self.kind, ErrorKind::TooLarge | ErrorKind::Unfit);
+        data && self.applied == Applied::No
+    }
+
+    /// Why, down to the first cause.
+    pub(crate) fn cause(&self) -> String {
+        let mut text = String::new();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
+    /// Whether the write may have been applied all the same.
+    #[must_use]
+    pub fn applied(&self) -> Applied {
+        self.applied
+    }
+}
+
+/// Why a commit did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The condition does not hold: the record moved on, or the key is taken. Nothing was changed.
+    ///
+    /// A store that has seen the record under the base's key meanwhile gives it along, which saves a
+    /// load.
+    #[error("the record moved on")]
+    Conflict(Option<Loaded>),
+    /// There is no live record. Nothing was changed.
+    #[error("the record is gone")]
+    Gone,
+    /// The store failed; the error says what is true now.
+    #[error(transparent)]
+    Failed(#[from] Error),
+}

@@ -1,0 +1,147 @@
+//! What a store says of itself.
+
+use std::borrow::Cow;
+
+#[cfg(doc)]
+use super::{List, MARK_TIME, Store};
+
+/// What a store is, the answer of [`Store::info`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Info {
+    /// What this kind of store is called in messages and metrics, such as `sqlite`.
+    pub name: &'static str,
+    /// What an acknowledged commit survives, as the end of a sentence: `a crash and a power loss`.
+    pub durability: Cow<'static, str>,
+    /// Which laws it keeps only in a weaker form.
+    pub capabilities: Capabilities,
+    /// Which ids the sessions have whose records it holds.
+    pub ids: Ids,
+}
+
+impl Info {
+    /// A store that keeps every law for any number of processes, and holds the records of
+    /// [hashed](Ids::Hashed) ids.
+    #[must_use]
+    pub fn new(name: &'static str, durability: impl Into<Cow<'static, str>>) -> Self {
+        let (durability, capabilities) = (durability.into(), Capabilities::default());
+        Self { name, durability, capabilities, ids: Ids::Hashed }
+    }
+
+    /// The same with these capabilities.
+    #[must_use]
+    pub fn with_capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// The same for sessions with these ids.
+    #[must_use]
+    pub fn with_ids(mut self, ids: Ids) -> Self {
+        self.ids = ids;
+        self
+    }
+}
+
+/// Which ids the sessions have whose records a store holds, and so what a browser may bring.
+///
+/// Anything but [`Hashed`](Self::Hashed) is for an app that has sessions already, of the form that
+/// Google's tutorial *Handling sessions with Firestore* gave them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ids {
+    /// 256 random bits each, of which the store knows a hash. Who reads the store can make no cookie
+    /// of what is there.
+    #[default]
+    Hashed,
+    /// UUIDs, which name the records: who reads the store, a backup or a console can take over every
+    /// session. For apps that share their sessions with one that does so.
+    Plain,
+    /// As [`Hashed`](Self::Hashed); and a session that has a plain id is still found, and moves to a
+    /// new, safe one when its visitor next comes.
+    Upgrade,
+}
+
+/// Which laws a store keeps only in a weaker form. The conformance suite reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// How law 6 is kept.
+    pub renew: Renew,
+    /// Who can share the records (law 11).
+    pub shared: Shared,
+    /// Whether law 10 is kept: the store has a [`List`] that lists by user.
+    pub lists_by_user: bool,
+    /// How law 12 is kept.
+    pub marks: Marks,
+}
+
+impl Default for Capabilities {
+    /// Every law, for any number of processes.
+    fn default() -> Self {
+        Self {
+            renew: Renew::OneStep,
+            shared: Shared::Processes,
+            lists_by_user: true,
+            marks: Marks::Kept,
+        }
+    }
+}
+
+impl Capabilities {
+    /// The same with records that the threads of one process share.
+    #[must_use]
+    pub const fn in_one_process(mut self) -> Self {
+        self.shared = Shared::Process;
+        self
+    }
+
+    /// The same for a store that renews in two steps.
+    #[must_use]
+    pub const fn renewing_in_two_steps(mut self) -> Self {
+        self.renew = Renew::TwoSteps;
+        self
+    }
+
+    /// The same for a store without lists.
+    #[must_use]
+    pub const fn without_lists(mut self) -> Self {
+        self.lists_by_user = false;
+        self
+    }
+
+    /// The same for a store that may forget its marks.
+    #[must_use]
+    pub const fn forgetting_marks(mut self) -> Self {
+        self.marks = Marks::MayBeForgotten;
+        self
+    }
+}
+
+/// How a store keeps its marks (law 12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marks {
+    /// For [`MARK_TIME`], as the law says.
+    Kept,
+    /// As the law says, unless the store needs the room: a cache that evicts.
+    MayBeForgotten,
+}
+
+/// How a store renews (law 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renew {
+    /// In one step, as the law says.
+    OneStep,
+    /// In two: the new key is there before the old one ends, so a reader may find both for a
+    /// moment and never neither.
+    TwoSteps,
+}
+
+/// Who can share the records of a store (law 11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// The threads of one process.
+    Process,
+    /// Any number of processes, on one machine or on many.
+    Processes,
+}
