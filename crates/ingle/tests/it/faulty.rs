@@ -8,7 +8,7 @@ use ingle::{
     data::Data,
     record::{Epoch, FORMAT, Header, Loaded, Ops, Record, Version},
     store::{
-        CommitError, Error, ErrorKind, Fault, Faulty, Applied, Memory, Step, Store, Write,
+        Applied, CommitError, Error, ErrorKind, Fault, Faulty, Memory, Step, Store, Write,
         conformance,
     },
 };

@@ -8,24 +8,24 @@
     reason = "a test fails by panicking, and starts the tasks that it needs"
 )]
 
-mod bad;
+mod hostile_input;
 mod broken;
 mod clock;
-mod clones;
+mod concurrent_handles;
 mod common;
 mod crashes;
-mod drawn;
+mod id_collision;
 mod faulty;
 #[cfg(feature = "firestore")]
 mod firestore;
 mod flow;
-mod guard;
+mod store_client;
 #[cfg(feature = "memcached")]
 mod memcached;
 #[cfg(any(feature = "firestore", feature = "postgres", feature = "redis"))]
-mod meeting;
+mod batching;
 mod metrics;
-mod plain;
+mod plain_ids;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod races;
@@ -34,4 +34,4 @@ mod reads;
 mod redis;
 mod secrets;
 mod stores;
-mod unfit;
+mod store_rejects_data;

@@ -14,7 +14,7 @@ use ingle::{
     clock::{Clock as _, SystemClock, Timestamp},
     record::{Epoch, FORMAT, Header, Loaded, Op, Record},
     store::{
-        CommitError, Error, ErrorKind, Applied, Memcached, MemcachedConfig, Store as _, Write,
+        Applied, CommitError, Error, ErrorKind, Memcached, MemcachedConfig, Store as _, Write,
     },
 };
 use serde_json::{Value as Json, json};

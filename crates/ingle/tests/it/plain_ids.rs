@@ -13,7 +13,7 @@ use ingle::{
     clock::{Clock as _, ManualClock, SystemClock, Timestamp},
     record::{Epoch, Header, Loaded, Record, Version},
     store::{
-        self, CommitError, ErrorKind, Fault, Faulty, Applied, Inspect, Memory, Promises, Step,
+        self, Applied, CommitError, ErrorKind, Fault, Faulty, Inspect, Memory, Promises, Step,
         Store, Swept, Write,
     },
 };

@@ -9,7 +9,7 @@ use ingle::{
     clock::Timestamp,
     record::{Loaded, Version},
     store::{
-        self, CommitError, ErrorKind, Fault, Faulty, Applied, Inspect, Memory, Promises, Step,
+        self, Applied, CommitError, ErrorKind, Fault, Faulty, Inspect, Memory, Promises, Step,
         Store, Swept, Write,
     },
 };

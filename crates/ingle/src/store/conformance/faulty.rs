@@ -309,6 +309,11 @@ impl Store for Faulty {
         .await
     }
 
+    async fn ping(&self) -> Result<(), Error> {
+        let standing = self.script(|script| script.standing);
+        self.go("ping", standing, self.store.ping(), |_| {}).await
+    }
+
     fn as_list(&self) -> Option<&dyn List> {
         self.store.as_list().map(|_| self as &dyn List)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use ingle::{
     clock::{Clock as _, SystemClock},
-    store::{CommitError, ErrorKind, Applied, Store as _, Write},
+    store::{Applied, CommitError, ErrorKind, Store as _, Write},
 };
 use serde_json::json;
 

@@ -13,8 +13,7 @@ use ingle::{
     SessionLayer,
     clock::{Clock as _, SystemClock},
     store::{
-        CommitError, ErrorKind, Applied, Postgres, PostgresConfig, PostgresError, Store as _,
-        Write,
+        Applied, CommitError, ErrorKind, Postgres, PostgresConfig, PostgresError, Store as _, Write,
     },
 };
 use testbed::postgres::Postgres as Server;

@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use ingle::{
     clock::{Clock as _, SystemClock},
     record::{Loaded, Version},
-    store::{CommitError, ErrorKind, Applied, Postgres, Store as _},
+    store::{Applied, CommitError, ErrorKind, Postgres, Store as _},
 };
 use tokio::{join, time::sleep};
 

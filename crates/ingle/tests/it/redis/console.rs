@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ingle::store::{ErrorKind, Applied, Inspect as _};
+use ingle::store::{Applied, ErrorKind, Inspect as _};
 
 use super::*;
 use crate::common::Visitor;

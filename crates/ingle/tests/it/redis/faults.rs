@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::StatusCode;
-use ingle::store::{ErrorKind, Applied, conformance};
+use ingle::store::{Applied, ErrorKind, conformance};
 use testbed::{
     Server,
     redis::{SYNCED, ask, start},

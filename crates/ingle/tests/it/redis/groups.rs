@@ -1,6 +1,6 @@
 //! Commits of several sessions that meet: one call of a script, and each of them for itself.
 
-use ingle::store::{ErrorKind, Applied};
+use ingle::store::{Applied, ErrorKind};
 use testbed::redis::{ask, start};
 
 use super::*;

@@ -1,6 +1,6 @@
 //! How a store is opened, and what is said where it cannot be.
 
-use ingle::store::{ErrorKind, Applied, OpenError, open};
+use ingle::store::{Applied, ErrorKind, OpenError, open};
 use testbed::redis::{SYNCED, ask, start, start_with_tls};
 
 use super::*;
