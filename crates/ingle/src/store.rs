@@ -10,19 +10,19 @@ use crate::{
     record::{Loaded, Record, Version},
 };
 
-#[cfg(any(feature = "firestore", feature = "redis"))]
-mod batcher;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
 #[cfg(feature = "firestore")]
 pub(crate) mod firestore;
+mod floor;
 mod info;
 mod mark;
 #[cfg(feature = "memcached")]
 mod memcached;
 mod memory;
 mod open;
+mod open_error;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
@@ -31,15 +31,15 @@ mod redis;
 mod sqlite;
 
 #[cfg(feature = "firestore")]
-pub use firestore::{Firestore, FirestoreConfig, FirestoreError};
+pub use firestore::{Firestore, FirestoreConfig};
 #[cfg(feature = "memcached")]
-pub use memcached::{Memcached, MemcachedConfig, MemcachedError};
+pub use memcached::{Memcached, MemcachedConfig};
 #[cfg(feature = "postgres")]
-pub use postgres::{Postgres, PostgresConfig, PostgresError};
+pub use postgres::{Postgres, PostgresConfig};
 #[cfg(feature = "redis")]
-pub use redis::{Redis, RedisConfig, RedisError};
+pub use redis::{Redis, RedisConfig};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{Sqlite, SqliteError};
+pub use sqlite::Sqlite;
 #[cfg(feature = "conformance")]
 pub use {
     crate::jitter::seed_waits,
@@ -49,7 +49,8 @@ pub use {
     error::{Applied, BoxError, CommitError, Error, ErrorKind},
     info::{Capabilities, Ids, Info, Marks, Renew, Shared},
     memory::Memory,
-    open::{OpenError, migrate, open},
+    open::{migrate, open},
+    open_error::{OpenError, OpenErrorKind},
 };
 
 /// A place where records live, shared by all that serve the same sessions.

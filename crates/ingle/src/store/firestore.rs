@@ -60,6 +60,7 @@ mod document;
 mod failure;
 mod groups;
 mod place;
+pub(crate) mod plain;
 mod query;
 mod value;
 

@@ -16,7 +16,8 @@ const DOMAIN: &[u8] = b"ingle plain id v1";
 
 /// The key of a plain id.
 pub(crate) fn key(id: Uuid) -> Key {
-    let hash: [u8; 32] = Sha256::new().chain_update(DOMAIN).chain_update(id.as_bytes()).finalize().into();
+    let hash: [u8; 32] =
+        Sha256::new().chain_update(DOMAIN).chain_update(id.as_bytes()).finalize().into();
     let mut key = hash;
     if let Some((tag, rest)) = key[8..].split_first_chunk_mut::<8>() {
         *tag = TAG;
@@ -58,7 +59,9 @@ mod tests {
     fn a_plain_id_has_one_spelling() {
         let text = "0b2f6c1e-7a3d-4c55-9d0a-5e1f2a3b4c5d";
         let simple = text.replace('-', "");
-        for other in [&text.to_uppercase(), &simple, &format!("{{{text}}}"), &format!("urn:uuid:{text}")] {
+        for other in
+            [&text.to_uppercase(), &simple, &format!("{{{text}}}"), &format!("urn:uuid:{text}")]
+        {
             assert_eq!(parse(other), None, "{other}");
         }
     }

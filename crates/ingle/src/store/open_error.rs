@@ -1,0 +1,93 @@
+//! Why a store could not be opened, and what to do.
+
+use std::{fmt, sync::Arc};
+
+use super::BoxError;
+
+/// A store could not be opened.
+///
+/// As text it says what is wrong and what to do, on one line and without a password.
+#[derive(Clone, Debug)]
+pub struct OpenError {
+    store: &'static str,
+    kind: OpenErrorKind,
+    problem: String,
+    help: String,
+    source: Option<Arc<BoxError>>,
+}
+
+/// What is wrong, for a program that decides by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenErrorKind {
+    /// The URL or the configuration is wrong.
+    Config,
+    /// This program was built without the store.
+    NotBuilt,
+    /// No server answers there, or not in time. It may later.
+    Unreachable,
+    /// TLS failed, or is not offered.
+    Tls,
+    /// The server or the file system lets this user not do what it takes.
+    Denied,
+    /// Something must be made first: a database, a table, an index, a folder.
+    Missing,
+    /// What is there belongs to another program, or to a newer version of this one.
+    Foreign,
+    /// The server's version or its settings will not do.
+    Unsupported,
+    /// Something else failed.
+    Failed,
+}
+
+impl OpenError {
+    /// An error of the store called `store`: what is wrong, and what to do, each as a part of a
+    /// sentence.
+    pub fn new(
+        store: &'static str,
+        kind: OpenErrorKind,
+        problem: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
+        Self { store, kind, problem: problem.into(), help: help.into(), source: None }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(Arc::new(source.into()));
+        self
+    }
+
+    /// What kind of store it is about, such as `redis`.
+    #[must_use]
+    pub fn store(&self) -> &'static str {
+        self.store
+    }
+
+    /// What is wrong, for a program.
+    #[must_use]
+    pub fn kind(&self) -> OpenErrorKind {
+        self.kind
+    }
+
+    /// What to do, as a part of a sentence.
+    #[must_use]
+    pub fn help(&self) -> &str {
+        &self.help
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { store, problem, help, .. } = self;
+        write!(f, "could not open the {store} store: {problem}")?;
+        if help.is_empty() { Ok(()) } else { write!(f, "; {help}") }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| &***source as _)
+    }
+}
