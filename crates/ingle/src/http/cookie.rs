@@ -169,6 +169,7 @@ impl Cookie {
     }
 
     /// The settings that this was made of.
+    #[cfg(feature = "firestore")]
     pub(crate) fn config(&self) -> &CookieConfig {
         &self.config
     }

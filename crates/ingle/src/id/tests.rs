@@ -3,19 +3,31 @@ use std::collections::HashSet;
 use super::*;
 use crate::fuzz::{fuzz, spoiled};
 
+fn ids() -> HashedIds {
+    HashedIds::new("")
+}
+
+fn of_bytes(bytes: [u8; ID_BYTES]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn key_in(namespace: &str, bytes: [u8; ID_BYTES]) -> Key {
+    HashedIds::new(namespace).decode(of_bytes(bytes).as_bytes()).unwrap().key()
+}
+
 #[test]
 fn an_id_survives_the_cookie() {
-    let id = SessionId::random(Form::Safe).unwrap();
-    let value = id.encode();
+    let id = ids().generate().unwrap();
+    let value = id.as_str().as_bytes();
     assert_eq!(value.len(), ID_CHARS);
-    assert!(value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'));
-    let read = SessionId::decode(Form::Safe, value.as_bytes()).unwrap();
-    assert_eq!(read.encode(), value);
+    assert!(value.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')));
+    let read = ids().decode(value).unwrap();
+    assert_eq!((read.as_str(), read.key()), (id.as_str(), id.key()));
 }
 
 #[test]
 fn each_other_spelling_is_refused() {
-    let value = SessionId::Safe([0xa5; 32]).encode();
+    let value = of_bytes([0xa5; 32]);
     for bad in [
         "",
         &value[1..],
@@ -28,18 +40,18 @@ fn each_other_spelling_is_refused() {
         "../../../../../../../../../../../etc/passwd",
         "00000000-0000-4000-8000-000000000000",
     ] {
-        assert!(SessionId::decode(Form::Safe, bad.as_bytes()).is_none(), "{bad}");
+        assert!(ids().decode(bad.as_bytes()).is_none(), "{bad}");
     }
 }
 
 #[test]
 fn no_two_spellings_are_one_id() {
     // The last character carries 4 bits of the id; the 2 bits behind them must be zero.
-    let value = SessionId::Safe([0xff; 32]).encode();
+    let value = of_bytes([0xff; 32]);
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let accepted = alphabet.iter().filter(|last| {
         let spelling = [&value.as_bytes()[..ID_CHARS - 1], &[**last]].concat();
-        SessionId::decode(Form::Safe, &spelling).is_some()
+        ids().decode(&spelling).is_some()
     });
     assert_eq!(accepted.count(), 16);
 }
@@ -48,7 +60,7 @@ fn no_two_spellings_are_one_id() {
 fn ids_are_random_at_every_position() {
     const N: usize = 100_000;
     let ids: HashSet<String> =
-        (0..N).map(|_| SessionId::random(Form::Safe).unwrap().encode()).collect();
+        (0..N).map(|_| ids().generate().unwrap().as_str().to_owned()).collect();
     assert_eq!(ids.len(), N);
     for position in 0..ID_CHARS {
         let mut counts = [0_u32; 256];
@@ -66,59 +78,54 @@ fn ids_are_random_at_every_position() {
 
 #[test]
 fn the_same_id_has_another_key_in_each_namespace() {
-    let id = SessionId::Safe([1; 32]);
-    let keys: HashSet<Key> = ["", "a", "b", "ab"].map(|name| id.key(&Namespace::new(name))).into();
+    let keys: HashSet<Key> = ["", "a", "b", "ab"].map(|name| key_in(name, [1; 32])).into();
     assert_eq!(keys.len(), 4);
-    assert_eq!(id.key(&Namespace::new("a")), id.key(&Namespace::new("a")));
+    assert_eq!(key_in("a", [1; 32]), key_in("a", [1; 32]));
 }
 
 #[test]
-fn a_key_reads_back_from_its_digits_alone() {
-    let key = SessionId::Safe([7; 32]).key(&Namespace::new("x"));
+fn a_key_and_a_handle_read_back_from_their_digits_alone() {
+    let key = key_in("x", [7; 32]);
     assert_eq!(key.to_string().parse::<Key>(), Ok(key));
     assert_eq!(key.to_string().to_uppercase().parse::<Key>(), Err(NotAKey));
     assert_eq!("é".repeat(32).parse::<Key>(), Err(NotAKey));
     let json = serde_json::to_string(&key).unwrap();
     assert_eq!(serde_json::from_str::<Key>(&json).unwrap(), key);
+
+    let handle = key.handle();
+    assert!(key.to_string().starts_with(&handle.to_string()));
+    assert_eq!(handle.to_string().parse::<Handle>(), Ok(handle));
+    assert_eq!(key.to_string().parse::<Handle>(), Err(NotAHandle));
 }
 
 #[test]
 fn nothing_prints_a_secret() {
-    let id = SessionId::Safe([0x41; 32]);
-    let log_key = LogKey::new(&[0x42; 32]);
-    for text in [format!("{id:?}"), format!("{log_key:?}"), format!("{:?}", Namespace::new("shop"))]
-    {
-        assert!(
-            !text.contains("41")
-                && !text.contains("42")
-                && !text.contains("65")
-                && !text.contains("66"),
-            "{text}"
-        );
-        assert!(!text.contains(&id.encode()));
+    let id = HashedIds::new("shop").decode(of_bytes([0x41; 32]).as_bytes()).unwrap();
+    for text in [format!("{id:?}"), format!("{:?}", HashedIds::new("shop"))] {
+        assert!(!text.contains("41") && !text.contains("65") && !text.contains("shop"), "{text}");
+        assert!(!text.contains(id.as_str()));
     }
-    assert_eq!(id.tag(&log_key).to_string().len(), 8);
-    assert_ne!(id.tag(&log_key), id.tag(&LogKey::new(&[0x43; 32])));
+    let text = format!("{:?}", id.key());
+    assert!(!text.contains(&id.key().to_string()), "{text}");
 }
 
 #[test]
 fn fuzz_ids_and_keys() {
-    let safe = SessionId::Safe([0xa5; 32]);
-    let (value, key) = (safe.encode(), safe.key(&Namespace::new("x")).to_string());
+    let (value, key) = (of_bytes([0xa5; 32]), key_in("x", [0xa5; 32]).to_string());
     let valid = [value.as_bytes(), key.as_bytes(), b"5e7bd1b0-7b9c-4f4e-9d3b-0a1b2c3d4e5f"];
     let words = ["=", "-", "A", "a", "%2F", "+", "é", "../", "\n", "' OR 1=1--", "${jndi:x}"];
     fuzz("ids and keys", |u| {
         let text = spoiled(u, &valid, &words)?;
-        for form in [Form::Safe, Form::Plain] {
-            if let Some(id) = SessionId::decode(form, &text) {
-                assert_eq!(id.encode().as_bytes(), text, "another spelling of an id");
-                assert_eq!(id.form(), form);
-                assert!(!format!("{id:?}").contains(&id.encode()));
-            }
+        if let Some(id) = ids().decode(&text) {
+            assert_eq!(id.as_str().as_bytes(), text, "another spelling of an id");
+            assert!(!format!("{id:?}").contains(id.as_str()));
         }
         let text = String::from_utf8_lossy(&text);
         if let Ok(key) = text.parse::<Key>() {
             assert_eq!(key.to_string(), text, "another spelling of a key");
+        }
+        if let Ok(handle) = text.parse::<Handle>() {
+            assert_eq!(handle.to_string(), text, "another spelling of a handle");
         }
         Ok(())
     });

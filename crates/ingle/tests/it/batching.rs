@@ -86,7 +86,7 @@ pub(crate) fn views(loaded: &Loaded) -> u64 {
 
 /// What stands under the key of a record.
 pub(crate) async fn stored(store: &impl Store, base: &Loaded) -> Loaded {
-    store.load(&base.record.header.key, SystemClock.now()).await.unwrap().unwrap()
+    store.load(&base.record.header.key, SystemClock.now()).await.unwrap().live().unwrap()
 }
 
 /// Of two commits of each record that meet, one is made, and the other one learns of it.

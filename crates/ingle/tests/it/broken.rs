@@ -13,7 +13,8 @@ use ingle::{
     clock::Timestamp,
     record::{Loaded, Version},
     store::{
-        CommitError, Cursor, Error, Inspect, Memory, Page, Promises, Renew, Store, Swept, Write,
+        Applied, Capabilities, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List,
+        Lookup, MARK_TIME, Memory, Page, Store, Swept, Write,
         conformance::{self, Trial},
     },
 };
@@ -51,6 +52,10 @@ enum Flaw {
     ListsNobody,
     /// A sweep deletes by a deadline that it has read before.
     SweepsTheLiving,
+    /// A destroy and a renew leave nothing under the old key.
+    LeavesNoMark,
+    /// A destroy of the old key ends the session where a renew has moved it.
+    DestroysWhatMoved,
 }
 
 /// A store in memory with a flaw.
@@ -72,17 +77,18 @@ const LONG_AGO: Timestamp = Timestamp::from_millis(0);
 impl Broken {
     /// Writes without any condition.
     async fn overwrite(&self, record: &Arc<ingle::record::Record>) -> Result<Version, CommitError> {
-        self.memory.commit(Write::Destroy { key: &record.header.key }, LONG_AGO).await?;
-        self.memory.commit(Write::Create { record }, LONG_AGO).await
+        self.end(&record.header.key).await?;
+        self.memory.commit(Write::Create { record }, LONG_AGO.after(MARK_TIME)).await
     }
 
-    async fn destroy(&self, key: &Key) -> Result<Version, CommitError> {
-        self.memory.commit(Write::Destroy { key }, LONG_AGO).await
+    /// Ends a session so long ago that its mark is dead.
+    async fn end(&self, key: &Key) -> Result<Destroyed, Error> {
+        self.memory.destroy(key, LONG_AGO).await
     }
 
     /// Whether a replace of `base` or a renew of it may go ahead.
     async fn check(&self, base: &Loaded, now: Timestamp) -> Result<(), CommitError> {
-        match self.memory.load(&base.record.header.key, now).await? {
+        match self.memory.load(&base.record.header.key, now).await?.live() {
             None => Err(CommitError::Gone),
             Some(found) if found.version != base.version => Err(CommitError::Conflict(None)),
             Some(_) => Ok(()),
@@ -97,27 +103,24 @@ async fn pause() {
 
 #[async_trait]
 impl Store for Broken {
-    fn name(&self) -> &'static str {
-        "broken"
+    fn info(&self) -> Info {
+        let capabilities = Capabilities::default().in_one_process();
+        let capabilities = match self.flaw {
+            Flaw::RenewsNewFirstAsPromised => capabilities.renewing_in_two_steps(),
+            Flaw::ListsNothingAsPromised | Flaw::ListsNobody => capabilities.without_lists(),
+            _ => capabilities,
+        };
+        Info::new("broken", "nothing").with_capabilities(capabilities)
     }
 
-    fn promises(&self) -> Promises {
-        let mut promises = self.memory.promises();
-        match self.flaw {
-            Flaw::RenewsNewFirstAsPromised => promises.renew = Renew::TwoSteps,
-            Flaw::ListsNothingAsPromised | Flaw::ListsNobody => promises.lists_by_user = false,
-            _ => {}
-        }
-        promises
-    }
-
-    fn survives(&self) -> &str {
-        self.memory.survives()
-    }
-
-    async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
+    async fn load(&self, key: &Key, now: Timestamp) -> Result<Lookup, Error> {
         let now = if self.flaw == Flaw::TrustsExpiry { LONG_AGO } else { now };
-        self.memory.load(key, now).await
+        match self.memory.load(key, now).await? {
+            Lookup::Moved { .. } | Lookup::Ended if self.flaw == Flaw::LeavesNoMark => {
+                Ok(Lookup::Missing)
+            }
+            found => Ok(found),
+        }
     }
 
     async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
@@ -125,7 +128,7 @@ impl Store for Broken {
             (Flaw::CreatesOverTheLiving, Write::Create { record }) => self.overwrite(record).await,
             (Flaw::IgnoresVersions, Write::Replace { base, record }) => {
                 let found = self.memory.load(&base.record.header.key, now).await?;
-                found.ok_or(CommitError::Gone)?;
+                found.live().ok_or(CommitError::Gone)?;
                 pause().await;
                 self.overwrite(record).await
             }
@@ -137,7 +140,7 @@ impl Store for Broken {
             }
             (Flaw::RenewsOldFirst, Write::Renew { base, record }) => {
                 self.check(base, now).await?;
-                self.destroy(&base.record.header.key).await?;
+                self.end(&base.record.header.key).await?;
                 pause().await;
                 self.memory.commit(Write::Create { record }, now).await
             }
@@ -148,22 +151,36 @@ impl Store for Broken {
                 self.check(base, now).await?;
                 let version = self.memory.commit(Write::Create { record }, now).await?;
                 pause().await;
-                self.destroy(&base.record.header.key).await?;
+                self.end(&base.record.header.key).await?;
                 Ok(version)
             }
-            (Flaw::TouchesBackward, Write::Touch { key, idle_deadline }) => {
-                let found = self.memory.load(key, now).await?;
-                pause().await;
-                let mut record = Arc::unwrap_or_clone(found.ok_or(CommitError::Gone)?.record);
-                record.header.idle_deadline = idle_deadline;
-                self.overwrite(&Arc::new(record)).await
-            }
-            (Flaw::DestroysOnce, Write::Destroy { key }) => {
-                let found = self.memory.load(key, LONG_AGO).await?;
-                found.ok_or(CommitError::Gone)?;
-                self.memory.commit(write, now).await
-            }
             _ => self.memory.commit(write, now).await,
+        }
+    }
+
+    async fn touch(
+        &self,
+        key: &Key,
+        idle_deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), CommitError> {
+        if self.flaw != Flaw::TouchesBackward {
+            return self.memory.touch(key, idle_deadline, now).await;
+        }
+        let found = self.memory.load(key, now).await?.live();
+        pause().await;
+        let mut record = Arc::unwrap_or_clone(found.ok_or(CommitError::Gone)?.record);
+        record.header.idle_deadline = idle_deadline;
+        self.overwrite(&Arc::new(record)).await.map(drop)
+    }
+
+    async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, Error> {
+        match (self.flaw, self.memory.load(key, LONG_AGO).await?) {
+            (Flaw::DestroysOnce, found) if found.clone().live().is_none() => {
+                Err(Error::new("broken", ErrorKind::Refused, Applied::No))
+            }
+            (Flaw::DestroysWhatMoved, Lookup::Moved { to }) => self.memory.destroy(&to, now).await,
+            _ => self.memory.destroy(key, now).await,
         }
     }
 
@@ -176,13 +193,17 @@ impl Store for Broken {
         let dead = all.records.iter().filter(|found| found.record.is_dead(now));
         let mut deleted = 0;
         for found in dead {
-            let _ = self.destroy(&found.record.header.key).await;
+            let _ = self.end(&found.record.header.key).await;
             deleted += 1;
         }
         Ok(Swept { deleted, more: all.next.is_some() && deleted > 0 })
     }
 
-    fn inspect(&self) -> Option<&dyn Inspect> {
+    async fn ping(&self) -> Result<(), Error> {
+        self.memory.ping().await
+    }
+
+    fn as_list(&self) -> Option<&dyn List> {
         match self.flaw {
             Flaw::PromisesLists | Flaw::ListsNothingAsPromised => None,
             _ => Some(self),
@@ -191,7 +212,7 @@ impl Store for Broken {
 }
 
 #[async_trait]
-impl Inspect for Broken {
+impl List for Broken {
     async fn list(
         &self,
         after: Option<&Cursor>,
@@ -294,6 +315,14 @@ fn lists_that_lack_or_add_something_are_caught() {
     check(Flaw::ListsByPrefix, conformance::law_10_a_name_is_only_a_name);
     check(Flaw::ListsNobody, conformance::law_10_a_store_lists_by_user_or_says_that_it_does_not);
     check(Flaw::PromisesLists, conformance::law_10_a_store_lists_by_user_or_says_that_it_does_not);
+}
+
+#[test]
+fn a_store_without_marks_is_caught() {
+    check(Flaw::LeavesNoMark, conformance::law_12_a_renew_leaves_a_mark);
+    check(Flaw::LeavesNoMark, conformance::law_12_a_destroy_leaves_a_mark);
+    check(Flaw::LeavesNoMark, conformance::law_12_a_race_leaves_the_mark_of_the_first);
+    check(Flaw::DestroysWhatMoved, conformance::law_12_a_destroy_says_where_a_record_went);
 }
 
 #[test]

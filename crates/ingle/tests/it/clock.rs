@@ -7,7 +7,7 @@ use http::StatusCode;
 use ingle::{
     Error, Lifetime, Session,
     clock::{Clock as _, ManualClock, Timestamp},
-    store::{Inspect as _, Memory, Store},
+    store::{List as _, Memory, Store},
 };
 
 use crate::common::{App, Visitor, app, layer};
@@ -180,11 +180,11 @@ async fn sessions_in_memory_live_in_the_far_future() {
     lives_in_the_far_future(Memory::new()).await;
 }
 
-#[cfg(feature = "embedded")]
+#[cfg(feature = "sqlite")]
 #[tokio::test]
-async fn sessions_in_the_embedded_store_live_in_the_far_future() {
+async fn sessions_in_the_sqlite_store_live_in_the_far_future() {
     let folder = tempfile::tempdir().unwrap();
-    lives_in_the_far_future(ingle::store::Embedded::open(folder.path()).await.unwrap()).await;
+    lives_in_the_far_future(ingle::store::Sqlite::open(folder.path()).await.unwrap()).await;
 }
 
 #[tokio::test]

@@ -1,12 +1,17 @@
 //! An app, its visitors, and what they see: whole requests through the layer, without a socket.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use async_trait::async_trait;
 use axum::{Router, body::Body, handler::Handler, routing::get};
 use http::{HeaderMap, Request, StatusCode, header};
 use ingle::{
-    Session, SessionLayer,
-    store::{Faulty, Memory, Store},
+    Key, Session, SessionLayer,
+    clock::Timestamp,
+    record::Version,
+    store::{
+        self, CommitError, Destroyed, Faulty, Info, List, Lookup, Memory, Store, Swept, Write,
+    },
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -21,9 +26,80 @@ pub(crate) fn faulty() -> (Memory, Faulty) {
     (memory, faulty)
 }
 
+/// A store that does what the one inside does, except for what a test puts in between.
+#[derive(Clone)]
+pub(crate) struct Intercept<S> {
+    pub(crate) inner: S,
+    pub(crate) info: Info,
+    /// Answers a commit in the store's place.
+    pub(crate) commit: Arc<dyn Fn(&Write<'_>) -> Option<CommitError> + Send + Sync>,
+    /// The key that is loaded in the place of the one that was asked for.
+    pub(crate) load: Arc<dyn Fn(&Key) -> Key + Send + Sync>,
+}
+
+impl<S: Store> Intercept<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        let info = inner.info();
+        Self { inner, info, commit: Arc::new(|_| None), load: Arc::new(|key| *key) }
+    }
+}
+
+impl<S: Store> fmt::Debug for Intercept<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Intercept").field(&self.inner).finish()
+    }
+}
+
+#[async_trait]
+impl<S: Store> Store for Intercept<S> {
+    fn info(&self) -> Info {
+        self.info.clone()
+    }
+
+    fn can_renew(&self, from: &Key, to: &Key) -> bool {
+        self.inner.can_renew(from, to)
+    }
+
+    async fn load(&self, key: &Key, now: Timestamp) -> Result<Lookup, store::Error> {
+        self.inner.load(&(self.load)(key), now).await
+    }
+
+    async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
+        match (self.commit)(&write) {
+            Some(error) => Err(error),
+            None => self.inner.commit(write, now).await,
+        }
+    }
+
+    async fn touch(
+        &self,
+        key: &Key,
+        idle_deadline: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), CommitError> {
+        self.inner.touch(key, idle_deadline, now).await
+    }
+
+    async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, store::Error> {
+        self.inner.destroy(key, now).await
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, store::Error> {
+        self.inner.sweep(now, limit).await
+    }
+
+    async fn ping(&self) -> Result<(), store::Error> {
+        self.inner.ping().await
+    }
+
+    fn as_list(&self) -> Option<&dyn List> {
+        self.inner.as_list()
+    }
+}
+
 /// A layer as it comes, but for the sweeps, which would be in the log.
 pub(crate) fn layer(store: impl Store) -> SessionLayer {
-    SessionLayer::new(Arc::new(store)).sweep_every(None)
+    SessionLayer::new(store).sweep_every(None)
 }
 
 /// An app with one handler per path. `layer` stands for one process.

@@ -7,7 +7,7 @@ use http::StatusCode;
 use ingle::{
     Error, Session, SessionLayer,
     clock::{Clock as _, SystemClock},
-    store::{Fault, Faulty, Inspect as _, Memory, Step, Store as _, Write},
+    store::{Fault, Faulty, List as _, Memory, Step, Store as _, Write},
 };
 
 use crate::common::{App, Visitor, app, faulty, layer};
@@ -310,7 +310,7 @@ async fn a_record_that_went_back_in_time_proves_nothing() {
             async move { app.get("/count", &cookie).await }
         };
         let restore = async {
-            memory.commit(Write::Destroy { key: &old.header.key }, now).await.unwrap();
+            memory.destroy(&old.header.key, now).await.unwrap();
             memory.commit(Write::Create { record: &old }, now).await.unwrap();
         };
         let answer = if in_doubt {

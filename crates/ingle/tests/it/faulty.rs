@@ -52,7 +52,7 @@ async fn replace(store: &dyn Store) -> Result<Version, CommitError> {
 
 async fn counter(store: &dyn Store) -> Option<u64> {
     let found = store.load(&KEY, NOW).await.expect("the store inside never fails");
-    found.map(|found| found.record.header.counter)
+    found.live().map(|found| found.record.header.counter)
 }
 
 fn happened<T>(result: Result<T, CommitError>) -> Option<Applied> {
@@ -68,11 +68,11 @@ fn happened<T>(result: Result<T, CommitError>) -> Option<Applied> {
 #[tokio::test]
 async fn without_a_fault_it_does_what_the_store_inside_does() {
     let (memory, faulty) = stores();
-    assert!(faulty.load(&KEY, NOW).await.expect("no fault").is_none());
+    assert!(faulty.load(&KEY, NOW).await.expect("no fault").live().is_none());
     create(&faulty).await.expect("no fault");
     assert!(matches!(create(&faulty).await, Err(CommitError::Conflict(_))));
     replace(&faulty).await.expect("no fault");
-    faulty.commit(Write::Destroy { key: &KEY }, NOW).await.expect("no fault");
+    faulty.destroy(&KEY, NOW).await.expect("no fault");
     assert!(matches!(replace(&faulty).await, Err(CommitError::Gone)));
     faulty.sweep(NOW, 1).await.expect("no fault");
     assert_eq!((faulty.loads(), faulty.commits(), faulty.sweeps()), (1, 5, 1));
@@ -141,7 +141,7 @@ async fn a_late_write_meets_its_condition_when_it_lands() {
     faulty.on(Step::Commit(2), Fault::Late(MINUTE));
     assert_eq!(happened(replace(&faulty).await), Some(Applied::Unknown));
     assert_eq!(
-        happened(faulty.commit(Write::Destroy { key: &KEY }, NOW).await),
+        happened(faulty.destroy(&KEY, NOW).await.map_err(CommitError::from)),
         Some(Applied::Unknown)
     );
     sleep(2 * MINUTE).await;

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use ingle::{
-    Cookie, CookieConfig, Error, Lifetime, LostUpdates, Outage, ServerErrors, Session,
+    Cookie, CookieConfig, Error, Lifetime, OnLostUpdate, OnOutage, OnServerError, Session,
     clock::{Clock, ManualClock, SystemClock},
-    store::{Fault, Inspect as _, Step},
+    store::{Fault, List as _, Step},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -179,10 +179,10 @@ async fn every_look_at_a_session_makes_the_response_depend_on_the_cookie() {
         "/remove" => async |s: Session| drop(s.remove("a")),
         "/increment" => async |s: Session| drop(s.increment("a", 1)),
         "/push" => async |s: Session| drop(s.push("list", 1)),
-        "/flash" => async |s: Session| drop(s.flash(1)),
-        "/take" => async |s: Session| drop(s.take::<Value>().await),
+        "/flash" => async |s: Session| drop(s.push_flash(1)),
+        "/take" => async |s: Session| drop(s.take_flashes::<Value>().await),
         "/commit" => async |s: Session| drop(s.commit().await),
-        "/tag" => async |s: Session| _ = s.tag(),
+        "/handle" => async |s: Session| _ = s.handle(),
         "/renew-it" => async |s: Session| drop(s.renew().await),
         "/log-out" => async |s: Session| drop(s.logout().await),
         "/destroy" => async |s: Session| drop(s.destroy().await),
@@ -303,7 +303,7 @@ async fn what_is_stored_after_a_logout_begins_a_new_session() {
     let app = all(&layer(store)).on("/bye", async |session: Session| {
         session.insert("lost", true)?;
         session.logout().await?;
-        session.flash("you are logged out")
+        session.push_flash("you are logged out")
     });
     let mut visitor = Visitor::default();
     visitor.get(&app, "/").await.ok();
@@ -596,11 +596,11 @@ async fn each_message_is_taken_once() {
     let (_, store) = faulty();
     let app = all(&layer(store))
         .on("/flash", async |session: Session| {
-            session.flash("one")?;
-            session.flash("two")
+            session.push_flash("one")?;
+            session.push_flash("two")
         })
         .on("/take", async |session: Session| {
-            session.take::<String>().await.map(|messages| messages.join(","))
+            session.take_flashes::<String>().await.map(|messages| messages.join(","))
         });
     let mut visitor = Visitor::default();
     visitor.get(&app, "/flash").await.ok();

@@ -8,7 +8,7 @@ use ingle::{
     Error, Lifetime, Reason, Session,
     clock::{Clock as _, ManualClock, SystemClock, Timestamp},
     record::{Loaded, Record},
-    store::{Faulty, Inspect as _, Memory, Store as _, Write},
+    store::{Faulty, List as _, Memory, Store as _, Write},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -333,7 +333,7 @@ async fn a_record_with_an_absurd_header_is_an_error_or_dead_and_nothing_else() {
         let now = SystemClock.now();
         let page = memory.list(None, 1, now).await.unwrap();
         let Loaded { record, .. } = page.records.first().unwrap().clone();
-        memory.commit(Write::Destroy { key: &record.header.key }, now).await.unwrap();
+        memory.destroy(&record.header.key, now).await.unwrap();
         let mut spoiled = Record::clone(&record);
         spoil(&mut spoiled);
         memory.commit(Write::Create { record: &Arc::new(spoiled) }, now).await.unwrap();

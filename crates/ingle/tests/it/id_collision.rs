@@ -5,67 +5,30 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use async_trait::async_trait;
 use ingle::{
-    Key, Session,
-    clock::Timestamp,
-    record::{Loaded, Version},
-    store::{self, CommitError, Inspect, Memory, Promises, Store, Swept, Write},
+    Session,
+    store::{CommitError, Memory, Write},
 };
 
-use crate::common::{Answer, Visitor, app, layer};
+use crate::common::{Answer, Intercept, Visitor, app, layer};
 
 /// A store in which the next few new keys belong to others already.
-#[derive(Clone, Debug, Default)]
-struct Crowded(Memory, Arc<AtomicUsize>);
-
-impl Crowded {
-    /// Whether a write to a new key meets another record.
-    fn is_taken(&self, write: &Write<'_>) -> bool {
+fn crowded(memory: Memory, others: Arc<AtomicUsize>) -> Intercept<Memory> {
+    let mut crowded = Intercept::new(memory);
+    crowded.commit = Arc::new(move |write| {
         let is_new = matches!(write, Write::Create { .. } | Write::Renew { .. });
-        is_new
-            && self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()
-    }
-}
-
-#[async_trait]
-impl Store for Crowded {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn promises(&self) -> Promises {
-        self.0.promises()
-    }
-
-    fn survives(&self) -> &str {
-        self.0.survives()
-    }
-
-    async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, store::Error> {
-        self.0.load(key, now).await
-    }
-
-    async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
-        if self.is_taken(&write) {
-            return Err(CommitError::Conflict(None));
-        }
-        self.0.commit(write, now).await
-    }
-
-    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, store::Error> {
-        self.0.sweep(now, limit).await
-    }
-
-    fn inspect(&self) -> Option<&dyn Inspect> {
-        self.0.as_list()
-    }
+        let next = |n: usize| n.checked_sub(1);
+        let is_taken =
+            is_new && others.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok();
+        is_taken.then_some(CommitError::Conflict(None))
+    });
+    crowded
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_id_that_is_taken_is_drawn_again() {
-    let store = Crowded::default();
-    let app = app(&layer(store.clone()))
+    let (memory, others) = (Memory::new(), Arc::new(AtomicUsize::new(0)));
+    let app = app(&layer(crowded(memory.clone(), Arc::clone(&others))))
         .on("/add", async |session: Session| session.increment("n", 1))
         .on("/renew", async |session: Session| session.renew().await)
         .on("/read", async |session: Session| {
@@ -73,11 +36,11 @@ async fn an_id_that_is_taken_is_drawn_again() {
         });
     let mut visitor = Visitor::default();
     for path in ["/add", "/renew"] {
-        store.1.store(2, Ordering::SeqCst);
+        others.store(2, Ordering::SeqCst);
         visitor.get(&app, path).await.ok();
-        assert_eq!(store.1.load(Ordering::SeqCst), 0, "{path} met the others");
+        assert_eq!(others.load(Ordering::SeqCst), 0, "{path} met the others");
         assert_eq!(visitor.get(&app, "/read").await.ok().body, "1", "{path}");
-        assert_eq!(store.0.len(), 1, "{path}");
+        assert_eq!(memory.len(), 1, "{path}");
     }
 }
 

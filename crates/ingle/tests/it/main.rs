@@ -25,6 +25,7 @@ mod memcached;
 #[cfg(any(feature = "firestore", feature = "postgres", feature = "redis"))]
 mod batching;
 mod metrics;
+#[cfg(feature = "firestore")]
 mod plain_ids;
 #[cfg(feature = "postgres")]
 mod postgres;

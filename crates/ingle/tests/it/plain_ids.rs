@@ -6,74 +6,29 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use http::StatusCode;
 use ingle::{
-    Cookie, CookieConfig, Error, Ids, Key, Session, SessionLayer,
+    Cookie, CookieConfig, Error, Key, Session, SessionLayer,
     clock::{Clock as _, ManualClock, SystemClock, Timestamp},
-    record::{Epoch, Header, Loaded, Record, Version},
-    store::{
-        self, Applied, CommitError, ErrorKind, Fault, Faulty, Inspect, Memory, Promises, Step,
-        Store, Swept, Write,
-    },
+    record::{Epoch, Header, Record},
+    store::{Fault, Faulty, Ids, List as _, Memory, Step, Store as _, Write},
 };
 use serde_json::json;
 
-use crate::common::{Answer, App, Visitor, app, layer};
+use crate::common::{Answer, App, Intercept, Visitor, app, layer};
 
 const UUID: &str = "0b2f6c1e-7a3d-4c55-9d0a-5e1f2a3b4c5d";
 
-/// A store whose sessions have these ids, and which remembers the plain ones that were left.
-#[derive(Clone, Debug)]
-struct WithIds(Faulty, Ids, Arc<Mutex<Vec<Key>>>);
+/// A store whose sessions have these ids.
+fn with_ids(inner: Faulty, ids: Ids) -> Intercept<Faulty> {
+    let mut store = Intercept::new(inner);
+    store.info.ids = ids;
+    store
+}
 
-#[async_trait]
-impl Store for WithIds {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn promises(&self) -> Promises {
-        self.0.promises()
-    }
-
-    fn survives(&self) -> &str {
-        self.0.survives()
-    }
-
-    fn ids(&self) -> Ids {
-        self.1
-    }
-
-    async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, store::Error> {
-        let found = self.0.load(key, now).await?;
-        if found.is_none() && self.2.lock().unwrap().contains(key) {
-            return Err(store::Error::new(self.name(), ErrorKind::Moved, Applied::No));
-        }
-        Ok(found)
-    }
-
-    async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
-        if let Write::Destroy { key } = write {
-            let moved = self.2.lock().unwrap().contains(key);
-            if moved {
-                return Err(store::Error::new(self.name(), ErrorKind::Moved, Applied::No).into());
-            }
-        }
-        let version = self.0.commit(write, now).await?;
-        if let Write::Renew { base, .. } = write {
-            self.2.lock().unwrap().push(base.record.header.key);
-        }
-        Ok(version)
-    }
-
-    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, store::Error> {
-        self.0.sweep(now, limit).await
-    }
-
-    fn inspect(&self) -> Option<&dyn Inspect> {
-        self.0.as_list()
-    }
+/// The key of the plain id.
+fn key() -> Key {
+    Key::of_plain_id(UUID).unwrap()
 }
 
 struct Scene {
@@ -91,7 +46,7 @@ impl Scene {
     fn with(ids: Ids, set: impl FnOnce(SessionLayer) -> SessionLayer) -> Self {
         let memory = Memory::new();
         let faulty = Faulty::new(Arc::new(memory.clone()));
-        let layer = set(layer(WithIds(faulty.clone(), ids, Arc::default())));
+        let layer = set(layer(with_ids(faulty.clone(), ids)));
         let app = self::app(&layer)
             .on("/add", async |session: Session| {
                 session
@@ -112,7 +67,7 @@ impl Scene {
 
     /// A record as another program leaves it: data and no header.
     async fn foreign(&self, views: u64) -> Key {
-        let key: Key = UUID.parse().unwrap();
+        let key = key();
         let header = Header::foreign(key, Timestamp::from_millis(1), Epoch::from_bits(7));
         let data = json!({ "views": views }).as_object().unwrap().clone();
         let record = Arc::new(Record { header, data });
@@ -219,7 +174,7 @@ async fn a_record_without_a_header_gets_one_with_its_first_commit() {
 
     let answer = scene.app.get("/add", &cookie).await.ok();
     assert_eq!((answer.body.as_str(), answer.set_cookie()), ("8", ""));
-    let record = scene.memory.load(&UUID.parse().unwrap(), clock.now()).await.unwrap().unwrap();
+    let record = scene.memory.load(&key(), clock.now()).await.unwrap().live().unwrap();
     let header = &record.record.header;
     assert_eq!((header.counter, header.ops.iter().count()), (1, 1));
     assert_ne!(header.epoch, Epoch::from_bits(7), "the life under our header has its own name");

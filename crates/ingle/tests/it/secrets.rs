@@ -8,7 +8,7 @@ use std::{
 use ingle::{
     Error, Session,
     clock::{Clock as _, SystemClock},
-    store::Inspect as _,
+    store::List as _,
 };
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -47,7 +47,7 @@ async fn neither_logs_nor_records_nor_debug_output_hold_an_id() {
     let app = app(&layer(store))
         .on("/", async |session: Session| {
             session.insert("a", 1)?;
-            tracing::info!(?session, tag = ?session.tag(), "in the handler");
+            tracing::info!(?session, handle = ?session.handle(), "in the handler");
             Ok::<_, Error>(())
         })
         .on("/renew", async |session: Session| session.renew().await)
@@ -90,11 +90,11 @@ async fn neither_logs_nor_records_nor_debug_output_hold_an_id() {
     }
 }
 
-#[cfg(feature = "embedded")]
+#[cfg(feature = "sqlite")]
 #[tokio::test]
-async fn no_id_is_in_the_files_of_the_embedded_store() {
+async fn no_id_is_in_the_files_of_the_sqlite_store() {
     let folder = tempfile::tempdir().unwrap();
-    let store = ingle::store::Embedded::open(folder.path()).await.unwrap();
+    let store = ingle::store::Sqlite::open(folder.path()).await.unwrap();
     let app = app(&layer(store))
         .on("/", async |session: Session| session.insert("a", "a value that is there"))
         .on("/renew", async |session: Session| session.renew().await);

@@ -1,17 +1,18 @@
 //! What stands between the requests and a store that is slow, silent or confused.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use async_trait::async_trait;
 use http::StatusCode;
 use ingle::{
     Error, Key, Session,
-    clock::Timestamp,
-    record::{Loaded, Version},
-    store::{self, CommitError, Fault, Inspect, Memory, Promises, Step, Store, Swept, Write},
+    clock::{Clock as _, SystemClock},
+    store::{Fault, List as _, Memory, Step},
 };
 
-use crate::common::{Held, Visitor, app, faulty, layer};
+use crate::common::{Held, Intercept, Visitor, app, faulty, layer};
 
 async fn add(session: Session) -> Result<(), Error> {
     session.field("n").update(|n: &mut u64| *n += 1).await
@@ -23,46 +24,17 @@ async fn read(session: Session) -> Result<String, Error> {
 
 /// A store that answers every load with the same record, as a pool of connections does that has
 /// mixed up two replies.
-#[derive(Clone, Debug)]
-struct Confused(Memory);
-
-#[async_trait]
-impl Store for Confused {
-    fn name(&self) -> &'static str {
-        "confused"
-    }
-
-    fn promises(&self) -> Promises {
-        self.0.promises()
-    }
-
-    fn survives(&self) -> &str {
-        self.0.survives()
-    }
-
-    async fn load(&self, _: &Key, now: Timestamp) -> Result<Option<Loaded>, store::Error> {
-        let page = self.0.list(None, 1, now).await?;
-        Ok(page.records.into_iter().next())
-    }
-
-    async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
-        self.0.commit(write, now).await
-    }
-
-    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, store::Error> {
-        self.0.sweep(now, limit).await
-    }
-
-    fn inspect(&self) -> Option<&dyn Inspect> {
-        self.0.as_list()
-    }
-}
-
 #[tokio::test]
 async fn the_record_of_another_visitor_is_never_served() {
     let memory = Memory::new();
-    let app = app(&layer(Confused(memory.clone()))).on("/add", add).on("/read", read);
+    let first = Arc::new(OnceLock::<Key>::new());
+    let mut confused = Intercept::new(memory.clone());
+    let always = Arc::clone(&first);
+    confused.load = Arc::new(move |key| *always.get().unwrap_or(key));
+    let app = app(&layer(confused)).on("/add", add).on("/read", read);
     Visitor::default().get(&app, "/add").await.ok();
+    let page = memory.list(None, 1, SystemClock.now()).await.unwrap();
+    first.set(page.records[0].record.header.key).unwrap();
     let other = format!("__Host-id={}", "A".repeat(43));
     for path in ["/read", "/add"] {
         let answer = app.get(path, &other).await;
@@ -93,21 +65,28 @@ async fn a_sweep_that_gets_no_answer_is_not_the_last() {
     assert!(store.sweeps() > 1);
 }
 
+/// A logout that comes with an id that another request has replaced ends the session all the same.
 #[tokio::test]
-async fn who_was_interrupted_has_logged_nobody_out() {
-    let layer = layer(faulty().1);
-    let app = app(&layer)
-        .on("/add", add)
-        .on("/read", read)
-        .on("/renew", async |session: Session| session.renew().await);
-    let mut visitor = Visitor::default();
-    visitor.get(&app, "/add").await.ok();
-    let held = Held::begin(&layer, &visitor.cookie).await;
-    held.session.get::<u64>("n").await.unwrap();
-    visitor.get(&app, "/renew").await.ok();
-    assert!(matches!(add(held.session.clone()).await, Err(Error::Interrupted)));
-    assert!(matches!(held.session.logout().await, Err(Error::Interrupted)));
-    let answer = held.respond(StatusCode::OK).await.ok();
-    assert_eq!(answer.set_cookie(), "", "the session lives on under the newer id");
-    assert_eq!(visitor.get(&app, "/read").await.ok().body, "1");
+async fn a_logout_ends_the_session_where_it_went() {
+    for looks_before in [true, false] {
+        let layer = layer(faulty().1);
+        let app = app(&layer)
+            .on("/add", add)
+            .on("/read", read)
+            .on("/renew", async |session: Session| session.renew().await);
+        let mut visitor = Visitor::default();
+        visitor.get(&app, "/add").await.ok();
+        let held = Held::begin(&layer, &visitor.cookie).await;
+        if looks_before {
+            held.session.get::<u64>("n").await.unwrap();
+        }
+        visitor.get(&app, "/renew").await.ok();
+        visitor.get(&app, "/renew").await.ok();
+        assert!(matches!(add(held.session.clone()).await, Err(Error::Interrupted)));
+        held.session.logout().await.unwrap();
+        let answer = held.respond(StatusCode::OK).await.ok();
+        assert!(answer.set_cookie().contains("Max-Age=0"), "{answer:?}");
+        let answer = visitor.get(&app, "/read").await;
+        assert_eq!(answer.status, StatusCode::CONFLICT, "the newest id has ended, too");
+    }
 }

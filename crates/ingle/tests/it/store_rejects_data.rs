@@ -2,66 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use http::StatusCode;
 use ingle::{
-    Error, Key, Session,
-    clock::Timestamp,
-    record::{Loaded, Version},
-    store::{
-        self, Applied, CommitError, ErrorKind, Fault, Faulty, Inspect, Memory, Promises, Step,
-        Store, Swept, Write,
-    },
+    Error, Session,
+    store::{self, Applied, ErrorKind, Fault, Faulty, Memory, Step},
 };
 
-use crate::common::{Visitor, app, layer};
-
-/// A store that holds no field with this name.
-#[derive(Clone, Debug)]
-struct Picky(Faulty, ErrorKind);
+use crate::common::{Intercept, Visitor, app, layer};
 
 const BAD: &str = "bad";
 
-#[async_trait]
-impl Store for Picky {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn promises(&self) -> Promises {
-        self.0.promises()
-    }
-
-    fn survives(&self) -> &str {
-        self.0.survives()
-    }
-
-    async fn load(&self, key: &Key, now: Timestamp) -> Result<Option<Loaded>, store::Error> {
-        self.0.load(key, now).await
-    }
-
-    async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
-        match write {
-            Write::Create { record }
-            | Write::Replace { record, .. }
-            | Write::Renew { record, .. }
-                if record.data.contains_key(BAD) =>
-            {
-                Err(store::Error::new(self.name(), self.1, Applied::No)
-                    .with_source("of its name")
-                    .into())
-            }
-            write => self.0.commit(write, now).await,
-        }
-    }
-
-    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, store::Error> {
-        self.0.sweep(now, limit).await
-    }
-
-    fn inspect(&self) -> Option<&dyn Inspect> {
-        self.0.as_list()
-    }
+/// A store that holds no field with this name.
+fn picky(inner: Faulty, kind: ErrorKind) -> Intercept<Faulty> {
+    let mut picky = Intercept::new(inner);
+    picky.commit = Arc::new(move |write| {
+        let error = || store::Error::new("picky", kind, Applied::No).with_source("of its name");
+        write.record().data.contains_key(BAD).then(|| error().into())
+    });
+    picky
 }
 
 /// Changes that are committed together stand or fall alone, also where it is the store that refuses.
@@ -72,7 +30,7 @@ async fn one_change_that_cannot_be_stored_takes_no_other_with_it() {
         (ErrorKind::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
     ] {
         let faulty = Faulty::new(Arc::new(Memory::new()));
-        let app = app(&layer(Picky(faulty.clone(), kind)))
+        let app = app(&layer(picky(faulty.clone(), kind)))
             .on("/add", async |session: Session| {
                 session.field("n").update(|n: &mut u64| *n += 1).await
             })

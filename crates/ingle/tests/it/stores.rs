@@ -11,9 +11,9 @@ use ingle::store::{Redis, RedisConfig};
 
 ingle::conformance!(memory, |_place| async { ingle::store::Memory::new() });
 
-#[cfg(feature = "embedded")]
-ingle::conformance!(embedded, |place| async move {
-    ingle::store::Embedded::open(place.folder()).await.unwrap()
+#[cfg(feature = "sqlite")]
+ingle::conformance!(sqlite, |place| async move {
+    ingle::store::Sqlite::open(place.folder()).await.unwrap()
 });
 
 #[cfg(feature = "firestore")]
@@ -109,6 +109,7 @@ fn every_law_is_in_the_macro() {
         include_str!("../../src/store/conformance/conditions.rs"),
         include_str!("../../src/store/conformance/deadlines.rs"),
         include_str!("../../src/store/conformance/lists.rs"),
+        include_str!("../../src/store/conformance/marks.rs"),
         include_str!("../../src/store/conformance/renew.rs"),
         include_str!("../../src/store/conformance/round_trip.rs"),
         include_str!("../../src/store/conformance/sharing.rs"),

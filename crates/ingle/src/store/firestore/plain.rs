@@ -33,6 +33,15 @@ pub(crate) fn id(key: &Key) -> Option<Uuid> {
     (*tag == TAG).then(|| Uuid::from_slice(rest).ok())?
 }
 
+impl Key {
+    /// The key of a plain id ([`Ids::Plain`](crate::store::Ids)), if the text is one: for tools that
+    /// look at such a session in the store.
+    #[must_use]
+    pub fn of_plain_id(id: &str) -> Option<Self> {
+        parse(id).map(key)
+    }
+}
+
 /// Reads a UUID in its one canonical spelling (RFC 9562 4): lower case, with four hyphens.
 pub(crate) fn parse(text: &str) -> Option<Uuid> {
     let id = Uuid::try_parse(text).ok()?;
