@@ -144,7 +144,7 @@ impl Cookie {
         Ok(Self::unchecked(config))
     }
 
-    fn unchecked(config: CookieConfig) -> Self {
+    pub(super) fn unchecked(config: CookieConfig) -> Self {
         let mut attributes = format!("; Path={}", config.path);
         if let Some(domain) = &config.domain {
             attributes.push_str("; Domain=");

@@ -42,37 +42,41 @@ pub struct Door(Arc<Shared>);
 struct Shared {
     engine: Arc<Engine>,
     settings: Settings,
+    /// Another cookie that may still bring ids, and how these are read.
+    legacy: Option<(Cookie, Arc<dyn IdScheme>)>,
 }
 
 /// What a door needs beside the engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) cookie: Cookie,
-    /// Another cookie that may still bring ids, and how these are read.
-    pub(crate) legacy: Option<(Cookie, Arc<dyn IdScheme>)>,
     pub(crate) clear_site_data: bool,
 }
 
 impl Door {
-    pub(crate) fn new(engine: Engine, settings: Settings) -> Self {
-        Self(Arc::new(Shared { engine: Arc::new(engine), settings }))
+    pub(crate) fn new(
+        engine: Engine,
+        settings: Settings,
+        legacy: Option<(Cookie, Arc<dyn IdScheme>)>,
+    ) -> Self {
+        Self(Arc::new(Shared { engine: Arc::new(engine), settings, legacy }))
     }
 
     /// Gives a request its session, from the values of its Cookie headers. Reads nothing from the store.
     pub fn begin<'a>(&self, cookie_headers: impl IntoIterator<Item = &'a [u8]>) -> InFlight {
-        let Shared { engine, settings } = &*self.0;
+        let Shared { engine, settings, legacy } = &*self.0;
         engine.start_sweeps_once();
-        let (mut own, mut legacy) = (Scan::default(), Scan::default());
+        let (mut own, mut other) = (Scan::default(), Scan::default());
         for header in cookie_headers {
             settings.cookie.scan(header, &mut own);
-            if let Some((cookie, _)) = &settings.legacy {
-                cookie.scan(header, &mut legacy);
+            if let Some((cookie, _)) = legacy {
+                cookie.scan(header, &mut other);
             }
         }
         let mut came_by_legacy = false;
-        let id = match (own.decode(&*engine.context().ids), &settings.legacy) {
+        let id = match (own.decode(&*engine.context().ids), legacy) {
             (CookieLookup::Nothing, Some((_, ids))) => {
-                let id = unambiguous(legacy.decode(&**ids));
+                let id = unambiguous(other.decode(&**ids));
                 came_by_legacy = id.is_some();
                 id
             }
@@ -133,7 +137,7 @@ impl InFlight {
     }
 
     fn conclude(self, outcome: Outcome) -> Finished {
-        let Shared { engine, settings } = &*self.door.0;
+        let Shared { engine, settings, legacy } = &*self.door.0;
         let Outcome { looked, cookie: pending, error } = outcome;
         if let Some(error) = &error {
             tracing::debug!(%error, "a session's changes could not be committed");
@@ -147,10 +151,10 @@ impl InFlight {
             headers.push(HeaderChange::no_store());
             headers.push(HeaderChange::set_cookie(&settings.cookie, value));
             if self.came_by_legacy
-                && let Some((legacy, _)) = &settings.legacy
+                && let Some((cookie, _)) = legacy
             {
                 // The id in it is of no use any more.
-                headers.push(HeaderChange::set_cookie(legacy, legacy.removal()));
+                headers.push(HeaderChange::set_cookie(cookie, cookie.removal()));
             }
         }
         if settings.clear_site_data && matches!(pending, PendingCookie::Ended { by_logout: true }) {

@@ -52,7 +52,6 @@ pub struct SessionLayer {
     policy: Policy,
     namespace: String,
     settings: Settings,
-    ids: Option<Arc<dyn IdScheme>>,
     adapter: Adapter,
     /// Made when the first service is, of the settings as they are then.
     door: Arc<OnceLock<Door>>,
@@ -74,29 +73,38 @@ impl SessionLayer {
         // A store that is shared already needs no further pointer.
         let shared = (&store as &dyn Any).downcast_ref::<Arc<dyn Store>>().cloned();
         let store = shared.unwrap_or_else(|| Arc::new(store));
-        let settings = Settings { cookie: Cookie::default(), legacy: None, clear_site_data: false };
+        let settings = Settings { cookie: Cookie::default(), clear_site_data: false };
         let layer = Self {
             store,
             policy: Policy::default(),
             namespace: String::new(),
             settings,
-            ids: None,
             adapter: Adapter { insert: insert::<Session>, on_error: None },
             door: Arc::default(),
         };
-        layer.with_ids_of_store()
+        layer.for_ids_of_store()
     }
 
     #[cfg(feature = "firestore")]
-    fn with_ids_of_store(mut self) -> Self {
-        let ids = self.store.info().ids;
-        self.ids = super::plain::adapt(ids, &mut self.settings, &mut self.policy);
+    fn for_ids_of_store(mut self) -> Self {
+        super::plain::set_up(self.store.info().ids, &mut self.settings, &mut self.policy);
         self
     }
 
     #[cfg(not(feature = "firestore"))]
-    fn with_ids_of_store(self) -> Self {
+    fn for_ids_of_store(self) -> Self {
         self
+    }
+
+    /// How ids are made, and those of another cookie read.
+    #[cfg(feature = "firestore")]
+    fn schemes(&self) -> (Arc<dyn IdScheme>, Option<(Cookie, Arc<dyn IdScheme>)>) {
+        super::plain::schemes(self.store.info().ids, &self.namespace, &self.settings.cookie)
+    }
+
+    #[cfg(not(feature = "firestore"))]
+    fn schemes(&self) -> (Arc<dyn IdScheme>, Option<(Cookie, Arc<dyn IdScheme>)>) {
+        (Arc::new(HashedIds::new(&self.namespace)), None)
     }
 
     /// Keeps the sessions of this app apart from those of others in the same store. Default empty.
@@ -199,10 +207,9 @@ impl SessionLayer {
     #[must_use]
     pub fn door(&self) -> Door {
         let make = || {
-            let ids = self.ids.clone();
-            let ids = ids.unwrap_or_else(|| Arc::new(HashedIds::new(&self.namespace)));
+            let (ids, legacy) = self.schemes();
             let engine = Engine::new(Arc::clone(&self.store), self.policy.clone(), ids);
-            Door::new(engine, self.settings.clone())
+            Door::new(engine, self.settings.clone(), legacy)
         };
         self.door.get_or_init(make).clone()
     }
@@ -384,6 +391,10 @@ fn apply(change: &HeaderChange, headers: &mut HeaderMap) {
         warn_of_public(headers);
     }
     value.set_sensitive(matches!(change, HeaderChange::SetCookie { .. }));
+    if matches!(change, HeaderChange::Append { .. }) {
+        headers.append(name, value);
+        return;
+    }
     let others = headers.get_all(&name).iter().filter(|other| !change.replaces(other.as_bytes()));
     let others: Vec<HeaderValue> = others.cloned().collect();
     headers.insert(name.clone(), value);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     engine::policy::Policy,
-    id::{IdScheme, NoRandomness, SessionId},
+    id::{HashedIds, IdScheme, NoRandomness, SessionId},
     store::{Ids, firestore::plain},
 };
 
@@ -17,23 +17,27 @@ use crate::{
 /// wait for each other after some 2 to 15 seconds, and who comes behind them waits as long.
 const DEADLINE_BESIDE_LOCKS: Duration = Duration::from_secs(20);
 
-/// Sets a layer up for the ids of its store. Returns how it makes new ones, where these are not hashed.
-pub(super) fn adapt(
+/// Gives a layer the defaults for the ids of its store.
+pub(super) fn set_up(ids: Ids, settings: &mut Settings, policy: &mut Policy) {
+    if ids == Ids::Plain {
+        settings.cookie = tutorial(&settings.cookie);
+        policy.deadline = DEADLINE_BESIDE_LOCKS;
+    }
+}
+
+/// How a layer makes and reads ids, and the cookie that may still bring others, with how to read them.
+pub(super) fn schemes(
     ids: Ids,
-    settings: &mut Settings,
-    policy: &mut Policy,
-) -> Option<Arc<dyn IdScheme>> {
+    namespace: &str,
+    cookie: &Cookie,
+) -> (Arc<dyn IdScheme>, Option<(Cookie, Arc<dyn IdScheme>)>) {
+    let hashed = || Arc::new(HashedIds::new(namespace));
     match ids {
-        Ids::Hashed => None,
-        Ids::Plain => {
-            settings.cookie = tutorial(&settings.cookie);
-            policy.deadline = DEADLINE_BESIDE_LOCKS;
-            Some(Arc::new(PlainIds { is_outdated: false }))
-        }
+        Ids::Hashed => (hashed(), None),
+        Ids::Plain => (Arc::new(PlainIds { is_outdated: false }), None),
         Ids::Upgrade => {
-            let ids: Arc<dyn IdScheme> = Arc::new(PlainIds { is_outdated: true });
-            settings.legacy = Some((tutorial(&settings.cookie), ids));
-            None
+            let outdated = Arc::new(PlainIds { is_outdated: true });
+            (hashed(), Some((tutorial(cookie), outdated)))
         }
     }
 }

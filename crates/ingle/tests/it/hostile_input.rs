@@ -99,7 +99,7 @@ async fn an_id_that_was_renewed_away_or_has_expired_is_nobodys() {
     let old = visitor.cookie.clone();
     visitor.get(&app, "/renew").await.ok();
     assert_ne!(visitor.cookie, old);
-    assert_eq!(app.get("/read", &old).await.ok().body, "{}");
+    assert_eq!(app.get("/read", &old).await.status, StatusCode::CONFLICT);
     assert_eq!(app.get("/read", &visitor.cookie).await.ok().body, "{\"n\":1}");
 
     // In use up to here, so that it is the absolute deadline that ends it; the store still has it.
@@ -109,6 +109,7 @@ async fn an_id_that_was_renewed_away_or_has_expired_is_nobodys() {
     assert_eq!(app.get("/read", &visitor.cookie).await.ok().body, "{\"n\":2}");
     clock.advance(Duration::from_millis(1));
     assert_eq!(app.get("/read", &visitor.cookie).await.ok().body, "{}");
+    assert_eq!(app.get("/read", &old).await.ok().body, "{}", "nobody remembers where it went");
     assert_eq!(memory.len(), 1);
 }
 
@@ -333,7 +334,7 @@ async fn a_record_with_an_absurd_header_is_an_error_or_dead_and_nothing_else() {
         let now = SystemClock.now();
         let page = memory.list(None, 1, now).await.unwrap();
         let Loaded { record, .. } = page.records.first().unwrap().clone();
-        memory.destroy(&record.header.key, now).await.unwrap();
+        memory.destroy(&record.header.key, Timestamp::from_millis(0)).await.unwrap();
         let mut spoiled = Record::clone(&record);
         spoil(&mut spoiled);
         memory.commit(Write::Create { record: &Arc::new(spoiled) }, now).await.unwrap();
