@@ -75,10 +75,9 @@ impl fmt::Debug for Broken {
 const LONG_AGO: Timestamp = Timestamp::from_millis(0);
 
 impl Broken {
-    /// Writes without any condition.
+    /// Writes without any condition: at the end of time all that is there is dead.
     async fn overwrite(&self, record: &Arc<ingle::record::Record>) -> Result<Version, CommitError> {
-        self.end(&record.header.key).await?;
-        self.memory.commit(Write::Create { record }, LONG_AGO.after(MARK_TIME)).await
+        self.memory.commit(Write::Create { record }, Timestamp::MAX).await
     }
 
     /// Ends a session so long ago that its mark is dead.
