@@ -1,13 +1,19 @@
-//! What operators see: counters and a histogram, through the `metrics` facade.
+//! What operators see: counters and a histogram, through the `metrics` facade where the feature of
+//! that name is on, and nowhere else.
 //!
 //! Nothing here carries an id, a key, a user or a field. Without a recorder each costs next to
 //! nothing. What each of them means stands in `docs/guide.md`.
 
 use std::time::Duration;
 
-use metrics::{Key, Label, Level, Metadata, counter, with_recorder};
+#[cfg(feature = "metrics")]
+#[path = "meter/facade.rs"]
+mod sink;
+#[cfg(not(feature = "metrics"))]
+#[path = "meter/nothing.rs"]
+mod sink;
 
-static METADATA: Metadata<'static> = Metadata::new("ingle", Level::INFO, Some("ingle"));
+use sink::{Key, count, count_unlabelled, key, record};
 
 /// What a store is asked to do, as the histogram's label and as a word in logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +55,9 @@ macro_rules! meter {
 
         impl Meter {
             pub(crate) fn new(store: &'static str) -> Self {
-                let label = Label::from_static_parts("store", store);
-                let key = |name| Key::from_parts(name, vec![label.clone()]);
+                let key = |name| key(name, store, None);
                 let seconds = |verb: Verb| {
-                    let verb = Label::from_static_parts("verb", verb.name());
-                    Key::from_parts("ingle_store_seconds", vec![label.clone(), verb])
+                    sink::key("ingle_store_seconds", store, Some(verb.name()))
                 };
                 Self {
                     commits: key("ingle_commits_total"),
@@ -103,7 +107,7 @@ impl Meter {
             Verb::Touch => &self.seconds_of_touch,
             Verb::Destroy => &self.seconds_of_destroy,
         };
-        with_recorder(|recorder| recorder.register_histogram(key, &METADATA).record(took));
+        record(key, took);
     }
 
     pub(crate) fn swept(&self, deleted: usize) {
@@ -111,14 +115,10 @@ impl Meter {
     }
 }
 
-fn count(key: &Key, by: u64) {
-    with_recorder(|recorder| recorder.register_counter(key, &METADATA).increment(by));
-}
-
 macro_rules! plain {
     ($($name:ident => $metric:literal),* $(,)?) => {$(
         pub(crate) fn $name() {
-            counter!($metric).increment(1);
+            count_unlabelled($metric);
         }
     )*};
 }

@@ -14,7 +14,7 @@ use ingle::{
     record::{Loaded, Version},
     store::{
         Applied, Capabilities, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List,
-        Lookup, MARK_TIME, Memory, Page, Store, Swept, Write,
+        Lookup, Memory, Page, Store, Swept, Write,
         conformance::{self, Trial},
     },
 };

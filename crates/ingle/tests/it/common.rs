@@ -104,22 +104,31 @@ pub(crate) fn layer(store: impl Store) -> SessionLayer {
 
 /// An app with one handler per path. `layer` stands for one process.
 pub(crate) fn app(layer: &SessionLayer) -> App {
-    App { router: Router::new(), layer: layer.clone() }
+    App { router: Router::new(), layer: Some(layer.clone()) }
 }
 
 #[derive(Clone)]
 pub(crate) struct App {
     router: Router,
-    layer: SessionLayer,
+    /// Around the routes, unless they have their layers already.
+    layer: Option<SessionLayer>,
 }
 
 impl App {
+    /// An app that has its layers.
+    pub(crate) fn with(router: Router) -> Self {
+        Self { router, layer: None }
+    }
+
     pub(crate) fn on<T: 'static>(self, path: &str, handler: impl Handler<T, ()>) -> Self {
         Self { router: self.router.route(path, get(handler)), ..self }
     }
 
     pub(crate) async fn serve(&self, request: Request<Body>) -> Answer {
-        let app = self.router.clone().layer(self.layer.clone());
+        let app = match self.layer.clone() {
+            Some(layer) => self.router.clone().layer(layer),
+            None => self.router.clone(),
+        };
         let response = app.oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();

@@ -9,6 +9,7 @@
 )]
 
 mod hostile_input;
+mod answers;
 mod broken;
 mod clock;
 mod concurrent_handles;
@@ -20,10 +21,12 @@ mod faulty;
 mod firestore;
 mod flow;
 mod store_client;
+mod layers;
 #[cfg(feature = "memcached")]
 mod memcached;
 #[cfg(any(feature = "firestore", feature = "postgres", feature = "redis"))]
 mod batching;
+#[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(feature = "firestore")]
 mod plain_ids;
