@@ -78,53 +78,41 @@ fn wrong(store: &'static str, problem: &str) -> OpenError {
     OpenError::new(store, OpenErrorKind::Config, problem, "")
 }
 
-#[cfg(feature = "sqlite")]
-async fn sqlite(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(super::Sqlite::open_url(url).await?))
-}
+/// For each store a function that opens it, or says that this program was built without it.
+macro_rules! stores {
+    ($($feature:literal: $name:ident($url:ident) -> $opened:ty $open:block)*) => {$(
+        #[cfg(feature = $feature)]
+        async fn $name($url: &str) -> Result<$opened, OpenError> $open
 
-#[cfg(feature = "firestore")]
-async fn firestore(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(super::Firestore::open(super::FirestoreConfig::parse(url)?).await?))
-}
-
-#[cfg(feature = "memcached")]
-async fn memcached(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(super::Memcached::open(super::MemcachedConfig::parse(url)?).await?))
-}
-
-#[cfg(feature = "redis")]
-async fn redis(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(super::Redis::open(super::RedisConfig::parse(url)?).await?))
-}
-
-#[cfg(feature = "postgres")]
-async fn postgres(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(super::Postgres::open(super::PostgresConfig::parse(url)?).await?))
-}
-
-#[cfg(feature = "postgres")]
-async fn migrate_postgres(url: &str) -> Result<(), OpenError> {
-    let config = super::PostgresConfig::parse(url)?;
-    super::Postgres::migrate(config.clone()).await?;
-    super::Postgres::open(config).await.map(drop)
-}
-
-/// Stores that this program was built without.
-macro_rules! not_built {
-    ($($feature:literal: $($open:ident -> $opened:ty),+;)*) => {$($(
         #[cfg(not(feature = $feature))]
-        async fn $open(_: &str) -> Result<$opened, OpenError> {
-            let problem = concat!("this program was built without the feature `", $feature, "` of ingle");
-            Err(OpenError::new($feature, OpenErrorKind::NotBuilt, problem, "build it with that feature"))
+        async fn $name(_: &str) -> Result<$opened, OpenError> {
+            let problem =
+                concat!("this program was built without the feature `", $feature, "` of ingle");
+            let help = "build it with that feature";
+            Err(OpenError::new($feature, OpenErrorKind::NotBuilt, problem, help))
         }
-    )+)*};
+    )*};
 }
 
-not_built! {
-    "sqlite": sqlite -> Arc<dyn Store>;
-    "firestore": firestore -> Arc<dyn Store>;
-    "memcached": memcached -> Arc<dyn Store>;
-    "redis": redis -> Arc<dyn Store>;
-    "postgres": postgres -> Arc<dyn Store>, migrate_postgres -> ();
+stores! {
+    "sqlite": sqlite(url) -> Arc<dyn Store> {
+        Ok(Arc::new(super::Sqlite::open_url(url).await?))
+    }
+    "firestore": firestore(url) -> Arc<dyn Store> {
+        Ok(Arc::new(super::Firestore::open(super::FirestoreConfig::parse(url)?).await?))
+    }
+    "memcached": memcached(url) -> Arc<dyn Store> {
+        Ok(Arc::new(super::Memcached::open(super::MemcachedConfig::parse(url)?).await?))
+    }
+    "redis": redis(url) -> Arc<dyn Store> {
+        Ok(Arc::new(super::Redis::open(super::RedisConfig::parse(url)?).await?))
+    }
+    "postgres": postgres(url) -> Arc<dyn Store> {
+        Ok(Arc::new(super::Postgres::open(super::PostgresConfig::parse(url)?).await?))
+    }
+    "postgres": migrate_postgres(url) -> () {
+        let config = super::PostgresConfig::parse(url)?;
+        super::Postgres::migrate(config.clone()).await?;
+        super::Postgres::open(config).await.map(drop)
+    }
 }
