@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Program, Server, http_status, tools, tutorial};
+use testbed::{Program, Server, http, tools, tutorial};
 
 use crate::{
     app,
@@ -216,7 +216,7 @@ fn slashed(path: &Path) -> String {
 }
 
 fn serves_plain(address: SocketAddr) -> bool {
-    http_status(address, "/plain", PATIENCE) == Some(200)
+    http::status(address, "/plain", PATIENCE) == Some(200)
 }
 
 /// The folder of the workspace.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
-use testbed::{Server, distance::Distance, firestore, memcached, postgres, redis};
+use testbed::{Server, firestore, memcached, postgres, proxy::Proxy, redis};
 
 use crate::{machine, usage::Tree};
 
@@ -83,8 +83,8 @@ impl Place {
         let server = program.transpose()?.map(Server::start).transpose()?;
         let distance = match &server {
             Some(server) if self == Self::FirestoreAway => {
-                let distance = Distance::start(server.address()).await?;
-                distance.set(AWAY);
+                let distance = Proxy::start(server.address()).await?;
+                distance.set_distance(AWAY);
                 Some(distance)
             }
             _ => None,
@@ -129,7 +129,7 @@ impl Place {
 pub(crate) struct Running {
     pub(crate) place: Place,
     server: Option<Server>,
-    distance: Option<Distance>,
+    distance: Option<Proxy>,
     folder: TempDir,
 }
 

@@ -7,13 +7,16 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Server, redis};
+use testbed::{
+    Server,
+    load::{self, Chance, Dealt, Length, One, Picked, Plan, Tally, Visitor},
+    redis,
+};
 
 use crate::{
     contestant::Contestant,
     document,
     facts::Facts,
-    load::{self, Chance, Dealt, Length, One, Picked, Plan, Tally, Visitor},
     machine,
     options::Options,
     paper,
@@ -148,11 +151,8 @@ impl App<'_> {
     }
 
     fn plan(&self) -> Plan {
-        Plan {
-            addresses: vec![self.process.address()],
-            path: "/".to_owned(),
-            length: Length::Time { warm_up: WARM_UP, time: self.options.time },
-        }
+        let length = Length::Time { warm_up: WARM_UP, time: self.options.time };
+        Plan::new(&[self.process.address()], "/", length)
     }
 
     fn tree(&self) -> Option<Tree> {

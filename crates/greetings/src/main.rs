@@ -74,8 +74,8 @@ async fn run() -> Result<(), Failure> {
     banner::announce(&options, store.as_ref(), &cookie, &listener);
     let sessions = sessions(&options, Arc::clone(&store), cookie);
 
-    let limit = Limit::new(options.limits.in_flight);
-    let app = app::router(store, sessions, limit, options.lab);
+    let limit = Limit::new(options.limits.in_flight, options.limits.request_time);
+    let app = app::router(store, options.store_time, sessions, limit, options.lab);
     match server::serve(listener, app, options.limits, signals).await {
         Ended::Drained => Ok(()),
         Ended::Overdue(connections) => {
@@ -133,7 +133,12 @@ fn cookie(transport: Transport, ids: Ids) -> Result<Cookie, Failure> {
 
 /// How the sessions of this app are: in its own namespace, and as long as it was asked for.
 fn sessions(options: &Options, store: Arc<dyn Store>, cookie: Cookie) -> SessionLayer {
-    SessionLayer::new(store).namespace(&options.namespace).cookie(cookie).lifetime(options.lifetime)
+    let layer = SessionLayer::new(store).namespace(&options.namespace);
+    let layer = layer.cookie(cookie).lifetime(options.lifetime);
+    match options.store_time {
+        Some(time) => layer.deadline(time),
+        None => layer,
+    }
 }
 
 impl Failure {

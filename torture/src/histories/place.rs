@@ -11,8 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use testbed::{
-    Program, Server, firestore, http_status, memcached, nemesis::Nemesis, postgres,
-    postgres::Postgres, redis,
+    Program, Server, firestore, http, memcached, postgres, postgres::Postgres, proxy::Proxy, redis,
 };
 
 /// How long one question may take whether a process answers.
@@ -67,7 +66,7 @@ pub(crate) struct Place {
     apps: Vec<Server>,
     /// One for each process of the app, so that one of them alone can be cut off. None before a
     /// folder.
-    pub(crate) nemeses: Vec<Nemesis>,
+    pub(crate) proxies: Vec<Proxy>,
     store: Store,
 }
 
@@ -81,13 +80,13 @@ impl Place {
             Kind::Memcached => Store::Server(Server::start(memcached::program(&[]))?),
             Kind::Postgres => Store::Postgres(Postgres::start(&[])),
         };
-        let mut place = Self { apps: Vec::new(), nemeses: Vec::new(), store };
+        let mut place = Self { apps: Vec::new(), proxies: Vec::new(), store };
         if let Some(server) = place.store_address() {
             if kind == Kind::Postgres {
                 migrate(server)?;
             }
             for _ in 0..processes {
-                place.nemeses.push(Nemesis::start(server).await?);
+                place.proxies.push(Proxy::start(server).await?);
             }
         }
         for number in 0..processes {
@@ -98,9 +97,9 @@ impl Place {
 
     /// What the process of this number is told of the way to the store.
     fn way(&self, number: usize) -> String {
-        match (&self.store, self.nemeses.get(number)) {
+        match (&self.store, self.proxies.get(number)) {
             (Store::Folder(folder), _) => folder.path().join("sessions").display().to_string(),
-            (_, Some(nemesis)) => nemesis.address.to_string(),
+            (_, Some(proxy)) => proxy.address.to_string(),
             (_, None) => String::new(),
         }
     }
@@ -206,7 +205,7 @@ fn migrate(server: SocketAddr) -> Result<()> {
 
 /// Asks for what touches no session.
 fn lives(address: SocketAddr) -> bool {
-    http_status(address, "/healthz", PATIENCE) == Some(200)
+    http::status(address, "/healthz", PATIENCE) == Some(200)
 }
 
 /// Where cargo puts the programs of the workspace.

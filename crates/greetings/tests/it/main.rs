@@ -60,7 +60,6 @@ macro_rules! on_each_store {
     };
 }
 
-mod client;
 mod cookies;
 mod crashes;
 #[cfg(feature = "firestore")]

@@ -151,7 +151,7 @@ fn the_banner_names_the_folder_the_durability_and_the_lab() {
 
 #[tokio::test]
 async fn the_lab_is_closed_unless_asked_for() {
-    let mut program = crate::process::program();
+    let mut program = crate::process::patient();
     program.args(["--listen", "127.0.0.1:0", "--store", "memory:"]);
     let process = Process::spawn(program);
     assert!(!process.banner.contains("/lab/"));

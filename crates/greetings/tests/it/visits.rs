@@ -1,7 +1,8 @@
 //! The page: greetings and counts, over restarts and for each visitor by itself.
 
+use testbed::http::{Answer, raw::Raw};
+
 use crate::{
-    client::{Answer, Connection},
     place::Place,
     process::{Instances, Process},
 };
@@ -158,7 +159,7 @@ async fn what_only_reads_leaves_no_record_and_no_cookie() {
 #[tokio::test]
 async fn a_panic_costs_one_answer_and_not_the_connection() {
     let instances = Instances::start(Place::embedded(), 1);
-    let mut connection = Connection::open(instances.first().address).await.expect("a connection");
+    let mut connection = Raw::open(instances.first().address).await.expect("a connection");
     connection.write(b"GET /lab/panic HTTP/1.1\r\nHost: test\r\n\r\n").await.expect("sent");
     let answer = connection.read().await.expect("an answer");
     assert_eq!((answer.status, answer.set_cookie()), (500, None));

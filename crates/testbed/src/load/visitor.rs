@@ -5,17 +5,22 @@ use std::{collections::HashMap, sync::Arc};
 use super::Answer;
 
 /// What one connection asks with, request after request.
-pub(crate) trait Turns: Send + 'static {
+pub trait Turns: Send + 'static {
     /// The value of the next request's `Cookie` header, empty for none; or the end.
     fn next(&mut self) -> Option<&str>;
 
-    /// Takes a 200 to the last request. False if it does not show the count that it must.
+    /// Takes a good answer to the last request. False if it does not show the count that it must.
     fn answered(&mut self, answer: &Answer) -> bool;
+
+    /// Takes that the last request had no answer. False if it is the end.
+    fn unanswered(&mut self) -> bool {
+        true
+    }
 }
 
 /// A browser with one session.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Visitor {
+pub struct Visitor {
     jar: Vec<(String, String)>,
     /// What it sends: all of the jar.
     cookie: String,
@@ -25,11 +30,11 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     /// One whose session was last shown so many views.
-    pub(crate) fn known(cookie: &str, views: u64) -> Self {
+    pub fn known(cookie: &str, views: u64) -> Self {
         Self { cookie: cookie.to_owned(), views, ..Self::default() }
     }
 
-    pub(crate) fn cookie(&self) -> &str {
+    pub fn cookie(&self) -> &str {
         &self.cookie
     }
 
@@ -50,7 +55,7 @@ impl Visitor {
 
 /// Somebody without a session, on a route that begins none.
 #[derive(Debug)]
-pub(crate) struct Nobody;
+pub struct Nobody;
 
 impl Turns for Nobody {
     fn next(&mut self) -> Option<&str> {
@@ -64,9 +69,9 @@ impl Turns for Nobody {
 
 /// Begins so many sessions, each with a request that has no cookie.
 #[derive(Debug, Default)]
-pub(crate) struct Begin {
-    pub(crate) wanted: usize,
-    pub(crate) begun: Vec<Visitor>,
+pub struct Begin {
+    pub wanted: usize,
+    pub begun: Vec<Visitor>,
 }
 
 impl Turns for Begin {
@@ -85,16 +90,16 @@ impl Turns for Begin {
 /// Visitors of this connection alone, one after the other: no session is in flight twice, and each
 /// answer shows one view more than the last.
 #[derive(Debug, Default)]
-pub(crate) struct Dealt {
-    pub(crate) visitors: Vec<Visitor>,
-    pub(crate) counts: bool,
+pub struct Dealt {
+    pub visitors: Vec<Visitor>,
+    pub counts: bool,
     turn: usize,
 }
 
 impl Dealt {
     /// Deals visitors over so many connections. `counts` says whether the page that is asked for
     /// shows views at all.
-    pub(crate) fn over(connections: usize, visitors: Vec<Visitor>, counts: bool) -> Vec<Self> {
+    pub fn over(connections: usize, visitors: Vec<Visitor>, counts: bool) -> Vec<Self> {
         let mut dealt: Vec<_> =
             (0..connections).map(|_| Self { counts, ..Self::default() }).collect();
         for (n, visitor) in visitors.into_iter().enumerate() {
@@ -106,7 +111,7 @@ impl Dealt {
     }
 
     /// All visitors again.
-    pub(crate) fn back(dealt: Vec<Self>) -> Vec<Visitor> {
+    pub fn back(dealt: Vec<Self>) -> Vec<Visitor> {
         dealt.into_iter().flat_map(|connection| connection.visitors).collect()
     }
 }
@@ -132,9 +137,9 @@ impl Turns for Dealt {
 
 /// One session on all connections. It keeps what it was shown.
 #[derive(Debug)]
-pub(crate) struct One {
-    pub(crate) cookie: Arc<str>,
-    pub(crate) shown: Vec<u64>,
+pub struct One {
+    pub cookie: Arc<str>,
+    pub shown: Vec<u64>,
 }
 
 impl Turns for One {
@@ -150,7 +155,7 @@ impl Turns for One {
 
 /// How the next session is picked.
 #[derive(Clone, Debug)]
-pub(crate) enum Chance {
+pub enum Chance {
     /// All alike.
     Even,
     /// The nth most popular one so often as 1/n: the sum of this up to each.
@@ -158,7 +163,7 @@ pub(crate) enum Chance {
 }
 
 impl Chance {
-    pub(crate) fn zipf(sessions: usize) -> Self {
+    pub fn zipf(sessions: usize) -> Self {
         let sums = (1..=sessions).scan(0.0, |sum, n| {
             *sum += 1.0 / n as f64;
             Some(*sum)
@@ -179,17 +184,17 @@ impl Chance {
 
 /// Sessions that are picked by chance, so that one may be in flight twice.
 #[derive(Debug)]
-pub(crate) struct Picked {
-    pub(crate) cookies: Arc<[Box<str>]>,
-    pub(crate) chance: Chance,
-    pub(crate) random: fastrand::Rng,
+pub struct Picked {
+    pub cookies: Arc<[Box<str>]>,
+    pub chance: Chance,
+    pub random: fastrand::Rng,
     /// How many answers each session had.
-    pub(crate) answered: HashMap<usize, u64>,
+    pub answered: HashMap<usize, u64>,
     picked: usize,
 }
 
 impl Picked {
-    pub(crate) fn new(cookies: &Arc<[Box<str>]>, chance: &Chance, seed: u64) -> Self {
+    pub fn new(cookies: &Arc<[Box<str>]>, chance: &Chance, seed: u64) -> Self {
         Self {
             cookies: Arc::clone(cookies),
             chance: chance.clone(),

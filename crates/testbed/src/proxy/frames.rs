@@ -108,7 +108,7 @@ pub(super) mod tests {
     }
 
     /// What a client sends that makes a call on each of these streams.
-    pub(in crate::calls) fn connection(streams: &[u32]) -> Vec<u8> {
+    pub(in crate::proxy) fn connection(streams: &[u32]) -> Vec<u8> {
         let mut sent = [PREFACE, &frame(SETTINGS, 0, &[])].concat();
         for stream in streams {
             // The payloads look like headers of frames that begin calls.
