@@ -87,7 +87,7 @@ async fn serve(request: Request<Work>) -> Result<Response<String>, Infallible> {
     };
     Ok(match run(session, work).await {
         Ok(body) => Response::new(body),
-        Err(error) => error.to_response(),
+        Err(error) => error.response().into_http(),
     })
 }
 

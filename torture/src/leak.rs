@@ -71,7 +71,7 @@ const LATER_HTTP: Fault = Fault::Late(LATE_HTTP.0, LATE_HTTP.1);
 /// One that an answer which is late holds up all that follow is asked of more seldom.
 #[rustfmt::skip]
 const SCENES: [Scene; 14] = [
-    Scene { kind: Kind::Embedded, clients: 32, fault: LATER, one_in: 1, short: 3000, usual: 30_000, over_http: false },
+    Scene { kind: Kind::Sqlite, clients: 32, fault: LATER, one_in: 1, short: 3000, usual: 30_000, over_http: false },
     Scene { kind: Kind::Redis, clients: 32, fault: LATER, one_in: 20, short: 3000, usual: 20_000, over_http: false },
     Scene { kind: Kind::Redis, clients: 2, fault: LATER, one_in: 20, short: 1000, usual: 10_000, over_http: false },
     Scene { kind: Kind::Memcached, clients: 32, fault: LATER, one_in: 40, short: 3000, usual: 20_000, over_http: false },
@@ -125,7 +125,7 @@ pub(crate) async fn run(options: &Options) -> Result<Section> {
         if ok == 0 {
             complain("nothing was answered".to_owned());
         }
-        if faults == 0 && kind != Kind::Embedded {
+        if faults == 0 && kind != Kind::Sqlite {
             complain("no answer was late or not in its turn, so nothing was shown".to_owned());
         }
         all.add(&seen);

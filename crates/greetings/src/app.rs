@@ -13,11 +13,7 @@ use axum::{
     response::Html,
     routing::{get, post},
 };
-use ingle::{
-    Key, Session, SessionLayer,
-    clock::{Clock as _, SystemClock},
-    store::Store,
-};
+use ingle::{Session, SessionLayer, store::Store};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -100,18 +96,19 @@ pub(crate) fn router(
     let limits = (CatchPanicLayer::new(), limit);
     let ready = get(ready).with_state((store, store_time.unwrap_or(READY_WITHIN)));
     let health = Router::new().route("/readyz", ready).layer(limits.clone());
-    let app = pages.layer((limits, sessions)).merge(health).merge(free);
+    // Sessions are around the limits: what is cut off there is an answer all the same, with the cookie
+    // of a session that was renewed before.
+    let app = pages.layer((sessions, limits)).merge(health).merge(free);
     // The layers are put around the handlers here, once, and not anew for each request.
     app.with_state(())
 }
 
-/// Whether the store answers: a load of a key that no session has.
+/// Whether the store answers.
 async fn ready(
     State((store, within)): State<(Arc<dyn Store>, Duration)>,
 ) -> (StatusCode, &'static str) {
-    let nobody = Key::from_bytes([0; 32]);
-    match timeout(within, store.load(&nobody, SystemClock.now())).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
+    match timeout(within, store.ping()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
         Ok(Err(_)) | Err(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "the session store does not answer\n")
         }

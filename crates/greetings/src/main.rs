@@ -11,8 +11,8 @@ use std::{
 };
 
 use ingle::{
-    Cookie, CookieConfig, Ids, SessionLayer,
-    store::{OpenError, Store},
+    Cookie, CookieConfig, SessionLayer,
+    store::{Ids, OpenError, OpenErrorKind, Store},
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -70,7 +70,7 @@ async fn run() -> Result<(), Failure> {
     let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
     let listener = listen(&options).await?;
     let store = open_store(&options).await?;
-    let cookie = cookie(options.transport, store.ids())?;
+    let cookie = cookie(options.transport, store.info().ids)?;
     banner::announce(&options, store.as_ref(), &cookie, &listener);
     let sessions = sessions(&options, Arc::clone(&store), cookie);
 
@@ -124,7 +124,7 @@ fn cookie(transport: Transport, ids: Ids) -> Result<Cookie, Failure> {
         Transport::Loopback | Transport::Insecure => CookieConfig::development(),
     };
     let config = match ids {
-        Ids::Plain => CookieConfig { secure: for_transport.secure, ..CookieConfig::tutorial() },
+        Ids::Plain => CookieConfig { name: "session_id".to_owned(), ..for_transport },
         _ => for_transport,
     };
     let cookie = Cookie::new(CookieConfig { persistent: true, ..config });
@@ -147,9 +147,11 @@ impl Failure {
     }
 
     fn store(options: &Options, error: &OpenError) -> Self {
-        match error {
-            OpenError::Failed { .. } => Self { code: 3, line: error.to_string() },
-            wrong_url => Self::usage(&format!("{}: {wrong_url}", options.store.name)),
+        match error.kind() {
+            OpenErrorKind::Config | OpenErrorKind::NotBuilt => {
+                Self::usage(&format!("{}: {error}", options.store.name))
+            }
+            _ => Self { code: 3, line: error.to_string() },
         }
     }
 

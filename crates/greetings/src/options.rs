@@ -186,7 +186,7 @@ impl Typed {
         )?;
         let idle = given_or(self.idle, "--idle", "30d");
         let absolute = given_or(self.absolute, "--absolute", "365d");
-        let store = given_or(self.store, "--store", "embedded:greetings-data");
+        let store = given_or(self.store, "--store", "sqlite:greetings-data");
         // As the store takes it: empty is as good as not set.
         let emulator = self.emulator.filter(|host| !host.is_empty());
         let emulator = emulator.filter(|_| store.value.starts_with("firestore:"));

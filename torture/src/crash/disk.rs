@@ -1,4 +1,4 @@
-//! Disks that fail: `greetings` on the embedded store while syncs and writes fail, or there is no
+//! Disks that fail: `greetings` on the SQLite store while syncs and writes fail, or there is no
 //! room. What it acknowledges is there after a restart, what it refuses is not, and it says why.
 
 use std::{
@@ -42,7 +42,7 @@ const POISONED: &str = "the disk failed in a commit";
 const COMPLAINT: &str = "a call of the session store failed";
 
 /// What an app prints that does not start because its disk fails.
-const NOT_OPENED: &str = "could not open the embedded store";
+const NOT_OPENED: &str = "could not open the sqlite store";
 
 /// How large the disk is that is filled, in KiB: the log alone may take 16 MiB.
 const SMALL_KIB: u64 = 32 * 1024;
@@ -108,7 +108,7 @@ fn can_trace() -> bool {
 /// One life with a fault, and one without.
 async fn one(fault: Fault, failed: &mut Failed) -> Result<()> {
     let folder = TempDir::new().context("could not create a folder for sessions")?;
-    let lab = Lab::on(format!("embedded:{}", folder.path().display()));
+    let lab = Lab::on(format!("sqlite:{}", folder.path().display()));
     // The file is made before anything fails, and the sessions begin.
     let whole = lab.start()?;
     let mut book = Book::default();
@@ -276,7 +276,7 @@ async fn look(browsers: &[Browser], book: &Book) -> Vec<String> {
 
 /// Fills the disk under a store, and frees it again.
 async fn full(disk: &SmallDisk, failed: &mut Failed) -> Result<()> {
-    let lab = Lab::on(format!("embedded:{}", disk.0.path().join("sessions").display()));
+    let lab = Lab::on(format!("sqlite:{}", disk.0.path().join("sessions").display()));
     let app = lab.start()?;
     let mut book = Book::default();
     let browsers = begin(&app, &mut book).await?;

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Where sessions are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Embedded,
+    Sqlite,
     Firestore,
     Redis,
     Memcached,
@@ -29,11 +29,11 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) const ALL: [Self; 5] =
-        [Self::Embedded, Self::Redis, Self::Memcached, Self::Postgres, Self::Firestore];
+        [Self::Sqlite, Self::Redis, Self::Memcached, Self::Postgres, Self::Firestore];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Embedded => "embedded",
+            Self::Sqlite => "sqlite",
             Self::Firestore => "firestore",
             Self::Redis => "redis",
             Self::Memcached => "memcached",
@@ -74,7 +74,7 @@ impl Place {
     /// Starts a store and so many processes of the app on it.
     pub(crate) async fn start(kind: Kind, processes: usize) -> Result<Self> {
         let store = match kind {
-            Kind::Embedded => Store::Folder(TempDir::new().context("could not make a folder")?),
+            Kind::Sqlite => Store::Folder(TempDir::new().context("could not make a folder")?),
             Kind::Firestore => Store::Server(Server::start(firestore::hidane_program()?)?),
             Kind::Redis => Store::Server(Server::start(redis::program(&redis::SYNCED)?)?),
             Kind::Memcached => Store::Server(Server::start(memcached::program(&[]))?),
@@ -168,7 +168,7 @@ impl Place {
 fn app(kind: Kind, way: &str) -> Result<Program> {
     let greetings = greetings()?;
     let url = match kind {
-        Kind::Embedded => format!("embedded://{way}"),
+        Kind::Sqlite => format!("sqlite://{way}"),
         Kind::Firestore => "firestore://torture/sessions".to_owned(),
         Kind::Redis => format!("redis://{way}"),
         Kind::Memcached => format!("memcached://{way}"),

@@ -41,7 +41,7 @@ impl Trouble {
 /// All troubles of a store once, in any order.
 pub(crate) fn draw(kind: Kind, rng: &mut Rng) -> Vec<Trouble> {
     let mut troubles = vec![Trouble::AppPaused, Trouble::AppKilled];
-    if kind == Kind::Embedded {
+    if kind == Kind::Sqlite {
         // There is nothing else to break, so this breaks more often.
         troubles = troubles.repeat(3);
     } else {

@@ -64,7 +64,7 @@ pub(super) struct Dripped {
 /// long the normal clients wait: then only the bounds are judged.
 pub(super) async fn run(header_time: Duration, waves: usize, levels: bool) -> Result<Dripped> {
     let folder = TempDir::new().context("could not create a folder for sessions")?;
-    let mut lab = Lab::on(format!("embedded:{}", folder.path().display()));
+    let mut lab = Lab::on(format!("sqlite:{}", folder.path().display()));
     lab.options = vec!["--header-timeout".to_owned(), format!("{}s", header_time.as_secs())];
     let app = lab.start()?;
     let cookies = visitors(app.address(), NORMAL).await?;

@@ -12,7 +12,7 @@ use http::{Request, Response, header};
 use ingle::{
     SessionLayer, SessionService,
     clock::{Clock as _, ManualClock, Timestamp},
-    store::{Fault, Faulty, Inspect as _, Memory, Step, seed_waits},
+    store::{Fault, Faulty, List as _, Memory, Step, seed_waits},
 };
 use tokio::{
     task::{JoinSet, LocalSet},

@@ -22,7 +22,7 @@ fn wrong(arguments: &[&str], environment: &[(&str, &str)]) -> String {
 fn without_options_it_serves_this_machine_from_a_folder_here() {
     let options = options(&[], &[]);
     assert_eq!(options.listen, "127.0.0.1:8080".parse().unwrap());
-    assert_eq!(options.store.value, "embedded:greetings-data");
+    assert_eq!(options.store.value, "sqlite:greetings-data");
     assert_eq!(options.namespace, "greetings");
     assert_eq!(options.transport, Transport::Loopback);
     let [header_time, request_time, drain_time] = [10, 30, 9].map(Duration::from_secs);
@@ -38,17 +38,9 @@ fn the_help_names_every_option_and_its_default() {
     for name in NAMES {
         assert!(HELP.contains(&format!("--{name}")), "--{name}");
     }
-    for default in [
-        "127.0.0.1:8080",
-        "embedded:greetings-data",
-        "30d",
-        "365d",
-        "512",
-        "10s",
-        "30s",
-        "9s",
-        "1s",
-    ] {
+    for default in
+        ["127.0.0.1:8080", "sqlite:greetings-data", "30d", "365d", "512", "10s", "30s", "9s", "1s"]
+    {
         assert!(HELP.contains(&format!("[default: {default}")), "{default}");
     }
     assert!(HELP.lines().all(|line| line.chars().count() <= 100));
@@ -72,9 +64,9 @@ fn each_timeout_can_be_set() {
 #[test]
 fn an_option_wins_over_its_variable_even_over_a_wrong_one() {
     let environment = [("PORT", "none"), ("INGLE_STORE", "memory:")];
-    let options = options(&["--listen", "[::1]:0", "--store=embedded:x"], &environment);
+    let options = options(&["--listen", "[::1]:0", "--store=sqlite:x"], &environment);
     assert_eq!(options.listen, "[::1]:0".parse().unwrap());
-    assert_eq!(options.store.value, "embedded:x");
+    assert_eq!(options.store.value, "sqlite:x");
 }
 
 #[test]

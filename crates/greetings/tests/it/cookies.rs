@@ -29,7 +29,7 @@ async fn begun_and_ended(process: &Process) -> (String, String) {
 
 #[tokio::test]
 async fn on_loopback_the_cookie_is_for_plain_http() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let process = Process::start(&place, &[]);
     let (begun, ended) = begun_and_ended(&process).await;
     assert_eq!(begun, format!("id=ID; Path=/; HttpOnly; SameSite=Lax; Max-Age={MAX_AGE}"));
@@ -39,7 +39,7 @@ async fn on_loopback_the_cookie_is_for_plain_http() {
 
 #[tokio::test]
 async fn on_all_interfaces_the_cookie_is_for_https_only() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let mut platform = patient();
     platform.env("PORT", "0").env("INGLE_STORE", &place.url);
     let process = Process::spawn(platform);
@@ -52,7 +52,7 @@ async fn on_all_interfaces_the_cookie_is_for_https_only() {
 
 #[tokio::test]
 async fn plain_http_over_a_network_is_asked_for_and_warned_of() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let options = ["--listen", "0.0.0.0:0", "--insecure-http", "--absolute", "60d"];
     let process = Process::start(&place, &options);
     let (begun, _) = begun_and_ended(&process).await;
@@ -62,7 +62,7 @@ async fn plain_http_over_a_network_is_asked_for_and_warned_of() {
 
 #[tokio::test]
 async fn no_browser_keeps_a_cookie_beyond_400_days() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let process = Process::start(&place, &["--absolute", "3650d"]);
     let (begun, _) = begun_and_ended(&process).await;
     assert!(begun.ends_with("; Max-Age=34560000"), "{begun}");
@@ -78,7 +78,7 @@ struct Issued {
 
 impl Issued {
     async fn new() -> Self {
-        let place = Place::embedded();
+        let place = Place::sqlite();
         let process = Process::start(&place, &["--behind-https"]);
         let (v, w) = (issue(process.browser()).await, issue(process.browser()).await);
         Self { process, v, w, _place: place }

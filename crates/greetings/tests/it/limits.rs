@@ -17,7 +17,7 @@ const IN_FLIGHT: usize = 4;
 
 #[tokio::test]
 async fn requests_beyond_the_limit_are_refused_and_health_is_still_answered() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let process = Process::start(&place, &["--in-flight", &IN_FLIGHT.to_string()]);
     let mut slow = JoinSet::new();
     for _ in 1..IN_FLIGHT {
@@ -69,7 +69,7 @@ async fn requests_beyond_the_limit_are_refused_and_health_is_still_answered() {
 
 #[tokio::test]
 async fn a_header_that_never_ends_is_cut_off() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let process = Process::start(&place, &["--header-timeout", "1s"]);
     let mut silent = Raw::open(process.address).await.expect("a connection");
     let mut dribbling = Raw::open(process.address).await.expect("a connection");
@@ -93,7 +93,7 @@ async fn a_header_that_never_ends_is_cut_off() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let process = Process::start(&place, &[]);
     for (length, status) in [(256 * 1024 + 1, 413), (16, 200)] {
         let mut connection = Raw::open(process.address).await.expect("a connection");

@@ -47,7 +47,7 @@ async fn sigterm_under_load_answers_what_had_begun_and_keeps_it(place: Place) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_does_not_end_does_not_keep_the_process() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let process = Process::start(&place, &["--drain-timeout", "1s"]);
     let mut browser = process.browser();
     let mut request = JoinSet::new();
@@ -62,7 +62,7 @@ async fn a_request_that_does_not_end_does_not_keep_the_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let process = Process::start(&place, &[]);
     let mut browser = process.browser();
     let mut request = JoinSet::new();
@@ -80,7 +80,7 @@ async fn a_second_signal_ends_it_at_once() {
 #[tokio::test]
 async fn an_idle_process_ends_with_either_signal_and_says_nothing() {
     for signal in [Signal::INT, Signal::TERM] {
-        let place = Place::embedded();
+        let place = Place::sqlite();
         let process = Process::start(&place, &[]);
         let mut idle = process.browser();
         idle.get("/").await;

@@ -80,7 +80,7 @@ async fn a_namespace_keeps_apps_apart(place: Place) {
 
 #[tokio::test]
 async fn a_greeting_that_was_edited_stays_text() {
-    let instances = Instances::start(Place::embedded(), 1);
+    let instances = Instances::start(Place::sqlite(), 1);
     let mut browser = instances.first().browser();
     browser.get("/").await;
     browser.post("/lab/insert/greeting?value=%3Cscript%3E%22%26").await;
@@ -134,7 +134,7 @@ async fn renewing_keeps_the_data_and_ends_the_old_id(place: Place) {
 async fn what_only_reads_leaves_no_record_and_no_cookie() {
     const CLIENTS: usize = 16;
     const REQUESTS: usize = 10_000;
-    let instances = Instances::start(Place::embedded(), 1);
+    let instances = Instances::start(Place::sqlite(), 1);
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..CLIENTS {
         let mut browser = instances.first().browser();
@@ -158,7 +158,7 @@ async fn what_only_reads_leaves_no_record_and_no_cookie() {
 
 #[tokio::test]
 async fn a_panic_costs_one_answer_and_not_the_connection() {
-    let instances = Instances::start(Place::embedded(), 1);
+    let instances = Instances::start(Place::sqlite(), 1);
     let mut connection = Raw::open(instances.first().address).await.expect("a connection");
     connection.write(b"GET /lab/panic HTTP/1.1\r\nHost: test\r\n\r\n").await.expect("sent");
     let answer = connection.read().await.expect("an answer");
@@ -170,7 +170,7 @@ async fn a_panic_costs_one_answer_and_not_the_connection() {
 
 #[tokio::test]
 async fn health_and_readiness_are_asked_without_a_session() {
-    let instances = Instances::start(Place::embedded(), 1);
+    let instances = Instances::start(Place::sqlite(), 1);
     for (path, body) in [("/healthz", "ok"), ("/readyz", "ready\n")] {
         let answer = instances.first().browser().get(path).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, body));
