@@ -7,9 +7,10 @@ use url::Url;
 
 /// What a URL says, with everything decoded. Its `Debug` shows no password.
 pub(in crate::store) struct StoreUrl {
+    pub(in crate::store) scheme: String,
     pub(in crate::store) user: Option<String>,
     pub(in crate::store) password: Option<String>,
-    /// At least one.
+    /// At least one, but for a URL that [may name none](Self::parse_hostless).
     pub(in crate::store) hosts: Vec<(String, Option<u16>)>,
     /// What stands between the slashes behind the hosts; empty where nothing does.
     pub(in crate::store) path: Vec<String>,
@@ -23,6 +24,15 @@ impl StoreUrl {
     ///
     /// `form` is what is told of a URL that does not look like one at all.
     pub(in crate::store) fn parse(url: &str, form: &'static str) -> Result<Self, &'static str> {
+        let url = Self::parse_hostless(url, form)?;
+        if url.hosts.is_empty() { Err(form) } else { Ok(url) }
+    }
+
+    /// The same for a URL that may name no host: `postgres:///DATABASE?host=/run/postgresql`.
+    pub(in crate::store) fn parse_hostless(
+        url: &str,
+        form: &'static str,
+    ) -> Result<Self, &'static str> {
         let url = url.trim();
         let (scheme, rest) = url.split_once("://").ok_or(form)?;
         if rest.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#') {
@@ -43,8 +53,13 @@ impl StoreUrl {
             Some((user, password)) => (some(decoded(user)?), some(decoded(password)?)),
             None => (None, None),
         };
-        let hosts = hosts.split(',').map(|host| self::host(host).ok_or(form));
-        let hosts = hosts.collect::<Result<_, _>>()?;
+        let hosts = match hosts {
+            "" => Vec::new(),
+            hosts => {
+                let hosts = hosts.split(',').map(|host| self::host(host).ok_or(form));
+                hosts.collect::<Result<_, _>>()?
+            }
+        };
         // The library splits what is behind the hosts, whichever host that is.
         let behind = Url::parse(&format!("{scheme}://host{behind}")).map_err(|_| form)?;
         let path = behind.path_segments().into_iter().flatten().map(decoded);
@@ -56,7 +71,7 @@ impl StoreUrl {
         });
         let options = options.collect::<Result<_, &'static str>>()?;
         let path = if path.iter().all(String::is_empty) { Vec::new() } else { path };
-        Ok(Self { user, password, hosts, path, options })
+        Ok(Self { scheme: scheme.to_owned(), user, password, hosts, path, options })
     }
 
     /// Takes the value of an option, the first one of its name.
@@ -132,6 +147,13 @@ mod tests {
         assert!(url.no_more("takes no such option").is_err());
         assert_eq!(url.take_rest(), [("z".to_owned(), String::new())]);
         assert!(!format!("{url:?}").contains("p:w"));
+    }
+
+    #[test]
+    fn a_host_can_be_named_elsewhere() {
+        let url = StoreUrl::parse_hostless("postgres://u@/d?host=/run", FORM).unwrap();
+        assert_eq!((url.scheme.as_str(), url.hosts.len()), ("postgres", 0));
+        assert!(StoreUrl::parse("postgres://u@/d?host=/run", FORM).is_err());
     }
 
     #[test]
