@@ -4,7 +4,11 @@
 
 #[cfg(any(feature = "firestore", feature = "redis"))]
 pub(super) mod batch;
+#[cfg(any(feature = "firestore", feature = "postgres", feature = "redis"))]
+pub(super) mod provider;
 #[cfg(any(feature = "firestore", feature = "memcached", feature = "postgres", feature = "redis"))]
 pub(super) mod text;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(super) mod tls;
 #[cfg(any(feature = "firestore", feature = "memcached", feature = "postgres", feature = "redis"))]
 pub(super) mod url;
