@@ -8,9 +8,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{runtime::Handle, sync::watch};
+use tokio::sync::watch;
 
-use super::{failure::RedisError, link::Link, place::RedisConfig, tls::Tls};
+use super::{
+    super::{
+        config::RedisConfig,
+        error::{self, Cause},
+    },
+    link::{Address, Link},
+    tls::Tls,
+};
+use crate::detach;
 
 /// After an attempt that failed, those who come so soon are told the same, and no other is made.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -22,8 +30,7 @@ pub(super) struct Settings {
 }
 
 pub(super) struct Node {
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) address: Address,
     settings: Arc<Settings>,
     state: Mutex<State>,
 }
@@ -33,26 +40,17 @@ enum State {
     New,
     Open(Arc<Link>),
     /// Somebody is at it.
-    Connecting(watch::Receiver<Option<Result<Arc<Link>, RedisError>>>),
-    Failed(Instant, RedisError),
+    Connecting(watch::Receiver<Option<Result<Arc<Link>, Cause>>>),
+    Failed(Instant, Cause),
 }
 
 impl Node {
-    pub(super) fn new(settings: &Arc<Settings>, host: &str, port: u16) -> Arc<Self> {
-        Arc::new(Self {
-            host: host.to_owned(),
-            port,
-            settings: Arc::clone(settings),
-            state: Mutex::new(State::New),
-        })
+    pub(super) fn new(settings: &Arc<Settings>, address: Address) -> Arc<Self> {
+        Arc::new(Self { address, settings: Arc::clone(settings), state: Mutex::new(State::New) })
     }
 
     pub(super) fn name(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-
-    pub(super) fn place(&self) -> (String, u16) {
-        (self.host.clone(), self.port)
+        self.address.to_string()
     }
 
     /// The connection, if there is one.
@@ -64,7 +62,7 @@ impl Node {
     }
 
     /// The connection, made if there is none.
-    pub(super) async fn link(self: &Arc<Self>) -> Result<Arc<Link>, RedisError> {
+    pub(super) async fn link(self: &Arc<Self>) -> Result<Arc<Link>, Cause> {
         let mut connecting = {
             let mut state = self.state();
             match &*state {
@@ -86,17 +84,16 @@ impl Node {
             if matches!(&*state, State::Connecting(gone) if gone.same_channel(&connecting)) {
                 *state = State::New;
             }
-            Err(self.unreachable("the attempt to connect was given up"))
+            Err(error::not_now("the attempt to connect was given up"))
         })
     }
 
-    fn connect(self: &Arc<Self>) -> watch::Receiver<Option<Result<Arc<Link>, RedisError>>> {
+    fn connect(self: &Arc<Self>) -> watch::Receiver<Option<Result<Arc<Link>, Cause>>> {
         let (over, connecting) = watch::channel(None);
         let node = Arc::clone(self);
         let attempt = async move {
             let Settings { config, tls } = &*node.settings;
-            let opened =
-                Link::open(config, tls.as_ref(), &node.host, node.port).await.map(Arc::new);
+            let opened = Link::open(config, tls.as_ref(), &node.address).await.map(Arc::new);
             *node.state() = match &opened {
                 Ok(link) => State::Open(link.clone()),
                 Err(error) => State::Failed(Instant::now(), error.clone()),
@@ -105,14 +102,8 @@ impl Node {
             let _ = over.send(Some(opened));
         };
         // Without a runtime the channel closes, and says that nobody is at it.
-        if let Ok(runtime) = Handle::try_current() {
-            drop(runtime.spawn(attempt));
-        }
+        detach::spawn(attempt);
         connecting
-    }
-
-    fn unreachable(&self, message: &str) -> RedisError {
-        RedisError::Unreachable { server: self.name(), message: message.to_owned() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
