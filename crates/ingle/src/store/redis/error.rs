@@ -248,7 +248,7 @@ fn lost(message: &str) -> Cause {
 fn denied(prefix: &str, message: &str) -> Cause {
     let problem = format!("the user may not do this in Redis ({message})");
     let help = format!(
-        "run `ACL SETUSER USER ~{prefix}:* +@hash +@sortedset +del +pexpire +scan +eval +evalsha +ping \
+        "run `ACL SETUSER USER ~{prefix}:* +@hash +@sortedset +del +pexpire +scan +eval +evalsha \
          +select +asking +cluster|slots +config|get`"
     );
     Cause::new(OpenErrorKind::Denied, problem, help)
