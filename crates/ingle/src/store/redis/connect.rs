@@ -207,10 +207,10 @@ impl Servers {
         let mut why = None;
         for seed in &seeds {
             match seed.link().await {
-                Ok(link) if link.is_cluster && config.socket.is_some() => {
+                Ok(_) if seed.is_cluster() && config.socket.is_some() => {
                     return Err(error::socket_of_cluster(&seed.name()));
                 }
-                Ok(link) if link.is_cluster => {
+                Ok(link) if seed.is_cluster() => {
                     return Ok(Self::Cluster(Cluster::find(settings, &seeds, &link, seed).await?));
                 }
                 Ok(_) if seeds.len() > 1 => return Err(error::no_cluster(&seed.name())),

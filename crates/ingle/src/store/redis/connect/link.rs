@@ -31,11 +31,9 @@ use tokio::{
 use super::{
     super::{
         codec,
-        config::RedisConfig,
         error::{self, Cause, Failure},
         scripts::advance::Advance,
     },
-    greet::greet,
     pipeline::Pipelines,
     tls::Tls,
 };
@@ -43,7 +41,7 @@ use crate::detach;
 
 /// How long each step of making a connection may take: to be let in, to agree on TLS, to say who is
 /// there.
-const STEP_TIME_MAX: Duration = Duration::from_secs(2);
+pub(super) const STEP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// No call takes longer, whoever made it; the guard of a session gives it far less.
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
@@ -66,8 +64,6 @@ pub(super) struct Link {
     connection: MultiplexedConnection,
     pipelines: Pipelines,
     life: Arc<Life>,
-    /// Whether the server is part of a cluster.
-    pub(super) is_cluster: bool,
 }
 
 struct Life {
@@ -110,20 +106,13 @@ impl Life {
 }
 
 impl Link {
-    /// Connects, logs in, and asks who is there.
-    pub(super) async fn open(
-        config: &RedisConfig,
-        tls: Option<&Tls>,
-        address: &Address,
-    ) -> Result<Self, Cause> {
+    /// Connects, and says nothing yet.
+    pub(super) async fn open(tls: Option<&Tls>, address: &Address) -> Result<Self, Cause> {
         let server = address.to_string();
-        let mut link = match address {
-            Address::Tcp(host, port) => over_tcp(host, *port, &server, tls).await?,
-            Address::Unix(path) => over_socket(path, &server).await?,
-        };
-        let greeted = timeout(STEP_TIME_MAX, greet(&link, config, &server)).await;
-        link.is_cluster = greeted.unwrap_or_else(|_| Err(error::silent(&server)))?;
-        Ok(link)
+        match address {
+            Address::Tcp(host, port) => over_tcp(host, *port, &server, tls).await,
+            Address::Unix(path) => over_socket(path, &server).await,
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -313,6 +302,6 @@ impl Link {
         });
         let _ = life.driver.set(driver);
         let pipelines = Pipelines::new(connection.clone());
-        Ok(Self { connection, pipelines, life, is_cluster: false })
+        Ok(Self { connection, pipelines, life })
     }
 }

@@ -4,18 +4,22 @@
 //! that it comes about also when that call gives up; all others wait for it, no longer than they may.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     super::{
         config::RedisConfig,
         error::{self, Cause},
     },
-    link::{Address, Link},
+    greet::greet,
+    link::{Address, Link, STEP_TIME_MAX},
     tls::Tls,
 };
 use crate::detach;
@@ -32,6 +36,8 @@ pub(super) struct Settings {
 pub(super) struct Node {
     pub(super) address: Address,
     settings: Arc<Settings>,
+    /// Whether the server is part of a cluster, as it said when it was last connected with.
+    is_cluster: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -51,6 +57,10 @@ impl Node {
 
     pub(super) fn name(&self) -> String {
         self.address.to_string()
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        self.is_cluster.load(Ordering::Relaxed)
     }
 
     /// The connection, if there is one.
@@ -92,8 +102,7 @@ impl Node {
         let (over, connecting) = watch::channel(None);
         let node = Arc::clone(self);
         let attempt = async move {
-            let Settings { config, tls } = &*node.settings;
-            let opened = Link::open(config, tls.as_ref(), &node.address).await.map(Arc::new);
+            let opened = node.open().await.map(Arc::new);
             *node.state() = match &opened {
                 Ok(link) => State::Open(link.clone()),
                 Err(error) => State::Failed(Instant::now(), error.clone()),
@@ -104,6 +113,17 @@ impl Node {
         // Without a runtime the channel closes, and says that nobody is at it.
         detach::spawn(attempt);
         connecting
+    }
+
+    /// Makes a connection, logs in, and asks who is there.
+    async fn open(&self) -> Result<Link, Cause> {
+        let Settings { config, tls } = &*self.settings;
+        let link = Link::open(tls.as_ref(), &self.address).await?;
+        let server = self.name();
+        let greeted = timeout(STEP_TIME_MAX, greet(&link, config, &server)).await;
+        let is_cluster = greeted.unwrap_or_else(|_| Err(error::silent(&server)))?;
+        self.is_cluster.store(is_cluster, Ordering::Relaxed);
+        Ok(link)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
