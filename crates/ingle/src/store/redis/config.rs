@@ -68,7 +68,7 @@ const FORM: &str = "must look like redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABA
 const SOCKET_FORM: &str = "must look like redis+unix:///PATH[?db=DATABASE][&prefix=PREFIX]; write other \
                            signs in a password as %XX";
 const DATABASE: &str = "names the database by its number, as in redis://HOST/2";
-const NO_PASSWORD: &str = "names a user without a password: write USER:PASSWORD@HOST, or :PASSWORD@HOST \
+const NO_PASSWORD: &str = "names a user without a password; write USER:PASSWORD@HOST, or :PASSWORD@HOST \
                            for the default user";
 
 impl RedisConfig {
@@ -207,22 +207,20 @@ impl RedisConfig {
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let no_host = |(host, port): &(String, u16)| host.is_empty() || *port == 0;
         if self.socket.is_none() && (self.servers.is_empty() || self.servers.iter().any(no_host)) {
-            return Err(
-                "names no server: the form is redis://HOST[:PORT], with a port from 1 to 65535",
-            );
+            return Err("names no server; write redis://HOST[:PORT], with a port from 1 to 65535");
         }
         if self.socket.is_some() && (self.tls || !self.servers.is_empty()) {
             return Err("names a socket, beside which there can be no host and no TLS");
         }
         let files = [&self.cacert, &self.cert, &self.key];
         if !self.tls && (files.iter().any(|file| file.is_some()) || !self.verify) {
-            return Err("has no TLS: `cacert`, `cert`, `key` and `verify` go with `rediss:`");
+            return Err("has no TLS; `cacert`, `cert`, `key` and `verify` go with `rediss:`");
         }
         if self.cert.is_some() != self.key.is_some() {
-            return Err("has one of `cert` and `key`, which go together");
+            return Err("has one of `cert` and `key`; name both");
         }
         if self.cacert.is_some() && !self.verify {
-            return Err("has both `cacert` and `verify=none`");
+            return Err("has both `cacert` and `verify=none`; choose one");
         }
         // A brace would move the records to other partitions, and other signs mean something in the
         // pattern that a list is made with.

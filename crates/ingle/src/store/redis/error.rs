@@ -113,9 +113,10 @@ pub(super) fn url(problem: &str) -> OpenError {
     config(&format!("the URL {problem}"))
 }
 
-/// A setting is wrong.
+/// A setting is wrong: the problem, and perhaps what to do, behind a semicolon.
 pub(super) fn config(problem: &str) -> OpenError {
-    Cause::new(OpenErrorKind::Config, problem, "").into()
+    let (problem, help) = problem.split_once("; ").unwrap_or((problem, ""));
+    Cause::new(OpenErrorKind::Config, problem, help).into()
 }
 
 /// The app's client knows certificates that nobody else can know.
