@@ -7,7 +7,7 @@ use super::{Memory, OpenError, OpenErrorKind, Store};
 /// What can be written after `--store`, for messages and help.
 const FORMS: &str = "memory:, sqlite:///absolute/folder, sqlite:relative/folder, \
                      firestore://PROJECT[/DATABASE]/COLLECTION, memcached://HOST[:PORT], \
-                     redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or \
+                     redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], redis+unix:///SOCKET or \
                      postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
 
 /// Opens the store that a URL names.
@@ -28,6 +28,8 @@ const FORMS: &str = "memory:, sqlite:///absolute/folder, sqlite:relative/folder,
 /// | `redis://HOST1:PORT1,HOST2:PORT2` | a cluster, of which not every server need be there at the start |
 /// | `redis://…?prefix=NAME` | the same with `NAME` before each key instead of `ingle` |
 /// | `rediss://…` | the same with TLS, and `?cacert=FILE` for certificates of your own |
+/// | `redis+unix:///run/redis.sock?db=2` | a Redis or Valkey server by its Unix socket, and another database than 0 |
+/// | `valkey://…`, `valkeys://…`, `valkey+unix://…`, `unix:…` | the same as `redis://`, `rediss://` and `redis+unix://` |
 /// | `postgres://USER:PASSWORD@HOST/DATABASE` | the table `ingle_sessions` of a PostgreSQL database, which [`migrate`] makes |
 /// | `postgres://…?table=NAME` | another table, `NAME` or `SCHEMA.NAME` |
 /// | `postgres://…?pool=NUMBER` | at most so many connections; 16 if it is not said |
@@ -43,7 +45,9 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
         "sqlite" => sqlite(url).await,
         "firestore" => firestore(url).await,
         "memcached" => memcached(url).await,
-        "redis" | "rediss" | "valkey" | "valkeys" => redis(url).await,
+        "redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" | "unix" => {
+            redis(url).await
+        }
         "postgres" | "postgresql" => postgres(url).await,
         _ => Err(unknown()),
     }
@@ -59,7 +63,7 @@ pub async fn migrate(url: &str) -> Result<(), OpenError> {
     let url = url.trim();
     match scheme(url)? {
         "memory" | "sqlite" | "firestore" | "memcached" | "redis" | "rediss" | "valkey"
-        | "valkeys" => Ok(()),
+        | "valkeys" | "redis+unix" | "valkey+unix" | "unix" => Ok(()),
         "postgres" | "postgresql" => migrate_postgres(url).await,
         _ => Err(unknown()),
     }

@@ -1,44 +1,97 @@
-//! A record as a Redis hash, and back. The record's version is its counter.
+//! A record as a Redis hash, and back; and the mark that a renew or a destroy leaves in its place.
 //!
 //! All values are texts that a person can read: the data is JSON, instants are milliseconds since
-//! 1970, names are hexadecimal.
+//! 1970, names are hexadecimal. The record's version is its counter.
 //!
 //! What every commit moves of the header is one field, `head`: the idle deadline, the counter, and the ops,
 //! the newest first. To look at one field and to write one costs Redis less than three of each.
+//!
+//! A mark is a hash whose `format` is `moved` or `ended`, whose `absolute_deadline` is its end and, where the
+//! record was moved, whose `key` is the new one. So each script that looks at a record's deadlines finds the
+//! key taken until the mark is dead, and nobody reads a field more than before.
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use redis::{Cmd, Value};
 
-use super::{NAME, place::Place, scripts::FIELDS};
+use super::{error::NAME, names::Names};
 use crate::{
     clock::Timestamp,
     data::Data,
     id::{Digits, Key},
     record::{Epoch, FORMAT, Header, Loaded, OPS_MAX, Op, Ops, Record, User, Version},
-    store::{Applied, Error, ErrorKind},
+    store::{Applied, Error, ErrorKind, MARK_TIME, mark::Mark},
 };
+
+/// The fields of a record's hash that [`read`] reads, in its order, as a script names them.
+macro_rules! fields {
+    () => {
+        "'format', 'key', 'created', 'absolute_deadline', 'idle_timeout', 'user', 'generation', \
+         'epoch', 'head', 'data'"
+    };
+}
+pub(super) use fields;
+
+/// The same fields.
+pub(super) const FIELDS: [&str; 10] = [
+    "format",
+    "key",
+    "created",
+    "absolute_deadline",
+    "idle_timeout",
+    "user",
+    "generation",
+    "epoch",
+    "head",
+    "data",
+];
+
+/// What stands under a key.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Entry {
+    Record(Loaded),
+    Mark(Mark),
+}
+
+impl Entry {
+    /// The record, dead or not, if it is one.
+    pub(super) fn record(self) -> Option<Loaded> {
+        match self {
+            Self::Record(loaded) => Some(loaded),
+            Self::Mark(_) => None,
+        }
+    }
+}
 
 /// The largest data of a record. Redis would take 512 MiB, and serve nobody else meanwhile.
 pub(super) const DATA_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How long a record outlives its deadline, but for less than [`BROOM_STEP`], and how much a list of a
-/// user the last one in it. Redis counts the time from the commit on, so its clock may show what it
-/// will; this is for instances of the app whose clocks differ.
+/// How long Redis keeps a record after its deadline, but for less than [`EXPIRY_STEP`], and a user's set after
+/// the deadline of the last record in it. Redis counts the time from the commit on, so its clock may show what
+/// it will; this is for instances of the app whose clocks differ.
 pub(super) const SLACK: Duration = Duration::from_secs(15 * 60);
 
-/// A commit moves the broom only where the deadline comes into another step of so many milliseconds.
-const BROOM_STEP: u64 = 60_000;
+/// A commit moves the expiry only where the deadline comes into another step of so many milliseconds.
+const EXPIRY_STEP: u64 = 60_000;
 
-/// When the broom comes: so long after now that the record is dead by any clock.
-pub(super) fn broom(header: &Header, now: Timestamp) -> u64 {
+/// How long Redis keeps a mark. Its own end is [`MARK_TIME`] by the clock of the app.
+const MARK_EXPIRY: Duration = Duration::from_secs(10 * 60);
+const _: () = assert!(MARK_EXPIRY.as_secs() > 5 * MARK_TIME.as_secs(), "clocks differ by minutes");
+
+/// In how many milliseconds Redis may delete a record: when it is dead by any clock.
+pub(super) fn expiry(header: &Header, now: Timestamp) -> u64 {
     millis(dead(header).since(now).saturating_add(SLACK))
 }
 
-/// Whether a commit that makes `after` of `before` must say when the broom comes.
-pub(super) fn moves_broom(before: &Header, after: &Header) -> bool {
-    let step = |header| dead(header).as_millis() / BROOM_STEP;
+/// Whether a commit that makes `after` of `before` must move the expiry.
+pub(super) fn moves_expiry(before: &Header, after: &Header) -> bool {
+    let step = |header| dead(header).as_millis() / EXPIRY_STEP;
     step(before) != step(after)
+}
+
+/// Adds what the function `mark` of the scripts needs to know of a mark: its end, and when Redis may delete it.
+pub(super) fn push_mark(command: &mut Cmd, mark: &Mark) {
+    command.arg(mark.until.as_millis()).arg(millis(MARK_EXPIRY));
 }
 
 fn dead(header: &Header) -> Timestamp {
@@ -194,16 +247,16 @@ fn digits(bits: u64) -> Digits<8> {
 }
 
 /// The command that reads a record.
-pub(super) fn load(place: &Place, key: &Key) -> Cmd {
+pub(super) fn load(names: &Names, key: &Key) -> Cmd {
     let mut command = Cmd::with_capacity(2 + FIELDS.len(), 256);
-    command.arg("HMGET").arg(place.record(key));
+    command.arg("HMGET").arg(names.record(key));
     FIELDS.iter().for_each(|field| _ = command.arg(field));
     command
 }
 
 /// What stands in a hash is not a record that this version can read.
 ///
-/// Only the place is told: a record's content may be anyone's secret.
+/// Only where it is wrong is told: a record's content may be anyone's secret.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
     #[error("Redis answered with something else than a record")]
@@ -226,14 +279,20 @@ impl From<Unreadable> for Error {
     }
 }
 
-/// Reads the answer to [`load`]. A hash without any part of a header is no record.
-pub(super) fn read(answer: Value) -> Result<Option<Loaded>, Unreadable> {
+/// Reads the answer to [`load`]. A hash without any part of a header is neither record nor mark.
+pub(super) fn read(answer: Value) -> Result<Option<Entry>, Unreadable> {
     let Value::Array(values) = answer else { return Err(Unreadable::Answer) };
     if values.iter().take(FIELDS.len() - 1).all(|value| matches!(value, Value::Nil)) {
         return Ok(None);
     }
     let mut fields = Fields { values: values.into_iter(), names: FIELDS.iter() };
-    let format: u16 = fields.parsed()?;
+    let (name, format) = fields.present()?;
+    match format.as_slice() {
+        b"moved" => return fields.mark(true).map(Some),
+        b"ended" => return fields.mark(false).map(Some),
+        _ => {}
+    }
+    let format: u16 = parse(name, &format)?;
     if !(1..=FORMAT).contains(&format) {
         return Err(Unreadable::Format(format));
     }
@@ -260,17 +319,24 @@ pub(super) fn read(answer: Value) -> Result<Option<Loaded>, Unreadable> {
         ops,
     };
     let record = Record { header, data: fields.data()? };
-    Ok(Some(Loaded { record: Arc::new(record), version: Version(counter) }))
+    let loaded = Loaded { record: Arc::new(record), version: Version(counter) };
+    Ok(Some(Entry::Record(loaded)))
 }
 
-/// Reads the answer to [`load`] with `listed` as one field more.
+/// Reads the key that a mark has.
+pub(super) fn read_key(text: &[u8]) -> Result<Key, Unreadable> {
+    parse("key", text)
+}
+
+/// Reads the answer to [`load`] with `listed` as one field more. Marks are left out.
 pub(super) fn read_listed(answer: Value) -> Result<Option<(Loaded, Option<String>)>, Unreadable> {
     let Value::Array(mut values) = answer else { return Err(Unreadable::Answer) };
     let listed = match values.pop() {
         Some(Value::BulkString(listed)) => String::from_utf8(listed).ok(),
         _ => None,
     };
-    Ok(read(Value::Array(values))?.map(|loaded| (loaded, listed)))
+    let loaded = read(Value::Array(values))?.and_then(Entry::record);
+    Ok(loaded.map(|loaded| (loaded, listed)))
 }
 
 struct Fields {
@@ -316,6 +382,18 @@ impl Fields {
     fn head(&mut self) -> Result<Head, Unreadable> {
         let (name, bytes) = self.present()?;
         Head::read(&bytes).ok_or(Unreadable::Field(name))
+    }
+
+    /// Reads a mark, behind its format.
+    fn mark(&mut self, is_moved: bool) -> Result<Entry, Unreadable> {
+        let (name, to) = self.bytes()?;
+        let moved_to = match to {
+            Some(to) if is_moved => Some(parse(name, &to)?),
+            None if is_moved => return Err(Unreadable::Missing(name)),
+            _ => None,
+        };
+        let _created = self.bytes()?;
+        Ok(Entry::Mark(Mark { moved_to, until: self.instant()? }))
     }
 
     fn data(&mut self) -> Result<Data, Unreadable> {

@@ -2,14 +2,14 @@
 
 use redis::Value;
 
-use super::servers::Servers;
+use super::Client;
 
 /// Asks the first server, and warns of what loses sessions. Where the settings may not be read, as
 /// with most services, it says so.
-pub(super) async fn of(servers: &Servers) -> String {
+pub(in super::super) async fn of(client: &Client) -> String {
     let setting = async |name: &str| {
-        let link = servers.masters().first()?.link().await.ok()?;
-        let answer = link.call(redis::cmd("CONFIG").arg("GET").arg(name)).await.ok()?;
+        let command = redis::cmd("CONFIG").arg("GET").arg(name).to_owned();
+        let answer = client.masters().first()?.call(&command).await.ok()?;
         let Value::Array(answer) = answer else { return None };
         match answer.into_iter().nth(1) {
             Some(Value::BulkString(value)) => String::from_utf8(value).ok(),

@@ -4,13 +4,25 @@
 //! that it comes about also when that call gives up; all others wait for it, no longer than they may.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{sync::watch, time::timeout};
 
-use super::{failure::RedisError, link::Link, place::RedisConfig, tls::Tls};
+use super::{
+    super::{
+        config::RedisConfig,
+        error::{self, Cause},
+    },
+    greet::greet,
+    link::{Address, Link, STEP_TIME_MAX},
+    tls::Tls,
+};
+use crate::detach;
 
 /// After an attempt that failed, those who come so soon are told the same, and no other is made.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -22,9 +34,10 @@ pub(super) struct Settings {
 }
 
 pub(super) struct Node {
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) address: Address,
     settings: Arc<Settings>,
+    /// Whether the server is part of a cluster, as it said when it was last connected with.
+    is_cluster: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -33,26 +46,21 @@ enum State {
     New,
     Open(Arc<Link>),
     /// Somebody is at it.
-    Connecting(watch::Receiver<Option<Result<Arc<Link>, RedisError>>>),
-    Failed(Instant, RedisError),
+    Connecting(watch::Receiver<Option<Result<Arc<Link>, Cause>>>),
+    Failed(Instant, Cause),
 }
 
 impl Node {
-    pub(super) fn new(settings: &Arc<Settings>, host: &str, port: u16) -> Arc<Self> {
-        Arc::new(Self {
-            host: host.to_owned(),
-            port,
-            settings: Arc::clone(settings),
-            state: Mutex::new(State::New),
-        })
+    pub(super) fn new(settings: &Arc<Settings>, address: Address) -> Arc<Self> {
+        Arc::new(Self { address, settings: Arc::clone(settings), state: Mutex::new(State::New) })
     }
 
     pub(super) fn name(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        self.address.to_string()
     }
 
-    pub(super) fn place(&self) -> (String, u16) {
-        (self.host.clone(), self.port)
+    pub(super) fn is_cluster(&self) -> bool {
+        self.is_cluster.load(Ordering::Relaxed)
     }
 
     /// The connection, if there is one.
@@ -64,7 +72,7 @@ impl Node {
     }
 
     /// The connection, made if there is none.
-    pub(super) async fn link(self: &Arc<Self>) -> Result<Arc<Link>, RedisError> {
+    pub(super) async fn link(self: &Arc<Self>) -> Result<Arc<Link>, Cause> {
         let mut connecting = {
             let mut state = self.state();
             match &*state {
@@ -86,17 +94,15 @@ impl Node {
             if matches!(&*state, State::Connecting(gone) if gone.same_channel(&connecting)) {
                 *state = State::New;
             }
-            Err(self.unreachable("the attempt to connect was given up"))
+            Err(error::not_now("the attempt to connect was given up"))
         })
     }
 
-    fn connect(self: &Arc<Self>) -> watch::Receiver<Option<Result<Arc<Link>, RedisError>>> {
+    fn connect(self: &Arc<Self>) -> watch::Receiver<Option<Result<Arc<Link>, Cause>>> {
         let (over, connecting) = watch::channel(None);
         let node = Arc::clone(self);
         let attempt = async move {
-            let Settings { config, tls } = &*node.settings;
-            let opened =
-                Link::open(config, tls.as_ref(), &node.host, node.port).await.map(Arc::new);
+            let opened = node.open().await.map(Arc::new);
             *node.state() = match &opened {
                 Ok(link) => State::Open(link.clone()),
                 Err(error) => State::Failed(Instant::now(), error.clone()),
@@ -105,14 +111,19 @@ impl Node {
             let _ = over.send(Some(opened));
         };
         // Without a runtime the channel closes, and says that nobody is at it.
-        if let Ok(runtime) = Handle::try_current() {
-            drop(runtime.spawn(attempt));
-        }
+        detach::spawn(attempt);
         connecting
     }
 
-    fn unreachable(&self, message: &str) -> RedisError {
-        RedisError::Unreachable { server: self.name(), message: message.to_owned() }
+    /// Makes a connection, logs in, and asks who is there.
+    async fn open(&self) -> Result<Link, Cause> {
+        let Settings { config, tls } = &*self.settings;
+        let link = Link::open(tls.as_ref(), &self.address).await?;
+        let server = self.name();
+        let greeted = timeout(STEP_TIME_MAX, greet(&link, config, &server)).await;
+        let is_cluster = greeted.unwrap_or_else(|_| Err(error::silent(&server)))?;
+        self.is_cluster.store(is_cluster, Ordering::Relaxed);
+        Ok(link)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

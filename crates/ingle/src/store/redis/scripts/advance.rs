@@ -4,14 +4,14 @@
 //! script takes any number of them, since half of what a short script costs is to be run at all: those that
 //! meet on a connection are one call. Each stands or falls alone.
 
-use std::sync::LazyLock;
-
 use redis::{Cmd, Value};
 
 use super::{
-    hash,
-    place::Place,
-    scripts::{Script, fields},
+    super::{
+        codec::{self, fields},
+        names::Names,
+    },
+    Script,
 };
 use crate::{
     clock::Timestamp,
@@ -23,11 +23,11 @@ use crate::{
 ///
 /// The first of these is what the head of the base has behind its idle deadline. A record whose head has the
 /// same is the one that the caller has, which is live at its time, unless somebody has moved the idle
-/// deadline back since. Then come the new head and the data; and when the broom comes, or nothing if that
+/// deadline back since. Then come the new head and the data; and when Redis may delete it, or nothing if that
 /// does not move.
 ///
 /// Answers nothing if all is done; else the places of those that are not, each with what there is.
-const ADVANCE: &str = concat!(
+static ADVANCE: Script = Script::new(concat!(
     "#!lua
 local now, at, undone = tonumber(ARGV[1]), 2, nil
 for place, key in ipairs(KEYS) do
@@ -48,7 +48,7 @@ for place, key in ipairs(KEYS) do
 end
 return undone
 "
-);
+));
 
 /// How many arguments each has, with its key.
 const ARGUMENTS: usize = 5;
@@ -62,23 +62,21 @@ const OTHER_BYTES: usize = 128;
 /// How many bytes the name of a hash, the condition and the data have most often.
 const SHORT_TEXTS: usize = 352;
 
-static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(ADVANCE));
-
-pub(super) fn script() -> &'static Script {
-    &SCRIPT
+pub(in super::super) fn script() -> &'static Script {
+    &ADVANCE
 }
 
 /// Whether a replace is one, and its base is live. Without a name of its newest commit a record is told by
 /// its epoch as well.
-pub(super) fn is_one(base: &Loaded, record: &Record, now: Timestamp) -> bool {
+pub(in super::super) fn is_one(base: &Loaded, record: &Record, now: Timestamp) -> bool {
     let before = &base.record.header;
     let has_op = before.ops.newest().is_some();
     has_op && before.only_moves(&record.header) && !base.record.is_dead(now)
 }
 
 /// One of them, as the script is told of it.
-pub(super) struct Advance {
-    broom: Option<u64>,
+pub(in super::super) struct Advance {
+    expiry: Option<u64>,
     now: Timestamp,
     /// The name of the hash, the condition, the head and the data, one behind the other: while they wait
     /// for others they take one piece of memory.
@@ -88,23 +86,23 @@ pub(super) struct Advance {
 }
 
 impl Advance {
-    pub(super) fn of(
-        place: &Place,
+    pub(in super::super) fn of(
+        names: &Names,
         base: &Loaded,
         record: &Record,
         now: Timestamp,
     ) -> Result<Self, Error> {
         let (before, after) = (&base.record.header, &record.header);
-        let mut texts = Vec::with_capacity(hash::HEAD_BYTES_MAX + SHORT_TEXTS);
-        place.push_record(&mut texts, &after.key);
+        let mut texts = Vec::with_capacity(codec::HEAD_BYTES_MAX + SHORT_TEXTS);
+        names.push_record(&mut texts, &after.key);
         let name = texts.len();
-        hash::push_condition(&mut texts, before);
+        codec::push_condition(&mut texts, before);
         let condition = texts.len();
-        hash::push_head(&mut texts, after);
+        codec::push_head(&mut texts, after);
         let ends = [name, condition, texts.len()];
-        hash::push_json(&mut texts, &record.data)?;
-        let broom = hash::moves_broom(before, after).then(|| hash::broom(after, now));
-        Ok(Self { broom, now, texts, ends })
+        codec::push_json(&mut texts, &record.data)?;
+        let expiry = codec::moves_expiry(before, after).then(|| codec::expiry(after, now));
+        Ok(Self { expiry, now, texts, ends })
     }
 
     fn texts(&self) -> [&[u8]; 4] {
@@ -114,16 +112,16 @@ impl Advance {
     }
 
     /// Whether no other is to come into one call after it.
-    pub(super) fn is_large(&self) -> bool {
+    pub(in super::super) fn is_large(&self) -> bool {
         let [.., data] = self.texts();
         data.len() >= LARGE
     }
 }
 
 /// The call for all of these.
-pub(super) fn call(all: &[Advance]) -> Cmd {
+pub(in super::super) fn call(all: &[Advance]) -> Cmd {
     let bytes = all.iter().map(|one| one.texts.len() + OTHER_BYTES).sum::<usize>();
-    let mut command = SCRIPT.call_of(all.len(), 4 + ARGUMENTS * all.len(), bytes + OTHER_BYTES);
+    let mut command = ADVANCE.call_of(all.len(), 4 + ARGUMENTS * all.len(), bytes + OTHER_BYTES);
     for one in all {
         let [name, ..] = one.texts();
         command.arg(name);
@@ -133,8 +131,8 @@ pub(super) fn call(all: &[Advance]) -> Cmd {
     for one in all {
         let [_, condition, head, data] = one.texts();
         command.arg(condition).arg(head).arg(data);
-        match one.broom {
-            Some(broom) => command.arg(broom),
+        match one.expiry {
+            Some(expiry) => command.arg(expiry),
             None => command.arg(""),
         };
     }
@@ -143,7 +141,7 @@ pub(super) fn call(all: &[Advance]) -> Cmd {
 
 /// What the answer says to each of `count`: nothing if it is done, a refusal, or what there is. None if it
 /// makes no sense.
-pub(super) fn answers(answer: Value, count: usize) -> Option<Vec<Value>> {
+pub(in super::super) fn answers(answer: Value, count: usize) -> Option<Vec<Value>> {
     let undone = match answer {
         Value::Nil => Vec::new(),
         Value::Array(undone) => undone,

@@ -1,5 +1,5 @@
-//! Calls that meet on a connection are sent in one write, and their answers read in one. Advances among
-//! them are one call of their script.
+//! Calls that are made at the same time on a connection are sent in one write, and their answers read in one.
+//! Advances among them are one call of their script.
 
 use std::{
     io, mem,
@@ -11,19 +11,19 @@ use std::{
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::sync::oneshot;
 
-use super::advance::{self, Advance};
-use crate::{detach, store::batcher::Batcher};
+use super::super::scripts::advance::{self, Advance};
+use crate::{detach, store::floor::batch::Batcher};
 
 /// How many calls go together at most: many enough to cost little, and few enough that the server is at
 /// work on some while this process makes others.
-const TOGETHER_MAX: usize = 16;
+const MAX_BATCH: usize = 16;
 
 /// Where calls of one connection wait for each other.
-pub(super) struct Bundles(Arc<Batcher<Call>>);
+pub(super) struct Pipelines(Arc<Batcher<Call>>);
 
 struct Call {
     what: What,
-    answer: Answer,
+    caller: Caller,
 }
 
 enum What {
@@ -31,41 +31,41 @@ enum What {
     Advance(Advance),
 }
 
-type Answer = oneshot::Sender<RedisResult<Value>>;
+type Caller = oneshot::Sender<RedisResult<Value>>;
 
-impl Bundles {
+impl Pipelines {
     pub(super) fn new(connection: MultiplexedConnection) -> Self {
-        Self(Batcher::new(TOGETHER_MAX, move |calls: Vec<Call>| {
-            let mut bundle = Bundle::default();
-            calls.into_iter().for_each(|call| bundle.take(call));
-            bundle.end_group();
-            if !bundle.callers.is_empty() {
-                detach::spawn(bundle.send(connection.clone()));
+        Self(Batcher::new(MAX_BATCH, move |calls: Vec<Call>| {
+            let mut batch = Batch::default();
+            calls.into_iter().for_each(|call| batch.push(call));
+            batch.end_group();
+            if !batch.callers.is_empty() {
+                detach::spawn(batch.send(connection.clone()));
             }
         }))
     }
 
     /// Sends a command; what this returns is what the server answers.
-    pub(super) fn call(&self, command: Cmd) -> Answered {
+    pub(super) fn call(&self, command: Cmd) -> Answer {
         self.send(What::Command(command))
     }
 
     /// Makes an advance; what this returns is what there is if it is not done.
-    pub(super) fn advance(&self, advance: Advance) -> Answered {
+    pub(super) fn advance(&self, advance: Advance) -> Answer {
         self.send(What::Advance(advance))
     }
 
-    fn send(&self, what: What) -> Answered {
-        let (answer, answered) = oneshot::channel();
-        self.0.join(Call { what, answer });
-        Answered(answered)
+    fn send(&self, what: What) -> Answer {
+        let (caller, answer) = oneshot::channel();
+        self.0.push(Call { what, caller });
+        Answer(answer)
     }
 }
 
 /// The answer to a call, which is sent whether this is polled or not.
-pub(super) struct Answered(oneshot::Receiver<RedisResult<Value>>);
+pub(super) struct Answer(oneshot::Receiver<RedisResult<Value>>);
 
-impl Future for Answered {
+impl Future for Answer {
     type Output = RedisResult<Value>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -76,35 +76,35 @@ impl Future for Answered {
 
 /// Commands that are sent in one write, and who waits for their answers.
 #[derive(Default)]
-struct Bundle {
+struct Batch {
     commands: Pipeline,
     callers: Vec<Callers>,
     /// The advances whose command is still to be made.
     advances: Vec<Advance>,
-    advancing: Vec<Answer>,
+    advancing: Vec<Caller>,
 }
 
 /// Who waits for the answer to a command.
 enum Callers {
-    One(Answer),
-    OfAdvances(Vec<Answer>),
+    One(Caller),
+    OfAdvances(Vec<Caller>),
 }
 
-impl Bundle {
-    fn take(&mut self, Call { what, answer }: Call) {
-        if answer.is_closed() {
+impl Batch {
+    fn push(&mut self, Call { what, caller }: Call) {
+        if caller.is_closed() {
             // Its caller has given up, and nothing of it was sent.
             return;
         }
         match what {
             What::Command(command) => {
                 self.commands.add_command(command);
-                self.callers.push(Callers::One(answer));
+                self.callers.push(Callers::One(caller));
             }
             What::Advance(advance) => {
                 let is_large = advance.is_large();
                 self.advances.push(advance);
-                self.advancing.push(answer);
+                self.advancing.push(caller);
                 if is_large {
                     self.end_group();
                 }
@@ -147,7 +147,7 @@ fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
 }
 
 /// Gives each its part of an answer; who asked may have gone meanwhile.
-fn tell(callers: Vec<Answer>, answer: RedisResult<Value>) {
+fn tell(callers: Vec<Caller>, answer: RedisResult<Value>) {
     let count = callers.len();
     let answers = match answer {
         // Without sense it is of no use to anybody, and they learn that there is none.

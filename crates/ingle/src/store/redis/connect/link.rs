@@ -1,11 +1,12 @@
 //! One connection to one server: made, looked at, used by all calls at once, and given up.
 //!
-//! Many calls are under way on it (`bundle.rs`), and Redis answers in the order in which they were sent. The
+//! Many calls are under way on it (`pipeline.rs`), and Redis answers in the order in which they were sent. The
 //! client beneath gives each answer to whoever sent its command; one that is not waited for any
 //! more is read all the same, so a call that was dropped shifts no answer.
 
 use std::{
-    io,
+    fmt, io,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,6 +18,8 @@ use redis::{
     AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value, aio::MultiplexedConnection,
 };
 use socket2::{SockRef, TcpKeepalive};
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -26,17 +29,19 @@ use tokio::{
 };
 
 use super::{
-    advance::Advance,
-    bundle::Bundles,
-    failure::{Failure, RedisError, explained, one_line},
-    hash,
-    place::RedisConfig,
+    super::{
+        codec,
+        error::{self, Cause, Failure},
+        scripts::advance::Advance,
+    },
+    pipeline::Pipelines,
     tls::Tls,
 };
+use crate::detach;
 
 /// How long each step of making a connection may take: to be let in, to agree on TLS, to say who is
 /// there.
-const STEP_TIME_MAX: Duration = Duration::from_secs(2);
+pub(super) const STEP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// No call takes longer, whoever made it; the guard of a session gives it far less.
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
@@ -54,18 +59,11 @@ const KEEPALIVE: TcpKeepalive =
 /// How many commands wait to be written before callers are made to wait.
 const COMMANDS_WAITING: usize = 256;
 
-/// What a server says of itself.
-#[derive(Clone, Debug)]
-pub(super) struct Server {
-    pub(super) is_cluster: bool,
-}
-
 /// An open connection.
 pub(super) struct Link {
     connection: MultiplexedConnection,
-    bundles: Bundles,
+    pipelines: Pipelines,
     life: Arc<Life>,
-    pub(super) server: Server,
 }
 
 struct Life {
@@ -80,7 +78,7 @@ struct Life {
 
 impl Life {
     fn now(&self) -> u64 {
-        hash::millis(self.began.elapsed()).max(1)
+        codec::millis(self.began.elapsed()).max(1)
     }
 
     fn call(&self) {
@@ -91,7 +89,7 @@ impl Life {
 
     fn is_silent(&self) -> bool {
         let since = self.silent_since.load(Ordering::Relaxed);
-        since != 0 && self.now().saturating_sub(since) >= hash::millis(SILENCE_MAX)
+        since != 0 && self.now().saturating_sub(since) >= codec::millis(SILENCE_MAX)
     }
 
     fn give_up(&self) {
@@ -99,23 +97,22 @@ impl Life {
         if let Some(driver) = self.driver.get().filter(|_| was_open) {
             let driver = driver.clone();
             // What others wait for may still come; after that nobody is left who would read it.
-            drop(self.runtime.spawn(async move {
+            detach::spawn_on(&self.runtime, async move {
                 sleep(GRACE).await;
                 driver.abort();
-            }));
+            });
         }
     }
 }
 
 impl Link {
-    /// Connects, and asks who is there.
-    pub(super) async fn open(
-        config: &RedisConfig,
-        tls: Option<&Tls>,
-        host: &str,
-        port: u16,
-    ) -> Result<Self, RedisError> {
-        connect(config, tls, host, port).await
+    /// Connects, and says nothing yet.
+    pub(super) async fn open(tls: Option<&Tls>, address: &Address) -> Result<Self, Cause> {
+        let server = address.to_string();
+        match address {
+            Address::Tcp(host, port) => over_tcp(host, *port, &server, tls).await,
+            Address::Unix(path) => over_socket(path, &server).await,
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -130,7 +127,7 @@ impl Link {
     /// Sends a command and returns its answer, or the server's refusal.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Failure> {
         let call = Call::begin(&self.life);
-        let answer = self.bundles.call(command.clone()).await;
+        let answer = self.pipelines.call(command.clone()).await;
         call.end(answer)
     }
 
@@ -139,7 +136,7 @@ impl Link {
     /// No async function, which would keep room for the advance until the answer comes.
     pub(super) fn advance(&self, advance: Advance) -> impl Future<Output = Result<Value, Failure>> {
         let call = Call::begin(&self.life);
-        let answer = self.bundles.advance(advance);
+        let answer = self.pipelines.advance(advance);
         async move { call.end(answer.await) }
     }
 
@@ -195,7 +192,7 @@ impl<'a> Call<'a> {
             Err(error) => {
                 // Silence, or bytes that make no sense: whatever comes next is not to be trusted.
                 self.life.give_up();
-                Err(Failure::Lost(one_line(&error.to_string())))
+                Err(Failure::Lost(error.to_string()))
             }
         }
     }
@@ -218,45 +215,66 @@ impl Drop for Driving {
     }
 }
 
-async fn connect(
-    config: &RedisConfig,
-    tls: Option<&Tls>,
-    host: &str,
-    port: u16,
-) -> Result<Link, RedisError> {
-    let server = format!("{host}:{port}");
-    let unreachable = |error: io::Error| RedisError::Unreachable {
-        server: server.clone(),
-        message: one_line(&error.to_string()),
-    };
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Address {
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// The host, which a server behind a socket has no need of.
+    pub(super) fn host(&self) -> &str {
+        match self {
+            Self::Tcp(host, _) => host,
+            Self::Unix(_) => "",
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A connection on which Redis is spoken, by way of a host and a port.
+async fn over_tcp(host: &str, port: u16, server: &str, tls: Option<&Tls>) -> Result<Link, Cause> {
+    let unreachable = |error: io::Error| error::unreachable(server, &error.to_string());
     let late = |_| Err(io::Error::other("it lets nobody in within 2 seconds"));
     let stream = timeout(STEP_TIME_MAX, TcpStream::connect((host, port))).await;
     let stream = stream.unwrap_or_else(late).map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
     SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE).map_err(unreachable)?;
-    let link = match tls {
-        None => Link::over(stream).await,
-        Some(tls) => {
-            let late = |_| Err("it says nothing that is TLS".to_owned());
-            let stream = timeout(STEP_TIME_MAX, tls.connect(host, stream)).await;
-            let wrong = |message| RedisError::Tls { server: server.clone(), message };
-            Link::over(stream.unwrap_or_else(late).map_err(wrong)?).await
-        }
+    let Some(tls) = tls else {
+        return Link::over(stream, server).await;
     };
-    let not_redis = |error: redis::RedisError| RedisError::NotRedis {
-        server: server.clone(),
-        message: one_line(&error.to_string()),
-    };
-    let mut link = link.map_err(not_redis)?;
-    let silent = |_| Err(RedisError::Silent { server: server.clone() });
-    let greeted = timeout(STEP_TIME_MAX, link.greet(config, &server)).await;
-    link.server = greeted.unwrap_or_else(silent)?;
-    Ok(link)
+    let late = |_| Err("it says nothing that is TLS".to_owned());
+    let stream = timeout(STEP_TIME_MAX, tls.connect(host, stream)).await;
+    let stream = stream.unwrap_or_else(late).map_err(|message| error::tls(server, &message))?;
+    Link::over(stream, server).await
+}
+
+/// The same by way of a Unix socket.
+#[cfg(unix)]
+async fn over_socket(path: &Path, server: &str) -> Result<Link, Cause> {
+    let late = |_| Err(io::Error::other("it lets nobody in within 2 seconds"));
+    let stream = timeout(STEP_TIME_MAX, UnixStream::connect(path)).await;
+    let unreachable = |error: io::Error| error::unreachable_socket(path, &error.to_string());
+    Link::over(stream.unwrap_or_else(late).map_err(unreachable)?, server).await
+}
+
+#[cfg(not(unix))]
+async fn over_socket(path: &Path, _: &str) -> Result<Link, Cause> {
+    Err(error::unreachable_socket(path, "this system has no Unix sockets for it"))
 }
 
 impl Link {
     /// Speaks Redis on a stream, with a task of its own that writes and reads.
-    async fn over<S>(stream: S) -> redis::RedisResult<Self>
+    async fn over<S>(stream: S, server: &str) -> Result<Self, Cause>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -267,8 +285,9 @@ impl Link {
             .set_connection_timeout(Some(STEP_TIME_MAX))
             .set_response_timeout(Some(CALL_TIME_MAX))
             .set_pipeline_buffer_size(COMMANDS_WAITING);
+        let made = MultiplexedConnection::new_with_config(&info, stream, settings).await;
         let (connection, driver) =
-            MultiplexedConnection::new_with_config(&info, stream, settings).await?;
+            made.map_err(|error| error::not_redis(server, &error.to_string()))?;
         let life = Arc::new(Life {
             open: AtomicBool::new(true),
             began: Instant::now(),
@@ -277,93 +296,12 @@ impl Link {
             driver: OnceLock::new(),
         });
         let driving = Driving(Arc::clone(&life));
-        let driver = life.runtime.spawn(async move {
+        let driver = detach::spawn_on(&life.runtime, async move {
             driver.await;
             drop(driving);
         });
-        let _ = life.driver.set(driver.abort_handle());
-        let bundles = Bundles::new(connection.clone());
-        Ok(Self { connection, bundles, life, server: Server { is_cluster: false } })
-    }
-
-    /// Says who we are, and asks who is there.
-    async fn greet(&self, config: &RedisConfig, server: &str) -> Result<Server, RedisError> {
-        if let Some(password) = &config.password {
-            let mut auth = redis::cmd("AUTH");
-            config.user.iter().for_each(|user| _ = auth.arg(user));
-            let let_in = self.call(auth.arg(password)).await;
-            // One that has no password at all takes none.
-            let wrong = |server, _| RedisError::WrongPassword { server };
-            let_in.map_err(|failure| not_let_in(failure, config, server, wrong))?;
-        }
-        let hello = self.call(&redis::cmd("HELLO")).await;
-        let old = |server, _| RedisError::TooOld { server, version: "older than 6".to_owned() };
-        let hello = hello.map_err(|failure| not_let_in(failure, config, server, old))?;
-        let server = || server.to_owned();
-        let Value::Array(words) = hello else {
-            let message = "it does not say who it is".to_owned();
-            return Err(RedisError::NotRedis { server: server(), message });
-        };
-        let said = |name: &str| {
-            let at = words.iter().position(|word| text(word) == Some(name))?;
-            text(words.get(at + 1)?)
-        };
-        let (name, version) = (said("server").unwrap_or("redis"), said("version").unwrap_or("0"));
-        let major = version.split('.').next().and_then(|major| major.parse().ok());
-        if major.unwrap_or(0) < OLDEST {
-            return Err(RedisError::TooOld {
-                server: server(),
-                version: format!("{name} {version}"),
-            });
-        }
-        if said("mode") == Some("sentinel") {
-            return Err(RedisError::Sentinel { server: server() });
-        }
-        // A replica of a cluster knows the masters and sends on to them.
-        let is_cluster = said("mode") == Some("cluster");
-        if said("role") != Some("master") && !is_cluster {
-            return Err(RedisError::Replica { server: server() });
-        }
-        if config.database != 0 && !is_cluster {
-            let selected = self.call(redis::cmd("SELECT").arg(config.database)).await;
-            let none = |server, message| RedisError::NoDatabase {
-                server,
-                database: config.database,
-                message,
-            };
-            selected.map_err(|failure| not_let_in(failure, config, &server(), none))?;
-        }
-        Ok(Server { is_cluster })
-    }
-}
-
-/// The oldest version that refuses a script as a whole, or not at all.
-const OLDEST: u32 = 7;
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
-    }
-}
-
-/// Why a server did not let us in: a refusal that is not told by its code is `otherwise`.
-fn not_let_in(
-    failure: Failure,
-    config: &RedisConfig,
-    server: &str,
-    otherwise: impl FnOnce(String, String) -> RedisError,
-) -> RedisError {
-    let server = server.to_owned();
-    match failure {
-        Failure::NotSent(error) => error,
-        Failure::Lost(message) => RedisError::NotRedis { server, message },
-        Failure::Refused(refusal) => match refusal.code() {
-            "NOAUTH" => RedisError::NoPassword { server },
-            "WRONGPASS" => RedisError::WrongPassword { server },
-            "ERR" => otherwise(server, one_line(refusal.details().unwrap_or_default())),
-            _ => explained(&refusal, &config.prefix),
-        },
+        let _ = life.driver.set(driver);
+        let pipelines = Pipelines::new(connection.clone());
+        Ok(Self { connection, pipelines, life })
     }
 }
