@@ -14,6 +14,7 @@ mod fuzz;
 mod histories;
 mod inside;
 mod lab;
+mod lateness;
 mod leak;
 mod model;
 mod options;
