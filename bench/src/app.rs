@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Program, Server, calls::Proxy, http_status};
+use testbed::{Program, Server, http, proxy::Proxy};
 
 /// How long one question may take whether a process answers.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -76,7 +76,7 @@ fn bare(
 
 /// Asks for what touches no session.
 fn lives(address: SocketAddr) -> bool {
-    http_status(address, "/healthz", PATIENCE) == Some(200)
+    http::status(address, "/healthz", PATIENCE) == Some(200)
 }
 
 /// A program of the workspace: cargo puts all of them into one folder.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Program, Server, http_status, tools, tutorial};
+use testbed::{Program, Server, http, tools, tutorial};
 
 use crate::{
     app,
@@ -72,10 +72,10 @@ const ALL: [Contestant; 21] = [
     greetings(Place::Memory),
     peer("tower-sessions", Place::Memory, Kind::Peer(TOWER, "memory")),
     hand("by hand, a map", Place::Memory, "memory"),
-    greetings(Place::Embedded),
-    peer("tower-sessions, SQLite, synced", Place::Embedded, Kind::Peer(TOWER, "sqlite-synced")),
-    peer("tower-sessions, SQLite, not synced", Place::Embedded, Kind::Peer(TOWER, "sqlite")),
-    hand("by hand, a synced log", Place::Embedded, "log"),
+    greetings(Place::Sqlite),
+    peer("tower-sessions, SQLite, synced", Place::Sqlite, Kind::Peer(TOWER, "sqlite-synced")),
+    peer("tower-sessions, SQLite, not synced", Place::Sqlite, Kind::Peer(TOWER, "sqlite")),
+    hand("by hand, a synced log", Place::Sqlite, "log"),
     greetings(Place::Redis),
     peer("tower-sessions", Place::Redis, Kind::Peer(TOWER, "redis")),
     peer("actix-session", Place::Redis, Kind::Peer("peer-actix-session", "redis")),
@@ -198,8 +198,8 @@ impl Contestant {
         let file = || running.folder(&self.name.replace([' ', ','], "-"));
         Ok(match (self.place, self.kind) {
             (Place::Memory, _) => "memory:".to_owned(),
-            (Place::Embedded, Kind::Greetings) => format!("embedded:{}", slashed(&file())),
-            (Place::Embedded, _) => file().display().to_string(),
+            (Place::Sqlite, Kind::Greetings) => format!("sqlite:{}", slashed(&file())),
+            (Place::Sqlite, _) => file().display().to_string(),
             (Place::Redis, _) => format!("redis://{}", server()?),
             (Place::Memcached, _) => format!("memcached://{}", server()?),
             (Place::Postgres, _) => format!("postgres://postgres@{}/postgres", server()?),
@@ -216,7 +216,7 @@ fn slashed(path: &Path) -> String {
 }
 
 fn serves_plain(address: SocketAddr) -> bool {
-    http_status(address, "/plain", PATIENCE) == Some(200)
+    http::status(address, "/plain", PATIENCE) == Some(200)
 }
 
 /// The folder of the workspace.

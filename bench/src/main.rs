@@ -3,8 +3,7 @@
 //! Started by `cargo xtask bench`, which builds and installs what is measured. Each comparison is a
 //! module with a `run`, and has a section in `docs/benchmarks.md`; `options.rs` names them. What
 //! comparisons share is beside it: `place.rs` starts the stores, `contestant.rs` and `app.rs` start
-//! what is measured, `load.rs` and `visit.rs` ask it, `trips.rs` and `testbed::calls` count what it asks
-//! of its server, `usage.rs` sees what it uses, `slice.rs` is both for a slice of time, `spread.rs` sums
+//! what is measured, `testbed::load` asks it, `trips.rs` counts what it asks of its server, `usage.rs` sees what it uses, `slice.rs` is both for a slice of time, `spread.rs` sums
 //! up repeats, `machine.rs` says where all of that was, and `document.rs` writes it down. `paper.rs`
 //! reckons on from there.
 
@@ -14,7 +13,6 @@ mod app;
 mod contestant;
 mod document;
 mod facts;
-mod load;
 mod machine;
 mod options;
 mod paper;
@@ -27,7 +25,6 @@ mod stores;
 mod trips;
 mod tutorial;
 mod usage;
-mod visit;
 
 use std::{env, process::ExitCode};
 

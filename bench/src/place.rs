@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
-use testbed::{Server, distance::Distance, firestore, memcached, postgres, redis};
+use testbed::{Server, firestore, memcached, postgres, proxy::Proxy, redis};
 
 use crate::{machine, usage::Tree};
 
@@ -22,7 +22,7 @@ const AWAY: Duration = Duration::from_millis(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Memory,
-    Embedded,
+    Sqlite,
     Redis,
     Memcached,
     Postgres,
@@ -34,7 +34,7 @@ pub(crate) enum Place {
 impl Place {
     pub(crate) const ALL: [Self; 7] = [
         Self::Memory,
-        Self::Embedded,
+        Self::Sqlite,
         Self::Redis,
         Self::Memcached,
         Self::Postgres,
@@ -45,7 +45,7 @@ impl Place {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
-            Self::Embedded => "a local file",
+            Self::Sqlite => "a local file",
             Self::Redis => "Redis",
             Self::Memcached => "memcached",
             Self::Postgres => "PostgreSQL",
@@ -58,7 +58,7 @@ impl Place {
     pub(crate) fn settings(self) -> &'static str {
         match self {
             Self::Memory => "the process's own memory",
-            Self::Embedded => "SQLite or a log on this machine's disk",
+            Self::Sqlite => "SQLite or a log on this machine's disk",
             Self::Redis => "as it comes, with no append-only file and no snapshots",
             Self::Memcached => "as it comes",
             Self::Postgres => "`fsync` and `synchronous_commit` on",
@@ -70,7 +70,7 @@ impl Place {
     /// Starts what it needs, or says what is missing.
     pub(crate) async fn start(self) -> Result<Option<Running>> {
         let program = match self {
-            Self::Memory | Self::Embedded => None,
+            Self::Memory | Self::Sqlite => None,
             Self::Redis => Some(redis::program(&[])),
             Self::Memcached => Some(Ok(memcached::program(&[]))),
             Self::Postgres if !postgres::is_installed() => {
@@ -83,8 +83,8 @@ impl Place {
         let server = program.transpose()?.map(Server::start).transpose()?;
         let distance = match &server {
             Some(server) if self == Self::FirestoreAway => {
-                let distance = Distance::start(server.address()).await?;
-                distance.set(AWAY);
+                let distance = Proxy::start(server.address()).await?;
+                distance.set_distance(AWAY);
                 Some(distance)
             }
             _ => None,
@@ -105,7 +105,7 @@ impl Place {
             printed.lines().next().map(str::to_owned)
         };
         match self {
-            Self::Memory | Self::Embedded => None,
+            Self::Memory | Self::Sqlite => None,
             Self::Redis => {
                 let printed = first_line(Path::new(redis::PACKAGE.1))?;
                 let version = printed.split_whitespace().find_map(|word| word.strip_prefix("v="));
@@ -129,7 +129,7 @@ impl Place {
 pub(crate) struct Running {
     pub(crate) place: Place,
     server: Option<Server>,
-    distance: Option<Distance>,
+    distance: Option<Proxy>,
     folder: TempDir,
 }
 

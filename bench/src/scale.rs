@@ -1,19 +1,22 @@
 //! Greetings with ever more of something: connections, sessions, data, instances.
 //!
-//! On the embedded store and on Redis. Everything is measured in turn, several times over, and no two
+//! On the SQLite store and on Redis. Everything is measured in turn, several times over, and no two
 //! rows of a table are measured far from each other, but for those that need the sessions of a later
 //! one. What was acknowledged is checked after each row.
 
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Server, redis};
+use testbed::{
+    Server,
+    load::{self, Chance, Dealt, Length, One, Picked, Plan, Tally, Visitor},
+    redis,
+};
 
 use crate::{
     contestant::Contestant,
     document,
     facts::Facts,
-    load::{self, Chance, Dealt, Length, One, Picked, Plan, Tally, Visitor},
     machine,
     options::Options,
     paper,
@@ -32,7 +35,7 @@ use sessions::Sessions;
 /// The part of all sessions after which memory is looked at for the first time.
 const EARLY: usize = 5;
 
-const PLACES: [Place; 2] = [Place::Embedded, Place::Redis];
+const PLACES: [Place; 2] = [Place::Sqlite, Place::Redis];
 
 const CONNECTIONS_UP_TO: [usize; 5] = [1, 8, 32, 128, 256];
 
@@ -148,11 +151,8 @@ impl App<'_> {
     }
 
     fn plan(&self) -> Plan {
-        Plan {
-            addresses: vec![self.process.address()],
-            path: "/".to_owned(),
-            length: Length::Time { warm_up: WARM_UP, time: self.options.time },
-        }
+        let length = Length::Time { warm_up: WARM_UP, time: self.options.time };
+        Plan::new(&[self.process.address()], "/", length)
     }
 
     fn tree(&self) -> Option<Tree> {
@@ -337,7 +337,7 @@ impl App<'_> {
         Ok(rows.into_iter().map(|(_, row)| row).collect())
     }
 
-    /// What the store holds: the files of the embedded one, the memory of a server.
+    /// What the store holds: the files of the SQLite one, the memory of a server.
     fn store_bytes(&self) -> Result<f64> {
         let Some(server) = self.running.address() else {
             return Ok(self.running.disk_bytes() as f64);

@@ -1,11 +1,9 @@
 //! What one slice of time came to: what was answered, and what that took.
 
 use anyhow::Result;
+use testbed::load::Tally;
 
-use crate::{
-    load::Tally,
-    usage::{Tree, Watch},
-};
+use crate::usage::{Tree, Watch};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Slice {

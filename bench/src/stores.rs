@@ -34,7 +34,7 @@ pub(crate) const CONNECTIONS: usize = 32;
 const PICTURE: &str = "benchmarks.svg";
 
 /// What a quick look is at.
-const QUICK_PLACES: [Place; 3] = [Place::Memory, Place::Embedded, Place::Redis];
+const QUICK_PLACES: [Place; 3] = [Place::Memory, Place::Sqlite, Place::Redis];
 const QUICK_PEERS: [&str; 2] = ["tower-sessions", "tower-sessions, SQLite, synced"];
 
 /// All that was measured on one store.

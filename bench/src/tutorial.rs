@@ -6,12 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Server, calls::Proxy, firestore, tutorial};
+use testbed::{
+    Server, firestore,
+    http::{Answer, Browser},
+    load::{self, Burst},
+    proxy::Proxy,
+    tutorial,
+};
 
 use crate::{
     app::{self, App},
     document, machine,
-    visit::{self, Answer, Burst},
 };
 
 mod report;
@@ -95,7 +100,7 @@ async fn on(server: &Server) -> Result<Measured> {
     for (n, kind) in KINDS.into_iter().enumerate() {
         let app = start(kind, server, &format!("sessions{n}")).await?;
         // Connections are made and code is compiled at the first requests; those are not measured.
-        visit::at_once(&app.addresses(), REQUESTS, None).await;
+        load::at_once(&app.addresses(), "/", REQUESTS, None).await;
         apps.push((kind, app, Vec::new()));
     }
     for n in 1..=REPEATS {
@@ -133,16 +138,17 @@ async fn start(kind: Kind, server: &Server, collection: &str) -> Result<App> {
 async fn measure(app: &App) -> Result<Repeat> {
     let addresses = app.addresses();
     let one = *addresses.first().context("it has no process")?;
-    let first = visit::once(one, None).await.context("it did not begin a session")?;
-    ensure!(first.views == Some(1), "it did not begin a session: {first:?}");
-    let cookie = first.cookie.as_deref().context("it has set no cookie")?;
+    let first = Browser::new(one).try_get("/").await.context("it did not begin a session")?;
+    ensure!(first.shown() == Some(1), "it did not begin a session: {first:?}");
+    let cookie = first.begun().context("it has set no cookie")?;
 
     let calls_before = app.proxy.calls()?;
-    let burst = visit::at_once(&addresses, REQUESTS, Some(cookie)).await;
+    let burst = load::at_once(&addresses, "/", REQUESTS, Some(cookie)).await;
     let calls = app.proxy.calls()? - calls_before;
 
-    let last = visit::once(one, Some(cookie)).await.context("it did not say the count")?;
-    let count = last.views.with_context(|| format!("it did not say the count: {last:?}"))?;
+    let last = Browser::with_cookie(one, cookie).try_get("/").await;
+    let last = last.context("it did not say the count")?;
+    let count = last.shown().with_context(|| format!("it did not say the count: {last:?}"))?;
     Ok(summed_up(&burst, calls, count))
 }
 
@@ -157,7 +163,7 @@ fn summed_up(burst: &Burst, calls: u64, count: u64) -> Repeat {
     // Of two answers that show the same number one has undone the other.
     let ours = 2..count;
     let kept: BTreeSet<u64> =
-        answered.iter().filter_map(|answer| answer.views).filter(|n| ours.contains(n)).collect();
+        answered.iter().filter_map(|answer| answer.shown()).filter(|n| ours.contains(n)).collect();
     let n_ours = ours.clone().count();
     Repeat {
         statuses,
@@ -172,14 +178,16 @@ fn summed_up(burst: &Burst, calls: u64, count: u64) -> Repeat {
 mod tests {
     use std::{io, time::Duration};
 
+    use testbed::http::NoAnswer;
+
     use super::*;
 
     fn burst(views: &[u64], n_errors: usize) -> Burst {
-        let shown = |views| Ok(Answer { status: 200, views: Some(views), cookie: None });
-        let error = || Ok(Answer { status: 500, views: None, cookie: None });
+        let shown = |views| Ok(Answer::new(200, format!("<body>{views} views")));
+        let error = || Ok(Answer::new(500, "sorry"));
         let mut answers: Vec<_> = views.iter().copied().map(shown).collect();
         answers.extend((0..n_errors).map(|_| error()));
-        answers.push(Err(io::ErrorKind::UnexpectedEof.into()));
+        answers.push(Err(NoAnswer::Broken(io::ErrorKind::UnexpectedEof.into())));
         Burst { answers, took: Duration::from_millis(1500) }
     }
 

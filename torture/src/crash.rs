@@ -1,4 +1,4 @@
-//! Crashes of the embedded store: processes that are killed, disks that fail, files that are damaged.
+//! Crashes of the SQLite store: processes that are killed, disks that fail, files that are damaged.
 //!
 //! `kill.rs` and its `worker.rs` have the first, `disk.rs` the second, `damage.rs` the third;
 //! `book.rs` knows what was acknowledged.

@@ -21,7 +21,6 @@ use crate::{options::Options, report::Section};
 
 mod ask;
 mod check;
-mod client;
 mod history;
 mod load;
 mod place;
@@ -152,8 +151,8 @@ impl Run {
         broken.extend(unread);
         history::write(&ops, folder, name)?;
         place.write_logs(folder, name)?;
-        for nemesis in &place.nemeses {
-            for (fault, n) in nemesis.met() {
+        for proxy in &place.proxies {
+            for (fault, n) in proxy.met() {
                 *met.entry(fault).or_default() += n;
             }
         }

@@ -3,11 +3,7 @@
 use std::{env, fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Program, Server, http_status};
-
-mod browser;
-
-pub(crate) use browser::{Answer, Browser};
+use testbed::{Program, Server, http};
 
 /// How long one question may take whether a process answers.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -51,7 +47,7 @@ impl Lab {
 
 /// Asks for what touches no session.
 fn lives(address: SocketAddr) -> bool {
-    http_status(address, "/healthz", PATIENCE) == Some(200)
+    http::status(address, "/healthz", PATIENCE) == Some(200)
 }
 
 /// A program of the workspace: cargo puts all of them into one folder.

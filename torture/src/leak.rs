@@ -2,12 +2,16 @@
 //! than it was written under (I8), whoever hangs up when, and whatever comes late.
 //!
 //! The library is asked in this process, where a request can be dropped at any moment, and
-//! `greetings` over HTTP. `late.rs` stands before the store, `users.rs` knows whose data it is.
+//! `greetings` over HTTP. A proxy stands before the store, `users.rs` knows whose data it is.
 
 use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use anyhow::{Context as _, Result};
 use ingle::SessionLayer;
+use testbed::{
+    http::{Answer, Browser},
+    proxy::{Fault, Often, Proxy},
+};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -15,16 +19,14 @@ use tokio::{
 
 use crate::{
     inside::{Work, request},
-    lab::{Browser, Lab},
+    lab::Lab,
     options::Options,
     report::Section,
 };
 
-mod late;
 mod stores;
 mod users;
 
-use late::{Manner, Proxy};
 use stores::{Kind, Place};
 use users::{CANARY, NOTE, Seen, USERS, User, canary};
 
@@ -54,38 +56,35 @@ struct Scene {
     kind: Kind,
     /// Requests at once.
     clients: usize,
-    manner: Manner,
+    /// What meets the answer to one request of so many.
+    fault: Fault,
+    one_in: u64,
     /// Requests in CI, and by default.
     short: u64,
     usual: u64,
     over_http: bool,
 }
 
-const fn late(one_in: u32) -> Manner {
-    Manner::Late { one_in, from: LATE.0, to: LATE.1 }
-}
-
-const fn late_http(one_in: u32) -> Manner {
-    Manner::Late { one_in, from: LATE_HTTP.0, to: LATE_HTTP.1 }
-}
+const LATER: Fault = Fault::Late(LATE.0, LATE.1);
+const LATER_HTTP: Fault = Fault::Late(LATE_HTTP.0, LATE_HTTP.1);
 
 /// One that an answer which is late holds up all that follow is asked of more seldom.
 #[rustfmt::skip]
 const SCENES: [Scene; 14] = [
-    Scene { kind: Kind::Embedded, clients: 32, manner: late(1), short: 3000, usual: 30_000, over_http: false },
-    Scene { kind: Kind::Redis, clients: 32, manner: late(20), short: 3000, usual: 20_000, over_http: false },
-    Scene { kind: Kind::Redis, clients: 2, manner: late(20), short: 1000, usual: 10_000, over_http: false },
-    Scene { kind: Kind::Memcached, clients: 32, manner: late(40), short: 3000, usual: 20_000, over_http: false },
-    Scene { kind: Kind::Memcached, clients: 2, manner: late(20), short: 1000, usual: 10_000, over_http: false },
-    Scene { kind: Kind::Postgres { pool: 1 }, clients: 4, manner: late(40), short: 1500, usual: 10_000, over_http: false },
-    Scene { kind: Kind::Postgres { pool: 2 }, clients: 8, manner: late(40), short: 1500, usual: 20_000, over_http: false },
-    Scene { kind: Kind::Redis, clients: 16, manner: late_http(20), short: 1000, usual: 4000, over_http: true },
-    Scene { kind: Kind::Memcached, clients: 16, manner: late_http(30), short: 1000, usual: 4000, over_http: true },
-    Scene { kind: Kind::Postgres { pool: 2 }, clients: 16, manner: late_http(100), short: 1000, usual: 4000, over_http: true },
-    Scene { kind: Kind::Redis, clients: 8, manner: Manner::Again { one_in: 30 }, short: 2000, usual: 10_000, over_http: false },
-    Scene { kind: Kind::Memcached, clients: 8, manner: Manner::Again { one_in: 60 }, short: 2000, usual: 10_000, over_http: false },
-    Scene { kind: Kind::Firestore, clients: 32, manner: late(40), short: 2000, usual: 20_000, over_http: false },
-    Scene { kind: Kind::Firestore, clients: 16, manner: late_http(60), short: 1000, usual: 4000, over_http: true },
+    Scene { kind: Kind::Sqlite, clients: 32, fault: LATER, one_in: 1, short: 3000, usual: 30_000, over_http: false },
+    Scene { kind: Kind::Redis, clients: 32, fault: LATER, one_in: 20, short: 3000, usual: 20_000, over_http: false },
+    Scene { kind: Kind::Redis, clients: 2, fault: LATER, one_in: 20, short: 1000, usual: 10_000, over_http: false },
+    Scene { kind: Kind::Memcached, clients: 32, fault: LATER, one_in: 40, short: 3000, usual: 20_000, over_http: false },
+    Scene { kind: Kind::Memcached, clients: 2, fault: LATER, one_in: 20, short: 1000, usual: 10_000, over_http: false },
+    Scene { kind: Kind::Postgres { pool: 1 }, clients: 4, fault: LATER, one_in: 40, short: 1500, usual: 10_000, over_http: false },
+    Scene { kind: Kind::Postgres { pool: 2 }, clients: 8, fault: LATER, one_in: 40, short: 1500, usual: 20_000, over_http: false },
+    Scene { kind: Kind::Redis, clients: 16, fault: LATER_HTTP, one_in: 20, short: 1000, usual: 4000, over_http: true },
+    Scene { kind: Kind::Memcached, clients: 16, fault: LATER_HTTP, one_in: 30, short: 1000, usual: 4000, over_http: true },
+    Scene { kind: Kind::Postgres { pool: 2 }, clients: 16, fault: LATER_HTTP, one_in: 100, short: 1000, usual: 4000, over_http: true },
+    Scene { kind: Kind::Redis, clients: 8, fault: Fault::Again, one_in: 30, short: 2000, usual: 10_000, over_http: false },
+    Scene { kind: Kind::Memcached, clients: 8, fault: Fault::Again, one_in: 60, short: 2000, usual: 10_000, over_http: false },
+    Scene { kind: Kind::Firestore, clients: 32, fault: LATER, one_in: 40, short: 2000, usual: 20_000, over_http: false },
+    Scene { kind: Kind::Firestore, clients: 16, fault: LATER_HTTP, one_in: 60, short: 1000, usual: 4000, over_http: true },
 ];
 
 pub(crate) async fn run(options: &Options) -> Result<Section> {
@@ -98,11 +97,11 @@ pub(crate) async fn run(options: &Options) -> Result<Section> {
         let n = options.count(scene.short, scene.usual);
         let (seen, faults) = play(scene, n, &mut rng)
             .await
-            .with_context(|| format!("on {}, {:?}", scene.kind.name(), scene.manner))?;
-        let how = match (scene.over_http, scene.manner) {
+            .with_context(|| format!("on {}, {:?}", scene.kind.name(), scene.fault))?;
+        let how = match (scene.over_http, scene.fault) {
             (true, _) => "over HTTP",
-            (false, Manner::Late { .. }) => "in process",
-            (false, Manner::Again { .. }) => "in process, answers shifted",
+            (false, Fault::Again) => "in process, answers shifted",
+            (false, _) => "in process",
         };
         let Scene { kind, clients, .. } = scene;
         let Seen { requests, ok, hung_up, failed, closed, leaks, empty } = seen;
@@ -126,7 +125,7 @@ pub(crate) async fn run(options: &Options) -> Result<Section> {
         if ok == 0 {
             complain("nothing was answered".to_owned());
         }
-        if faults == 0 && kind != Kind::Embedded {
+        if faults == 0 && kind != Kind::Sqlite {
             complain("no answer was late or not in its turn, so nothing was shown".to_owned());
         }
         all.add(&seen);
@@ -139,7 +138,8 @@ pub(crate) async fn run(options: &Options) -> Result<Section> {
 async fn play(scene: Scene, n: u64, rng: &mut fastrand::Rng) -> Result<(Seen, u64)> {
     let place = scene.kind.start().await?;
     let direct = place.address().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let proxy = Proxy::start(direct, scene.manner, rng.u64(..)).await?;
+    let proxy = Proxy::start(direct).await?;
+    proxy.seed(rng.u64(..));
     let calm = SessionLayer::new(place.open(direct).await?);
     let (seen, calm_users) = if scene.over_http {
         over_http(scene, &place, &proxy, n, rng).await?
@@ -156,7 +156,7 @@ async fn play(scene: Scene, n: u64, rng: &mut fastrand::Rng) -> Result<(Seen, u6
             seen.look(user, &answer.body);
         }
     }
-    Ok((seen, proxy.faults()))
+    Ok((seen, proxy.met().values().sum()))
 }
 
 /// A session for each user, made without any fault.
@@ -180,7 +180,7 @@ async fn in_process(
     n: u64,
     rng: &mut fastrand::Rng,
 ) -> Seen {
-    proxy.set(true);
+    proxy.begin(scene.fault, Often::OneIn(scene.one_in));
     let users: Arc<[User]> = users.into();
     let mut clients = JoinSet::new();
     for _ in 0..scene.clients {
@@ -199,7 +199,7 @@ async fn in_process(
     for seen in clients.join_all().await {
         all.add(&seen);
     }
-    proxy.set(false);
+    proxy.end();
     all
 }
 
@@ -272,11 +272,11 @@ async fn over_http(
     for number in 0..USERS {
         let canary = canary(number, rng);
         let mut browser = Browser::new(app.address());
-        browser.get(&format!("/lab/insert/{CANARY}?value={canary}")).await?;
+        browser.try_get(&format!("/lab/insert/{CANARY}?value={canary}")).await?;
         let cookie = browser.cookie.context("an app has begun no session")?;
         users.push(User { canary, cookie });
     }
-    proxy.set(true);
+    proxy.begin(scene.fault, Often::OneIn(scene.one_in));
     let users: Arc<[User]> = users.into();
     let mut clients = JoinSet::new();
     for _ in 0..scene.clients {
@@ -295,15 +295,14 @@ async fn over_http(
     for seen in clients.join_all().await {
         all.add(&seen);
     }
-    proxy.set(false);
+    proxy.end();
     // What is stored must be as true as what was answered.
     for user in users.iter() {
-        let mut browser = Browser::new(app.address());
-        browser.cookie = Some(user.cookie.clone());
+        let mut browser = Browser::with_cookie(app.address(), &user.cookie);
         let calm = async {
             loop {
-                let answer = browser.get("/lab/data").await;
-                if let Some(answer) = answer.ok().filter(crate::lab::Answer::is_ok) {
+                let answer = browser.try_get("/lab/data").await;
+                if let Some(answer) = answer.ok().filter(Answer::is_ok) {
                     break answer;
                 }
                 sleep(Duration::from_millis(50)).await;
@@ -336,7 +335,7 @@ async fn ask_over_http(
     } else {
         PATIENCE
     };
-    match timeout(wait, browser.get(&target)).await {
+    match timeout(wait, browser.try_get(&target)).await {
         Ok(Ok(answer)) if answer.is_ok() => {
             seen.ok += 1;
             if shows {

@@ -6,7 +6,7 @@ Usage: cargo xtask torture [PART…] [OPTIONS]
 
 Parts (default: all):
   histories    visitors append and read while the way to the store and the processes fail
-  crash        the embedded store: killed processes, disks that fail, damaged files
+  crash        the SQLite store: killed processes, disks that fail, damaged files
   leak         no response holds another session's data, whatever breaks off or comes late
   overload     more requests than can be served, and connections that drip
   model        the commit protocol as a model, every state of it

@@ -1,13 +1,18 @@
 //! More than can be served: what is refused is refused at once, what is accepted ends in time,
 //! memory stays as it is, and all is well again within seconds (I11, I12, I13).
 //!
-//! `load.rs` makes the load; `slowloris.rs` has the connections that drip.
+//! `slowloris.rs` has the connections that drip.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use testbed::{Server, distance::Distance, redis};
+use testbed::{
+    Server,
+    load::{self, Begin, Length as Run, One, Plan, Tally, percentile},
+    proxy::Proxy,
+    redis,
+};
 use tokio::time::{interval, sleep};
 
 use crate::{
@@ -16,14 +21,14 @@ use crate::{
     report::Section,
 };
 
-mod load;
 mod slowloris;
-
-use load::{Outcome, percentile};
 
 /// How many requests the app works on at once. Few, so that it is the store that is too slow and not
 /// this machine, which the load shares with the app.
 const IN_FLIGHT: usize = 32;
+
+/// How long they may take to begin.
+const BEGIN_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// How many sessions there are.
 const VISITORS: usize = 200;
@@ -72,28 +77,28 @@ pub(crate) async fn run(options: &Options) -> Result<Section> {
 
 async fn overload(time: Duration, section: &mut Section) -> Result<()> {
     let server = Server::start(redis::program(&[])?)?;
-    let distance = Distance::start(server.address()).await?;
+    let distance = Proxy::start(server.address()).await?;
     let mut lab = Lab::on(format!("redis://{}", distance.address));
     lab.options = vec!["--in-flight".to_owned(), IN_FLIGHT.to_string()];
     let app = lab.start()?;
     let address = app.address();
-    let cookies = load::visitors(address, VISITORS).await?;
-    let usual = load::closed(address, &cookies, 1, Duration::ZERO, MEASURE).await;
-    let usual = percentile(&usual.ok, 50);
+    let cookies = visitors(address, VISITORS).await?;
+    let usual = clients(address, &cookies, 1, Duration::ZERO, MEASURE).await;
+    let usual = percentile(&usual.latencies, 50);
     let delay = (usual * 10).clamp(DELAY_MIN, DELAY_MAX);
-    distance.set(delay);
+    distance.set_distance(delay);
     // One more than it works on at once would be refused, and ask again at once.
-    let most = load::closed(address, &cookies, IN_FLIGHT - 1, Duration::ZERO, MEASURE).await;
-    let capacity = most.ok.len() as f64 / MEASURE.as_secs_f64();
+    let most = clients(address, &cookies, IN_FLIGHT - 1, Duration::ZERO, MEASURE).await;
+    let capacity = most.latencies.len() as f64 / MEASURE.as_secs_f64();
 
     // Once as it will be, so that what the app keeps for so many connections is there before.
-    load::open(address, &cookies, 2.0 * capacity, MEASURE).await;
+    let open = |rate, time| load::open(address, "/", &cookies, rate, time);
+    open(2.0 * capacity, MEASURE).await;
     let before = size(&app)?.kib;
-    let (seconds, peak) =
-        tokio::join!(load::open(address, &cookies, 2.0 * capacity, time), peak_within(&app, time),);
-    let all = load::sum(&seconds);
-    distance.set(Duration::ZERO);
-    let calm = load::open(address, &cookies, capacity / 2.0, RECOVERY).await;
+    let (seconds, peak) = tokio::join!(open(2.0 * capacity, time), peak_within(&app, time));
+    let all = Tally::sum(seconds);
+    distance.set_distance(Duration::ZERO);
+    let calm = open(capacity / 2.0, RECOVERY).await;
     let recovered = calm.iter().position(is_well);
 
     let _ = writeln!(
@@ -105,26 +110,26 @@ async fn overload(time: Duration, section: &mut Section) -> Result<()> {
          {}{}\nOther answers: {}. Memory: {before} KiB before, {peak} KiB at most. Afterwards {} \
          of a hundred were answered {}.\n",
         time.as_secs(),
-        all.sent(),
+        all.sent,
         all.unsent,
-        row("answered", &all.ok),
-        row("refused", &all.refused),
-        all.other,
+        row("answered", &all.latencies),
+        row("refused", &all.refusals),
+        all.other + all.broken,
         ANSWERED,
         recovered.map_or("never".to_owned(), |second| format!("within {} s", second + 1)),
     );
     let mut broken = |what: String| section.broken.push(format!("overload: {what}"));
-    if all.refused.is_empty() {
+    if all.refusals.is_empty() {
         broken("nothing was refused, so nothing was shown".to_owned());
     }
-    if percentile(&all.refused, 50) >= REFUSED_WITHIN {
-        broken(format!("refusals take {:?}", percentile(&all.refused, 50)));
+    if percentile(&all.refusals, 50) >= REFUSED_WITHIN {
+        broken(format!("refusals take {:?}", percentile(&all.refusals, 50)));
     }
-    if percentile(&all.ok, 100) > DEADLINE + SLACK {
-        broken(format!("I13: an accepted request took {:?}", percentile(&all.ok, 100)));
+    if percentile(&all.latencies, 100) > DEADLINE + SLACK {
+        broken(format!("I13: an accepted request took {:?}", percentile(&all.latencies, 100)));
     }
-    if all.other > 0 {
-        broken(format!("{} answers were neither 200 nor 503", all.other));
+    if all.other + all.broken > 0 {
+        broken(format!("{} answers were neither 200 nor 503", all.other + all.broken));
     }
     if peak > before + GROWTH_KIB_MAX {
         broken(format!("I12: the app grew from {before} to {peak} KiB"));
@@ -135,11 +140,37 @@ async fn overload(time: Duration, section: &mut Section) -> Result<()> {
     Ok(())
 }
 
-fn is_well(outcome: &Outcome) -> bool {
-    outcome.sent() > 0 && outcome.ok.len() * 100 >= outcome.sent() as usize * ANSWERED
+/// A session for each of so many visitors; their cookies.
+async fn visitors(app: SocketAddr, n: usize) -> Result<Vec<String>> {
+    let length = Run::Requests { count: u64::MAX, time_max: BEGIN_TIME_MAX };
+    let begin = Begin { wanted: n, ..Begin::default() };
+    let (turns, _) = load::closed(&Plan::new(&[app], "/", length), vec![begin]).await;
+    let begun = turns.iter().flat_map(|begin| &begin.begun);
+    let cookies: Vec<String> = begun.map(|visitor| visitor.cookie().to_owned()).collect();
+    ensure!(cookies.len() == n, "only {} of {n} sessions began", cookies.len());
+    Ok(cookies)
 }
 
-fn row(name: &str, times: &[Duration]) -> String {
+/// What came of clients that ask again when they were answered, and after a pause.
+async fn clients(
+    app: SocketAddr,
+    cookies: &[String],
+    n: usize,
+    pause: Duration,
+    time: Duration,
+) -> Tally {
+    let length = Run::Time { warm_up: Duration::ZERO, time };
+    let plan = Plan { pause, ..Plan::new(&[app], "/", length) };
+    let client = |cookie: &String| One { cookie: cookie.as_str().into(), shown: Vec::new() };
+    let turns = cookies.iter().cycle().take(n).map(client).collect();
+    load::closed(&plan, turns).await.1
+}
+
+fn is_well(second: &Tally) -> bool {
+    second.sent > 0 && second.latencies.len() * 100 >= second.sent as usize * ANSWERED
+}
+
+fn row(name: &str, times: &[u32]) -> String {
     let [half, most, all] = [50, 99, 100].map(|percent| percentile(times, percent));
     format!("| {name} | {} | {half:.1?} | {most:.1?} | {all:.1?} |\n", times.len())
 }
@@ -175,10 +206,10 @@ async fn drip(
          were answered {} times, within {:.1?} (median) and {:.1?} (99 of 100), and {} times not. \
          Open files and memory: {} and {} KiB before the last wave, {} and {} KiB after it.\n",
         header_time.as_secs(),
-        normal.ok.len(),
-        percentile(&normal.ok, 50),
-        percentile(&normal.ok, 99),
-        normal.refused.len() as u64 + normal.other,
+        normal.latencies.len(),
+        percentile(&normal.latencies, 50),
+        percentile(&normal.latencies, 99),
+        normal.failed(),
         before.files,
         before.kib,
         after.files,

@@ -75,7 +75,7 @@ fn prepare(steps: &mut Steps, wanted: &Wanted) -> Result<()> {
         steps.run("Flask-Session", tools::install_flask_session)?;
     }
     if wanted.every_store || wanted.tutorial {
-        steps.run("Firestore emulator", tools::install_hidane)?;
+        steps.run("Firestore emulator", tools::install_optimized_hidane)?;
         if !steps.run("tutorial's app", tools::install_tutorial)? && wanted.tutorial {
             bail!("without Python there is nothing to compare with");
         }

@@ -2,11 +2,12 @@
 //!
 //! Looks at every file that git tracks or would track, and at the dependencies. Each rule is a
 //! function from text to violations, so that its tests need no files: [`rules`] reads Rust,
-//! [`house`] all other text, [`claims`] the page of requirements, [`graph`] the dependencies. All violations are printed, not the first.
+//! [`rings`] the direction of imports, [`house`] all other text, [`claims`] the page of requirements, [`graph`] the dependencies. All violations are printed, not the first.
 
 mod claims;
 mod graph;
 mod house;
+mod rings;
 mod rules;
 mod source;
 
@@ -43,7 +44,7 @@ struct TextFile {
 
 pub(crate) fn run() -> Result<()> {
     let files = text_files()?;
-    let mut violations = check_files(&files);
+    let mut violations = check_files(&files)?;
     violations.extend(check_dependencies(&files)?);
     violations.sort();
     for violation in &violations {
@@ -56,7 +57,7 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-fn check_files(files: &[TextFile]) -> Vec<Violation> {
+fn check_files(files: &[TextFile]) -> Result<Vec<Violation>> {
     let rust: Vec<_> = files
         .iter()
         .filter(|file| file.path.ends_with(".rs"))
@@ -67,7 +68,8 @@ fn check_files(files: &[TextFile]) -> Vec<Violation> {
     violations.extend(files.iter().flat_map(|file| house::absolute_paths(&file.path, &file.text)));
     violations.extend(house::architecture(files));
     violations.extend(claims::check(files, &rust));
-    violations
+    violations.extend(rings::check(&rust)?);
+    Ok(violations)
 }
 
 fn check_dependencies(files: &[TextFile]) -> Result<Vec<Violation>> {

@@ -15,13 +15,16 @@ use crate::{
 
 /// Runs the torture, with these arguments.
 pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
-    steps.run("Firestore emulator", tools::install_hidane)?;
+    let short = args.contains(&"--short");
+    steps.run("Firestore emulator", || {
+        if short { tools::install_hidane() } else { tools::install_optimized_hidane() }
+    })?;
     // Where it cannot be installed, a line says so, and its store is left out.
     steps.run("PostgreSQL", tools::install_postgres)?;
     steps.run("memcached", tools::install_memcached)?;
     steps.run("Redis", tools::install_redis)?;
     steps.run("strace", tools::install_strace)?;
-    if args.contains(&"--short") {
+    if short {
         return as_tested(steps, args);
     }
     // As it is deployed, so by itself: beside other crates it could be given features of theirs.

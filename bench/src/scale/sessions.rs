@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
-use crate::load::Visitor;
+use testbed::load::Visitor;
 
 #[derive(Debug, Default)]
 pub(super) struct Sessions {

@@ -8,12 +8,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::Server;
+use testbed::{
+    Server,
+    load::{self, Begin, Dealt, Length, Nobody, One, Plan, Tally, Visitor},
+};
 
 use super::{CONNECTIONS, SESSIONS};
 use crate::{
     contestant::{By, Contestant},
-    load::{self, Begin, Dealt, Length, Nobody, One, Plan, Tally, Visitor},
     options::Options,
     place::Running,
     slice::Slice,
@@ -148,11 +150,7 @@ impl Subject {
 
     fn round(&mut self, running: &Running, options: &Options) -> Result<Round> {
         let length = Length::Time { warm_up: WARM_UP, time: options.time };
-        let plan = |path: &str| Plan {
-            addresses: vec![self.process.address()],
-            path: path.to_owned(),
-            length,
-        };
+        let plan = |path: &str| Plan::new(&[self.process.address()], path, length);
         let plain = self.measured.contestant.plain().map(|path| {
             self.slice(running, || {
                 let nobody = (0..CONNECTIONS).map(|_| Nobody).collect();
@@ -223,17 +221,14 @@ pub(crate) fn begin(
     sessions: usize,
     connections: usize,
 ) -> Result<Vec<Visitor>> {
-    let plan = Plan {
-        addresses: addresses.to_vec(),
-        path: "/".to_owned(),
-        // Each connection knows how many sessions it has to begin, whatever fails meanwhile.
-        length: Length::Requests { count: u64::MAX, time_max: BEGIN_TIME_MAX },
-    };
+    // Each connection knows how many sessions it has to begin, whatever fails meanwhile.
+    let length = Length::Requests { count: u64::MAX, time_max: BEGIN_TIME_MAX };
+    let plan = Plan::new(addresses, "/", length);
     let share = |n| sessions / connections + usize::from(n < sessions % connections);
     let turns = (0..connections).map(|n| Begin { wanted: share(n), ..Begin::default() });
     let (turns, tally) = load::run(&plan, turns.collect())?;
     let visitors: Vec<Visitor> = turns.into_iter().flat_map(|turns| turns.begun).collect();
-    let (refused, broken) = (tally.refused, tally.broken);
+    let (refused, broken) = (tally.refused(), tally.broken);
     ensure!(
         visitors.len() == sessions,
         "sessions begin too slowly: {refused} refused, {broken} broken"
@@ -246,11 +241,8 @@ pub(crate) fn begin(
 fn kept(addresses: &[SocketAddr]) -> Result<Kept> {
     let first = addresses.get(..1).context("there is no process")?;
     let visitor = begin(first, 1, 1)?.swap_remove(0);
-    let plan = Plan {
-        addresses: addresses.to_vec(),
-        path: "/".to_owned(),
-        length: Length::Requests { count: INCREMENTS, time_max: INCREMENTS_TIME_MAX },
-    };
+    let length = Length::Requests { count: INCREMENTS, time_max: INCREMENTS_TIME_MAX };
+    let plan = Plan::new(addresses, "/", length);
     let (turns, tally) = load::run(&plan, ones(&visitor.cookie().into()))?;
     let count = last_count(first, &visitor)?;
     Ok(summed_up(turns.iter().flat_map(|one| &one.shown), count, &tally))
@@ -258,11 +250,8 @@ fn kept(addresses: &[SocketAddr]) -> Result<Kept> {
 
 /// What one more request is shown, without the view that it adds.
 fn last_count(addresses: &[SocketAddr], visitor: &Visitor) -> Result<u64> {
-    let plan = Plan {
-        addresses: addresses.to_vec(),
-        path: "/".to_owned(),
-        length: Length::Requests { count: 1, time_max: BEGIN_TIME_MAX },
-    };
+    let length = Length::Requests { count: 1, time_max: BEGIN_TIME_MAX };
+    let plan = Plan::new(addresses, "/", length);
     let one = || One { cookie: visitor.cookie().into(), shown: Vec::new() };
     for _ in 0..LAST_TRIES {
         let (turns, _) = load::run(&plan, vec![one()])?;
@@ -294,11 +283,8 @@ fn trips(contestant: &Contestant, running: &Running, counter: &Counter) -> Resul
     let visitor = begin(&[process.address()], 1, 1)?.swap_remove(0);
     let cookie: Arc<str> = visitor.cookie().into();
     let count = |connections, count| -> Result<f64> {
-        let plan = Plan {
-            addresses: vec![process.address()],
-            path: "/".to_owned(),
-            length: Length::Requests { count, time_max: INCREMENTS_TIME_MAX },
-        };
+        let length = Length::Requests { count, time_max: INCREMENTS_TIME_MAX };
+        let plan = Plan::new(&[process.address()], "/", length);
         let mut turns = ones(&cookie);
         turns.truncate(connections);
         let before = counter.count()?;
@@ -335,7 +321,7 @@ mod tests {
 
     #[test]
     fn an_increment_is_kept_lost_or_failed() {
-        let tally = Tally { sent: 10, refused: 1, broken: 1, ..Tally::default() };
+        let tally = Tally { sent: 10, other: 1, broken: 1, ..Tally::default() };
         let all = summed_up([2, 3, 4, 5, 6, 7, 8, 9].iter(), 9, &tally);
         assert_eq!(all, Kept { kept: 100.0, failed: 20.0 });
         let undone = summed_up([2, 2, 2, 2, 3, 3, 4, 4].iter(), 3, &tally);

@@ -13,11 +13,7 @@ use axum::{
     response::Html,
     routing::{get, post},
 };
-use ingle::{
-    Key, Session, SessionLayer,
-    clock::{Clock as _, SystemClock},
-    store::Store,
-};
+use ingle::{Session, SessionLayer, store::Store};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -27,7 +23,7 @@ use crate::{lab, limit::Limit};
 const GREETINGS: [&str; 5] =
     ["Hello World", "Hallo Welt", "Ciao Mondo", "Salut le Monde", "Hola Mundo"];
 
-/// A store that has not answered by then is not ready.
+/// A store that has not answered by then is not ready, if nothing else was said.
 const READY_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a session of this app holds.
@@ -84,27 +80,35 @@ fn escaped(text: &str) -> String {
 /// platform that restarted it for being busy would make the load of the others worse.
 pub(crate) fn router(
     store: Arc<dyn Store>,
+    store_time: Option<Duration>,
     sessions: SessionLayer,
     limit: Limit,
     with_lab: bool,
 ) -> Router {
     let mut pages = Router::new().route("/", get(home)).route("/logout", post(logout));
+    let mut free = Router::new().route("/healthz", get(async || "ok"));
     if with_lab {
-        pages = pages.nest("/lab", lab::routes());
+        let lab = lab::routes();
+        pages = pages.nest("/lab", lab.limited);
+        free = free.nest("/lab", lab.free);
     }
     // A panic costs one answer and not the connection.
     let limits = (CatchPanicLayer::new(), limit);
-    let health = Router::new().route("/readyz", get(ready).with_state(store)).layer(limits.clone());
-    let app = pages.layer((limits, sessions)).merge(health);
+    let ready = get(ready).with_state((store, store_time.unwrap_or(READY_WITHIN)));
+    let health = Router::new().route("/readyz", ready).layer(limits.clone());
+    // Sessions are around the limits: what is cut off there is an answer all the same, with the cookie
+    // of a session that was renewed before.
+    let app = pages.layer((sessions, limits)).merge(health).merge(free);
     // The layers are put around the handlers here, once, and not anew for each request.
-    app.route("/healthz", get(async || "ok")).with_state(())
+    app.with_state(())
 }
 
-/// Whether the store answers: a load of a key that no session has.
-async fn ready(State(store): State<Arc<dyn Store>>) -> (StatusCode, &'static str) {
-    let nobody = Key::from_bytes([0; 32]);
-    match timeout(READY_WITHIN, store.load(&nobody, SystemClock.now())).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
+/// Whether the store answers.
+async fn ready(
+    State((store, within)): State<(Arc<dyn Store>, Duration)>,
+) -> (StatusCode, &'static str) {
+    match timeout(within, store.ping()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
         Ok(Err(_)) | Err(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "the session store does not answer\n")
         }

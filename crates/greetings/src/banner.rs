@@ -7,7 +7,10 @@ use std::{
     path,
 };
 
-use ingle::{Cookie, Ids, store::Store};
+use ingle::{
+    Cookie,
+    store::{Ids, Store},
+};
 use tokio::net::TcpListener;
 
 use crate::options::{Options, Transport};
@@ -21,6 +24,7 @@ pub(crate) fn announce(
     its_cookie: &Cookie,
     listener: &TcpListener,
 ) {
+    let info = store.info();
     let address = listener.local_addr().unwrap_or(options.listen);
     let lab = if options.lab { "lab          routes for race tests, below /lab/\n" } else { "" };
     let emulator = options.emulator.as_deref().map(emulator).unwrap_or_default();
@@ -33,9 +37,9 @@ pub(crate) fn announce(
          {lab}\
          listening on http://{address}\n",
         place(&options.store.value),
-        store.survives(),
+        info.durability,
         cookie(its_cookie.name(), options.transport),
-        ids(store.ids()),
+        ids(info.ids),
     );
     // Nobody reading stderr is no reason not to serve.
     let _ = io::stderr().write_all(banner.as_bytes());
@@ -51,7 +55,7 @@ fn emulator(host: &str) -> String {
 /// The store's URL as it may be shown and, where it is a folder, which one that is.
 fn place(url: &str) -> String {
     let shown = without_secrets(url);
-    let folder = url.strip_prefix("embedded:").map(|folder| folder.trim_start_matches("//"));
+    let folder = url.strip_prefix("sqlite:").map(|folder| folder.trim_start_matches("//"));
     match folder.and_then(|folder| path::absolute(folder).ok()) {
         Some(folder) => format!("{shown} (the folder {})", folder.display()),
         None => shown.into_owned(),
@@ -116,8 +120,8 @@ mod tests {
             ("postgres://app:hunter2@db/app?sslmode=require", "postgres://app:…@db/app?…"),
             ("postgres://app:hunt/er?2@x#@db:5432/app", "postgres://app:…@db:5432/app"),
             ("postgres://db/app?user=app&password=hunter2", "postgres://db/app?…"),
-            ("embedded:///srv/a@b", "embedded:///srv/a@b"),
-            ("embedded:greetings-data", "embedded:greetings-data"),
+            ("sqlite:///srv/a@b", "sqlite:///srv/a@b"),
+            ("sqlite:greetings-data", "sqlite:greetings-data"),
             ("firestore://p/(default)/s?ids=plain", "firestore://p/(default)/s?ids=plain"),
         ] {
             assert_eq!(without_secrets(url), shown);

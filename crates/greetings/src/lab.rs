@@ -6,6 +6,7 @@
 //! comes first, where a pause would only make it likely.
 
 use std::{
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,7 +23,11 @@ use axum::{
 use ingle::Session;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokio::{select, sync::Notify, time::sleep};
+use tokio::{
+    select,
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 
 /// The whole data of a session, whatever its fields.
 type Data = Map<String, Value>;
@@ -32,8 +37,17 @@ type Done = Result<StatusCode, ingle::Error>;
 
 const DONE: StatusCode = StatusCode::NO_CONTENT;
 
-pub(crate) fn routes() -> Router {
-    Router::new()
+/// The routes below `/lab`.
+pub(crate) struct Routes {
+    /// Those that are within the app's limits, and have a session.
+    pub(crate) limited: Router,
+    /// What must be answered where the limits are reached: who waits there waits for this.
+    pub(crate) free: Router,
+}
+
+pub(crate) fn routes() -> Routes {
+    let slowness = Arc::<Slowness>::default();
+    let limited = Router::new()
         .route("/data", any(data))
         .route("/insert/{field}", any(insert))
         .route("/remove/{field}", any(remove))
@@ -42,10 +56,11 @@ pub(crate) fn routes() -> Router {
         .route("/slow-write/{field}", any(slow_write))
         .route("/slow-read", any(slow_read))
         .route("/waiting", any(waiting))
-        .route("/release", any(release))
         .route("/renew", any(renew))
         .route("/panic", any(panic))
-        .with_state(Arc::default())
+        .with_state(Arc::clone(&slowness));
+    let free = Router::new().route("/release", any(release)).with_state(slowness);
+    Routes { limited, free }
 }
 
 #[derive(Deserialize)]
@@ -56,27 +71,46 @@ struct Written {
 
 #[derive(Deserialize)]
 struct Slow {
-    #[serde(default)]
-    ms: u16,
+    /// How long a slow request waits if it is not released before; without it until it is.
+    ms: Option<u16>,
+}
+
+impl Slow {
+    async fn pass(&self) {
+        match self.ms {
+            Some(ms) => sleep(Duration::from_millis(ms.into())).await,
+            None => pending().await,
+        }
+    }
 }
 
 /// The slow requests of this process.
 #[derive(Debug, Default)]
 struct Slowness {
     waiting: AtomicUsize,
-    released: Notify,
+    /// When those that wait at its last change go on.
+    released: watch::Sender<Option<Instant>>,
 }
 
 impl Slowness {
     async fn wait(&self, slow: &Slow) {
         // Made before it is counted, so that whoever sees the count can release it.
-        let released = self.released.notified();
+        let mut released = self.released.subscribe();
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let _waiting = Leaves(&self.waiting);
         select! {
-            () = sleep(Duration::from_millis(slow.ms.into())) => {}
-            () = released => {}
+            () = slow.pass() => {}
+            () = until(&mut released) => {}
         }
+    }
+}
+
+async fn until(released: &mut watch::Receiver<Option<Instant>>) {
+    // The sender is the app's, so it is there.
+    let _ = released.changed().await;
+    let when = *released.borrow();
+    if let Some(when) = when {
+        sleep_until(when).await;
     }
 }
 
@@ -144,9 +178,10 @@ async fn waiting(State(slowness): State<Arc<Slowness>>) -> String {
     slowness.waiting.load(Ordering::SeqCst).to_string()
 }
 
-/// Lets all slow requests go on.
-async fn release(State(slowness): State<Arc<Slowness>>) -> StatusCode {
-    slowness.released.notify_waiters();
+/// Lets all slow requests that wait now go on, at once or so much later.
+async fn release(State(slowness): State<Arc<Slowness>>, Query(later): Query<Slow>) -> StatusCode {
+    let later = Duration::from_millis(later.ms.unwrap_or_default().into());
+    slowness.released.send_replace(Some(Instant::now() + later));
     DONE
 }
 

@@ -22,17 +22,17 @@ use tokio::{sync::Semaphore, time::timeout};
 use tower::{Layer, Service};
 
 const BODY_BYTES_MAX: usize = 256 * 1024;
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Lets so many requests in at once, each for so long and with so large a body.
 #[derive(Clone, Debug)]
 pub(crate) struct Limit {
     permits: Arc<Semaphore>,
+    time: Duration,
 }
 
 impl Limit {
-    pub(crate) fn new(in_flight: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(in_flight)) }
+    pub(crate) fn new(in_flight: usize, time: Duration) -> Self {
+        Self { permits: Arc::new(Semaphore::new(in_flight)), time }
     }
 }
 
@@ -40,7 +40,7 @@ impl<S> Layer<S> for Limit {
     type Service = Within<S>;
 
     fn layer(&self, inner: S) -> Within<S> {
-        Within { permits: Arc::clone(&self.permits), inner }
+        Within { permits: Arc::clone(&self.permits), time: self.time, inner }
     }
 }
 
@@ -48,6 +48,7 @@ impl<S> Layer<S> for Limit {
 #[derive(Clone, Debug)]
 pub(crate) struct Within<S> {
     permits: Arc<Semaphore>,
+    time: Duration,
     inner: S,
 }
 
@@ -75,7 +76,7 @@ where
             return Box::pin(ready(Ok(busy.into_response())));
         };
         let request = if request.body().is_end_stream() { request } else { request.map(bounded) };
-        let answer = timeout(REQUEST_TIME_MAX, self.inner.call(request));
+        let answer = timeout(self.time, self.inner.call(request));
         Box::pin(async move {
             let answer = answer.await;
             drop(permit);

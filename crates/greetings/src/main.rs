@@ -11,8 +11,8 @@ use std::{
 };
 
 use ingle::{
-    Cookie, CookieConfig, Ids, SessionLayer,
-    store::{OpenError, Store},
+    Cookie, CookieConfig, SessionLayer,
+    store::{Ids, OpenError, OpenErrorKind, Store},
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -70,12 +70,12 @@ async fn run() -> Result<(), Failure> {
     let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
     let listener = listen(&options).await?;
     let store = open_store(&options).await?;
-    let cookie = cookie(options.transport, store.ids())?;
+    let cookie = cookie(options.transport, store.info().ids)?;
     banner::announce(&options, store.as_ref(), &cookie, &listener);
     let sessions = sessions(&options, Arc::clone(&store), cookie);
 
-    let limit = Limit::new(options.limits.in_flight);
-    let app = app::router(store, sessions, limit, options.lab);
+    let limit = Limit::new(options.limits.in_flight, options.limits.request_time);
+    let app = app::router(store, options.store_time, sessions, limit, options.lab);
     match server::serve(listener, app, options.limits, signals).await {
         Ended::Drained => Ok(()),
         Ended::Overdue(connections) => {
@@ -124,7 +124,7 @@ fn cookie(transport: Transport, ids: Ids) -> Result<Cookie, Failure> {
         Transport::Loopback | Transport::Insecure => CookieConfig::development(),
     };
     let config = match ids {
-        Ids::Plain => CookieConfig { secure: for_transport.secure, ..CookieConfig::tutorial() },
+        Ids::Plain => CookieConfig { name: "session_id".to_owned(), ..for_transport },
         _ => for_transport,
     };
     let cookie = Cookie::new(CookieConfig { persistent: true, ..config });
@@ -133,7 +133,12 @@ fn cookie(transport: Transport, ids: Ids) -> Result<Cookie, Failure> {
 
 /// How the sessions of this app are: in its own namespace, and as long as it was asked for.
 fn sessions(options: &Options, store: Arc<dyn Store>, cookie: Cookie) -> SessionLayer {
-    SessionLayer::new(store).namespace(&options.namespace).cookie(cookie).lifetime(options.lifetime)
+    let layer = SessionLayer::new(store).namespace(&options.namespace);
+    let layer = layer.cookie(cookie).lifetime(options.lifetime);
+    match options.store_time {
+        Some(time) => layer.deadline(time),
+        None => layer,
+    }
 }
 
 impl Failure {
@@ -142,9 +147,11 @@ impl Failure {
     }
 
     fn store(options: &Options, error: &OpenError) -> Self {
-        match error {
-            OpenError::Failed { .. } => Self { code: 3, line: error.to_string() },
-            wrong_url => Self::usage(&format!("{}: {wrong_url}", options.store.name)),
+        match error.kind() {
+            OpenErrorKind::Config | OpenErrorKind::NotBuilt => {
+                Self::usage(&format!("{}: {error}", options.store.name))
+            }
+            _ => Self { code: 3, line: error.to_string() },
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) lifetime: Lifetime,
     pub(crate) transport: Transport,
     pub(crate) limits: Limits,
+    /// How long a request waits for the store, where that was said.
+    pub(crate) store_time: Option<Duration>,
     pub(crate) lab: bool,
     /// Only make what the store must find.
     pub(crate) migrate: bool,
@@ -77,6 +79,9 @@ struct Typed {
     absolute: Option<Setting>,
     in_flight: Option<Setting>,
     header_timeout: Option<Setting>,
+    request_timeout: Option<Setting>,
+    drain_timeout: Option<Setting>,
+    store_timeout: Option<Setting>,
     log: Option<Setting>,
     behind_https: bool,
     insecure_http: bool,
@@ -85,9 +90,10 @@ struct Typed {
 }
 
 /// The long options, for suggestions.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 16] = [
     "absolute",
     "behind-https",
+    "drain-timeout",
     "header-timeout",
     "help",
     "idle",
@@ -97,13 +103,16 @@ const NAMES: [&str; 13] = [
     "listen",
     "migrate",
     "namespace",
+    "request-timeout",
     "store",
+    "store-timeout",
     "version",
 ];
 
 const NAMESPACE_BYTES_MAX: usize = 64;
 const IN_FLIGHT_MAX: usize = 100_000;
-const HEADER_TIME_MAX: Duration = Duration::from_secs(60 * 60);
+const TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Reads the arguments (without the program's name) and the environment.
 pub(crate) fn command(
@@ -122,6 +131,15 @@ pub(crate) fn command(
             Long("in-flight") => typed.in_flight = Some(value(&mut parser, "--in-flight")?),
             Long("header-timeout") => {
                 typed.header_timeout = Some(value(&mut parser, "--header-timeout")?);
+            }
+            Long("request-timeout") => {
+                typed.request_timeout = Some(value(&mut parser, "--request-timeout")?);
+            }
+            Long("drain-timeout") => {
+                typed.drain_timeout = Some(value(&mut parser, "--drain-timeout")?);
+            }
+            Long("store-timeout") => {
+                typed.store_timeout = Some(value(&mut parser, "--store-timeout")?);
             }
             Long("behind-https") => typed.behind_https = true,
             Long("insecure-http") => typed.insecure_http = true,
@@ -149,9 +167,8 @@ pub(crate) fn command(
 
 impl Typed {
     fn meaning(self) -> Result<Options, Wrong> {
-        let given_or = |given: Option<Setting>, name, default: &str| {
-            given.unwrap_or_else(|| Setting { name, value: default.to_owned() })
-        };
+        let limits = self.limits()?;
+        let store_time = self.store_timeout.as_ref().map(Setting::timeout).transpose()?;
         let listen = given_or(self.listen, "--listen", "127.0.0.1:8080");
         let listen = match &self.port {
             Some(port) => {
@@ -160,21 +177,6 @@ impl Typed {
             None => listen.parsed("an address and a port, such as 127.0.0.1:8080", parse)?,
         };
         let transport = transport(listen, self.behind_https, self.insecure_http)?;
-        let limits = Limits {
-            in_flight: given_or(self.in_flight, "--in-flight", "512")
-                .parsed("a number from 1 to 100000", |text| {
-                    number(text).filter(|n| (1..=IN_FLIGHT_MAX).contains(n))
-                })?,
-            header_time: given_or(self.header_timeout, "--header-timeout", "10s").parsed(
-                "a duration from 1s to 1h",
-                |text| {
-                    let allowed = Duration::from_secs(1)..=HEADER_TIME_MAX;
-                    duration(text).filter(|time| allowed.contains(time))
-                },
-            )?,
-            // A proxy or platform connects for all of its clients.
-            per_client: self.port.is_none() && !self.behind_https,
-        };
         let namespace = given_or(self.namespace, "--namespace", "greetings").parsed(
             "a name of 1 to 64 bytes without control characters",
             |text| {
@@ -184,7 +186,7 @@ impl Typed {
         )?;
         let idle = given_or(self.idle, "--idle", "30d");
         let absolute = given_or(self.absolute, "--absolute", "365d");
-        let store = given_or(self.store, "--store", "embedded:greetings-data");
+        let store = given_or(self.store, "--store", "sqlite:greetings-data");
         // As the store takes it: empty is as good as not set.
         let emulator = self.emulator.filter(|host| !host.is_empty());
         let emulator = emulator.filter(|_| store.value.starts_with("firestore:"));
@@ -197,6 +199,7 @@ impl Typed {
                 .map_err(|error| Wrong(format!("--idle and --absolute: {error}")))?,
             transport,
             limits,
+            store_time,
             lab: self.lab,
             migrate: self.migrate,
             log: given_or(self.log, "RUST_LOG", "warn")
@@ -205,6 +208,28 @@ impl Typed {
                 })?,
         })
     }
+
+    fn limits(&self) -> Result<Limits, Wrong> {
+        let timeout = |given: &Option<Setting>, name, default| {
+            given_or(given.clone(), name, default).timeout()
+        };
+        Ok(Limits {
+            in_flight: given_or(self.in_flight.clone(), "--in-flight", "512")
+                .parsed("a number from 1 to 100000", |text| {
+                    number(text).filter(|n| (1..=IN_FLIGHT_MAX).contains(n))
+                })?,
+            header_time: timeout(&self.header_timeout, "--header-timeout", "10s")?,
+            request_time: timeout(&self.request_timeout, "--request-timeout", "30s")?,
+            drain_time: timeout(&self.drain_timeout, "--drain-timeout", "9s")?,
+            // A proxy or platform connects for all of its clients.
+            per_client: self.port.is_none() && !self.behind_https,
+        })
+    }
+}
+
+/// What was typed, or the default of the option of this name.
+fn given_or(given: Option<Setting>, name: &'static str, default: &str) -> Setting {
+    given.unwrap_or_else(|| Setting { name, value: default.to_owned() })
 }
 
 impl Setting {
@@ -222,6 +247,12 @@ impl Setting {
 
     fn duration(&self) -> Result<Duration, Wrong> {
         self.parsed("a duration with its unit, such as 90s, 30m, 12h or 30d", duration)
+    }
+
+    fn timeout(&self) -> Result<Duration, Wrong> {
+        self.parsed("a duration from 1s to 1h", |text| {
+            duration(text).filter(|time| (TIMEOUT_MIN..=TIMEOUT_MAX).contains(time))
+        })
     }
 }
 

@@ -39,9 +39,6 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// How long to wait before the next accept when there was no file left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Platforms kill a process 10 s after they asked it to stop.
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(9);
-
 /// The limits that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -49,6 +46,11 @@ pub(crate) struct Limits {
     pub(crate) in_flight: usize,
     /// How long a client may take to send a header, and how long an idle connection is kept.
     pub(crate) header_time: Duration,
+    /// How long a request may take.
+    pub(crate) request_time: Duration,
+    /// How long the requests that are worked on may take after a signal. Platforms kill a process 10 s
+    /// after they asked it to stop, if not told otherwise.
+    pub(crate) drain_time: Duration,
     /// Whether one client may take only [`CONNECTIONS_PER_CLIENT_MAX`] connections. Not where all
     /// come from a proxy.
     pub(crate) per_client: bool,
@@ -59,7 +61,7 @@ pub(crate) struct Limits {
 pub(crate) enum Ended {
     /// Every request that had begun was answered.
     Drained,
-    /// So many connections were still busy after [`DRAIN_TIME_MAX`].
+    /// So many connections were still busy after [`Limits::drain_time`].
     Overdue(usize),
     /// A second signal, of this number, came while requests were being finished.
     AtOnce(u8),
@@ -107,7 +109,7 @@ pub(crate) async fn serve(
     select! {
         () = graceful.shutdown() => Ended::Drained,
         number = signals.next() => Ended::AtOnce(number),
-        () = sleep(DRAIN_TIME_MAX) => {
+        () = sleep(limits.drain_time) => {
             while connections.try_join_next().is_some() {}
             Ended::Overdue(connections.len())
         }

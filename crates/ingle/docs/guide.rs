@@ -6,7 +6,7 @@ pub fn run<T: 'static>(handler: impl Handler<T, ()>, check: impl FnOnce([&str; 2
     use tower::ServiceExt as _;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let layer = ingle::SessionLayer::new(std::sync::Arc::new(ingle::store::Memory::new()));
+        let layer = ingle::SessionLayer::new(ingle::store::Memory::new());
         let app = Router::new().route("/", get(handler)).layer(layer);
         let mut cookie = String::from("none=1");
         let mut bodies = Vec::new();

@@ -10,14 +10,22 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::AbortHandle};
 use tracing::Instrument as _;
 
 /// Runs `task` on its own, if there is a runtime to run it on.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {
-        drop(runtime.spawn(task));
+        spawn_on(&runtime, task);
     }
+}
+
+/// The same on a certain runtime, whatever thread this is called on.
+pub(crate) fn spawn_on(
+    runtime: &Handle,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> AbortHandle {
+    runtime.spawn(task).abort_handle()
 }
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;

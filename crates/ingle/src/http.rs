@@ -3,8 +3,10 @@
 //! The only place that knows headers and statuses. The [`door`] needs no HTTP types of any version;
 //! the layer and the extractors are adapters on it.
 
+#[cfg(feature = "actix")]
+mod actix;
 mod body;
-pub(crate) mod cookie;
+mod cookie;
 mod door;
 #[cfg(feature = "axum")]
 mod extract;
@@ -12,8 +14,14 @@ mod layer;
 mod named;
 #[cfg(feature = "firestore")]
 mod plain;
+#[cfg(not(feature = "firestore"))]
+#[path = "http/hashed.rs"]
+mod plain;
 mod response;
+mod slots;
 
+#[cfg(feature = "actix")]
+pub use actix::{NoSessionMiddleware, SessionMiddleware};
 #[cfg(feature = "axum")]
 pub use extract::NoSessionLayer;
 pub use {

@@ -10,6 +10,9 @@ mod engine;
 pub mod store;
 pub mod record;
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 // What they speak of.
 pub mod clock;
 pub mod data;
@@ -30,6 +33,8 @@ pub mod guide {}
 
 #[cfg(feature = "axum")]
 pub use crate::http::NoSessionLayer;
+#[cfg(feature = "actix")]
+pub use crate::http::{NoSessionMiddleware, SessionMiddleware};
 #[doc(inline)]
 pub use crate::{
     data::{InvalidValue, Limits, Reason, typed::WrongType},

@@ -8,10 +8,7 @@ use std::{
     borrow::Cow,
     convert::Infallible,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, MutexGuard, atomic::Ordering},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -25,8 +22,8 @@ use crate::{
     detach::{DetachHandle, Detachable},
     engine::{
         Engine,
-        change::{Draft, Edit, Reads, Refused},
-        policy::{OnLostUpdate, Policy},
+        change::{Draft, Edit, Refused},
+        policy::OnLostUpdate,
     },
     id::{Handle, SessionId},
     record::{Record, data_of},
@@ -34,13 +31,17 @@ use crate::{
 
 mod error;
 mod field;
+mod state;
 mod work;
 
 pub use error::Error;
 pub use field::Field;
 pub use work::HandlerOutcome;
-use work::Id;
-pub(crate) use work::Outcome;
+pub(crate) use {state::PendingCookie, work::Outcome};
+use {
+    state::{Shared, Standing, State},
+    work::Id,
+};
 
 /// The session of a request. Clones are the same session.
 ///
@@ -58,82 +59,10 @@ pub struct Session {
     shared: Arc<Shared>,
 }
 
-/// What the clones of one session share.
-struct Shared {
-    engine: Arc<Engine>,
-    /// Whether the request brought an id at all, whatever became of it.
-    presented: bool,
-    /// Whether anything was asked of the session, so that the response depends on the cookie.
-    looked: AtomicBool,
-    state: Mutex<State>,
-    /// Held during each load and commit, so that those of one request come one after the other.
-    turn: tokio::sync::Mutex<()>,
-}
-
-/// Where a session stands, as far as this request knows.
-enum Standing {
-    /// There is none; to store something begins one.
-    None,
-    /// The browser brought an id that was not looked up yet.
-    Presented(SessionId),
-    /// The record was seen alive by this request.
-    Live(SessionId),
-    /// Another request ended it while this one was working on it.
-    Interrupted(SessionId),
-}
-
-/// What the browser is still to be told.
-pub(crate) enum PendingCookie {
-    Nothing,
-    /// The session has this id from now on.
-    Begun(SessionId),
-    Ended {
-        /// Whether the browser is to forget other data of this site, too.
-        by_logout: bool,
-    },
-}
-
-struct State {
-    standing: Standing,
-    pending: PendingCookie,
-    /// Edits that are not committed yet, in order.
-    edits: Vec<Edit>,
-    reads: Reads,
-    /// The record as this request last loaded or committed it.
-    snapshot: Option<Arc<Record>>,
-    /// Whether a commit of this request has moved the idle deadline, so that no touch is due.
-    committed: bool,
-    /// Detaches the work that has the turn from where it is awaited.
-    working: Option<DetachHandle>,
-    /// Whether tasks of this request have met; from then on the work of each goes on by itself.
-    turn_is_wanted: bool,
-    /// Whether the response has left: no new id can reach the browser, and reads are made anew.
-    responded: bool,
-}
-
 impl Session {
     /// Opens the session of a request. Reads nothing.
     pub(crate) fn open(engine: &Arc<Engine>, id: Option<SessionId>) -> Self {
-        let presented = id.is_some();
-        let state = State {
-            standing: id.map_or(Standing::None, Standing::Presented),
-            pending: PendingCookie::Nothing,
-            edits: Vec::new(),
-            reads: Reads::default(),
-            snapshot: None,
-            committed: false,
-            working: None,
-            turn_is_wanted: false,
-            responded: false,
-        };
-        let shared = Shared {
-            engine: Arc::clone(engine),
-            presented,
-            looked: AtomicBool::new(false),
-            state: Mutex::new(state),
-            turn: tokio::sync::Mutex::new(()),
-        };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(Shared::new(engine, id)) }
     }
 
     /// Changes the whole data in one transaction, and returns what `change` returned.
@@ -389,6 +318,18 @@ impl Session {
         }
     }
 
+    /// Ends the request's part of the session where nothing is left to do with the store, which is
+    /// most often so.
+    pub(crate) fn close_at_once(&self) -> Option<Outcome> {
+        self.shared.close_at_once()
+    }
+
+    /// Ends the request's part of the session: commits what is recorded, or moves the idle deadline
+    /// if that is due.
+    pub(crate) async fn close(self, handler: HandlerOutcome, handle: DetachHandle) -> Outcome {
+        self.shared.close(handler, handle).await
+    }
+
     /// The record as this request sees it, if there is one, and the turn.
     async fn load(&self) -> Result<(tokio::sync::MutexGuard<'_, ()>, Option<Arc<Record>>), Error> {
         self.looked();
@@ -428,56 +369,6 @@ impl Session {
 
     fn looked(&self) {
         self.shared.looked.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Shared {
-    fn policy(&self) -> &Policy {
-        &self.engine.context().policy
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No user code runs while it is locked.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Whether there is neither anything to commit nor, for a touch, anything that was only read.
-    fn is_done(&self) -> bool {
-        let may_touch = matches!(self.standing, Standing::Live(_)) && !self.committed;
-        self.edits.is_empty() && !may_touch
-    }
-
-    /// Drops the first edits, which are done with. The app may have ended the session meanwhile,
-    /// and its edits with it.
-    fn forget_edits(&mut self, n_edits: usize) {
-        self.edits.drain(..n_edits.min(self.edits.len()));
-    }
-
-    /// Whether a recorded edit has made the field this request's own.
-    fn overwrites(&self, name: &str) -> bool {
-        self.edits.iter().any(|edit| edit.overwrites(name))
-    }
-
-    /// Applies the recorded edits to a draft of the snapshot, for a read of one's own writes.
-    ///
-    /// An edit that cannot be applied is reported by the commit that fails for it.
-    fn replay(&self, draft: &mut Draft<'_>) -> Result<(), Error> {
-        self.edits.iter().try_for_each(|edit| edit.apply(draft)).map_err(Error::from)
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if state.responded && !state.edits.is_empty() {
-            let edits = state.edits.len();
-            tracing::warn!(
-                edits,
-                "edits made after the response were never committed: call `commit`"
-            );
-        }
     }
 }
 

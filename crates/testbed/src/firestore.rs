@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{Program, Server, answer, http_status, shared, tools};
+use crate::{Program, Server, answer, http, shared, tools};
 
 /// The crate, and the version that the tests are written for.
 pub const HIDANE: (&str, &str) = ("hidane", "0.6.0");
@@ -119,7 +119,7 @@ fn listen(command: &mut Command, address: SocketAddr) {
 }
 
 fn answers(address: SocketAddr) -> bool {
-    http_status(address, "/", answer::PATIENCE) == Some(200)
+    http::status(address, "/", answer::PATIENCE) == Some(200)
 }
 
 /// Where `gcloud` is started from an installation it is found there. A `gcloud` that is a script

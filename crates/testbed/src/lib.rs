@@ -6,30 +6,36 @@
 //! is installed below [`tools::folder`], and the servers that many tests share, come from
 //! `cargo xtask test`.
 //!
-//! Waiting blocks the thread. What only tests call panics where it fails, and says what to do; what
+//! Beside the servers there is one of each that talks to them: an HTTP client ([`http`]), a load
+//! generator ([`load`]), and a proxy that stands before a server ([`proxy`]).
+//!
+//! Waiting for a server blocks the thread. What only tests call panics where it fails, and says what to do; what
 //! `xtask` calls returns the error.
 
 #![expect(clippy::panic, reason = "in a test to panic is to fail")]
 
 mod answer;
-pub mod calls;
-pub mod distance;
 pub mod firestore;
+pub mod http;
+pub mod load;
 pub mod memcached;
-pub mod nemesis;
-pub mod passing;
 mod port;
 pub mod postgres;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub mod preload;
 mod process;
 mod program;
+pub mod proxy;
 pub mod redis;
 mod server;
 mod shared;
 pub mod tools;
 pub mod tutorial;
 
-pub use answer::http_status;
 pub use program::Program;
 pub use server::Server;
+
+/// The name of [`proxy::Proxy`] where it only counts calls.
+pub mod calls {
+    pub use crate::proxy::Proxy;
+}

@@ -89,7 +89,19 @@ pub fn start_own_cluster(n: usize, settings: &[&str]) -> Vec<Server> {
 #[must_use]
 #[track_caller]
 pub fn start_with_tls() -> (Server, PathBuf) {
-    started(tls())
+    started(tls("no"))
+}
+
+/// The same, for clients alone that show the certificate in that file; its key is beside it, in
+/// `key.pem`.
+///
+/// # Panics
+///
+/// If it does not start.
+#[must_use]
+#[track_caller]
+pub fn start_with_tls_for_known_clients() -> (Server, PathBuf) {
+    started(tls("yes"))
 }
 
 #[track_caller]
@@ -171,7 +183,7 @@ pub fn wait_for_cluster(servers: &[Server]) -> Result<()> {
     Ok(())
 }
 
-fn tls() -> Result<(Server, PathBuf)> {
+fn tls(auth_clients: &'static str) -> Result<(Server, PathBuf)> {
     let folder = TempDir::new().context("could not create a folder for Redis")?;
     let names = ["localhost".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).context("could not make a certificate")?;
@@ -181,7 +193,7 @@ fn tls() -> Result<(Server, PathBuf)> {
     let file = cert.clone();
     let command = move |address: SocketAddr| {
         let mut command = bare(&folder);
-        command.args(["--port", "0", "--tls-auth-clients", "no"]);
+        command.args(["--port", "0", "--tls-auth-clients", auth_clients]);
         command.arg("--tls-port").arg(address.port().to_string());
         command.arg("--tls-cert-file").arg(&cert).arg("--tls-key-file").arg(&key);
         command.arg("--tls-ca-cert-file").arg(&cert);

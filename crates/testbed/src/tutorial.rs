@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{Program, Server, answer, http_status, tools};
+use crate::{Program, Server, answer, http, tools};
 
 /// The app's folder in the workspace.
 const APP: &str = "crates/greetings/tests/tutorial";
@@ -86,5 +86,5 @@ fn gunicorn_in(folder: &Path, gunicorn: &Path) -> Command {
 
 /// Asks for a page that it does not have: its only page would store a session.
 fn answers(address: SocketAddr) -> bool {
-    http_status(address, "/does-not-exist", answer::PATIENCE) == Some(404)
+    http::status(address, "/does-not-exist", answer::PATIENCE) == Some(404)
 }

@@ -1,4 +1,4 @@
-//! Damaged files: bits that flipped, and ends that are missing. The embedded store opens the file
+//! Damaged files: bits that flipped, and ends that are missing. The SQLite store opens the file
 //! or says why not, and gives for each session what was written, or an error.
 //!
 //! | what is damaged | what must come of it |
@@ -22,7 +22,7 @@ use ingle::{
     Key,
     clock::{Clock as _, SystemClock, Timestamp},
     record::{Epoch, FORMAT, Header, Loaded, Op, Record, User},
-    store::{Embedded, Store as _, Write},
+    store::{Lookup, Sqlite, Store as _, Write},
 };
 use serde_json::{Map, Value};
 use tempfile::TempDir;
@@ -158,7 +158,7 @@ async fn without_sums(
 async fn closed(rng: &mut fastrand::Rng) -> Result<Image> {
     let folder = TempDir::new()?;
     let mut known = BTreeMap::new();
-    let store = Embedded::open(folder.path()).await?;
+    let store = Sqlite::open(folder.path()).await?;
     for _ in 0..SESSIONS {
         create(&store, 0, rng, &mut known).await?;
     }
@@ -173,12 +173,12 @@ async fn closed(rng: &mut fastrand::Rng) -> Result<Image> {
 async fn open(rng: &mut fastrand::Rng) -> Result<Image> {
     let folder = TempDir::new()?;
     let mut known = BTreeMap::new();
-    let store = Embedded::open(folder.path()).await?;
+    let store = Sqlite::open(folder.path()).await?;
     for _ in 0..SESSIONS / 2 {
         create(&store, 0, rng, &mut known).await?;
     }
     close(store, folder.path()).await?;
-    let store = Embedded::open(folder.path()).await?;
+    let store = Sqlite::open(folder.path()).await?;
     for number in 1..=IN_LOG {
         if number % 3 == 0 {
             create(&store, number, rng, &mut known).await?;
@@ -192,7 +192,7 @@ async fn open(rng: &mut fastrand::Rng) -> Result<Image> {
 }
 
 /// Returns when the store's threads have ended, the last of which copies the log to the file.
-async fn close(store: Embedded, folder: &Path) -> Result<()> {
+async fn close(store: Sqlite, folder: &Path) -> Result<()> {
     drop(store);
     let gone = async {
         while folder.join(LOG).exists() {
@@ -232,7 +232,7 @@ fn data(rng: &mut fastrand::Rng) -> Map<String, Value> {
 }
 
 async fn create(
-    store: &Embedded,
+    store: &Sqlite,
     number: usize,
     rng: &mut fastrand::Rng,
     known: &mut BTreeMap<[u8; 32], Known>,
@@ -246,7 +246,7 @@ async fn create(
 
 /// A commit to one of the sessions, or a touch.
 async fn change(
-    store: &Embedded,
+    store: &Sqlite,
     number: usize,
     rng: &mut fastrand::Rng,
     known: &mut BTreeMap<[u8; 32], Known>,
@@ -260,7 +260,10 @@ async fn change(
     let version = if rng.u8(..4) == 0 {
         let idle_deadline = next.header.idle_deadline.after(Duration::from_secs(60));
         next.header.idle_deadline = idle_deadline;
-        store.commit(Write::Touch { key: &base.record.header.key, idle_deadline }, now).await?
+        store.touch(&base.record.header.key, idle_deadline, now).await?;
+        // The version after a touch is the store's affair.
+        let found = store.load(&base.record.header.key, now).await?.live();
+        found.context("a touched session is gone")?.version
     } else {
         next.data = data(rng);
         next.header.counter += 1;
@@ -287,7 +290,7 @@ async fn check(image: &Image, damage: Option<Damage>, damaged: &mut Damaged) -> 
     let story = format!("crash, {damage:?}{in_log}");
     let panics = PANICS.load(Ordering::SeqCst);
     let right = damaged.right;
-    let opened = timeout(PATIENCE, Embedded::open(folder.path())).await;
+    let opened = timeout(PATIENCE, Sqlite::open(folder.path())).await;
     match opened {
         Err(_) => damaged.broken.push(format!("{story}: it does not open and does not say why")),
         Ok(Err(error)) if damage.is_none() => bail!("a whole file is refused: {error}"),
@@ -338,11 +341,11 @@ fn write(image: &Image, damage: Option<Damage>, folder: &Path) -> Result<()> {
 }
 
 /// What a load of each session came to; none is an error.
-async fn look(store: &Embedded, image: &Image) -> Vec<Option<Option<Loaded>>> {
+async fn look(store: &Sqlite, image: &Image) -> Vec<Option<Option<Loaded>>> {
     let now: Timestamp = SystemClock.now();
     let mut seen = Vec::new();
     for key in image.known.keys() {
-        seen.push(store.load(&Key::from_bytes(*key), now).await.ok());
+        seen.push(store.load(&Key::from_bytes(*key), now).await.ok().map(Lookup::live));
     }
     seen
 }

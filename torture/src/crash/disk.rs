@@ -1,4 +1,4 @@
-//! Disks that fail: `greetings` on the embedded store while syncs and writes fail, or there is no
+//! Disks that fail: `greetings` on the SQLite store while syncs and writes fail, or there is no
 //! room. What it acknowledges is there after a restart, what it refuses is not, and it says why.
 
 use std::{
@@ -12,11 +12,14 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value};
 use tempfile::{NamedTempFile, TempDir};
-use testbed::Server;
+use testbed::{
+    Server,
+    http::{Answer, Browser, NoAnswer},
+};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::book::{Book, NAME, TOKENS, Told, pushed, token};
-use crate::lab::{Answer, Browser, Lab};
+use crate::lab::Lab;
 
 const SESSIONS: usize = 4;
 
@@ -39,7 +42,7 @@ const POISONED: &str = "the disk failed in a commit";
 const COMPLAINT: &str = "a call of the session store failed";
 
 /// What an app prints that does not start because its disk fails.
-const NOT_OPENED: &str = "could not open the embedded store";
+const NOT_OPENED: &str = "could not open the sqlite store";
 
 /// How large the disk is that is filled, in KiB: the log alone may take 16 MiB.
 const SMALL_KIB: u64 = 32 * 1024;
@@ -105,7 +108,7 @@ fn can_trace() -> bool {
 /// One life with a fault, and one without.
 async fn one(fault: Fault, failed: &mut Failed) -> Result<()> {
     let folder = TempDir::new().context("could not create a folder for sessions")?;
-    let lab = Lab::on(format!("embedded:{}", folder.path().display()));
+    let lab = Lab::on(format!("sqlite:{}", folder.path().display()));
     // The file is made before anything fails, and the sessions begin.
     let whole = lab.start()?;
     let mut book = Book::default();
@@ -127,7 +130,7 @@ async fn one(fault: Fault, failed: &mut Failed) -> Result<()> {
     }
 
     let restarted = lab.start()?;
-    let browsers: Vec<_> = browsers.iter().map(|one| one.moved_to(restarted.address())).collect();
+    let browsers: Vec<_> = browsers.iter().map(|one| one.window(restarted.address())).collect();
     push_all(&browsers, "restarted", &mut book).await;
     let told = |what| format!("crash, {fault:?}, after a restart: {what}");
     failed.broken.extend(look(&browsers, &book).await.into_iter().map(told));
@@ -145,7 +148,7 @@ async fn while_it_fails(
     failed: &mut Failed,
     book: &mut Book,
 ) -> Result<()> {
-    let browsers: Vec<_> = browsers.iter().map(|one| one.moved_to(failing.address())).collect();
+    let browsers: Vec<_> = browsers.iter().map(|one| one.window(failing.address())).collect();
     push_all(&browsers, "failing", book).await;
     let injected = injected(trace)?;
     let log = failing.log();
@@ -191,7 +194,7 @@ async fn begin(app: &Server, book: &mut Book) -> Result<Vec<Browser>> {
     let mut browsers = Vec::new();
     for n in 0..SESSIONS {
         let mut browser = Browser::new(app.address());
-        let answer = browser.get(&format!("/lab/insert/{NAME}?value=s{n}")).await?;
+        let answer = browser.try_get(&format!("/lab/insert/{NAME}?value=s{n}")).await?;
         ensure!(answer.is_ok(), "a session did not begin: {answer:?}");
         book.note(&format!("begun s{n}"));
         browsers.push(browser);
@@ -206,7 +209,7 @@ async fn push_all(browsers: &[Browser], phase: &str, book: &mut Book) {
     for (n, browser) in browsers.iter().enumerate() {
         for client in 0..CLIENTS {
             let client = format!("{phase}{client}");
-            clients.spawn(push(browser.window(), format!("s{n}"), client));
+            clients.spawn(push(browser.window(browser.address()), format!("s{n}"), client));
         }
     }
     for line in clients.join_all().await.into_iter().flatten() {
@@ -218,7 +221,7 @@ async fn push(mut browser: Browser, session: String, client: String) -> Vec<Stri
     let (mut lines, mut failures) = (Vec::new(), 0);
     for number in 0..PUSHES_MAX {
         let value = token(&client, number);
-        let told = told(&browser.get(&format!("/lab/push/{TOKENS}?value={value}")).await);
+        let told = told(&browser.try_get(&format!("/lab/push/{TOKENS}?value={value}")).await);
         lines.push(pushed(&session, &client, number, told));
         failures = if told == Told::Acknowledged { 0 } else { failures + 1 };
         if failures == FAILURES_MAX {
@@ -236,7 +239,7 @@ async fn push_until_all_acknowledged(browsers: &[Browser], phase: &str, book: &m
         for (n, browser) in browsers.iter().enumerate() {
             let (client, session) = (format!("{phase}{round}"), format!("s{n}"));
             let target = format!("/lab/push/{TOKENS}?value={}", token(&client, 0));
-            let told = told(&browser.window().get(&target).await);
+            let told = told(&browser.window(browser.address()).try_get(&target).await);
             book.note(&pushed(&session, &client, 0, told));
         }
         if book.acknowledged - before == browsers.len() as u64 {
@@ -247,7 +250,7 @@ async fn push_until_all_acknowledged(browsers: &[Browser], phase: &str, book: &m
     false
 }
 
-fn told(answer: &std::io::Result<Answer>) -> Told {
+fn told(answer: &Result<Answer, NoAnswer>) -> Told {
     match answer {
         Ok(answer) if answer.is_ok() => Told::Acknowledged,
         Ok(answer) if answer.is_refused() => Told::Refused,
@@ -259,7 +262,7 @@ fn told(answer: &std::io::Result<Answer>) -> Told {
 async fn each(browsers: &[Browser], target: &str) -> Vec<Answer> {
     let mut answers = Vec::new();
     for browser in browsers {
-        answers.extend(browser.window().get(target).await);
+        answers.extend(browser.window(browser.address()).try_get(target).await);
     }
     answers
 }
@@ -273,7 +276,7 @@ async fn look(browsers: &[Browser], book: &Book) -> Vec<String> {
 
 /// Fills the disk under a store, and frees it again.
 async fn full(disk: &SmallDisk, failed: &mut Failed) -> Result<()> {
-    let lab = Lab::on(format!("embedded:{}", disk.0.path().join("sessions").display()));
+    let lab = Lab::on(format!("sqlite:{}", disk.0.path().join("sessions").display()));
     let app = lab.start()?;
     let mut book = Book::default();
     let browsers = begin(&app, &mut book).await?;
@@ -295,7 +298,7 @@ async fn full(disk: &SmallDisk, failed: &mut Failed) -> Result<()> {
     }
     drop(app);
     let restarted = lab.start()?;
-    let browsers: Vec<_> = browsers.iter().map(|one| one.moved_to(restarted.address())).collect();
+    let browsers: Vec<_> = browsers.iter().map(|one| one.window(restarted.address())).collect();
     let told = |what| format!("crash, full disk, after a restart: {what}");
     failed.broken.extend(look(&browsers, &book).await.into_iter().map(told));
     failed.notes.push(format!(

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use ingle::{
     clock::{Clock as _, SystemClock},
-    store::{Embedded, Inspect as _},
+    store::{List as _, Sqlite},
 };
 use tempfile::TempDir;
 
@@ -114,7 +114,7 @@ fn read(stdout: ChildStdout, first: &mpsc::Sender<()>) -> Vec<String> {
 
 /// Opens what is left, and looks for what was acknowledged.
 async fn look(folder: &Path, book: &Book) -> Result<Vec<String>> {
-    let store = Embedded::open(folder).await.context("could not open what a kill left")?;
+    let store = Sqlite::open(folder).await.context("could not open what a kill left")?;
     let (mut records, mut after) = (Vec::new(), None);
     loop {
         let page = store.list(after.as_ref(), PAGE, SystemClock.now()).await?;

@@ -1,4 +1,4 @@
-//! The process that is killed: clients of sessions in the embedded store, who say on standard output
+//! The process that is killed: clients of sessions in the SQLite store, who say on standard output
 //! what they were told, each line written before the next request is made.
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use ingle::{SessionLayer, store::Embedded};
+use ingle::{SessionLayer, store::Sqlite};
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use super::book::{NAME, TOKENS, Told, pushed, token};
@@ -27,8 +27,8 @@ const RENEW_EVERY: u64 = 4;
 pub(crate) fn work(folder: &Path, prefix: &str) -> Result<()> {
     let runtime = Runtime::new().context("could not start the runtime")?;
     runtime.block_on(async {
-        let store = Embedded::open(folder).await?;
-        let layer = SessionLayer::new(Arc::new(store));
+        let store = Sqlite::open(folder).await?;
+        let layer = SessionLayer::new(store);
         let mut clients = JoinSet::new();
         for n in 0..SHARED {
             clients.spawn(shared(layer.clone(), format!("{prefix}.{n}")));

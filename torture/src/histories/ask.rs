@@ -1,11 +1,15 @@
 //! One request about one session, and what its answer means.
 
-use serde_json::Value;
+use std::time::Duration;
 
-use super::{
-    client::{Answer, Client, Reply},
-    history::{Act, Outcome, Seen},
-};
+use serde_json::Value;
+use testbed::http::{Answer, Browser, NoAnswer};
+use tokio::time::timeout;
+
+use super::history::{Act, Outcome, Seen};
+
+/// No request takes so long, unless it is never answered.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The field that tokens are appended to.
 const FIELD: &str = "list";
@@ -30,13 +34,8 @@ impl Asked {
     }
 }
 
-/// Asks a process of the app.
-pub(crate) async fn ask(
-    client: &mut Client,
-    process: usize,
-    cookie: Option<&str>,
-    act: &Act,
-) -> Asked {
+/// Asks a process of the app. Who asks says with which cookie.
+pub(crate) async fn ask(browser: &mut Browser, cookie: Option<&str>, act: &Act) -> Asked {
     let (method, target) = match act {
         Act::Append(token) => ("GET", format!("/lab/push/{FIELD}?value={token}")),
         Act::Read => ("GET", "/lab/data".to_owned()),
@@ -44,29 +43,30 @@ pub(crate) async fn ask(
         Act::Renew => ("GET", "/lab/renew".to_owned()),
         Act::Logout => ("POST", "/logout".to_owned()),
     };
-    match client.ask(process, method, &target, cookie).await {
-        Reply::NotSent => Asked { outcome: Outcome::Refused, begun: None },
-        Reply::Broken => Asked { outcome: Outcome::Unknown, begun: None },
-        Reply::Answer(answer) => {
+    browser.cookie = cookie.map(str::to_owned);
+    match timeout(PATIENCE, browser.try_send(method, &target)).await {
+        Ok(Ok(answer)) => {
             let outcome = outcome(act, cookie.is_some(), &answer);
-            Asked { outcome, begun: answer.begun }
+            Asked { outcome, begun: answer.begun().map(str::to_owned) }
         }
+        Ok(Err(NoAnswer::NotSent(_))) => Asked { outcome: Outcome::Refused, begun: None },
+        Ok(Err(NoAnswer::Broken(_))) | Err(_) => Asked { outcome: Outcome::Unknown, begun: None },
     }
 }
 
 /// What an answer means.
 fn outcome(act: &Act, has_cookie: bool, answer: &Answer) -> Outcome {
-    let begins = has_cookie && answer.begun.is_some();
+    let begins = has_cookie && answer.begun().is_some();
     match (answer.status, act) {
         (200..300, Act::Append(_) | Act::View) if begins => Outcome::Anonymous,
         (200..300, Act::Append(_) | Act::Logout) => Outcome::Done,
         (200..300, Act::Renew) if begins => Outcome::Done,
         (200..300, Act::Renew) => Outcome::Anonymous,
-        (200..300, Act::View) => views(&answer.body).map_or(strange(answer), Outcome::Viewed),
+        (200..300, Act::View) => answer.shown().map_or_else(|| strange(answer), Outcome::Viewed),
         (200..300, Act::Read) => read(&answer.body).unwrap_or_else(|| strange(answer)),
         (409, _) => Outcome::Interrupted,
         // With the time for another try it says that nothing was done.
-        (503, _) if answer.retry_after => Outcome::Refused,
+        (503, _) if answer.says_retry() => Outcome::Refused,
         (503, _) => Outcome::Unknown,
         _ => strange(answer),
     }
@@ -75,11 +75,6 @@ fn outcome(act: &Act, has_cookie: bool, answer: &Answer) -> Outcome {
 /// No answer of an app that works.
 fn strange(answer: &Answer) -> Outcome {
     Outcome::Strange(format!("{} {}", answer.status, answer.body.trim_end()))
-}
-
-/// The number on the page.
-fn views(page: &str) -> Option<u64> {
-    page.strip_prefix("<body>")?.split_once(" views")?.0.parse().ok()
 }
 
 /// A session holds something from its beginning, so what holds nothing is none.
@@ -104,13 +99,18 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, body: body.to_owned(), ..Answer::default() }
+        Answer::new(status, body)
+    }
+
+    fn with(mut answer: Answer, name: &'static str, value: &'static str) -> Answer {
+        answer.headers.insert(name, value.parse().unwrap());
+        answer
     }
 
     #[test]
     fn what_was_surely_not_done_is_told_from_what_nobody_knows() {
         let push = Act::Append("1-1".to_owned());
-        let later = Answer { retry_after: true, ..answer(503, "") };
+        let later = with(answer(503, ""), "retry-after", "1");
         assert_eq!(outcome(&push, true, &later), Outcome::Refused);
         assert_eq!(outcome(&push, true, &answer(503, "")), Outcome::Unknown);
         assert_eq!(outcome(&push, true, &answer(409, "")), Outcome::Interrupted);
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_new_session_in_the_place_of_an_old_one_is_seen() {
-        let begun = Answer { begun: Some("id=x".to_owned()), ..answer(200, "<body>1 views for") };
+        let begun = with(answer(200, "<body>1 views for"), "set-cookie", "id=x; Path=/");
         assert_eq!(outcome(&Act::View, true, &begun), Outcome::Anonymous);
         assert_eq!(outcome(&Act::View, false, &begun), Outcome::Viewed(1));
         assert_eq!(outcome(&Act::Renew, true, &begun), Outcome::Done);

@@ -15,11 +15,11 @@ use std::{
 };
 
 use fastrand::Rng;
+use testbed::{http::Browser, load::Pace};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{
     ask::{self, Asked},
-    client::Client,
     history::{Act, History, Id, Op, Outcome, Session},
 };
 
@@ -71,7 +71,7 @@ struct Shared {
     numbers: AtomicU64,
     /// Processes as Elle knows them: one that does not know what it did is never heard of again.
     processes: AtomicU64,
-    started: AtomicU64,
+    pace: Pace,
     answered: AtomicU64,
     unanswered: AtomicU64,
     stops: AtomicBool,
@@ -105,19 +105,18 @@ impl Load {
             dead: Mutex::default(),
             numbers: AtomicU64::new(1),
             processes: AtomicU64::new(WORKERS),
-            started: AtomicU64::new(0),
+            pace: Pace::new(per_second as f64),
             answered: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
             stops: AtomicBool::new(false),
         });
-        let began = Instant::now();
         let mut workers = JoinSet::new();
         for number in 0..WORKERS {
-            let client = Client::new(&shared.apps);
+            let browsers = browsers(&shared.apps);
             let shared = Arc::clone(&shared);
             let rng = rng.fork();
-            let worker = Worker { number, process: number, tokens: 0, client, rng, shared };
-            workers.spawn(worker.work(began, per_second));
+            let worker = Worker { number, process: number, tokens: 0, browsers, rng, shared };
+            workers.spawn(worker.work());
         }
         Self { shared, workers }
     }
@@ -137,32 +136,32 @@ impl Load {
         held.extend(shared.places.iter().filter_map(|place| lock(place).held.clone()));
         held.extend(lock(&shared.dead).iter().cloned());
         let rng = Rng::with_seed(0);
-        let client = Client::new(&shared.apps);
+        let browsers = browsers(&shared.apps);
         let process = shared.processes.fetch_add(1, Ordering::Relaxed);
-        let mut last = Worker { number: 0, process, tokens: 0, client, rng, shared };
+        let mut last = Worker { number: 0, process, tokens: 0, browsers, rng, shared };
         let unread = last.read_all(&held).await;
         (last.shared.history.ops(), unread)
     }
+}
+
+fn browsers(apps: &[SocketAddr]) -> Vec<Browser> {
+    apps.iter().map(|app| Browser::new(*app)).collect()
 }
 
 struct Worker {
     number: u64,
     process: u64,
     tokens: u64,
-    client: Client,
+    /// One for each process of the app.
+    browsers: Vec<Browser>,
     rng: Rng,
     shared: Arc<Shared>,
 }
 
 impl Worker {
-    async fn work(mut self, began: Instant, per_second: u64) {
+    async fn work(mut self) {
         while !self.shared.stops.load(Ordering::Relaxed) {
-            let before = self.shared.started.fetch_add(1, Ordering::Relaxed);
-            let due = began + Duration::from_millis(before * 1000 / per_second.max(1));
-            let early = due.saturating_duration_since(Instant::now());
-            if !early.is_zero() {
-                sleep(early).await;
-            }
+            self.shared.pace.next().await;
             if !self.step().await {
                 let percent = self.rng.u32(0..200);
                 sleep(REST * percent / 100).await;
@@ -300,7 +299,10 @@ impl Worker {
     async fn ask_at(&mut self, app: usize, held: &Held, act: Act, is_last: bool) -> Asked {
         let history = &self.shared.history;
         let began = history.now();
-        let asked = ask::ask(&mut self.client, app, held.cookie.as_deref(), &act).await;
+        let asked = match self.browsers.get_mut(app) {
+            Some(browser) => ask::ask(browser, held.cookie.as_deref(), &act).await,
+            None => Asked { outcome: Outcome::Refused, begun: None },
+        };
         let ended = history.now();
         let Held { session, id, .. } = *held;
         let process = self.process;

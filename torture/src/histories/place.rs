@@ -11,8 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use testbed::{
-    Program, Server, firestore, http_status, memcached, nemesis::Nemesis, postgres,
-    postgres::Postgres, redis,
+    Program, Server, firestore, http, memcached, postgres, postgres::Postgres, proxy::Proxy, redis,
 };
 
 /// How long one question may take whether a process answers.
@@ -21,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Where sessions are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Embedded,
+    Sqlite,
     Firestore,
     Redis,
     Memcached,
@@ -30,11 +29,11 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) const ALL: [Self; 5] =
-        [Self::Embedded, Self::Redis, Self::Memcached, Self::Postgres, Self::Firestore];
+        [Self::Sqlite, Self::Redis, Self::Memcached, Self::Postgres, Self::Firestore];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Embedded => "embedded",
+            Self::Sqlite => "sqlite",
             Self::Firestore => "firestore",
             Self::Redis => "redis",
             Self::Memcached => "memcached",
@@ -67,7 +66,7 @@ pub(crate) struct Place {
     apps: Vec<Server>,
     /// One for each process of the app, so that one of them alone can be cut off. None before a
     /// folder.
-    pub(crate) nemeses: Vec<Nemesis>,
+    pub(crate) proxies: Vec<Proxy>,
     store: Store,
 }
 
@@ -75,19 +74,19 @@ impl Place {
     /// Starts a store and so many processes of the app on it.
     pub(crate) async fn start(kind: Kind, processes: usize) -> Result<Self> {
         let store = match kind {
-            Kind::Embedded => Store::Folder(TempDir::new().context("could not make a folder")?),
+            Kind::Sqlite => Store::Folder(TempDir::new().context("could not make a folder")?),
             Kind::Firestore => Store::Server(Server::start(firestore::hidane_program()?)?),
             Kind::Redis => Store::Server(Server::start(redis::program(&redis::SYNCED)?)?),
             Kind::Memcached => Store::Server(Server::start(memcached::program(&[]))?),
             Kind::Postgres => Store::Postgres(Postgres::start(&[])),
         };
-        let mut place = Self { apps: Vec::new(), nemeses: Vec::new(), store };
+        let mut place = Self { apps: Vec::new(), proxies: Vec::new(), store };
         if let Some(server) = place.store_address() {
             if kind == Kind::Postgres {
                 migrate(server)?;
             }
             for _ in 0..processes {
-                place.nemeses.push(Nemesis::start(server).await?);
+                place.proxies.push(Proxy::start(server).await?);
             }
         }
         for number in 0..processes {
@@ -98,9 +97,9 @@ impl Place {
 
     /// What the process of this number is told of the way to the store.
     fn way(&self, number: usize) -> String {
-        match (&self.store, self.nemeses.get(number)) {
+        match (&self.store, self.proxies.get(number)) {
             (Store::Folder(folder), _) => folder.path().join("sessions").display().to_string(),
-            (_, Some(nemesis)) => nemesis.address.to_string(),
+            (_, Some(proxy)) => proxy.address.to_string(),
             (_, None) => String::new(),
         }
     }
@@ -169,7 +168,7 @@ impl Place {
 fn app(kind: Kind, way: &str) -> Result<Program> {
     let greetings = greetings()?;
     let url = match kind {
-        Kind::Embedded => format!("embedded://{way}"),
+        Kind::Sqlite => format!("sqlite://{way}"),
         Kind::Firestore => "firestore://torture/sessions".to_owned(),
         Kind::Redis => format!("redis://{way}"),
         Kind::Memcached => format!("memcached://{way}"),
@@ -206,7 +205,7 @@ fn migrate(server: SocketAddr) -> Result<()> {
 
 /// Asks for what touches no session.
 fn lives(address: SocketAddr) -> bool {
-    http_status(address, "/healthz", PATIENCE) == Some(200)
+    http::status(address, "/healthz", PATIENCE) == Some(200)
 }
 
 /// Where cargo puts the programs of the workspace.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
-use testbed::nemesis::Fault;
+use testbed::proxy::{Fault, Often, Proxy};
 use tokio::{task::block_in_place, time::sleep};
 
 use super::place::{Kind, Place};
@@ -41,7 +41,7 @@ impl Trouble {
 /// All troubles of a store once, in any order.
 pub(crate) fn draw(kind: Kind, rng: &mut Rng) -> Vec<Trouble> {
     let mut troubles = vec![Trouble::AppPaused, Trouble::AppKilled];
-    if kind == Kind::Embedded {
+    if kind == Kind::Sqlite {
         // There is nothing else to break, so this breaks more often.
         troubles = troubles.repeat(3);
     } else {
@@ -79,14 +79,14 @@ pub(crate) async fn make(trouble: Trouble, place: &mut Place, rng: &mut Rng) -> 
         Trouble::Between(fault, every) => {
             // On all ways to the store, or on one.
             let all = rng.bool();
-            let n = place.nemeses.len().max(1);
-            for (of, nemesis) in place.nemeses.iter().enumerate() {
+            let n = place.proxies.len().max(1);
+            for (of, proxy) in place.proxies.iter().enumerate() {
                 if all || of == number % n {
-                    nemesis.begin(fault, every);
+                    proxy.begin(fault, Often::Each(every));
                 }
             }
             sleep(lasts).await;
-            place.nemeses.iter().for_each(testbed::nemesis::Nemesis::end);
+            place.proxies.iter().for_each(Proxy::end);
         }
         Trouble::StorePaused => {
             block_in_place(|| place.pause_store());

@@ -10,7 +10,7 @@ use testbed::{Server, firestore, memcached, postgres, redis};
 /// A kind of store, and how many connections it may have where that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Embedded,
+    Sqlite,
     Redis,
     Memcached,
     Postgres { pool: usize },
@@ -28,7 +28,7 @@ pub(super) struct Place {
 impl Kind {
     pub(super) fn name(self) -> String {
         match self {
-            Self::Embedded => "embedded".to_owned(),
+            Self::Sqlite => "sqlite".to_owned(),
             Self::Redis => "redis".to_owned(),
             Self::Memcached => "memcached".to_owned(),
             Self::Postgres { pool } => format!("postgres, pool of {pool}"),
@@ -38,7 +38,7 @@ impl Kind {
 
     pub(super) async fn start(self) -> Result<Place> {
         let server = match self {
-            Self::Embedded => None,
+            Self::Sqlite => None,
             Self::Redis => Some(Server::start(redis::program(&[])?)?),
             Self::Memcached => Some(Server::start(memcached::program(&[]))?),
             Self::Postgres { .. } => Some(Server::start(postgres::program()?)?),
@@ -62,7 +62,7 @@ impl Place {
     /// Its URL by way of `address`, which may be a proxy's.
     pub(super) fn url(&self, address: SocketAddr) -> String {
         match self.kind {
-            Kind::Embedded => format!("embedded:{}", self.folder.path().display()),
+            Kind::Sqlite => format!("sqlite:{}", self.folder.path().display()),
             Kind::Redis => format!("redis://{address}"),
             Kind::Memcached => format!("memcached://{address}"),
             Kind::Postgres { pool } => {

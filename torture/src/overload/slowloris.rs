@@ -4,16 +4,18 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
-use testbed::Server;
+use testbed::{
+    Server,
+    http::raw::Raw,
+    load::{Tally, percentile},
+};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
     sync::Semaphore,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
-use super::load::{self, Outcome, percentile};
+use super::{clients, visitors};
 use crate::lab::{Lab, Size, size};
 
 /// How many drip at once, and how many clients are as clients should be.
@@ -51,7 +53,7 @@ pub(super) struct Dripped {
     pub(super) connections: usize,
     /// How long the last one was open.
     pub(super) longest: Duration,
-    pub(super) normal: Outcome,
+    pub(super) normal: Tally,
     pub(super) before: Size,
     pub(super) after: Size,
     pub(super) broken: Vec<String>,
@@ -62,14 +64,14 @@ pub(super) struct Dripped {
 /// long the normal clients wait: then only the bounds are judged.
 pub(super) async fn run(header_time: Duration, waves: usize, levels: bool) -> Result<Dripped> {
     let folder = TempDir::new().context("could not create a folder for sessions")?;
-    let mut lab = Lab::on(format!("embedded:{}", folder.path().display()));
+    let mut lab = Lab::on(format!("sqlite:{}", folder.path().display()));
     lab.options = vec!["--header-timeout".to_owned(), format!("{}s", header_time.as_secs())];
     let app = lab.start()?;
-    let cookies = load::visitors(app.address(), NORMAL).await?;
+    let cookies = visitors(app.address(), NORMAL).await?;
     let calm = settled(&app, None).await?;
     // What they wait without anybody who drips, on a machine as busy as this one.
-    let alone = load::closed(app.address(), &cookies, NORMAL, PAUSE, ALONE).await;
-    let slow_max = SLOW_MAX.max(percentile(&alone.ok, 99) * 3);
+    let alone = clients(app.address(), &cookies, NORMAL, PAUSE, ALONE).await;
+    let slow_max = SLOW_MAX.max(percentile(&alone.latencies, 99) * 3);
     let mut broken = Vec::new();
     let (mut longest, mut normal) = (Duration::ZERO, Vec::new());
     let mut sizes = Vec::new();
@@ -77,7 +79,7 @@ pub(super) async fn run(header_time: Duration, waves: usize, levels: bool) -> Re
         let time = HEAD_START + header_time + Duration::from_secs(2);
         let (dripped, outcome) = tokio::join!(
             wave_of(app.address(), header_time),
-            load::closed(app.address(), &cookies, NORMAL, PAUSE, time),
+            clients(app.address(), &cookies, NORMAL, PAUSE, time),
         );
         let dripped = dripped?;
         let open = DRIPPING - dripped.len();
@@ -89,12 +91,12 @@ pub(super) async fn run(header_time: Duration, waves: usize, levels: bool) -> Re
         sizes.push(settled(&app, Some(calm.files)).await?);
         println!("wave {wave} of {waves}: {:?}", sizes.last());
     }
-    let normal = load::sum(&normal);
-    if !normal.refused.is_empty() || normal.other > 0 {
-        let failed = normal.refused.len() as u64 + normal.other;
+    let normal = Tally::sum(normal);
+    if normal.failed() > 0 {
+        let failed = normal.failed();
         broken.push(format!("slowloris: {failed} requests of normal clients failed"));
     }
-    let slow = percentile(&normal.ok, 99);
+    let slow = percentile(&normal.latencies, 99);
     if levels && slow > slow_max {
         broken.push(format!(
             "slowloris: normal clients wait {slow:?} (99 of 100 less), and {slow_max:?} at most"
@@ -139,10 +141,17 @@ async fn wave_of(app: SocketAddr, header_time: Duration) -> Result<Vec<Duration>
         let turns = Arc::clone(&turns);
         dripping.spawn(async move {
             let turn = turns.acquire().await;
-            let stream = TcpStream::connect(app).await?;
+            let mut connection = Raw::open(app).await?;
             drop(turn);
             let begin = Instant::now();
-            let closed = timeout(header_time + SLACK, drip(stream)).await;
+            let drip = async {
+                let begun = connection.write(b"GET / HTTP/1.1\r\nHost: test\r\nX-Drip: ").await;
+                // One that is closed already cannot be written to.
+                if begun.is_ok() {
+                    connection.drip(b'x', DRIP).await;
+                }
+            };
+            let closed = timeout(header_time + SLACK, drip).await;
             io::Result::Ok(closed.is_ok().then(|| begin.elapsed()))
         });
     }
@@ -150,26 +159,4 @@ async fn wave_of(app: SocketAddr, header_time: Duration) -> Result<Vec<Duration>
     let failed = results.iter().filter(|result| result.is_err()).count();
     ensure!(failed == 0, "{failed} of {DRIPPING} connections could not be made");
     Ok(results.into_iter().flatten().flatten().collect())
-}
-
-/// Returns when the app has closed the connection.
-async fn drip(stream: TcpStream) {
-    let (mut answers, mut bytes) = stream.into_split();
-    let read = async {
-        let mut rest = Vec::new();
-        // An answer such as 408 may come before the end.
-        let _ = answers.read_to_end(&mut rest).await;
-    };
-    let write = async {
-        if bytes.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nX-Drip: ").await.is_ok() {
-            while bytes.write_all(b"x").await.is_ok() {
-                sleep(DRIP).await;
-            }
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = read => {}
-        () = write => {}
-    }
 }

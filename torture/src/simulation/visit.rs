@@ -137,7 +137,7 @@ pub(crate) async fn handle(request: Request<Task>) -> Result<Response<String>, I
     }
     Ok(match done {
         Ok(()) => Response::new(String::new()),
-        Err(error) => error.to_response(),
+        Err(error) => error.response().into_http(),
     })
 }
 

@@ -22,11 +22,14 @@ fn wrong(arguments: &[&str], environment: &[(&str, &str)]) -> String {
 fn without_options_it_serves_this_machine_from_a_folder_here() {
     let options = options(&[], &[]);
     assert_eq!(options.listen, "127.0.0.1:8080".parse().unwrap());
-    assert_eq!(options.store.value, "embedded:greetings-data");
+    assert_eq!(options.store.value, "sqlite:greetings-data");
     assert_eq!(options.namespace, "greetings");
     assert_eq!(options.transport, Transport::Loopback);
-    let header_time = Duration::from_secs(10);
-    assert_eq!(options.limits, Limits { in_flight: 512, header_time, per_client: true });
+    let [header_time, request_time, drain_time] = [10, 30, 9].map(Duration::from_secs);
+    let in_flight = 512;
+    let limits = Limits { in_flight, header_time, request_time, drain_time, per_client: true };
+    assert_eq!(options.limits, limits);
+    assert_eq!(options.store_time, None);
     assert!(!options.lab);
 }
 
@@ -35,18 +38,35 @@ fn the_help_names_every_option_and_its_default() {
     for name in NAMES {
         assert!(HELP.contains(&format!("--{name}")), "--{name}");
     }
-    for default in ["127.0.0.1:8080", "embedded:greetings-data", "30d", "365d", "512", "10s"] {
+    for default in
+        ["127.0.0.1:8080", "sqlite:greetings-data", "30d", "365d", "512", "10s", "30s", "9s", "1s"]
+    {
         assert!(HELP.contains(&format!("[default: {default}")), "{default}");
     }
     assert!(HELP.lines().all(|line| line.chars().count() <= 100));
 }
 
 #[test]
+fn each_timeout_can_be_set() {
+    let typed = ["--header-timeout=2s", "--request-timeout=3m", "--drain-timeout=1h"];
+    let options = options(&[&typed[..], &["--store-timeout", "5s"]].concat(), &[]);
+    let Limits { header_time, request_time, drain_time, .. } = options.limits;
+    let all = [header_time, request_time, drain_time].map(|time| time.as_secs());
+    assert_eq!((all, options.store_time), ([2, 180, 3600], Some(Duration::from_secs(5))));
+    for name in ["header", "request", "drain", "store"] {
+        for value in ["0s", "61m", "1"] {
+            let why = wrong(&[&format!("--{name}-timeout={value}")], &[]);
+            assert!(why.ends_with("it takes a duration from 1s to 1h"), "{why}");
+        }
+    }
+}
+
+#[test]
 fn an_option_wins_over_its_variable_even_over_a_wrong_one() {
     let environment = [("PORT", "none"), ("INGLE_STORE", "memory:")];
-    let options = options(&["--listen", "[::1]:0", "--store=embedded:x"], &environment);
+    let options = options(&["--listen", "[::1]:0", "--store=sqlite:x"], &environment);
     assert_eq!(options.listen, "[::1]:0".parse().unwrap());
-    assert_eq!(options.store.value, "embedded:x");
+    assert_eq!(options.store.value, "sqlite:x");
 }
 
 #[test]
@@ -132,6 +152,7 @@ fn fuzz_the_command_line() {
         "-",
         "-h",
         "--header-timeout=",
+        "--store-timeout",
         "127.0.0.1:0",
         "[::1]:80",
         "memory:",

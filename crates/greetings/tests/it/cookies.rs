@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
+use testbed::http::{Answer, Browser, raw};
+
 use crate::{
-    client::{Answer, Browser, raw},
     place::Place,
-    process::{Process, program},
+    process::{Process, patient},
 };
 
 /// 365 days, the default of `--absolute`.
@@ -28,7 +29,7 @@ async fn begun_and_ended(process: &Process) -> (String, String) {
 
 #[tokio::test]
 async fn on_loopback_the_cookie_is_for_plain_http() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let process = Process::start(&place, &[]);
     let (begun, ended) = begun_and_ended(&process).await;
     assert_eq!(begun, format!("id=ID; Path=/; HttpOnly; SameSite=Lax; Max-Age={MAX_AGE}"));
@@ -38,8 +39,8 @@ async fn on_loopback_the_cookie_is_for_plain_http() {
 
 #[tokio::test]
 async fn on_all_interfaces_the_cookie_is_for_https_only() {
-    let place = Place::embedded();
-    let mut platform = program();
+    let place = Place::sqlite();
+    let mut platform = patient();
     platform.env("PORT", "0").env("INGLE_STORE", &place.url);
     let process = Process::spawn(platform);
     let (begun, ended) = begun_and_ended(&process).await;
@@ -51,7 +52,7 @@ async fn on_all_interfaces_the_cookie_is_for_https_only() {
 
 #[tokio::test]
 async fn plain_http_over_a_network_is_asked_for_and_warned_of() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let options = ["--listen", "0.0.0.0:0", "--insecure-http", "--absolute", "60d"];
     let process = Process::start(&place, &options);
     let (begun, _) = begun_and_ended(&process).await;
@@ -61,7 +62,7 @@ async fn plain_http_over_a_network_is_asked_for_and_warned_of() {
 
 #[tokio::test]
 async fn no_browser_keeps_a_cookie_beyond_400_days() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let process = Process::start(&place, &["--absolute", "3650d"]);
     let (begun, _) = begun_and_ended(&process).await;
     assert!(begun.ends_with("; Max-Age=34560000"), "{begun}");
@@ -77,7 +78,7 @@ struct Issued {
 
 impl Issued {
     async fn new() -> Self {
-        let place = Place::embedded();
+        let place = Place::sqlite();
         let process = Process::start(&place, &["--behind-https"]);
         let (v, w) = (issue(process.browser()).await, issue(process.browser()).await);
         Self { process, v, w, _place: place }
@@ -90,7 +91,7 @@ impl Issued {
 
     async fn ask(&self, lines: &[Vec<u8>]) -> Answer {
         let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
-        raw(self.process.address, "/lab/data", &lines).await
+        raw::get(self.process.address, "/lab/data", &lines).await
     }
 }
 
@@ -212,7 +213,7 @@ async fn an_id_that_differs_in_one_character_is_nobodys() {
 async fn an_id_counts_in_the_cookie_alone() {
     let issued = Issued::new().await;
     let target = format!("/lab/data?id={0}&__Host-id={0};id={0}", issued.v);
-    assert!(is_anonymous(&raw(issued.process.address, &target, &[]).await));
+    assert!(is_anonymous(&raw::get(issued.process.address, &target, &[]).await));
 }
 
 #[tokio::test]
@@ -233,7 +234,7 @@ async fn the_cookie_is_secure_whatever_the_request_says_of_its_scheme() {
     let issued = Issued::new().await;
     let address: SocketAddr = issued.process.address;
     for line in [b"X-Forwarded-Proto: http".as_slice(), b"X-Forwarded-Proto: https"] {
-        let answer = raw(address, "/", &[line]).await;
+        let answer = raw::get(address, "/", &[line]).await;
         assert!(answer.set_cookie().expect("a cookie").contains("; Secure;"), "{answer:?}");
     }
 }

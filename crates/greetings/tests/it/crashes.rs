@@ -1,20 +1,23 @@
 //! `kill -9` in the middle of load: what was answered is there afterwards, and of what was not, at
 //! most the one request that each connection had sent.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use tokio::{task::JoinSet, time::sleep};
+use testbed::{
+    http::Browser,
+    load::{self, Length, Plan, Tally, Turns},
+};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{
-    client::Browser,
     place::Place,
-    process::{Instances, Process},
+    process::{Instances, PATIENCE, PAUSE, Process},
 };
 
 on_each_store! {
@@ -29,39 +32,64 @@ const ROUNDS: usize = 3;
 /// How many views are answered before the end comes.
 const ANSWERS_MIN: usize = 300;
 
-/// Views that go on until the server is gone; each task returns its browser and how many of its
-/// views were answered.
+/// Views that go on until the server is gone, each browser's on a connection of its own.
 pub(crate) struct Load {
-    tasks: JoinSet<(Browser, u64)>,
+    task: JoinSet<(Vec<UntilGone>, Tally)>,
     answered: Arc<AtomicUsize>,
+}
+
+/// A browser that views the page until nobody answers.
+struct UntilGone {
+    browser: Browser,
+    own: u64,
+    all: Arc<AtomicUsize>,
+}
+
+impl Turns for UntilGone {
+    fn next(&mut self) -> Option<&str> {
+        Some(self.browser.cookie.as_deref().unwrap_or_default())
+    }
+
+    fn answered(&mut self, _: &load::Answer) -> bool {
+        self.own += 1;
+        self.all.fetch_add(1, Ordering::SeqCst);
+        true
+    }
+
+    fn unanswered(&mut self) -> bool {
+        false
+    }
 }
 
 impl Load {
     pub(crate) fn start(browsers: impl IntoIterator<Item = Browser>) -> Self {
-        let mut load = Self { tasks: JoinSet::new(), answered: Arc::default() };
-        for mut browser in browsers {
-            let answered = Arc::clone(&load.answered);
-            load.tasks.spawn(async move {
-                let mut own = 0;
-                while let Ok(answer) = browser.try_send("GET", "/").await {
-                    assert_eq!(answer.status, 200, "{answer:?}");
-                    own += 1;
-                    answered.fetch_add(1, Ordering::SeqCst);
-                }
-                (browser, own)
-            });
-        }
-        load
+        let answered = Arc::<AtomicUsize>::default();
+        let browsers = browsers.into_iter();
+        let turn = |browser| UntilGone { browser, own: 0, all: Arc::clone(&answered) };
+        let turns: Vec<_> = browsers.map(turn).collect();
+        let addresses: Vec<_> = turns.iter().map(|turn| turn.browser.address()).collect();
+        let length = Length::Requests { count: u64::MAX, time_max: PATIENCE };
+        let plan = Plan { patience: PATIENCE, ..Plan::new(&addresses, "/", length) };
+        let mut task = JoinSet::new();
+        task.spawn(async move { load::closed(&plan, turns).await });
+        Self { task, answered }
     }
 
     pub(crate) async fn until_answered(&self, n: usize) {
-        while self.answered.load(Ordering::SeqCst) < n {
-            sleep(Duration::from_millis(1)).await;
-        }
+        let enough = async {
+            while self.answered.load(Ordering::SeqCst) < n {
+                sleep(PAUSE).await;
+            }
+        };
+        timeout(PATIENCE, enough).await.expect("views are answered");
     }
 
+    /// The browsers, and how many of its views each was answered. All other answers are failures.
     pub(crate) async fn ended(self) -> Vec<(Browser, u64)> {
-        self.tasks.join_all().await
+        let (turns, tally) = self.task.join_all().await.remove(0);
+        assert_eq!(tally.refused(), 0, "answers that are not the page");
+        assert_eq!(tally.broken, turns.len() as u64, "each went on until the server was gone");
+        turns.into_iter().map(|turn| (turn.browser, turn.own)).collect()
     }
 }
 

@@ -10,11 +10,11 @@
 /// several. The function is given a place of its own there.
 macro_rules! on_each_store {
     ($($test:ident)*) => {
-        mod embedded {
+        mod sqlite {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
                 let _beside = crate::place::ALONE.read().await;
-                super::$test(crate::place::Place::embedded()).await
+                super::$test(crate::place::Place::sqlite()).await
             })*
         }
         #[cfg(feature = "firestore")]
@@ -60,7 +60,6 @@ macro_rules! on_each_store {
     };
 }
 
-mod client;
 mod cookies;
 mod crashes;
 #[cfg(feature = "firestore")]

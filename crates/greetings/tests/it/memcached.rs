@@ -24,7 +24,7 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
     let mut server = memcached::start(&[]);
     server.kill();
     let gone = server.address();
-    let other = Process::start(&Place::embedded(), &[]);
+    let other = Process::start(&Place::sqlite(), &[]);
     let form = "takes memcached://HOST[:PORT]";
     for (url, code, says) in [
         ("memcached:".to_owned(), 2, form),

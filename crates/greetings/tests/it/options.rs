@@ -60,7 +60,7 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
         (&["--behind-https", "--insecure-http"], "exclude each other"),
         (&["--store", "sqlite:x"], "--store: no store has the scheme `sqlite`"),
         (&["--store", "greetings-data"], "--store: a store URL begins with a scheme"),
-        (&["--store", "embedded:"], "--store: `embedded:`"),
+        (&["--store", "sqlite:"], "--store: `sqlite:`"),
         (&["--store", "memory:x"], "--store: `memory:`"),
     ];
     for (options, says) in cases {
@@ -106,7 +106,7 @@ fn a_port_in_use_is_one_line_and_exit_code_1() {
 #[tokio::test]
 async fn port_0_of_any_address_is_a_port_that_the_banner_tells() {
     for address in ["127.0.0.1", "[::1]"] {
-        let place = Place::embedded();
+        let place = Place::sqlite();
         let process = Process::start(&place, &["--listen", &format!("{address}:0")]);
         let told = format!("listening on http://{address}:{}", process.address.port());
         assert!(
@@ -120,9 +120,9 @@ async fn port_0_of_any_address_is_a_port_that_the_banner_tells() {
 #[test]
 fn a_store_that_cannot_be_opened_is_one_line_and_exit_code_3() {
     let file = NamedTempFile::new().expect("a file");
-    let store = format!("embedded://{}", file.path().display());
+    let store = format!("sqlite://{}", file.path().display());
     let line = line(&run(&["--listen", "127.0.0.1:0", "--store", &store], &[]), 3);
-    assert!(line.starts_with("could not open the embedded store: "), "{line}");
+    assert!(line.starts_with("could not open the sqlite store: "), "{line}");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn help_and_version_are_for_stdout() {
 
 #[test]
 fn the_banner_names_the_folder_the_durability_and_the_lab() {
-    let place = Place::embedded();
+    let place = Place::sqlite();
     let process = Process::start(&place, &[]);
     assert!(process.banner.contains(&format!("the folder {}", place.folder().display())));
     assert!(process.banner.contains("an answered view survives a crash and a power loss"));
@@ -151,7 +151,7 @@ fn the_banner_names_the_folder_the_durability_and_the_lab() {
 
 #[tokio::test]
 async fn the_lab_is_closed_unless_asked_for() {
-    let mut program = crate::process::program();
+    let mut program = crate::process::patient();
     program.args(["--listen", "127.0.0.1:0", "--store", "memory:"]);
     let process = Process::spawn(program);
     assert!(!process.banner.contains("/lab/"));

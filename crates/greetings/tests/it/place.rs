@@ -26,9 +26,9 @@ pub(crate) struct Place {
 
 impl Place {
     /// A folder of its own.
-    pub(crate) fn embedded() -> Self {
+    pub(crate) fn sqlite() -> Self {
         let folder = TempDir::new().expect("a folder");
-        let url = format!("embedded://{}", folder.path().join("sessions").display());
+        let url = format!("sqlite://{}", folder.path().join("sessions").display());
         Self { folder: Some(folder), ..Self::at(url) }
     }
 
@@ -48,7 +48,7 @@ impl Place {
         Self { url, environment, open, folder: None }
     }
 
-    /// The folder of an embedded store.
+    /// The folder of a SQLite store.
     pub(crate) fn folder(&self) -> PathBuf {
         self.folder.as_ref().expect("a folder").path().join("sessions")
     }

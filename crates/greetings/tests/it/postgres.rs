@@ -37,7 +37,7 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let gone = closed.local_addr().expect("an address");
     drop(closed);
-    let other = Process::start(&Place::embedded(), &[]);
+    let other = Process::start(&Place::sqlite(), &[]);
     let form = "takes postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
     for (url, code, says) in [
         ("postgres:".to_owned(), 2, form),

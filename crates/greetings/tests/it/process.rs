@@ -9,12 +9,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::timeout;
+use testbed::http::Browser;
+use tokio::time::{sleep, timeout};
 
-use crate::{client::Browser, place::Place};
+use crate::place::Place;
 
 /// Nothing that is waited for takes so long on any machine, unless it never comes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Between two looks at what is waited for.
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
+
+/// Times so long that a request is answered and a process ends in its own time, however busy the
+/// machine is. A test that is about one of them sets it anew.
+const PATIENT: [&str; 8] = [
+    "--header-timeout",
+    "1h",
+    "--request-timeout",
+    "1h",
+    "--store-timeout",
+    "2m",
+    "--drain-timeout",
+    "1h",
+];
 
 /// A program without the environment of whoever runs the tests.
 pub(crate) fn program() -> Command {
@@ -29,6 +46,13 @@ pub(crate) fn program() -> Command {
     ] {
         program.env_remove(name);
     }
+    program
+}
+
+/// The same with patience, for a process that serves.
+pub(crate) fn patient() -> Command {
+    let mut program = program();
+    program.args(PATIENT);
     program
 }
 
@@ -50,7 +74,7 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the lab on the sessions in a place.
     pub(crate) fn start(place: &Place, options: &[&str]) -> Self {
-        let mut program = program();
+        let mut program = patient();
         program.args(["--lab", "--listen", "127.0.0.1:0", "--store", &place.url]).args(options);
         program.envs(place.environment.iter().map(|(name, value)| (name, value)));
         Self::spawn(program)
@@ -86,7 +110,11 @@ impl Process {
     /// Returns when so many slow requests of the lab have read and wait.
     pub(crate) async fn until_waiting(&self, n: usize) {
         let mut browser = self.browser();
-        let waiting = async { while browser.get("/lab/waiting").await.body != n.to_string() {} };
+        let waiting = async {
+            while browser.get("/lab/waiting").await.body != n.to_string() {
+                sleep(PAUSE).await;
+            }
+        };
         timeout(PATIENCE, waiting).await.expect("they wait at the same time");
     }
 
@@ -115,7 +143,7 @@ impl Process {
                 return (status.code(), log.expect("the log was read"));
             }
             assert!(begin.elapsed() < PATIENCE, "it does not end");
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(PAUSE);
         }
     }
 }
@@ -136,7 +164,11 @@ pub(crate) struct Instances {
 
 impl Instances {
     pub(crate) fn start(place: Place, n: usize) -> Self {
-        let processes = (0..n).map(|_| Process::start(&place, &[])).collect();
+        Self::start_with(place, n, &[])
+    }
+
+    pub(crate) fn start_with(place: Place, n: usize, options: &[&str]) -> Self {
+        let processes = (0..n).map(|_| Process::start(&place, options)).collect();
         Self { place, processes }
     }
 
@@ -147,6 +179,10 @@ impl Instances {
     /// Another process than the first, if there is one.
     pub(crate) fn last(&self) -> &Process {
         &self.processes[self.processes.len() - 1]
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.processes.iter().map(|process| process.address).collect()
     }
 
     /// The address that the `n`th client talks to.

@@ -2,21 +2,18 @@
 //!
 //! No test counts on time. A slow request says that it has read, waits, and goes on when it is told.
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::json;
+use testbed::{
+    http::{Answer, Browser},
+    load::{self, Length, One, Plan},
+};
 use tokio::task::JoinSet;
 
 use crate::{
-    client::{Answer, Browser},
     place::Place,
-    process::{Instances, Process},
+    process::{Instances, PATIENCE, Process},
 };
 
 /// Makes a test of each race, on each store, for one process and one for two that share the store.
@@ -56,7 +53,7 @@ async fn visitor(instances: &Instances) -> Browser {
 
 /// Sends a slow request, and returns when it has read the session and waits.
 async fn slow(process: &Process, mut browser: Browser, target: &str) -> JoinSet<Answer> {
-    let target = format!("{target}{}ms=29000", if target.contains('?') { '&' } else { '?' });
+    let target = target.to_owned();
     let mut task = JoinSet::new();
     task.spawn(async move { browser.get(&target).await });
     process.until_waiting(1).await;
@@ -72,31 +69,38 @@ async fn released(process: &Process, task: JoinSet<Answer>) -> Answer {
 /// Asks every process whether a cookie is nobody's.
 async fn assert_dead(instances: &Instances, browser: &Browser) {
     for process in &instances.processes {
-        let answer = browser.window(process.address).get("/lab/data").await;
-        assert_eq!(answer.json(), json!({}));
-        assert_eq!(answer.set_cookie(), None);
+        for path in ["/lab/data", "/"] {
+            let answer = browser.window(process.address).get(path).await;
+            assert_eq!((answer.status, answer.set_cookie()), (409, None), "{path}: {answer:?}");
+        }
     }
+}
+
+/// The counts that so many views of one session were shown, by so many clients of all processes at
+/// once, in order.
+pub(crate) async fn views_at_once(
+    instances: &Instances,
+    browser: &Browser,
+    clients: usize,
+    views: usize,
+) -> Vec<u64> {
+    let cookie: Arc<str> = browser.cookie.as_deref().expect("a cookie").into();
+    let length = Length::Requests { count: views as u64, time_max: PATIENCE };
+    let plan = Plan::new(&instances.addresses(), "/", length);
+    let plan = Plan { patience: PATIENCE, ..plan };
+    let one = || One { cookie: Arc::clone(&cookie), shown: Vec::new() };
+    let (turns, tally) = load::closed(&plan, (0..clients).map(|_| one()).collect()).await;
+    assert_eq!((tally.sent, tally.failed()), (views as u64, 0), "{} refused", tally.refused());
+    let mut counts: Vec<u64> = turns.into_iter().flat_map(|one| one.shown).collect();
+    counts.sort_unstable();
+    counts
 }
 
 /// T1.
 async fn a_thousand_views_at_once_are_each_counted_once(instances: &Instances) {
     const VIEWS: usize = 1000;
     let mut browser = visitor(instances).await;
-    let sent = Arc::new(AtomicUsize::new(0));
-    let mut clients = JoinSet::new();
-    for client in 0..32 {
-        let mut window = browser.window(instances.deal(client));
-        let sent = Arc::clone(&sent);
-        clients.spawn(async move {
-            let mut counts = Vec::new();
-            while sent.fetch_add(1, Ordering::SeqCst) < VIEWS {
-                counts.push(window.get("/").await.views());
-            }
-            counts
-        });
-    }
-    let mut counts: Vec<u64> = clients.join_all().await.concat();
-    counts.sort_unstable();
+    let counts = views_at_once(instances, &browser, 32, VIEWS).await;
     assert_eq!(counts, (2..=1001).collect::<Vec<_>>());
     assert_eq!(browser.get("/").await.views(), 1002);
 }
@@ -163,7 +167,7 @@ async fn an_id_that_was_never_issued_is_not_adopted(instances: &Instances) {
     assert_ne!(attacker.cookie, Some(planted.clone()));
     let mut victim = browser.window(instances.first().address);
     victim.cookie = Some(planted);
-    assert_dead(instances, &victim).await;
+    assert_eq!(victim.data().await, json!({}));
     assert_eq!(browser.get("/").await.views(), 2);
 }
 
@@ -207,7 +211,9 @@ async fn of_renewals_at_once_the_data_is_reached_by_one_id(instances: &Instances
     let mut alive = BTreeSet::new();
     for (status, mut window) in clients.join_all().await {
         assert!(matches!(status, 204 | 409), "{status}");
-        if window.data().await["views"] == 1 {
+        let answer = window.get("/lab/data").await;
+        if answer.status == 200 {
+            assert_eq!(answer.json()["views"], 1);
             alive.insert(window.cookie.take());
         }
     }

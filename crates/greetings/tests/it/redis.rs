@@ -26,7 +26,7 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
     let plain = redis::server();
     let mut server = redis::start(&["--requirepass", "s3cret"]);
     let with = server.address();
-    let other = Process::start(&Place::embedded(), &[]);
+    let other = Process::start(&Place::sqlite(), &[]);
     let not_accepted = "does not accept this user and password";
     for (url, code, says) in [
         (format!("redis:{plain}"), 2, "takes redis://"),

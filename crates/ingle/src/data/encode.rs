@@ -13,26 +13,8 @@ use serde_json::{Map, Number, Value};
 
 use super::{
     Data, InvalidValue, Limits, Reason, check_name,
-    fields::{Field, Fields},
+    fields::{Field, Fields, Part},
 };
-
-/// A value, compared with the one that is stored in its place.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Part {
-    /// It equals what is stored.
-    Same,
-    /// Something else, or nothing, is stored there.
-    Other(Value),
-}
-
-impl Part {
-    pub(super) fn into_value(self, stored: &Value) -> Value {
-        match self {
-            Self::Same => stored.clone(),
-            Self::Other(value) => value,
-        }
-    }
-}
 
 /// The value of one field.
 ///

@@ -2,7 +2,25 @@
 
 use std::borrow::Cow;
 
-use super::encode::Part;
+use serde_json::Value;
+
+/// A value, compared with the one that is stored in its place.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Part {
+    /// It equals what is stored.
+    Same,
+    /// Something else, or nothing, is stored there.
+    Other(Value),
+}
+
+impl Part {
+    pub(super) fn into_value(self, stored: &Value) -> Value {
+        match self {
+            Self::Same => stored.clone(),
+            Self::Other(value) => value,
+        }
+    }
+}
 
 /// The fields of an object, each compared with the stored one of its name.
 ///

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{encode::Part, *};
+use super::{fields::Part, *};
 use crate::fuzz;
 
 fn limits() -> Limits {

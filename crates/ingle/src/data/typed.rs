@@ -7,11 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{
-    Data, InvalidValue, Limits,
-    encode::{self, Part},
-    fields::Fields,
-};
+use super::{Data, InvalidValue, Limits, encode, fields::Fields, fields::Part};
 
 /// The data does not have the type that the app reads it as.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

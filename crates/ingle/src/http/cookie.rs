@@ -95,7 +95,7 @@ pub enum CookieError {
 /// A cookie that browsers accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie {
-    config: CookieConfig,
+    pub(super) config: CookieConfig,
     /// Everything behind the value but the age, which a removal cookie must repeat to be one.
     attributes: String,
 }
@@ -166,12 +166,6 @@ impl Cookie {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.config.name
-    }
-
-    /// The settings that this was made of.
-    #[cfg(feature = "firestore")]
-    pub(crate) fn config(&self) -> &CookieConfig {
-        &self.config
     }
 
     /// Looks for the cookie in one of a request's Cookie headers, of which there may be many (RFC

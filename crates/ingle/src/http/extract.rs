@@ -9,7 +9,10 @@ use axum_core::{
 };
 use http::{StatusCode, request::Parts};
 
-use super::named::{Named, SessionName};
+use super::{
+    named::{Named, SessionName},
+    slots::{Slot, Slots},
+};
 use crate::session::{Error, Session};
 
 /// A handler asks for a [`Session`], and no [`SessionLayer`](crate::SessionLayer) is around it.
@@ -26,11 +29,15 @@ impl IntoResponse for NoSessionLayer {
     }
 }
 
+fn session(parts: &Parts, slot: Slot) -> Option<Session> {
+    parts.extensions.get::<Slots>()?.get(slot).cloned()
+}
+
 impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = NoSessionLayer;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NoSessionLayer> {
-        parts.extensions.get::<Self>().cloned().ok_or(NoSessionLayer)
+        session(parts, Slot::unnamed()).ok_or(NoSessionLayer)
     }
 }
 
@@ -39,7 +46,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for Session {
 
     /// `None` where no layer is around the handler.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned())
+        Ok(session(parts, Slot::unnamed()))
     }
 }
 
@@ -47,15 +54,16 @@ impl<S: Sync, N: SessionName> FromRequestParts<S> for Named<N> {
     type Rejection = NoSessionLayer;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NoSessionLayer> {
-        parts.extensions.get::<Self>().cloned().ok_or(NoSessionLayer)
+        session(parts, Slot::named::<N>()).map(Self::new).ok_or(NoSessionLayer)
     }
 }
 
 impl<S: Sync, N: SessionName> OptionalFromRequestParts<S> for Named<N> {
     type Rejection = Infallible;
 
+    /// `None` where no layer of this name is around the handler.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned())
+        Ok(session(parts, Slot::named::<N>()).map(Self::new))
     }
 }
 

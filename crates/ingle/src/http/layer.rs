@@ -12,10 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode,
-    header::CACHE_CONTROL,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::CACHE_CONTROL};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -23,7 +20,9 @@ use super::{
     body::ResponseBody,
     cookie::{self, Cookie},
     door::{Door, HeaderChange, InFlight, Settings},
-    named::{Named, SessionName},
+    named::SessionName,
+    plain,
+    slots::{Slot, Slots},
 };
 use crate::{
     clock::Clock,
@@ -32,15 +31,14 @@ use crate::{
         Engine,
         policy::{Lifetime, OnLostUpdate, OnOutage, OnServerError, Policy},
     },
-    id::{HashedIds, IdScheme},
-    session::{Error, HandlerOutcome, Session},
+    session::{Error, HandlerOutcome},
     store::Store,
 };
 
 /// Far beyond any use, and near enough to be an instant.
 const DEADLINE_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// Gives each request its [`Session`].
+/// Gives each request its [`Session`](crate::Session).
 ///
 /// Safe as [`new`](Self::new) makes it; the settings are chained. Clones, and the services that it
 /// makes, share one set of queues and cached records, so make one for an app and use it for all its
@@ -59,9 +57,8 @@ pub struct SessionLayer {
 
 /// How sessions go into requests, and errors into responses.
 #[derive(Clone)]
-struct Adapter {
-    /// Gives the request the session, unless it has one of this name already.
-    insert: fn(&mut Extensions, Session) -> bool,
+pub(super) struct Adapter {
+    pub(super) slot: Slot,
     on_error: Option<Arc<OnError>>,
 }
 
@@ -74,37 +71,16 @@ impl SessionLayer {
         let shared = (&store as &dyn Any).downcast_ref::<Arc<dyn Store>>().cloned();
         let store = shared.unwrap_or_else(|| Arc::new(store));
         let settings = Settings { cookie: Cookie::default(), clear_site_data: false };
-        let layer = Self {
+        let mut layer = Self {
             store,
             policy: Policy::default(),
             namespace: String::new(),
             settings,
-            adapter: Adapter { insert: insert::<Session>, on_error: None },
+            adapter: Adapter { slot: Slot::unnamed(), on_error: None },
             door: Arc::default(),
         };
-        layer.for_ids_of_store()
-    }
-
-    #[cfg(feature = "firestore")]
-    fn for_ids_of_store(mut self) -> Self {
-        super::plain::set_up(self.store.info().ids, &mut self.settings, &mut self.policy);
-        self
-    }
-
-    #[cfg(not(feature = "firestore"))]
-    fn for_ids_of_store(self) -> Self {
-        self
-    }
-
-    /// How ids are made, and those of another cookie read.
-    #[cfg(feature = "firestore")]
-    fn schemes(&self) -> (Arc<dyn IdScheme>, Option<(Cookie, Arc<dyn IdScheme>)>) {
-        super::plain::schemes(self.store.info().ids, &self.namespace, &self.settings.cookie)
-    }
-
-    #[cfg(not(feature = "firestore"))]
-    fn schemes(&self) -> (Arc<dyn IdScheme>, Option<(Cookie, Arc<dyn IdScheme>)>) {
-        (Arc::new(HashedIds::new(&self.namespace)), None)
+        plain::set_up(layer.store.info().ids, &mut layer.settings, &mut layer.policy);
+        layer
     }
 
     /// Keeps the sessions of this app apart from those of others in the same store. Default empty.
@@ -115,11 +91,11 @@ impl SessionLayer {
         self.with(|layer| layer.namespace = name.into())
     }
 
-    /// Gives the session a name, for an app that has [more than one](Named) in a request. Handlers then
+    /// Gives the session a name, for an app that has [more than one](crate::Named) in a request. Handlers then
     /// ask for `Named<N>`. Give each layer a [cookie](Self::cookie) and a [namespace](Self::namespace)
     /// of its own.
     pub fn named<N: SessionName>(self) -> Self {
-        self.with(|layer| layer.adapter.insert = insert::<Named<N>>)
+        self.with(|layer| layer.adapter.slot = Slot::named::<N>())
     }
 
     /// The cookie. Default `__Host-id`: Secure, HttpOnly, SameSite=Lax, until the browser closes; and
@@ -186,7 +162,7 @@ impl SessionLayer {
         self.with(|layer| layer.adapter.on_error = Some(Arc::new(response)))
     }
 
-    /// Whether [`Session::logout`] also tells the browser to clear this site's cookies and storage
+    /// Whether [`Session::logout`](crate::Session::logout) also tells the browser to clear this site's cookies and storage
     /// (`Clear-Site-Data`). Default false, since that clears the cookies of all hosts of the domain.
     pub fn clear_site_data(self, clear: bool) -> Self {
         self.with(|layer| layer.settings.clear_site_data = clear)
@@ -207,11 +183,17 @@ impl SessionLayer {
     #[must_use]
     pub fn door(&self) -> Door {
         let make = || {
-            let (ids, legacy) = self.schemes();
+            let ids = self.store.info().ids;
+            let (ids, legacy) = plain::schemes(ids, &self.namespace, &self.settings.cookie);
             let engine = Engine::new(Arc::clone(&self.store), self.policy.clone(), ids);
             Door::new(engine, self.settings.clone(), legacy)
         };
         self.door.get_or_init(make).clone()
+    }
+
+    #[cfg(feature = "actix")]
+    pub(super) fn adapter(&self) -> Adapter {
+        self.adapter.clone()
     }
 
     fn with(mut self, set: impl FnOnce(&mut Self)) -> Self {
@@ -308,46 +290,18 @@ where
     }
 }
 
-/// The names of the cookies that the sessions of a request came by.
-#[derive(Clone, Debug, Default)]
-struct CookieNames(Vec<String>);
-
 /// Reads the cookie, and gives the request its session. None if it has one of this name already.
 fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<InFlight> {
     let headers = request.headers().get_all(cookie::COOKIE).iter().map(HeaderValue::as_bytes);
     let in_flight = door.begin(headers);
     let extensions = request.extensions_mut();
-    let CookieNames(names) = extensions.get_or_insert_default();
-    if names.iter().any(|name| name == door.cookie_name()) {
-        return None;
+    let slots: &mut Slots = extensions.get_or_insert_default();
+    let is_free = slots.put(adapter.slot, door.cookie_name(), in_flight.session());
+    if is_free && adapter.slot == Slot::unnamed() {
+        // Also for who asks for it by its type.
+        extensions.insert(in_flight.session().clone());
     }
-    names.push(door.cookie_name().to_owned());
-    (adapter.insert)(extensions, in_flight.session().clone()).then_some(in_flight)
-}
-
-/// What handlers ask for.
-trait Extracted: Clone + Send + Sync + 'static {
-    fn of(session: Session) -> Self;
-}
-
-impl Extracted for Session {
-    fn of(session: Session) -> Self {
-        session
-    }
-}
-
-impl<N: SessionName> Extracted for Named<N> {
-    fn of(session: Session) -> Self {
-        Self::new(session)
-    }
-}
-
-fn insert<T: Extracted>(extensions: &mut Extensions, session: Session) -> bool {
-    let is_free = extensions.get::<T>().is_none();
-    if is_free {
-        extensions.insert(T::of(session));
-    }
-    is_free
+    is_free.then_some(in_flight)
 }
 
 /// Commits, and makes the response say what became of the session.
@@ -361,10 +315,9 @@ async fn close<R>(
         false => HandlerOutcome::Success,
     };
     let finished = in_flight.finish(handler).await;
-    // What a handler returned as its response, the app may want to look another way.
-    let returned =
-        adapter.on_error.as_ref().and_then(|_| response.extensions_mut().remove::<Error>());
-    let mut response = match finished.error().or(returned.as_ref()) {
+    let returned = response.extensions_mut().remove::<Error>();
+    let returned = returned.as_ref().filter(|_| adapter.replaces_errors());
+    let mut response = match finished.error().or(returned) {
         Some(error) => adapter.error(error).map(ResponseBody::error),
         None => response.map(ResponseBody::handler),
     };
@@ -375,7 +328,12 @@ async fn close<R>(
 }
 
 impl Adapter {
-    fn error(&self, error: &Error) -> Response<Bytes> {
+    /// Whether the app wants errors to look another way, also those that a handler returned.
+    pub(super) fn replaces_errors(&self) -> bool {
+        self.on_error.is_some()
+    }
+
+    pub(super) fn error(&self, error: &Error) -> Response<Bytes> {
         match &self.on_error {
             Some(response) => response(error),
             None => error.response().into_http(),
@@ -412,14 +370,7 @@ fn warn_of_public(headers: &HeaderMap) {
     }
 }
 
-/// The answer where two layers of one name are around one handler: which of their sessions would it get?
+/// The answer where two layers of one name are around one handler.
 fn nested<R>() -> Response<ResponseBody<R>> {
-    tracing::error!(
-        "two session layers with one name or one cookie are around one handler; remove one, or give \
-         it a name, a cookie and a namespace of its own"
-    );
-    let text = Bytes::from_static(b"This session cannot be served.\n");
-    let mut response = Response::new(ResponseBody::error(text));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response
+    Slots::refuse().into_http().map(ResponseBody::error)
 }

@@ -44,7 +44,7 @@ pub(super) fn schemes(
 
 /// The tutorial's cookie, as far as TLS is concerned like this one.
 fn tutorial(like: &Cookie) -> Cookie {
-    let config = CookieConfig { secure: like.config().secure, ..CookieConfig::tutorial() };
+    let config = CookieConfig { secure: like.config.secure, ..CookieConfig::tutorial() };
     Cookie::unchecked(config)
 }
 

@@ -35,7 +35,7 @@ impl Error {
             ),
             Self::TooLarge(_) => (413, "This session has no room for that.\n"),
             Self::WrongType(_) | Self::InvalidValue(_) | Self::Damaged(_) | Self::ResponseSent => {
-                (500, "This session cannot be served.\n")
+                return ErrorResponse::UNSERVABLE;
             }
         };
         let may_help = matches!(self, Self::Unavailable(_) | Self::NoRandomness(_));
@@ -50,6 +50,10 @@ impl Error {
 }
 
 impl ErrorResponse {
+    /// What a browser is told where the app is wrong.
+    pub(super) const UNSERVABLE: Self =
+        Self { status: 500, body: "This session cannot be served.\n", retry_after: None };
+
     /// The response, with a body made of the text.
     pub fn into_http<B: From<&'static str>>(self) -> Response<B> {
         let mut response = Response::new(B::from(self.body));

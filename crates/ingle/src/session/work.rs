@@ -10,7 +10,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Error, PendingCookie, Session, Shared, Standing, State};
+use super::{
+    error::Error,
+    state::{PendingCookie, Shared, Standing, State},
+};
 use crate::{
     data::Data,
     detach::DetachHandle,
@@ -67,30 +70,24 @@ fn locked<R>(last: &Mutex<LastRun<R>>) -> MutexGuard<'_, LastRun<R>> {
     last.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Session {
-    /// Ends the request's part of the session where nothing is left to do with the store, which is
-    /// most often so.
-    pub(crate) fn close_at_once(&self) -> Option<Outcome> {
-        let request = &self.shared;
-        let Ok(_turn) = request.turn.try_lock() else { return None };
-        let done = !request.looked.load(Ordering::Relaxed)
-            || request.state().is_done() && !request.has_outdated_id();
-        done.then(|| request.tell(None))
-    }
-
-    /// Ends the request's part of the session: commits what is recorded, or moves the idle deadline
-    /// if that is due.
-    pub(crate) async fn close(self, handler: HandlerOutcome, handle: DetachHandle) -> Outcome {
-        let request = &self.shared;
-        let deadline = request.policy().deadline();
-        // Held until all is told: another task may be at work on an id that the browser must learn.
-        let turn = request.turn(deadline, Some(&handle)).await;
-        let error = request.finish(handler, deadline, turn.as_ref().err(), &handle).await.err();
-        request.tell(error)
-    }
-}
-
 impl Shared {
+    /// See [`Session::close_at_once`](super::Session::close_at_once).
+    pub(super) fn close_at_once(&self) -> Option<Outcome> {
+        let Ok(_turn) = self.turn.try_lock() else { return None };
+        let done = !self.looked.load(Ordering::Relaxed)
+            || self.state().is_done() && !self.has_outdated_id();
+        done.then(|| self.tell(None))
+    }
+
+    /// See [`Session::close`](super::Session::close).
+    pub(super) async fn close(&self, handler: HandlerOutcome, handle: DetachHandle) -> Outcome {
+        let deadline = self.policy().deadline();
+        // Held until all is told: another task may be at work on an id that the browser must learn.
+        let turn = self.turn(deadline, Some(&handle)).await;
+        let error = self.finish(handler, deadline, turn.as_ref().err(), &handle).await.err();
+        self.tell(error)
+    }
+
     /// The right to load or commit for this request, which one task has at a time. `handle` is that of
     /// the work which has it from now on.
     async fn turn(

@@ -7,7 +7,7 @@ use super::{Memory, OpenError, OpenErrorKind, Store};
 /// What can be written after `--store`, for messages and help.
 const FORMS: &str = "memory:, sqlite:///absolute/folder, sqlite:relative/folder, \
                      firestore://PROJECT[/DATABASE]/COLLECTION, memcached://HOST[:PORT], \
-                     redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or \
+                     redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], redis+unix:///SOCKET or \
                      postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
 
 /// Opens the store that a URL names.
@@ -28,6 +28,8 @@ const FORMS: &str = "memory:, sqlite:///absolute/folder, sqlite:relative/folder,
 /// | `redis://HOST1:PORT1,HOST2:PORT2` | a cluster, of which not every server need be there at the start |
 /// | `redis://…?prefix=NAME` | the same with `NAME` before each key instead of `ingle` |
 /// | `rediss://…` | the same with TLS, and `?cacert=FILE` for certificates of your own |
+/// | `redis+unix:///run/redis.sock?db=2` | a Redis or Valkey server by its Unix socket, and another database than 0 |
+/// | `valkey://…`, `valkeys://…`, `valkey+unix://…`, `unix:…` | the same as `redis://`, `rediss://` and `redis+unix://` |
 /// | `postgres://USER:PASSWORD@HOST/DATABASE` | the table `ingle_sessions` of a PostgreSQL database, which [`migrate`] makes |
 /// | `postgres://…?table=NAME` | another table, `NAME` or `SCHEMA.NAME` |
 /// | `postgres://…?pool=NUMBER` | at most so many connections; 16 if it is not said |
@@ -43,7 +45,9 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
         "sqlite" => sqlite(url).await,
         "firestore" => firestore(url).await,
         "memcached" => memcached(url).await,
-        "redis" | "rediss" | "valkey" | "valkeys" => redis(url).await,
+        "redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" | "unix" => {
+            redis(url).await
+        }
         "postgres" | "postgresql" => postgres(url).await,
         _ => Err(unknown()),
     }
@@ -59,7 +63,7 @@ pub async fn migrate(url: &str) -> Result<(), OpenError> {
     let url = url.trim();
     match scheme(url)? {
         "memory" | "sqlite" | "firestore" | "memcached" | "redis" | "rediss" | "valkey"
-        | "valkeys" => Ok(()),
+        | "valkeys" | "redis+unix" | "valkey+unix" | "unix" => Ok(()),
         "postgres" | "postgresql" => migrate_postgres(url).await,
         _ => Err(unknown()),
     }
@@ -78,53 +82,41 @@ fn wrong(store: &'static str, problem: &str) -> OpenError {
     OpenError::new(store, OpenErrorKind::Config, problem, "")
 }
 
-#[cfg(feature = "sqlite")]
-async fn sqlite(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(super::Sqlite::open_url(url).await?))
-}
+/// For each store a function that opens it, or says that this program was built without it.
+macro_rules! stores {
+    ($($feature:literal: $name:ident($url:ident) -> $opened:ty $open:block)*) => {$(
+        #[cfg(feature = $feature)]
+        async fn $name($url: &str) -> Result<$opened, OpenError> $open
 
-#[cfg(feature = "firestore")]
-async fn firestore(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(super::Firestore::open(super::FirestoreConfig::parse(url)?).await?))
-}
-
-#[cfg(feature = "memcached")]
-async fn memcached(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(super::Memcached::open(super::MemcachedConfig::parse(url)?).await?))
-}
-
-#[cfg(feature = "redis")]
-async fn redis(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(super::Redis::open(super::RedisConfig::parse(url)?).await?))
-}
-
-#[cfg(feature = "postgres")]
-async fn postgres(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(Arc::new(super::Postgres::open(super::PostgresConfig::parse(url)?).await?))
-}
-
-#[cfg(feature = "postgres")]
-async fn migrate_postgres(url: &str) -> Result<(), OpenError> {
-    let config = super::PostgresConfig::parse(url)?;
-    super::Postgres::migrate(config.clone()).await?;
-    super::Postgres::open(config).await.map(drop)
-}
-
-/// Stores that this program was built without.
-macro_rules! not_built {
-    ($($feature:literal: $($open:ident -> $opened:ty),+;)*) => {$($(
         #[cfg(not(feature = $feature))]
-        async fn $open(_: &str) -> Result<$opened, OpenError> {
-            let problem = concat!("this program was built without the feature `", $feature, "` of ingle");
-            Err(OpenError::new($feature, OpenErrorKind::NotBuilt, problem, "build it with that feature"))
+        async fn $name(_: &str) -> Result<$opened, OpenError> {
+            let problem =
+                concat!("this program was built without the feature `", $feature, "` of ingle");
+            let help = "build it with that feature";
+            Err(OpenError::new($feature, OpenErrorKind::NotBuilt, problem, help))
         }
-    )+)*};
+    )*};
 }
 
-not_built! {
-    "sqlite": sqlite -> Arc<dyn Store>;
-    "firestore": firestore -> Arc<dyn Store>;
-    "memcached": memcached -> Arc<dyn Store>;
-    "redis": redis -> Arc<dyn Store>;
-    "postgres": postgres -> Arc<dyn Store>, migrate_postgres -> ();
+stores! {
+    "sqlite": sqlite(url) -> Arc<dyn Store> {
+        Ok(Arc::new(super::Sqlite::open_url(url).await?))
+    }
+    "firestore": firestore(url) -> Arc<dyn Store> {
+        Ok(Arc::new(super::Firestore::open(super::FirestoreConfig::parse(url)?).await?))
+    }
+    "memcached": memcached(url) -> Arc<dyn Store> {
+        Ok(Arc::new(super::Memcached::open(super::MemcachedConfig::parse(url)?).await?))
+    }
+    "redis": redis(url) -> Arc<dyn Store> {
+        Ok(Arc::new(super::Redis::open(super::RedisConfig::parse(url)?).await?))
+    }
+    "postgres": postgres(url) -> Arc<dyn Store> {
+        Ok(Arc::new(super::Postgres::open(super::PostgresConfig::parse(url)?).await?))
+    }
+    "postgres": migrate_postgres(url) -> () {
+        let config = super::PostgresConfig::parse(url)?;
+        super::Postgres::migrate(config.clone()).await?;
+        super::Postgres::open(config).await.map(drop)
+    }
 }

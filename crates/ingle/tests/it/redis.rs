@@ -6,7 +6,7 @@ use ingle::{
     Error, Key, Session, SessionLayer,
     clock::{Clock as _, SystemClock, Timestamp},
     record::{Epoch, FORMAT, Header, Loaded, Op, Record, User, Version},
-    store::{CommitError, Redis, RedisConfig, Store as _, Write},
+    store::{CommitError, Destroyed, List as _, Lookup, Redis, RedisConfig, Store, Write},
 };
 use serde_json::json;
 
@@ -75,12 +75,18 @@ impl Scene {
         self.ask(&format!("HSET {name} head '{millis} {} {op:016x}'", header.counter));
     }
 
-    /// The name of the only record there is.
-    fn only(&self) -> String {
+    /// The names of records and marks.
+    fn names(&self) -> Vec<String> {
         let keys = self.ask(&format!("KEYS {}:{{*", self.config.prefix));
-        let names: Vec<&str> = keys.lines().filter(|line| line.contains(':')).collect();
-        assert_eq!(names.len(), 1, "{keys}");
-        names[0].to_owned()
+        keys.lines().filter(|line| line.contains(':')).map(str::to_owned).collect()
+    }
+
+    /// The name of the only record there is, among any number of marks.
+    fn only(&self) -> String {
+        let has_head = |name: &String| self.ask(&format!("HEXISTS {name} head")) == ":1";
+        let names: Vec<String> = self.names().into_iter().filter(has_head).collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        names[0].clone()
     }
 }
 
@@ -146,7 +152,20 @@ async fn replace(
 }
 
 async fn destroy(store: &Redis, key: &Key) {
-    assert_eq!(store.commit(Write::Destroy { key }, now()).await.unwrap(), Version::NONE);
+    assert_eq!(store.destroy(key, now()).await.unwrap(), Destroyed::Done);
+}
+
+/// The live record under a key.
+async fn live(store: &Redis, key: &Key) -> Option<Loaded> {
+    store.load(key, now()).await.unwrap().live()
+}
+
+/// Moves a record to a key that it can be moved to.
+async fn renew(store: &Redis, base: &Loaded) -> Loaded {
+    let to = key_beside(store, &base.record.header.key);
+    let record = next(base, |record| record.header.key = to);
+    let version = store.commit(Write::Renew { base, record: &record }, now()).await.unwrap();
+    Loaded { record, version }
 }
 
 /// A key to which a record can be renewed.

@@ -58,25 +58,25 @@ fn unfinished_work_is_found_in_tests_too() {
 }
 
 #[test]
-fn cookie_headers_belong_to_the_cookie_module() {
+fn cookie_headers_belong_to_the_ring_of_http() {
     let code = "use http::header::{COOKIE, SET_COOKIE};\nconst A: &str = \"Set-Cookie\";\n";
     let expected = [2, 2, 3].map(|line| format!("{line}: names a cookie header"));
-    assert_eq!(wrong_code("crates/ingle/src/layer.rs", code), expected);
+    assert_eq!(wrong_code("crates/ingle/src/record.rs", code), expected);
     for path in [
-        "crates/ingle/src/cookie.rs",
-        "crates/ingle/src/cookie/read.rs",
+        "crates/ingle/src/http/cookie.rs",
+        "crates/ingle/src/http/door.rs",
         "crates/greetings/src/main.rs",
     ] {
         assert!(wrong_code(path, code).is_empty(), "{path}");
     }
     assert!(
-        wrong_code("crates/ingle/src/layer.rs", "// COOKIE\nconst COOKIES: u8 = 0;\n").is_empty()
+        wrong_code("crates/ingle/src/record.rs", "// COOKIE\nconst COOKIES: u8 = 0;\n").is_empty()
     );
 }
 
 #[test]
 fn a_store_never_writes_without_a_condition() {
-    let path = "crates/ingle/src/store/embedded.rs";
+    let path = "crates/ingle/src/store/sqlite.rs";
     for code in [
         "const A: &str = \"INSERT … ON CONFLICT DO UPDATE SET a = 1\";",
         "const A: &str = \"insert … on conflict (key)\n  do\n  update set a = 1\";",

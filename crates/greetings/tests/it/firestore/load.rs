@@ -6,9 +6,9 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
+use testbed::http::Browser;
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -16,8 +16,8 @@ use tokio::{
 
 use super::place;
 use crate::{
-    client::Browser,
-    process::{Instances, PATIENCE, Process},
+    process::{Instances, PATIENCE, PAUSE, Process},
+    races::views_at_once,
 };
 
 on_each_emulator! {
@@ -51,12 +51,7 @@ async fn a_thousand_views_of_one_session_are_each_counted_once(emulator: SocketA
     let instances = Instances::start(place(emulator), 2);
     let mut browser = instances.first().browser();
     assert_eq!(browser.get("/").await.views(), 1);
-    let view = |number| {
-        let mut window = browser.window(instances.deal(number));
-        async move { window.get("/").await.views() }
-    };
-    let mut counts = for_each(VIEWS, IN_FLIGHT, view).await;
-    counts.sort_unstable();
+    let counts = views_at_once(&instances, &browser, IN_FLIGHT, VIEWS).await;
     assert_eq!(counts, (2..).take(VIEWS).collect::<Vec<_>>());
     assert_eq!(browser.get("/").await.views(), VIEWS as u64 + 2);
 }
@@ -99,7 +94,7 @@ async fn a_process_that_is_killed_and_started_again_under_load_doubles_nothing(
         let mut window = first.window(address);
         let sent = counter.clone();
         async move {
-            let answer = window.try_send("GET", "/").await;
+            let answer = window.try_get("/").await;
             sent.fetch_add(1, Ordering::SeqCst);
             assert!(answer.is_ok() || address != stays, "the process that stays answers all");
             answer.ok().map(|answer| answer.views())
@@ -110,7 +105,7 @@ async fn a_process_that_is_killed_and_started_again_under_load_doubles_nothing(
     for kill in 1..=KILLS {
         let so_far = async {
             while sent.load(Ordering::SeqCst) < kill * VIEWS / (KILLS + 2) {
-                sleep(Duration::from_millis(1)).await;
+                sleep(PAUSE).await;
             }
         };
         timeout(PATIENCE, so_far).await.expect("the load goes on");

@@ -97,7 +97,7 @@ fn an_emulator_that_is_silent_is_one_line_and_exit_code_3() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_no_emulator_is_one_line_and_exit_code_3() {
-    let other = Process::start(&crate::place::Place::embedded(), &[]);
+    let other = Process::start(&crate::place::Place::sqlite(), &[]);
     let host = other.address.to_string();
     let why = why_closed(&[(EMULATOR, OsStr::new(&host))]);
     assert!(why.starts_with(&format!("no Firestore emulator answers at `{host}`")), "{why}");

@@ -8,16 +8,13 @@ use ingle::{
     clock::{Clock as _, SystemClock},
     store::ErrorKind,
 };
-use testbed::Server;
+use testbed::{
+    Server,
+    http::{Answer, Browser},
+};
 
 use super::{PROJECT, collection, in_collection, load::for_each};
-use crate::{
-    client::{Answer, Browser},
-    crashes,
-    place::Place,
-    process::Process,
-    visits::greeting,
-};
+use crate::{crashes, place::Place, process::Process, visits::greeting};
 
 on_each_emulator! {
     both_apps_serve_one_visitor_in_turn

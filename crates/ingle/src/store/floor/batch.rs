@@ -14,7 +14,7 @@ use tokio::task::yield_now;
 use crate::detach;
 
 /// Collects calls of one kind.
-pub(super) struct Batcher<T> {
+pub(in crate::store) struct Batcher<T> {
     /// How many calls go together at most. They go at once, so that the server is at work on them while
     /// this process makes those that follow.
     max_batch: usize,
@@ -30,13 +30,16 @@ struct State<T> {
 }
 
 impl<T: Send + 'static> Batcher<T> {
-    pub(super) fn new(max_batch: usize, go: impl Fn(Vec<T>) + Send + Sync + 'static) -> Arc<Self> {
+    pub(in crate::store) fn new(
+        max_batch: usize,
+        go: impl Fn(Vec<T>) + Send + Sync + 'static,
+    ) -> Arc<Self> {
         let state = Mutex::new(State { waiting: Vec::new(), is_attended: false });
         Arc::new(Self { max_batch, go: Box::new(go), state })
     }
 
     /// Makes a call together with those that meet it.
-    pub(super) fn push(self: &Arc<Self>, call: T) {
+    pub(in crate::store) fn push(self: &Arc<Self>, call: T) {
         let mut state = self.state();
         state.waiting.push(call);
         if state.waiting.len() >= self.max_batch {

@@ -4,16 +4,13 @@
 //! `#!lua` is more than a comment: with it Redis refuses a script as a whole where memory or a
 //! replica is missing, and never in the middle. That takes Redis 7.
 
+use std::sync::OnceLock;
+
 use redis::{Arg, Cmd};
 
-/// The fields of a record's hash that [`hash::read`](super::hash::read) reads, in its order.
-macro_rules! fields {
-    () => {
-        "'format', 'key', 'created', 'absolute_deadline', 'idle_timeout', 'user', 'generation', \
-         'epoch', 'head', 'data'"
-    };
-}
-pub(super) use fields;
+use super::codec::fields;
+
+pub(super) mod advance;
 
 /// What all writes share. `ARGV[1]` is the caller's time, which alone decides life and death.
 ///
@@ -51,23 +48,37 @@ end
     };
 }
 
-/// Writes a record: `ARGV[2]` is when the broom comes, `ARGV[3]` to `ARGV[6]` put it into its user's
-/// list if there is one among the keys, `ARGV[9]` is how many fields are removed; then come their
-/// names, and fields with their values.
+/// Writes a record: `ARGV[2]` is when Redis may delete it, `ARGV[3]` to `ARGV[6]` put it into its user's
+/// list if there is one among the keys. At `from` is how many fields are removed; then come their names, and
+/// fields with their values.
 macro_rules! write {
     () => {
         concat!(
             list!(),
             "
-local function write(key, users)
+local function write(key, users, from)
   if users then list(users, unpack(ARGV, 3, 6)) end
-  local removed = tonumber(ARGV[9])
-  if removed > 0 then redis.call('HDEL', key, unpack(ARGV, 10, 9 + removed)) end
-  redis.call('HSET', key, unpack(ARGV, 10 + removed))
+  local removed = tonumber(ARGV[from])
+  if removed > 0 then redis.call('HDEL', key, unpack(ARGV, from + 1, from + removed)) end
+  redis.call('HSET', key, unpack(ARGV, from + 1 + removed))
   redis.call('PEXPIRE', key, ARGV[2])
 end
 "
         )
+    };
+}
+
+/// Leaves a mark (law 12) in the place of a record: until when it counts, when Redis may delete it, and what
+/// became of the record.
+macro_rules! mark {
+    () => {
+        "
+local function mark(key, until_, expiry, ...)
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'absolute_deadline', until_, 'format', ...)
+  redis.call('PEXPIRE', key, expiry)
+end
+"
     };
 }
 
@@ -93,74 +104,98 @@ end
 }
 
 /// Answers 1 if the key is taken, else nothing.
-const CREATE: &str = concat!(
+pub(super) static CREATE: Script = Script::new(concat!(
     "#!lua",
     shared!(),
     write!(),
     "
 if live_at(KEYS[1]) then return 1 end
 redis.call('DEL', KEYS[1])
-write(KEYS[1], KEYS[2])
+write(KEYS[1], KEYS[2], 9)
 return ''
 "
-);
+));
 
 /// Answers nothing if the record is gone, the record if it has changed, else under which name the
 /// user's list had it.
-const REPLACE: &str = concat!(
+pub(super) static REPLACE: Script = Script::new(concat!(
     "#!lua",
     shared!(),
     write!(),
     unchanged!(),
     "
-write(KEYS[1], KEYS[2])
+write(KEYS[1], KEYS[2], 9)
 return r[4] or ''
 "
-);
+));
 
-/// Answers as [`REPLACE`], and 1 if the new key is taken.
-const RENEW: &str = concat!(
+/// Answers as [`REPLACE`], and 1 if the new key is taken. `ARGV[9]` and `ARGV[10]` are about the mark that it
+/// leaves, `ARGV[11]` is the new key as the mark has it.
+pub(super) static RENEW: Script = Script::new(concat!(
     "#!lua",
     shared!(),
     write!(),
+    mark!(),
     unchanged!(),
     "
 if live_at(KEYS[2]) then return 1 end
-redis.call('DEL', KEYS[1], KEYS[2])
-write(KEYS[2], KEYS[3])
+mark(KEYS[1], ARGV[9], ARGV[10], 'moved', 'key', ARGV[11])
+redis.call('DEL', KEYS[2])
+write(KEYS[2], KEYS[3], 12)
 return r[4] or ''
 "
-);
+));
 
-/// Answers nothing if the record is gone, else its counter. It needs no memory worth the word, so a
-/// server that is full takes it.
-const TOUCH: &str = concat!(
+/// Answers nothing if the record is gone, 1 if it lives as long as it should, and 0 if it is damaged. It needs
+/// no memory worth the word, so a server that is full takes it.
+pub(super) static TOUCH: Script = Script::new(concat!(
     "#!lua flags=allow-oom",
     shared!(),
     "
-local r = redis.call('HMGET', KEYS[1], 'head', 'absolute_deadline', 'epoch')
-if not live(r[1], r[2], r[3]) then return false end
-local idle, counter, ops = string.match(r[1] or '', '^(%d+) (%d+)(.*)$')
+local r = redis.call('HMGET', KEYS[1], 'head', 'absolute_deadline', 'epoch', 'format')
+if r[4] == 'moved' or r[4] == 'ended' or not live(r[1], r[2], r[3]) then return false end
+local idle, rest = string.match(r[1] or '', '^(%d+)( %d+ .*)$')
 local absolute = tonumber(r[2] or '')
-if not (counter and absolute) then return counter or '' end
+if not (idle and absolute) then return 0 end
 local to = math.min(tonumber(ARGV[2]), absolute)
 if to > tonumber(idle) then
-  redis.call('HSET', KEYS[1], 'head', string.format('%.0f %s%s', to, counter, ops))
+  redis.call('HSET', KEYS[1], 'head', string.format('%.0f%s', to, rest))
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', to - now + tonumber(ARGV[3])))
 end
-return counter
+return 1
 "
+));
+
+/// Answers where the record went, if a mark says so; whose the session was and under which name that user's
+/// list has it, if it ended now; else nothing. It takes no more memory than there was, so a server that is full
+/// takes it.
+pub(super) static DESTROY: Script = Script::new(concat!(
+    "#!lua flags=allow-oom",
+    shared!(),
+    mark!(),
+    "
+local r = redis.call('HMGET', KEYS[1],
+  'head', 'absolute_deadline', 'epoch', 'format', 'key', 'user', 'listed')
+if r[4] == 'moved' or r[4] == 'ended' then
+  return live(r[1], r[2], r[3]) and r[4] == 'moved' and r[5]
+end
+redis.call('DEL', KEYS[1])
+if not (r[1] or r[2] or r[3]) then return false end
+mark(KEYS[1], ARGV[2], ARGV[3], 'ended')
+return {r[6], r[7]}
+"
+));
+
+/// Does nothing. As a script that may write, it is refused where the others would be: by a replica, and by a
+/// server without memory or with a disk that fails.
+pub(super) static PING: Script = Script::new(
+    "#!lua
+return ''
+",
 );
 
-/// Answers whose the session was, and under which name that user's list has it.
-const DESTROY: &str = "#!lua flags=allow-oom
-local r = redis.call('HMGET', KEYS[1], 'user', 'listed')
-redis.call('DEL', KEYS[1])
-return r
-";
-
 /// Puts a session that is about to be written into its user's list, on another server.
-const LIST: &str = concat!(
+pub(super) static LIST: Script = Script::new(concat!(
     "#!lua",
     shared!(),
     list!(),
@@ -168,11 +203,12 @@ const LIST: &str = concat!(
 list(KEYS[1], unpack(ARGV, 2, 5))
 return ''
 "
-);
+));
 
 /// Tries every command that the writes need, and leaves nothing behind: a right that is missing is
 /// told when the store is opened.
-const PROBE: &str = "#!lua
+pub(super) static PROBE: Script = Script::new(
+    "#!lua
 redis.call('HSET', KEYS[1], 'probe', '1')
 redis.call('PEXPIRE', KEYS[1], 1000)
 redis.call('HGET', KEYS[1], 'probe')
@@ -180,10 +216,12 @@ redis.call('HMGET', KEYS[1], 'probe')
 redis.call('HDEL', KEYS[1], 'none')
 redis.call('DEL', KEYS[1])
 return ''
-";
+",
+);
 
 /// The same for the lists of users.
-const PROBE_LIST: &str = "#!lua
+pub(super) static PROBE_LIST: Script = Script::new(
+    "#!lua
 redis.call('ZADD', KEYS[1], 1, 'probe')
 redis.call('PEXPIRE', KEYS[1], 1000)
 redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
@@ -191,17 +229,18 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', 0)
 redis.call('ZREM', KEYS[1], 'probe')
 redis.call('DEL', KEYS[1])
 return ''
-";
+",
+);
 
 /// A script, and the hash that servers know it by.
 pub(super) struct Script {
     text: &'static str,
-    hash: String,
+    hash: OnceLock<String>,
 }
 
 impl Script {
-    pub(super) fn new(text: &'static str) -> Self {
-        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    pub(super) const fn new(text: &'static str) -> Self {
+        Self { text, hash: OnceLock::new() }
     }
 
     /// A call by hash, which the server refuses if it does not have the script yet.
@@ -212,8 +251,9 @@ impl Script {
 
     /// The same, with room for so many arguments and bytes.
     pub(super) fn call_of(&self, n_keys: usize, arguments: usize, bytes: usize) -> Cmd {
+        let hash = self.hash.get_or_init(|| redis::Script::new(self.text).get_hash().to_owned());
         let mut command = Cmd::with_capacity(arguments, bytes);
-        command.arg("EVALSHA").arg(&self.hash).arg(n_keys);
+        command.arg("EVALSHA").arg(hash).arg(n_keys);
         command
     }
 
@@ -229,47 +269,3 @@ impl Script {
         command
     }
 }
-
-pub(super) struct Scripts {
-    pub(super) create: Script,
-    pub(super) replace: Script,
-    pub(super) renew: Script,
-    pub(super) touch: Script,
-    pub(super) destroy: Script,
-    pub(super) list: Script,
-    pub(super) probe: Script,
-    pub(super) probe_list: Script,
-}
-
-impl Scripts {
-    pub(super) fn new() -> Self {
-        Self {
-            create: Script::new(CREATE),
-            replace: Script::new(REPLACE),
-            renew: Script::new(RENEW),
-            touch: Script::new(TOUCH),
-            destroy: Script::new(DESTROY),
-            list: Script::new(LIST),
-            probe: Script::new(PROBE),
-            probe_list: Script::new(PROBE_LIST),
-        }
-    }
-}
-
-/// The fields that a record is read from, in the order of `fields!`.
-pub(super) const FIELDS: [&str; 10] = [
-    "format",
-    "key",
-    "created",
-    "absolute_deadline",
-    "idle_timeout",
-    "user",
-    "generation",
-    "epoch",
-    "head",
-    "data",
-];
-
-/// The same as the scripts have them.
-#[cfg(test)]
-pub(super) const FIELDS_IN_SCRIPTS: &str = fields!();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ingle::store::{Inspect as _, open};
+use ingle::store::{ErrorKind, open};
 use testbed::{
     Server,
     redis::{SYNCED, ask, start_own_cluster, wait_for_cluster},
@@ -22,7 +22,7 @@ async fn a_cluster_is_recognized_and_a_session_lives_in_it() {
         let old = visitor.cookie.clone();
         visitor.get(&app, "/renew").await.ok();
         assert_eq!(visitor.get(&app, "/add").await.ok().body, "2");
-        assert_eq!(app.get("/read", &old).await.ok().body, "None");
+        assert_eq!(app.get("/read", &old).await.status, 409, "it moved on a moment ago");
         visitor.get(&app, "/logout").await.ok();
         assert_eq!(visitor.get(&app, "/read").await.ok().body, "None");
     }
@@ -91,6 +91,22 @@ fn move_all(from: &Server, to: &Server, scene: &Scene) {
         say(to, &format!("CLUSTER SETSLOT {slot} NODE {to_id}"));
         say(from, &format!("CLUSTER SETSLOT {slot} NODE {to_id}"));
     }
+}
+
+#[tokio::test]
+async fn a_cluster_is_pinged_on_each_of_its_servers() {
+    let mut servers = start_own_cluster(2, &[]);
+    let store = Scene::on(servers[0].address()).store().await;
+    store.ping().await.unwrap();
+    for n in [0, 1] {
+        ask(servers[n].address(), "CONFIG SET maxmemory 1").unwrap();
+        let error = store.ping().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+        ask(servers[n].address(), "CONFIG SET maxmemory 0").unwrap();
+    }
+    store.ping().await.unwrap();
+    servers[1].kill();
+    store.ping().await.unwrap_err();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ingle::store::{Applied, ErrorKind, Inspect as _};
+use ingle::store::{Applied, ErrorKind, MARK_TIME};
 
 use super::*;
 use crate::common::Visitor;
@@ -35,7 +35,7 @@ async fn a_session_is_what_a_person_expects_to_see() {
 }
 
 #[tokio::test]
-async fn the_broom_comes_after_the_deadline() {
+async fn redis_deletes_a_record_after_its_deadline() {
     let scene = Scene::new();
     let store = scene.store().await;
     let base = create(&store, &record(random_key(), Some("mary"))).await;
@@ -49,8 +49,7 @@ async fn the_broom_comes_after_the_deadline() {
     let name = scene.name(&base.record.header.key);
     near(ttl(&name), minutes(60 + 15));
     let to = now().after(minutes(90));
-    let touch = Write::Touch { key: &base.record.header.key, idle_deadline: to };
-    store.commit(touch, now()).await.unwrap();
+    store.touch(&base.record.header.key, to, now()).await.unwrap();
     near(ttl(&name), minutes(90 + 15));
     replace(&store, &base, |record| record.header.idle_deadline = now().after(minutes(20)))
         .await
@@ -62,7 +61,7 @@ async fn the_broom_comes_after_the_deadline() {
 
 /// It takes Redis a tenth of the time of a commit, so the commits of a busy session share one.
 #[tokio::test]
-async fn the_broom_moves_with_the_minute_of_the_deadline() {
+async fn the_expiry_moves_with_the_minute_of_the_deadline() {
     let scene = Scene::new();
     let store = scene.store().await;
     let at = |seconds: u64| {
@@ -88,14 +87,11 @@ async fn what_someone_edits_is_what_the_next_request_reads() {
     visitor.get(&app, "/add").await.ok();
     let name = scene.only();
     let edit = |data: &str| {
-        let script = "local head = redis.call('HGET', KEYS[1], 'head') if not head then return 0 end \
-                      local idle, counter, ops = string.match(head, '(%d+) (%d+)(.*)') \
-                      redis.call('HSET', KEYS[1], 'data', ARGV[1], \
-                        'head', idle .. ' ' .. counter + 1 .. ops) return 1";
+        let script = edit_script();
         scene.ask(&format!("EVAL \"{script}\" 1 {name} '{data}'"))
     };
     edit(r#"{"views":41}"#);
-    // This process has a hint that is older.
+    // What this process has cached is older.
     assert_eq!(visitor.get(&app, "/add").await.ok().body, "42");
     assert_eq!(visitor.get(&app, "/read").await.ok().body, "Some(42)");
 
@@ -113,6 +109,22 @@ async fn what_someone_edits_is_what_the_next_request_reads() {
     scene.ask(&format!("DEL {name}"));
     assert_eq!(edit(r#"{"views":1}"#), ":0", "what is gone stays gone");
     assert_eq!(visitor.get(&app, "/read").await.ok().body, "None");
+
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/add").await.ok();
+    let name = scene.only();
+    visitor.get(&app, "/logout").await.ok();
+    let script = edit_script();
+    let edited = scene.ask(&format!("EVAL \"{script}\" 1 {name} '{{}}'"));
+    assert_eq!(edited, ":0", "no edit makes a session of a mark");
+    assert_eq!(scene.ask(&format!("HGET {name} format")), "$5\r\nended");
+}
+
+/// What the page says to change a session with.
+fn edit_script() -> &'static str {
+    let page = include_str!("../../../docs/redis.md");
+    let (_, rest) = page.split_once("EVAL \"").unwrap();
+    rest.split_once('"').unwrap().0
 }
 
 #[tokio::test]
@@ -121,14 +133,72 @@ async fn a_field_that_is_set_on_nothing_makes_no_session() {
     let store = scene.store().await;
     let base = create(&store, &record(random_key(), None)).await;
     let key = base.record.header.key;
-    destroy(&store, &key).await;
+    scene.ask(&format!("DEL {}", scene.name(&key)));
     scene.ask(&format!("HSET {} data {{}}", scene.name(&key)));
-    assert_eq!(store.load(&key, now()).await.unwrap(), None);
+    assert_eq!(store.load(&key, now()).await.unwrap(), Lookup::Missing);
     assert!(matches!(replace(&store, &base, |_| {}).await, Err(CommitError::Gone)));
-    let touch = Write::Touch { key: &key, idle_deadline: now().after(minutes(90)) };
-    assert!(matches!(store.commit(touch, now()).await, Err(CommitError::Gone)));
+    let touched = store.touch(&key, now().after(minutes(90)), now()).await;
+    assert!(matches!(touched, Err(CommitError::Gone)));
     let again = create(&store, &record(key, None)).await;
-    assert_eq!(store.load(&key, now()).await.unwrap(), Some(again));
+    assert_eq!(live(&store, &key).await, Some(again));
+}
+
+#[tokio::test]
+async fn a_mark_is_what_a_person_can_read_and_goes_by_itself() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let base = create(&store, &record(random_key(), Some("mary"))).await;
+    let moved = renew(&store, &base).await;
+    let (from, to) = (base.record.header.key, moved.record.header.key);
+    let field = |key: &Key, field: &str| {
+        let said = scene.ask(&format!("HGET {} {field}", scene.name(key)));
+        said.lines().last().unwrap().to_owned()
+    };
+    assert_eq!((field(&from, "format"), field(&from, "key")), ("moved".to_owned(), to.to_string()));
+    let until: u64 = field(&from, "absolute_deadline").parse().unwrap();
+    let until = Timestamp::from_millis(until);
+    assert!(until > now() && until <= now().after(MARK_TIME), "{until:?}");
+    destroy(&store, &to).await;
+    assert_eq!(field(&to, "format"), "ended");
+    for key in [from, to] {
+        let name = scene.name(&key);
+        assert_eq!(scene.ask(&format!("HEXISTS {name} data")), ":0", "no data stays behind");
+        let ttl = scene.ask(&format!("PTTL {name}"));
+        let ttl: u64 = ttl.trim_start_matches(':').parse().unwrap();
+        assert!(ttl > 5 * 60_000 && ttl <= 10 * 60_000, "{ttl}");
+    }
+    // What is dead for the app may still be there, and is in nobody's way.
+    let later = now().after(MARK_TIME);
+    let fresh = record(to, None);
+    store.commit(Write::Create { record: &fresh }, later).await.unwrap();
+    assert_eq!(store.load(&to, later).await.unwrap().live().unwrap().record, fresh);
+}
+
+#[tokio::test]
+async fn what_is_deleted_by_hand_leaves_no_mark() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let base = create(&store, &record(random_key(), None)).await;
+    let key = base.record.header.key;
+    scene.ask(&format!("DEL {}", scene.name(&key)));
+    assert_eq!(store.load(&key, now()).await.unwrap(), Lookup::Missing);
+    destroy(&store, &key).await;
+    assert_eq!(scene.names(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_ended_and_leaves_its_mark() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let base = create(&store, &record(random_key(), None)).await;
+    let key = base.record.header.key;
+    scene.ask(&format!("HDEL {} head", scene.name(&key)));
+    let Err(CommitError::Failed(error)) = store.touch(&key, now(), now()).await else {
+        panic!("a record without a head was touched")
+    };
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
+    destroy(&store, &key).await;
+    assert_eq!(store.load(&key, now()).await.unwrap(), Lookup::Ended);
 }
 
 #[tokio::test]
@@ -249,9 +319,12 @@ async fn a_renew_goes_to_any_key_that_the_layer_draws() {
         visitor.get(&app, "/renew").await.ok();
         assert_ne!(visitor.cookie, old);
         assert_eq!(visitor.get(&app, "/add").await.ok().body, views.to_string());
-        assert_eq!(app.get("/read", &old).await.ok().body, "None");
+        assert_eq!(app.get("/read", &old).await.status, 409, "it moved on a moment ago");
         scene.only();
     }
     visitor.get(&app, "/logout").await.ok();
-    assert_eq!(scene.ask(&format!("KEYS {}:*", scene.config.prefix)), "*0");
+    assert_eq!(scene.names().len(), 5, "four moved, and one ended");
+    for name in scene.names() {
+        assert_eq!(scene.ask(&format!("HEXISTS {name} head")), ":0", "only marks are left");
+    }
 }

@@ -220,12 +220,14 @@ async fn a_full_server_refuses_whole_writes_and_still_ends_sessions() {
             }
             ended => panic!("{ended:?}"),
         }
-        assert_eq!(store.load(&key, now()).await.unwrap(), Some(base.clone()), "whole");
+        assert_eq!(live(&store, &key).await, Some(base.clone()), "whole");
+        assert_eq!(live(&store, &moved.header.key).await, None);
     }
-    let touch = Write::Touch { key: &key, idle_deadline: now().after(minutes(90)) };
-    store.commit(touch, now()).await.unwrap();
+    let error = store.ping().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "a server that refuses commits is not ready");
+    store.touch(&key, now().after(minutes(90)), now()).await.unwrap();
     destroy(&store, &key).await;
-    assert_eq!(store.load(&key, now()).await.unwrap(), None);
+    assert_eq!(store.load(&key, now()).await.unwrap(), Lookup::Ended);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -248,14 +250,14 @@ async fn calls_that_are_dropped_shift_no_answer() {
                 let key = expected.record.header.key;
                 let micros = random() % 400;
                 let load = store.load(&key, now());
-                let touch = Write::Touch { key: &key, idle_deadline: now() };
+                let touch = store.touch(&key, now(), now());
                 let dropped = Duration::from_micros(micros);
                 if n % 3 == 0 {
-                    let _ = tokio::time::timeout(dropped, store.commit(touch, now())).await;
+                    let _ = tokio::time::timeout(dropped, touch).await;
                 } else if let Ok(found) = tokio::time::timeout(dropped, load).await {
-                    assert_eq!(found.unwrap().as_ref(), Some(expected));
+                    assert_eq!(found.unwrap().live().as_ref(), Some(expected));
                 }
-                let found = store.load(&key, now()).await.unwrap();
+                let found = live(&store, &key).await;
                 assert_eq!(found.as_ref(), Some(expected), "an answer meant for another call");
             }
         });
@@ -281,7 +283,7 @@ async fn a_server_that_is_down_says_so_and_is_found_again() {
     assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::No));
     server.restart();
     sleep(Duration::from_millis(150)).await;
-    assert_eq!(store.load(&base.record.header.key, now()).await.unwrap(), Some(base.clone()));
+    assert_eq!(live(&store, &base.record.header.key).await, Some(base.clone()));
     replace(&store, &base, |_| {}).await.unwrap();
 }
 

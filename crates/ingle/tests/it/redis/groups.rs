@@ -4,7 +4,7 @@ use ingle::store::{Applied, ErrorKind};
 use testbed::redis::{ask, start};
 
 use super::*;
-use crate::meeting::{add, begin, filled, give_up, one_of_two_is_made, stored, views};
+use crate::batching::{add, begin, filled, give_up, one_of_two_is_made, stored, views};
 
 /// How many calls of scripts there were.
 fn calls(scene: &Scene) -> u64 {
@@ -67,6 +67,28 @@ async fn each_of_a_group_stands_or_falls_alone() {
         assert!(scene.ask(&format!("TYPE {}", name(number))).contains(what), "{number}");
     }
     assert!(scene.ask(&format!("HGET {} head", name(7))).contains("\r\n1 1 "));
+}
+
+/// As when a request commits while another one logs out or renews.
+#[tokio::test]
+async fn a_commit_that_meets_a_mark_in_a_group_finds_its_session_gone() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let bases = filled(&store, 4).await;
+    destroy(&store, &bases[1].record.header.key).await;
+    let moved = renew(&store, &bases[2]).await;
+    for (number, commit) in add(&store, &bases, 1000).into_iter().enumerate() {
+        match (number, commit.await.unwrap()) {
+            (1 | 2, Err(CommitError::Gone)) => {}
+            (1 | 2, other) => panic!("{number}: {other:?}"),
+            (_, done) => assert_eq!(done.unwrap(), Version(2), "{number}"),
+        }
+    }
+    let found = store.load(&bases[1].record.header.key, now()).await.unwrap();
+    assert_eq!(found, Lookup::Ended);
+    let found = store.load(&bases[2].record.header.key, now()).await.unwrap();
+    assert_eq!(found, Lookup::Moved { to: moved.record.header.key });
+    assert_eq!(stored(&store, &moved).await, moved);
 }
 
 #[tokio::test]

@@ -1,0 +1,52 @@
+//! The sessions of one request, each in a slot of its own.
+
+use std::any::TypeId;
+
+use super::response::ErrorResponse;
+use crate::session::Session;
+
+/// Which session of a request is meant: the one without a name, or that with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot(TypeId);
+
+/// Stands for the session without a name.
+struct Unnamed;
+
+impl Slot {
+    pub(super) fn unnamed() -> Self {
+        Self(TypeId::of::<Unnamed>())
+    }
+
+    pub(super) fn named<N: 'static>() -> Self {
+        Self(TypeId::of::<N>())
+    }
+}
+
+/// What the extensions of a request hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slots(Vec<(Slot, String, Session)>);
+
+impl Slots {
+    /// Puts a session that came by the cookie of this name into a slot. False if another one is there,
+    /// or came by this cookie: which of them would a handler get?
+    pub(super) fn put(&mut self, slot: Slot, cookie: &str, session: &Session) -> bool {
+        let is_taken = self.0.iter().any(|(other, name, _)| *other == slot || name == cookie);
+        if !is_taken {
+            self.0.push((slot, cookie.to_owned(), session.clone()));
+        }
+        !is_taken
+    }
+
+    /// The answer to a request whose sessions would share a slot or a cookie.
+    pub(super) fn refuse() -> ErrorResponse {
+        tracing::error!(
+            "two session layers with one name or one cookie are around one handler; remove one, or \
+             give it a name, a cookie and a namespace of its own"
+        );
+        ErrorResponse::UNSERVABLE
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> Option<&Session> {
+        self.0.iter().find(|(other, ..)| *other == slot).map(|(.., session)| session)
+    }
+}

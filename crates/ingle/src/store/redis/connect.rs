@@ -1,0 +1,253 @@
+//! What the store asks its servers through: one server, or a cluster.
+//!
+//! It knows no record. A call is sent once; `cluster.rs` says why one that is sent on is no exception.
+
+use std::{slice, sync::Arc};
+
+use redis::{Cmd, Pipeline, Value};
+
+use self::{
+    cluster::Cluster,
+    link::{Address, Link},
+    node::{Node, Settings},
+    tls::Tls,
+};
+use super::{
+    config::RedisConfig,
+    error::{self, Cause, Failure},
+    names::{Names, Partition},
+    scripts::{
+        Script,
+        advance::{self, Advance},
+    },
+};
+use crate::{
+    detach,
+    store::{Error, OpenError},
+};
+
+mod cluster;
+pub(super) mod durability;
+mod greet;
+mod link;
+mod node;
+mod pipeline;
+mod tls;
+
+/// The servers, and how the keys on them are named.
+pub(super) struct Client {
+    pub(super) names: Names,
+    servers: Servers,
+}
+
+enum Servers {
+    One(Arc<Node>),
+    Cluster(Arc<Cluster>),
+}
+
+impl Client {
+    /// Connects to the first server of a configuration that answers, and finds out what it is part of.
+    pub(super) async fn open(config: &RedisConfig) -> Result<Self, OpenError> {
+        let tls = Tls::of(config).await?;
+        let settings = Arc::new(Settings { config: config.clone(), tls });
+        let servers = Servers::find(&settings).await?;
+        Ok(Self { names: Names::new(&config.prefix), servers })
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.servers, Servers::Cluster(_))
+    }
+
+    /// What a failure is for a caller of the store.
+    pub(super) fn error(&self, failure: Failure) -> Error {
+        failure.into_error(self.names.prefix())
+    }
+
+    /// Sends a command about one partition and returns its answer.
+    pub(super) async fn call(&self, partition: Partition, command: &Cmd) -> Result<Value, Failure> {
+        match &self.servers {
+            Servers::One(node) => {
+                let link = link_of(node).await?;
+                let answer = link.call(command).await;
+                answer.inspect_err(|failure| leave_replica(&link, failure))
+            }
+            Servers::Cluster(cluster) => Box::pin(cluster.call(partition, command)).await,
+        }
+    }
+
+    /// Runs a script. That a server does not have it yet is proof that nothing happened.
+    pub(super) async fn run(
+        &self,
+        partition: Partition,
+        script: &Script,
+        command: &Cmd,
+    ) -> Result<Value, Failure> {
+        match self.call(partition, command).await {
+            Err(Failure::Refused(refusal)) if refusal.code() == "NOSCRIPT" => {
+                let whole = script.with_text(command);
+                Box::pin(self.call(partition, &whole)).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// Makes an advance, and returns what there is if it is not done. On one server it goes together with
+    /// those that are made at the same time.
+    pub(super) async fn advance(
+        &self,
+        partition: Partition,
+        advance: impl FnOnce() -> Result<Advance, Error>,
+    ) -> Result<Value, Error> {
+        let answer = match &self.servers {
+            Servers::One(node) => {
+                let link = link_of(node).await.map_err(|failure| self.error(failure))?;
+                // Made last, so that the future keeps no room for it.
+                let answer = link.advance(advance()?).await;
+                answer.inspect_err(|failure| leave_replica(&link, failure))
+            }
+            Servers::Cluster(_) => Box::pin(self.advance_alone(partition, advance()?)).await,
+        };
+        answer.map_err(|failure| self.error(failure))
+    }
+
+    /// What one call is about is on one server of a cluster only where it has one partition.
+    async fn advance_alone(
+        &self,
+        partition: Partition,
+        advance: Advance,
+    ) -> Result<Value, Failure> {
+        let call = advance::call(slice::from_ref(&advance));
+        let answer = self.run(partition, advance::script(), &call).await?;
+        let answers = advance::answers(answer, 1).and_then(|answers| answers.into_iter().next());
+        answers.ok_or_else(|| Failure::Lost("the answer makes no sense".to_owned()))
+    }
+
+    /// Sends commands about several partitions and returns their answers in the same order, with one
+    /// round trip to each server.
+    pub(super) async fn call_all(
+        &self,
+        commands: Vec<(Partition, Cmd)>,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut answers: Vec<Option<Value>> = commands.iter().map(|_| None).collect();
+        for master in self.servers.masters() {
+            let theirs = |partition| {
+                self.servers.owner(partition).is_some_and(|node| Arc::ptr_eq(&node, &master))
+            };
+            let (mut places, mut batch) = (Vec::new(), Pipeline::new());
+            for (place, (partition, command)) in commands.iter().enumerate() {
+                if theirs(*partition) {
+                    places.push(place);
+                    batch.add_command(command.clone());
+                }
+            }
+            if places.is_empty() {
+                continue;
+            }
+            let link = link_of(&master).await?;
+            for (place, answer) in places.into_iter().zip(link.call_all(&batch).await?) {
+                if let (Some(place), Ok(answer)) = (answers.get_mut(place), answer) {
+                    *place = Some(answer);
+                }
+            }
+        }
+        let mut all = Vec::with_capacity(answers.len());
+        for (answer, (partition, command)) in answers.into_iter().zip(&commands) {
+            all.push(match answer {
+                Some(answer) => answer,
+                // Refused: it has moved, or the refusal is to be told.
+                None => self.call(*partition, command).await?,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Sends a command whose answer nobody needs, without making its caller wait.
+    pub(super) fn tell(&self, partition: Partition, mut command: Cmd) {
+        if let Some(node) = self.servers.owner(partition) {
+            detach::spawn(async move {
+                if let Ok(link) = node.link().await {
+                    link.tell(&mut command).await;
+                }
+            });
+        }
+    }
+
+    /// Every server that has records.
+    pub(super) fn masters(&self) -> Vec<Master> {
+        self.servers.masters().into_iter().map(Master).collect()
+    }
+
+    /// One partition of each server that has records, and one that no server has, if there is such a one.
+    pub(super) fn one_partition_each(&self) -> Vec<Partition> {
+        match &self.servers {
+            Servers::One(_) => vec![Partition(0)],
+            Servers::Cluster(cluster) => cluster.one_partition_each(),
+        }
+    }
+}
+
+/// A server that has records.
+pub(super) struct Master(Arc<Node>);
+
+impl Master {
+    /// Sends a command that is about no partition.
+    pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Failure> {
+        link_of(&self.0).await?.call(command).await
+    }
+}
+
+impl Servers {
+    /// Finds out what the servers of a configuration are, by the first that answers.
+    async fn find(settings: &Arc<Settings>) -> Result<Self, Cause> {
+        let config = &settings.config;
+        let socket = config.socket.iter().map(|path| Address::Unix(path.clone()));
+        let hosts = config.servers.iter().map(|(host, port)| Address::Tcp(host.clone(), *port));
+        let seeds: Vec<_> =
+            socket.chain(hosts).map(|address| Node::new(settings, address)).collect();
+        let mut why = None;
+        for seed in &seeds {
+            match seed.link().await {
+                Ok(_) if seed.is_cluster() && config.socket.is_some() => {
+                    return Err(error::socket_of_cluster(&seed.name()));
+                }
+                Ok(link) if seed.is_cluster() => {
+                    return Ok(Self::Cluster(Cluster::find(settings, &seeds, &link, seed).await?));
+                }
+                Ok(_) if seeds.len() > 1 => return Err(error::no_cluster(&seed.name())),
+                Ok(_) => return Ok(Self::One(Arc::clone(seed))),
+                Err(error) => why = Some(error),
+            }
+        }
+        Err(why.unwrap_or_else(|| error::not_now("no server is named")))
+    }
+
+    fn owner(&self, partition: Partition) -> Option<Arc<Node>> {
+        match self {
+            Self::One(node) => Some(Arc::clone(node)),
+            Self::Cluster(cluster) => cluster.owner(partition),
+        }
+    }
+
+    fn masters(&self) -> Vec<Arc<Node>> {
+        match self {
+            Self::One(node) => vec![Arc::clone(node)],
+            Self::Cluster(cluster) => cluster.masters(),
+        }
+    }
+}
+
+/// The connection with a server, made if there is none.
+async fn link_of(node: &Arc<Node>) -> Result<Arc<Link>, Failure> {
+    match node.open_link() {
+        Some(link) => Ok(link),
+        // As with all that is rarely taken.
+        None => Box::pin(node.link()).await.map_err(Failure::NotSent),
+    }
+}
+
+/// A server that became a replica is of no use. Who asks next may find the master under its name.
+fn leave_replica(link: &Link, failure: &Failure) {
+    if failure.refusal().is_some_and(|refusal| refusal.code() == "READONLY") {
+        link.give_up();
+    }
+}

@@ -1,0 +1,307 @@
+//! One connection to one server: made, looked at, used by all calls at once, and given up.
+//!
+//! Many calls are under way on it (`pipeline.rs`), and Redis answers in the order in which they were sent. The
+//! client beneath gives each answer to whoever sent its command; one that is not waited for any
+//! more is read all the same, so a call that was dropped shifts no answer.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use redis::{
+    AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value, aio::MultiplexedConnection,
+};
+use socket2::{SockRef, TcpKeepalive};
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    runtime::Handle,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+
+use super::{
+    super::{
+        codec,
+        error::{self, Cause, Failure},
+        scripts::advance::Advance,
+    },
+    pipeline::Pipelines,
+    tls::Tls,
+};
+use crate::detach;
+
+/// How long each step of making a connection may take: to be let in, to agree on TLS, to say who is
+/// there.
+pub(super) const STEP_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// No call takes longer, whoever made it; the guard of a session gives it far less.
+const CALL_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A connection on which no answer came to anybody for so long, though some waited, is given up.
+const SILENCE_MAX: Duration = Duration::from_millis(300);
+
+/// How long what is still under way on a connection that was given up may take.
+const GRACE: Duration = CALL_TIME_MAX;
+
+/// Finds connections that were dropped without a word, and keeps those open that nobody uses.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(5));
+
+/// How many commands wait to be written before callers are made to wait.
+const COMMANDS_WAITING: usize = 256;
+
+/// An open connection.
+pub(super) struct Link {
+    connection: MultiplexedConnection,
+    pipelines: Pipelines,
+    life: Arc<Life>,
+}
+
+struct Life {
+    open: AtomicBool,
+    began: Instant,
+    /// Since when somebody has waited while no answer came, in milliseconds after `began`; zero if
+    /// nobody has.
+    silent_since: AtomicU64,
+    runtime: Handle,
+    driver: OnceLock<AbortHandle>,
+}
+
+impl Life {
+    fn now(&self) -> u64 {
+        codec::millis(self.began.elapsed()).max(1)
+    }
+
+    fn call(&self) {
+        if self.silent_since.load(Ordering::Relaxed) == 0 {
+            self.silent_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        let since = self.silent_since.load(Ordering::Relaxed);
+        since != 0 && self.now().saturating_sub(since) >= codec::millis(SILENCE_MAX)
+    }
+
+    fn give_up(&self) {
+        let was_open = self.open.swap(false, Ordering::Relaxed);
+        if let Some(driver) = self.driver.get().filter(|_| was_open) {
+            let driver = driver.clone();
+            // What others wait for may still come; after that nobody is left who would read it.
+            detach::spawn_on(&self.runtime, async move {
+                sleep(GRACE).await;
+                driver.abort();
+            });
+        }
+    }
+}
+
+impl Link {
+    /// Connects, and says nothing yet.
+    pub(super) async fn open(tls: Option<&Tls>, address: &Address) -> Result<Self, Cause> {
+        let server = address.to_string();
+        match address {
+            Address::Tcp(host, port) => over_tcp(host, *port, &server, tls).await,
+            Address::Unix(path) => over_socket(path, &server).await,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.life.open.load(Ordering::Relaxed)
+    }
+
+    /// Gives the connection up: nobody is to use it any more.
+    pub(super) fn give_up(&self) {
+        self.life.give_up();
+    }
+
+    /// Sends a command and returns its answer, or the server's refusal.
+    pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Failure> {
+        let call = Call::begin(&self.life);
+        let answer = self.pipelines.call(command.clone()).await;
+        call.end(answer)
+    }
+
+    /// Makes an advance, together with those that meet it, and returns what there is if it is not done.
+    ///
+    /// No async function, which would keep room for the advance until the answer comes.
+    pub(super) fn advance(&self, advance: Advance) -> impl Future<Output = Result<Value, Failure>> {
+        let call = Call::begin(&self.life);
+        let answer = self.pipelines.advance(advance);
+        async move { call.end(answer.await) }
+    }
+
+    /// Sends commands at once and returns their answers, each with what is said of it alone.
+    pub(super) async fn call_all(
+        &self,
+        commands: &Pipeline,
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
+        let mut connection = self.connection.clone();
+        let call = Call::begin(&self.life);
+        let answer = connection.send_packed_commands(commands, 0, commands.len()).await;
+        match call.end(answer.map(Value::Array))? {
+            Value::Array(answers) => Ok(answers.into_iter().map(refusal).collect()),
+            _ => Err(Failure::Lost("there are too few answers".to_owned())),
+        }
+    }
+
+    /// Sends a command whose answer nobody needs.
+    pub(super) async fn tell(&self, command: &mut Cmd) {
+        command.set_no_response(true);
+        // What is told only saves work, so nothing is lost with it.
+        let _ = self.connection.clone().send_packed_command(command).await;
+    }
+}
+
+fn refusal(answer: Value) -> Result<Value, Failure> {
+    match answer {
+        Value::ServerError(refusal) => Err(Failure::Refused(refusal)),
+        answer => Ok(answer),
+    }
+}
+
+/// A call under way. If it is dropped on a connection that has been silent, then that is of no use to
+/// the next one either.
+struct Call<'a> {
+    life: &'a Life,
+    over: bool,
+}
+
+impl<'a> Call<'a> {
+    fn begin(life: &'a Life) -> Self {
+        life.call();
+        Self { life, over: false }
+    }
+
+    fn end(mut self, answer: redis::RedisResult<Value>) -> Result<Value, Failure> {
+        self.over = true;
+        match answer {
+            Ok(answer) => {
+                self.life.silent_since.store(0, Ordering::Relaxed);
+                refusal(answer)
+            }
+            Err(error) => {
+                // Silence, or bytes that make no sense: whatever comes next is not to be trusted.
+                self.life.give_up();
+                Err(Failure::Lost(error.to_string()))
+            }
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.over && self.life.is_silent() {
+            self.life.give_up();
+        }
+    }
+}
+
+/// Says that a connection is closed when its driver ends, however it does.
+struct Driving(Arc<Life>);
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.0.open.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Address {
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// The host, which a server behind a socket has no need of.
+    pub(super) fn host(&self) -> &str {
+        match self {
+            Self::Tcp(host, _) => host,
+            Self::Unix(_) => "",
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A connection on which Redis is spoken, by way of a host and a port.
+async fn over_tcp(host: &str, port: u16, server: &str, tls: Option<&Tls>) -> Result<Link, Cause> {
+    let unreachable = |error: io::Error| error::unreachable(server, &error.to_string());
+    let late = |_| Err(io::Error::other("it lets nobody in within 2 seconds"));
+    let stream = timeout(STEP_TIME_MAX, TcpStream::connect((host, port))).await;
+    let stream = stream.unwrap_or_else(late).map_err(unreachable)?;
+    stream.set_nodelay(true).map_err(unreachable)?;
+    SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE).map_err(unreachable)?;
+    let Some(tls) = tls else {
+        return Link::over(stream, server).await;
+    };
+    let late = |_| Err("it says nothing that is TLS".to_owned());
+    let stream = timeout(STEP_TIME_MAX, tls.connect(host, stream)).await;
+    let stream = stream.unwrap_or_else(late).map_err(|message| error::tls(server, &message))?;
+    Link::over(stream, server).await
+}
+
+/// The same by way of a Unix socket.
+#[cfg(unix)]
+async fn over_socket(path: &Path, server: &str) -> Result<Link, Cause> {
+    let late = |_| Err(io::Error::other("it lets nobody in within 2 seconds"));
+    let stream = timeout(STEP_TIME_MAX, UnixStream::connect(path)).await;
+    let unreachable = |error: io::Error| error::unreachable_socket(path, &error.to_string());
+    Link::over(stream.unwrap_or_else(late).map_err(unreachable)?, server).await
+}
+
+#[cfg(not(unix))]
+async fn over_socket(path: &Path, _: &str) -> Result<Link, Cause> {
+    Err(error::unreachable_socket(path, "this system has no Unix sockets for it"))
+}
+
+impl Link {
+    /// Speaks Redis on a stream, with a task of its own that writes and reads.
+    async fn over<S>(stream: S, server: &str) -> Result<Self, Cause>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // The client beneath asks nothing by itself: what it would say of the answers is less than
+        // is known.
+        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(STEP_TIME_MAX))
+            .set_response_timeout(Some(CALL_TIME_MAX))
+            .set_pipeline_buffer_size(COMMANDS_WAITING);
+        let made = MultiplexedConnection::new_with_config(&info, stream, settings).await;
+        let (connection, driver) =
+            made.map_err(|error| error::not_redis(server, &error.to_string()))?;
+        let life = Arc::new(Life {
+            open: AtomicBool::new(true),
+            began: Instant::now(),
+            silent_since: AtomicU64::new(0),
+            runtime: Handle::current(),
+            driver: OnceLock::new(),
+        });
+        let driving = Driving(Arc::clone(&life));
+        let driver = detach::spawn_on(&life.runtime, async move {
+            driver.await;
+            drop(driving);
+        });
+        let _ = life.driver.set(driver);
+        let pipelines = Pipelines::new(connection.clone());
+        Ok(Self { connection, pipelines, life })
+    }
+}

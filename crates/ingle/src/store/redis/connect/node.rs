@@ -1,0 +1,133 @@
+//! A server, and the connection that this process has with it.
+//!
+//! There is one at a time. When it is lost, the next call makes another, in a task of its own, so
+//! that it comes about also when that call gives up; all others wait for it, no longer than they may.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, time::timeout};
+
+use super::{
+    super::{
+        config::RedisConfig,
+        error::{self, Cause},
+    },
+    greet::greet,
+    link::{Address, Link, STEP_TIME_MAX},
+    tls::Tls,
+};
+use crate::detach;
+
+/// After an attempt that failed, those who come so soon are told the same, and no other is made.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How connections are made.
+pub(super) struct Settings {
+    pub(super) config: RedisConfig,
+    pub(super) tls: Option<Tls>,
+}
+
+pub(super) struct Node {
+    pub(super) address: Address,
+    settings: Arc<Settings>,
+    /// Whether the server is part of a cluster, as it said when it was last connected with.
+    is_cluster: AtomicBool,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// No attempt was made yet.
+    New,
+    Open(Arc<Link>),
+    /// Somebody is at it.
+    Connecting(watch::Receiver<Option<Result<Arc<Link>, Cause>>>),
+    Failed(Instant, Cause),
+}
+
+impl Node {
+    pub(super) fn new(settings: &Arc<Settings>, address: Address) -> Arc<Self> {
+        Arc::new(Self { address, settings: Arc::clone(settings), state: Mutex::new(State::New) })
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        self.is_cluster.load(Ordering::Relaxed)
+    }
+
+    /// The connection, if there is one.
+    pub(super) fn open_link(&self) -> Option<Arc<Link>> {
+        match &*self.state() {
+            State::Open(link) if link.is_open() => Some(link.clone()),
+            _ => None,
+        }
+    }
+
+    /// The connection, made if there is none.
+    pub(super) async fn link(self: &Arc<Self>) -> Result<Arc<Link>, Cause> {
+        let mut connecting = {
+            let mut state = self.state();
+            match &*state {
+                State::Open(link) if link.is_open() => return Ok(link.clone()),
+                State::Failed(when, error) if when.elapsed() < PAUSE => return Err(error.clone()),
+                State::Connecting(connecting) => connecting.clone(),
+                State::New | State::Open(_) | State::Failed(..) => {
+                    let connecting = self.connect();
+                    *state = State::Connecting(connecting.clone());
+                    connecting
+                }
+            }
+        };
+        let over = connecting.wait_for(Option::is_some).await;
+        let over = over.ok().and_then(|over| over.clone());
+        over.unwrap_or_else(|| {
+            // The runtime that it was made in has ended; the next call begins anew.
+            let mut state = self.state();
+            if matches!(&*state, State::Connecting(gone) if gone.same_channel(&connecting)) {
+                *state = State::New;
+            }
+            Err(error::not_now("the attempt to connect was given up"))
+        })
+    }
+
+    fn connect(self: &Arc<Self>) -> watch::Receiver<Option<Result<Arc<Link>, Cause>>> {
+        let (over, connecting) = watch::channel(None);
+        let node = Arc::clone(self);
+        let attempt = async move {
+            let opened = node.open().await.map(Arc::new);
+            *node.state() = match &opened {
+                Ok(link) => State::Open(link.clone()),
+                Err(error) => State::Failed(Instant::now(), error.clone()),
+            };
+            // Nobody may be left who waits for it.
+            let _ = over.send(Some(opened));
+        };
+        // Without a runtime the channel closes, and says that nobody is at it.
+        detach::spawn(attempt);
+        connecting
+    }
+
+    /// Makes a connection, logs in, and asks who is there.
+    async fn open(&self) -> Result<Link, Cause> {
+        let Settings { config, tls } = &*self.settings;
+        let link = Link::open(tls.as_ref(), &self.address).await?;
+        let server = self.name();
+        let greeted = timeout(STEP_TIME_MAX, greet(&link, config, &server)).await;
+        let is_cluster = greeted.unwrap_or_else(|_| Err(error::silent(&server)))?;
+        self.is_cluster.store(is_cluster, Ordering::Relaxed);
+        Ok(link)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each use is one look and one write.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

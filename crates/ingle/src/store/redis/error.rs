@@ -1,0 +1,291 @@
+//! What a failure means: what is wrong, what to do, and what is true afterwards.
+//!
+//! Decided by the codes that Redis documents for programs. What follows them only makes an explanation
+//! better.
+
+use std::{fmt, path::Path};
+
+use redis::ServerError;
+
+use crate::store::{Applied, Error, ErrorKind, OpenError, OpenErrorKind, floor::text::one_line};
+
+/// What messages and metrics call this store.
+pub(super) const NAME: &str = "redis";
+
+/// Why a call brought no answer.
+#[derive(Clone, Debug)]
+pub(super) enum Failure {
+    /// There was no connection to send it on.
+    NotSent(Cause),
+    /// It was sent, or may have been.
+    Lost(String),
+    /// Redis refused it.
+    Refused(ServerError),
+}
+
+impl Failure {
+    pub(super) fn refusal(&self) -> Option<&ServerError> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            Self::NotSent(_) | Self::Lost(_) => None,
+        }
+    }
+
+    /// The same for a caller of the store.
+    pub(super) fn into_error(self, prefix: &str) -> Error {
+        let (kind, applied) = match &self {
+            Self::NotSent(cause) => (cause.error_kind(), Applied::No),
+            Self::Lost(_) => (ErrorKind::Unavailable, Applied::Unknown),
+            Self::Refused(refusal) => meaning(refusal.code()),
+        };
+        Error::new(NAME, kind, applied).with_source(self.into_cause(prefix))
+    }
+
+    /// What happened, in words.
+    pub(super) fn into_cause(self, prefix: &str) -> Cause {
+        match self {
+            Self::NotSent(cause) => cause,
+            Self::Lost(message) => lost(&message),
+            Self::Refused(refusal) => refused(&refusal, prefix),
+        }
+    }
+}
+
+/// What a refusal means, and whether it is proof that nothing was changed.
+///
+/// All that Redis looks at before it runs a script is proof. A script that fails while it runs may
+/// have written before: ours do not, but that is all the library knows of an `ERR`.
+fn meaning(code: &str) -> (ErrorKind, Applied) {
+    match code {
+        "NOPERM" | "NOAUTH" | "WRONGPASS" | "OOM" | "CROSSSLOT" => {
+            (ErrorKind::Refused, Applied::No)
+        }
+        "WRONGTYPE" => (ErrorKind::Corrupt, Applied::No),
+        "TRYAGAIN" => (ErrorKind::Contended, Applied::No),
+        "READONLY" | "LOADING" | "BUSY" | "MASTERDOWN" | "MISCONF" | "NOREPLICAS"
+        | "CLUSTERDOWN" | "MOVED" | "ASK" | "NOSCRIPT" => (ErrorKind::Unavailable, Applied::No),
+        _ => (ErrorKind::Refused, Applied::Unknown),
+    }
+}
+
+/// Why Redis cannot be used, or did not do something: what is wrong, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cause {
+    kind: OpenErrorKind,
+    problem: String,
+    help: String,
+    /// Whether it may pass by itself.
+    passes: bool,
+}
+
+impl Cause {
+    fn new(kind: OpenErrorKind, problem: impl Into<String>, help: impl Into<String>) -> Self {
+        let passes = !matches!(
+            kind,
+            OpenErrorKind::Config | OpenErrorKind::Denied | OpenErrorKind::Unsupported
+        );
+        Self { kind, problem: problem.into(), help: help.into(), passes }
+    }
+
+    /// What a caller does about a call that this kept from being sent.
+    fn error_kind(&self) -> ErrorKind {
+        if self.passes { ErrorKind::Unavailable } else { ErrorKind::Refused }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)?;
+        if self.help.is_empty() { Ok(()) } else { write!(f, "; {}", self.help) }
+    }
+}
+
+impl std::error::Error for Cause {}
+
+impl From<Cause> for OpenError {
+    fn from(cause: Cause) -> Self {
+        Self::new(NAME, cause.kind, cause.problem, cause.help)
+    }
+}
+
+/// The URL is wrong.
+pub(super) fn url(problem: &str) -> OpenError {
+    config(&format!("the URL {problem}"))
+}
+
+/// A setting is wrong: the problem, and perhaps what to do, behind a semicolon.
+pub(super) fn config(problem: &str) -> OpenError {
+    let (problem, help) = problem.split_once("; ").unwrap_or((problem, ""));
+    Cause::new(OpenErrorKind::Config, problem, help).into()
+}
+
+/// The app's client knows certificates that nobody else can know.
+pub(super) fn client_certificates() -> OpenError {
+    let problem = "the client has certificates of its own, which cannot be read from it";
+    let help = "open the store by its URL, with `?cacert=FILE`";
+    Cause::new(OpenErrorKind::Config, problem, help).into()
+}
+
+/// Nobody listens there, or the host is not known.
+pub(super) fn unreachable(server: &str, message: &str) -> Cause {
+    let problem = format!("no Redis server can be reached at {server} ({})", one_line(message));
+    let help = "see that it runs with `redis-cli -h HOST -p PORT ping`";
+    Cause::new(OpenErrorKind::Unreachable, problem, help)
+}
+
+/// The socket is not there, or nobody listens on it, or this user may not use it.
+pub(super) fn unreachable_socket(path: &Path, message: &str) -> Cause {
+    let path = one_line(&path.to_string_lossy());
+    let problem = format!("no Redis server can be reached at {path} ({})", one_line(message));
+    let help = "compare the path with `unixsocket` in the server's configuration, and `unixsocketperm` \
+                with the user of this program";
+    Cause::new(OpenErrorKind::Unreachable, problem, help)
+}
+
+/// It takes connections and says nothing.
+pub(super) fn silent(server: &str) -> Cause {
+    let problem = format!("the Redis server at {server} does not answer in time");
+    let help = "if it expects TLS, write `rediss:` for `redis:`, else see what it does with \
+                `redis-cli --latency`";
+    Cause::new(OpenErrorKind::Unreachable, problem, help)
+}
+
+/// TLS could not be agreed on.
+pub(super) fn tls(server: &str, message: &str) -> Cause {
+    let problem = format!("no TLS connection to {server} could be made ({})", one_line(message));
+    let help = "a server without TLS is `redis:` instead of `rediss:`, and one whose certificate is your \
+                own needs `?cacert=FILE`";
+    Cause::new(OpenErrorKind::Tls, problem, help)
+}
+
+/// What answers is no Redis server, or none without TLS.
+pub(super) fn not_redis(server: &str, message: &str) -> Cause {
+    let problem = format!("what answers at {server} is not a Redis server ({})", one_line(message));
+    let help = "if it expects TLS, write `rediss:` for `redis:`, else see the port";
+    Cause::new(OpenErrorKind::Foreign, problem, help)
+}
+
+/// The server wants a password.
+pub(super) fn no_password(server: &str) -> Cause {
+    let problem = format!("the Redis server at {server} wants a password, and none is given");
+    let help = "write redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST for its default user";
+    Cause::new(OpenErrorKind::Denied, problem, help)
+}
+
+/// The server does not accept the user or the password.
+pub(super) fn wrong_password(server: &str) -> Cause {
+    let problem = format!("the Redis server at {server} does not accept this user and password");
+    let help = "`ACL LIST` shows an administrator which users there are, and a `%` or `@` in a password \
+                is written as %25 or %40";
+    Cause::new(OpenErrorKind::Denied, problem, help)
+}
+
+/// The database's number is too high, or a cluster has no such thing.
+pub(super) fn no_database(server: &str, database: u32, message: &str) -> Cause {
+    let message = one_line(message);
+    let problem = format!("the Redis server at {server} has no database {database} ({message})");
+    Cause::new(OpenErrorKind::Config, problem, "write another number, or none for 0")
+}
+
+/// The server is too old.
+pub(super) fn too_old(server: &str, version: &str) -> Cause {
+    let problem = format!(
+        "the server at {server} is {}, and sessions need Redis 7.0 or later, or Valkey",
+        one_line(version)
+    );
+    Cause::new(OpenErrorKind::Unsupported, problem, "an older one can stop a script half way")
+}
+
+/// The server is a replica, which it is until a failover ends.
+pub(super) fn replica(server: &str) -> Cause {
+    let problem = format!(
+        "the Redis server at {server} is a replica, which takes no commits and may lag behind"
+    );
+    let help = "name its master, which `redis-cli -h HOST info replication` shows";
+    Cause { passes: true, ..Cause::new(OpenErrorKind::Unsupported, problem, help) }
+}
+
+/// The server is a sentinel.
+pub(super) fn sentinel(server: &str) -> Cause {
+    let problem = format!("the server at {server} is a Sentinel, which keeps no data");
+    let help = "name the master, which `SENTINEL get-master-addr-by-name NAME` shows";
+    Cause::new(OpenErrorKind::Unsupported, problem, help)
+}
+
+/// Several servers are named, and they are no cluster.
+pub(super) fn no_cluster(server: &str) -> Cause {
+    let problem = format!("the Redis server at {server} is not part of a cluster");
+    Cause::new(OpenErrorKind::Config, problem, "name no other beside it")
+}
+
+/// A socket leads to one server of a cluster, and to none of the others.
+pub(super) fn socket_of_cluster(server: &str) -> Cause {
+    let problem = format!("the Redis server at {server} is part of a cluster");
+    let help = "name the cluster by host and port, since its servers are told of by those";
+    Cause::new(OpenErrorKind::Config, problem, help)
+}
+
+/// The cluster does not say where the records are.
+pub(super) fn not_covered(server: &str) -> Cause {
+    let problem =
+        format!("the cluster that {server} is part of has no server for some of its slots");
+    let help = "`redis-cli --cluster check HOST:PORT` shows which";
+    Cause::new(OpenErrorKind::Unreachable, problem, help)
+}
+
+/// The attempt to connect, or to send a command on, was given up.
+pub(super) fn not_now(message: &str) -> Cause {
+    let problem = format!("Redis cannot do this now ({})", one_line(message));
+    Cause::new(OpenErrorKind::Failed, problem, "")
+}
+
+/// The connection ended, or no answer came in time, after a command was sent.
+fn lost(message: &str) -> Cause {
+    let problem = format!("the connection to Redis gave no answer ({})", one_line(message));
+    Cause::new(OpenErrorKind::Unreachable, problem, "")
+}
+
+/// The user may not do this.
+fn denied(prefix: &str, message: &str) -> Cause {
+    let problem = format!("the user may not do this in Redis ({message})");
+    let help = format!(
+        "run `ACL SETUSER USER ~{prefix}:* +@hash +@sortedset +del +pexpire +scan +eval +evalsha \
+         +select +asking +cluster|slots +config|get`"
+    );
+    Cause::new(OpenErrorKind::Denied, problem, help)
+}
+
+/// What a refusal says.
+pub(super) fn refused(refusal: &ServerError, prefix: &str) -> Cause {
+    let message = one_line(&redacted(refusal.details().unwrap_or_default(), prefix));
+    match refusal.code() {
+        "NOPERM" => denied(prefix, &message),
+        // So says Redis 7.0 of a command within a script.
+        "ERR" if message.starts_with("The user executing the script can't") => {
+            denied(prefix, &message)
+        }
+        "OOM" => {
+            let help = "raise `maxmemory`, since a policy that evicts would end sessions";
+            Cause::new(OpenErrorKind::Failed, "Redis has no memory left for this", help)
+        }
+        "WRONGTYPE" => {
+            let problem =
+                format!("a key of the sessions holds something else in Redis ({message})");
+            Cause::new(OpenErrorKind::Foreign, problem, "")
+        }
+        code @ ("READONLY" | "LOADING" | "BUSY" | "MASTERDOWN" | "MISCONF" | "NOREPLICAS"
+        | "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" | "NOSCRIPT") => {
+            not_now(&format!("{code}: {message}"))
+        }
+        code => Cause::new(OpenErrorKind::Failed, format!("Redis says {code}: {message}"), ""),
+    }
+}
+
+/// A message without the names of keys.
+fn redacted(message: &str, prefix: &str) -> String {
+    let start = format!("{prefix}:");
+    let word = |word: &str| {
+        if word.contains(&start) { "…".to_owned() } else { word.to_owned() }
+    };
+    message.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
