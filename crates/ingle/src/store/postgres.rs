@@ -61,6 +61,7 @@ const NAME: &str = "postgres";
 /// time in this process go in one statement, and each of them stands or falls alone. None is sent a
 /// second time, except where a dead row had the key of a create or a renew, and where its batch did
 /// not decide it.
+///
 #[doc = include_str!("../../docs/postgresql.md")]
 #[derive(Clone)]
 pub struct Postgres {

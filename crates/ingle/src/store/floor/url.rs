@@ -7,6 +7,7 @@ use url::Url;
 
 /// What a URL says, with everything decoded. Its `Debug` shows no password.
 pub(in crate::store) struct StoreUrl {
+    #[allow(dead_code, reason = "as below")]
     pub(in crate::store) scheme: String,
     pub(in crate::store) user: Option<String>,
     pub(in crate::store) password: Option<String>,
@@ -19,6 +20,7 @@ pub(in crate::store) struct StoreUrl {
 
 const BAD_PERCENT: &str = "has a `%` that is not followed by two hexadecimal digits of UTF-8";
 
+#[allow(dead_code, reason = "no store uses all of them, and a program may be built with one store")]
 impl StoreUrl {
     /// Reads a URL. Blanks and line ends around it are no part of it: mounted secrets end in them.
     ///
@@ -102,11 +104,11 @@ fn some(text: String) -> Option<String> {
 }
 
 fn decoded(text: &str) -> Result<String, &'static str> {
-    let escapes = text.split('%').skip(1);
+    let mut escapes = text.split('%').skip(1);
     let is_escape = |text: &str| {
         text.get(..2).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
-    if !escapes.map(is_escape).all(|is| is) {
+    if !escapes.all(is_escape) {
         return Err(BAD_PERCENT);
     }
     let text = percent_decode_str(text).decode_utf8().map_err(|_| BAD_PERCENT)?;
