@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 
 use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
 use ingle::{Session, SessionLayer};
 use serde_json::Value;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -71,6 +72,8 @@ pub(crate) async fn request(layer: &SessionLayer, cookie: Option<&str>, work: Wo
     }
     let Ok(response) = layer.layer(service_fn(serve)).oneshot(request).await;
     let (parts, body) = response.into_parts();
+    let Ok(body) = body.collect().await;
+    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
     let retry_after = parts.headers.contains_key(header::RETRY_AFTER);
     Answer { status: parts.status, retry_after, cookie: set_cookie(&parts.headers), body }
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::{
-    bench, metadata,
+    api, bench, book, manifests, metadata, package, providers,
     step::{self, Steps, capture, cargo},
     suite, tidy, torture,
 };
@@ -21,8 +21,13 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
     steps.run("tidy", tidy::run)?;
     steps.run("format", || {
         step::run(cargo(&["fmt", "--all", "--check"]))?;
-        step::run(cargo(&["fmt", "--all", "--check", "--manifest-path", bench::PEERS_WORKSPACE.0]))
+        let others = [bench::PEERS_WORKSPACE.0, book::RENDERER, providers::MANIFEST];
+        others.into_iter().try_for_each(|manifest| {
+            step::run(cargo(&["fmt", "--all", "--check", "--manifest-path", manifest]))
+        })
     })?;
+    book::run(steps)?;
+    manifests::run(steps)?;
     steps.run("clippy, default features", || clippy(&[]))?;
     steps.run("clippy, all features", || clippy(&["--all-features"]))?;
     suite::run(steps, &[])?;
@@ -32,6 +37,9 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
         doc.env("RUSTDOCFLAGS", RUSTDOCFLAGS);
         step::run(doc)
     })?;
+    api::run(steps, &[])?;
+    package::run(steps)?;
+    providers::run(steps)?;
     steps.run("default dependencies", default_dependencies)?;
     torture::run(steps, &["--short"])
 }

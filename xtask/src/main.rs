@@ -5,14 +5,20 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that talks to people")]
 
+mod api;
 mod bench;
+mod book;
 mod ci;
+mod manifests;
 mod metadata;
+mod package;
+mod providers;
 mod step;
 mod suite;
 mod tidy;
 mod tools;
 mod torture;
+mod tracked;
 
 use std::{env, process::ExitCode};
 
@@ -32,12 +38,20 @@ Tasks:
   torture [PART…] [--short] [--times N] [--seed N]
                 break everything around the app, and check that its promises hold; the
                 report is target/torture/report.md
+  api [--bless] check that the public API is the one in crates/ingle/public-api.txt, or write it
+  manifests     check that the library can be added to apps with other crates for SQLite
+  package       build and test the library as it is published
+  providers     check that the library leaves the cryptography of TLS to the app
+  book          build the book of docs/ into target/book, and check its links
   tidy          check the rules that the compiler does not know
   ci            everything that must pass before a change is merged
   help          print this text
 ";
 
 fn main() -> ExitCode {
+    if let Some(code) = api::as_rustdoc() {
+        return code;
+    }
     let args: Vec<String> = env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let mut steps = Steps::default();
@@ -46,6 +60,11 @@ fn main() -> ExitCode {
         [suite::TOOLS] => suite::install(&mut steps),
         ["bench", args @ ..] => bench::run(&mut steps, args),
         ["torture", args @ ..] => torture::run(&mut steps, args),
+        ["api", args @ ..] => api::run(&mut steps, args),
+        ["manifests"] => manifests::run(&mut steps),
+        ["package"] => package::run(&mut steps),
+        ["providers"] => providers::run(&mut steps),
+        ["book"] => book::run(&mut steps),
         ["tidy"] => steps.run("tidy", tidy::run),
         ["ci"] => ci::run(&mut steps),
         ["help" | "-h" | "--help"] => {

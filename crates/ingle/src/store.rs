@@ -35,7 +35,7 @@ pub use firestore::{Firestore, FirestoreConfig};
 #[cfg(feature = "memcached")]
 pub use memcached::{Memcached, MemcachedConfig};
 #[cfg(feature = "postgres")]
-pub use postgres::{Postgres, PostgresConfig};
+pub use postgres::{Postgres, PostgresConfig, PostgresTls};
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisConfig};
 #[cfg(feature = "sqlite")]

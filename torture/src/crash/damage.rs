@@ -22,7 +22,7 @@ use ingle::{
     Key,
     clock::{Clock as _, SystemClock, Timestamp},
     record::{Epoch, FORMAT, Header, Loaded, Op, Record, User},
-    store::{Sqlite, Store as _, Write},
+    store::{Lookup, Sqlite, Store as _, Write},
 };
 use serde_json::{Map, Value};
 use tempfile::TempDir;
@@ -260,7 +260,10 @@ async fn change(
     let version = if rng.u8(..4) == 0 {
         let idle_deadline = next.header.idle_deadline.after(Duration::from_secs(60));
         next.header.idle_deadline = idle_deadline;
-        store.commit(Write::Touch { key: &base.record.header.key, idle_deadline }, now).await?
+        store.touch(&base.record.header.key, idle_deadline, now).await?;
+        // The version after a touch is the store's affair.
+        let found = store.load(&base.record.header.key, now).await?.live();
+        found.context("a touched session is gone")?.version
     } else {
         next.data = data(rng);
         next.header.counter += 1;
@@ -342,7 +345,7 @@ async fn look(store: &Sqlite, image: &Image) -> Vec<Option<Option<Loaded>>> {
     let now: Timestamp = SystemClock.now();
     let mut seen = Vec::new();
     for key in image.known.keys() {
-        seen.push(store.load(&Key::from_bytes(*key), now).await.ok());
+        seen.push(store.load(&Key::from_bytes(*key), now).await.ok().map(Lookup::live));
     }
     seen
 }

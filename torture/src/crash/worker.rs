@@ -28,7 +28,7 @@ pub(crate) fn work(folder: &Path, prefix: &str) -> Result<()> {
     let runtime = Runtime::new().context("could not start the runtime")?;
     runtime.block_on(async {
         let store = Sqlite::open(folder).await?;
-        let layer = SessionLayer::new(Arc::new(store));
+        let layer = SessionLayer::new(store);
         let mut clients = JoinSet::new();
         for n in 0..SHARED {
             clients.spawn(shared(layer.clone(), format!("{prefix}.{n}")));

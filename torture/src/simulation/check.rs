@@ -94,25 +94,11 @@ impl<'a> Life<'a> {
         })
     }
 
-    /// A destroy ends the id that it knows. A renew that comes between has moved the session on.
+    /// A destroy ends the session, also where a renew has moved it on meanwhile.
     fn is_surely_destroyed(&self) -> bool {
-        let renews = |destroy: &Visit| {
-            self.history.visits.iter().any(|renew| {
-                // Who renews it blindly does not learn which session it is.
-                let same = renew.life == destroy.life || renew.cookie == destroy.cookie;
-                let last = if renew.outcome == Outcome::Done { renew.ended } else { Duration::MAX };
-                renew.kind == Kind::Renew
-                    && same
-                    && renew.outcome != Outcome::Refused
-                    && renew.began <= destroy.ended
-                    && last >= destroy.began
-            })
-        };
-        let mut destroys = self
-            .visits
-            .iter()
-            .filter(|visit| visit.kind == Kind::Destroy && visit.outcome == Outcome::Done);
-        destroys.any(|destroy| !renews(destroy))
+        let is_destroy =
+            |visit: &&Visit| visit.kind == Kind::Destroy && visit.outcome == Outcome::Done;
+        self.visits.iter().any(is_destroy)
     }
 
     fn check_changes(&self, doc: &Doc, tell: &mut impl FnMut(String)) {

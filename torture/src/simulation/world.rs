@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
 use http::{Request, Response, header};
+use http_body_util::BodyExt as _;
 use ingle::{
     SessionLayer, SessionService,
     clock::{Clock as _, ManualClock, Timestamp},
@@ -249,7 +250,12 @@ async fn ask(
     };
     let set = response.headers().get(header::SET_COOKIE).and_then(|set| set.to_str().ok());
     let value = set.and_then(|set| set.split(['=', ';']).nth(1)).map(str::to_owned);
-    (response, value)
+    let (parts, body) = response.into_parts();
+    let body = match body.collect().await {
+        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        Err(never) => match never {},
+    };
+    (Response::from_parts(parts, body), value)
 }
 
 /// One tab of a browser.

@@ -2,21 +2,23 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use ingle::clock::{Clock as _, SystemClock, Timestamp};
 use ingle::{
     Error, Key, Session, SessionLayer,
+    clock::{Clock as _, SystemClock, Timestamp},
     record::{Epoch, FORMAT, Header, Loaded, Op, Record},
-    store::{Inspect as _, Postgres, PostgresConfig, Store as _, Write},
+    store::{List as _, Postgres, PostgresConfig, Store as _, Write},
 };
 use serde_json::{Value as Json, json};
 use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage};
 
 use crate::common::{App, app};
 
+mod batches;
+mod connections;
 mod edits;
 mod errors;
 mod faults;
-mod groups;
+mod marks;
 mod tables;
 
 /// A table of its own on a server, seen by apps and by a person with a shell.

@@ -92,6 +92,19 @@ async fn postgres(
     ingle::store::Postgres::open(config).await.unwrap()
 }
 
+#[cfg(feature = "deadpool-postgres")]
+ingle::conformance!(postgres_on_a_pool_of_the_apps_own, |place| async move {
+    // It makes the table.
+    drop(postgres(&place, testbed::postgres::shared(), "").await);
+    let server = testbed::postgres::shared();
+    let driver = format!("postgres://postgres@{server}/postgres").parse().unwrap();
+    let manager = deadpool_postgres::Manager::new(driver, tokio_postgres::NoTls);
+    let pool = deadpool_postgres::Pool::builder(manager).max_size(4).build().unwrap();
+    let mut config = ingle::store::PostgresConfig::from_deadpool(pool);
+    config.table = place.name().to_owned();
+    ingle::store::Postgres::open(config).await.unwrap()
+});
+
 // A decorator is a store too.
 ingle::conformance!(memory_within_faulty, |_place| async {
     ingle::store::Faulty::new(std::sync::Arc::new(ingle::store::Memory::new()))

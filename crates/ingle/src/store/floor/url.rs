@@ -7,9 +7,11 @@ use url::Url;
 
 /// What a URL says, with everything decoded. Its `Debug` shows no password.
 pub(in crate::store) struct StoreUrl {
+    #[allow(dead_code, reason = "as below")]
+    pub(in crate::store) scheme: String,
     pub(in crate::store) user: Option<String>,
     pub(in crate::store) password: Option<String>,
-    /// At least one.
+    /// At least one, but for a URL that [may name none](Self::parse_hostless).
     pub(in crate::store) hosts: Vec<(String, Option<u16>)>,
     /// What stands between the slashes behind the hosts; empty where nothing does.
     pub(in crate::store) path: Vec<String>,
@@ -18,11 +20,21 @@ pub(in crate::store) struct StoreUrl {
 
 const BAD_PERCENT: &str = "has a `%` that is not followed by two hexadecimal digits of UTF-8";
 
+#[allow(dead_code, reason = "no store uses all of them, and a program may be built with one store")]
 impl StoreUrl {
     /// Reads a URL. Blanks and line ends around it are no part of it: mounted secrets end in them.
     ///
     /// `form` is what is told of a URL that does not look like one at all.
     pub(in crate::store) fn parse(url: &str, form: &'static str) -> Result<Self, &'static str> {
+        let url = Self::parse_hostless(url, form)?;
+        if url.hosts.is_empty() { Err(form) } else { Ok(url) }
+    }
+
+    /// The same for a URL that may name no host: `postgres:///DATABASE?host=/run/postgresql`.
+    pub(in crate::store) fn parse_hostless(
+        url: &str,
+        form: &'static str,
+    ) -> Result<Self, &'static str> {
         let url = url.trim();
         let (scheme, rest) = url.split_once("://").ok_or(form)?;
         if rest.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#') {
@@ -43,8 +55,13 @@ impl StoreUrl {
             Some((user, password)) => (some(decoded(user)?), some(decoded(password)?)),
             None => (None, None),
         };
-        let hosts = hosts.split(',').map(|host| self::host(host).ok_or(form));
-        let hosts = hosts.collect::<Result<_, _>>()?;
+        let hosts = match hosts {
+            "" => Vec::new(),
+            hosts => {
+                let hosts = hosts.split(',').map(|host| self::host(host).ok_or(form));
+                hosts.collect::<Result<_, _>>()?
+            }
+        };
         // The library splits what is behind the hosts, whichever host that is.
         let behind = Url::parse(&format!("{scheme}://host{behind}")).map_err(|_| form)?;
         let path = behind.path_segments().into_iter().flatten().map(decoded);
@@ -56,7 +73,7 @@ impl StoreUrl {
         });
         let options = options.collect::<Result<_, &'static str>>()?;
         let path = if path.iter().all(String::is_empty) { Vec::new() } else { path };
-        Ok(Self { user, password, hosts, path, options })
+        Ok(Self { scheme: scheme.to_owned(), user, password, hosts, path, options })
     }
 
     /// Takes the value of an option, the first one of its name.
@@ -87,11 +104,11 @@ fn some(text: String) -> Option<String> {
 }
 
 fn decoded(text: &str) -> Result<String, &'static str> {
-    let escapes = text.split('%').skip(1);
+    let mut escapes = text.split('%').skip(1);
     let is_escape = |text: &str| {
         text.get(..2).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
-    if !escapes.map(is_escape).all(|is| is) {
+    if !escapes.all(is_escape) {
         return Err(BAD_PERCENT);
     }
     let text = percent_decode_str(text).decode_utf8().map_err(|_| BAD_PERCENT)?;
@@ -132,6 +149,13 @@ mod tests {
         assert!(url.no_more("takes no such option").is_err());
         assert_eq!(url.take_rest(), [("z".to_owned(), String::new())]);
         assert!(!format!("{url:?}").contains("p:w"));
+    }
+
+    #[test]
+    fn a_host_can_be_named_elsewhere() {
+        let url = StoreUrl::parse_hostless("postgres://u@/d?host=/run", FORM).unwrap();
+        assert_eq!((url.scheme.as_str(), url.hosts.len()), ("postgres", 0));
+        assert!(StoreUrl::parse("postgres://u@/d?host=/run", FORM).is_err());
     }
 
     #[test]

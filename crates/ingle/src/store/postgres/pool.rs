@@ -1,14 +1,19 @@
-//! Connections: a bounded number, one statement at a time on each, made again where they end.
+//! A bounded number of connections, one statement at a time on each, made again where they end.
 //!
 //! A statement that was sent is waited for by a task of its own, however soon its caller goes away:
 //! a connection is free again when its answer has come, and never before. So no caller waits behind
 //! a statement that somebody gave up, and none can be handed the answer to it. A connection whose
 //! answer does not come within [`ANSWER_TIME`] is closed.
+//!
+//! `deadpool-postgres` would not do in its place: its connections are free as soon as they are dropped,
+//! whatever was sent on them (`recycle` looks at `is_closed` alone), its queue has no bound, and a
+//! caller that goes away breaks off a login. With what that takes around it, it would save a semaphore
+//! and a list. An app that has such a pool can lend it (`deadpool.rs`).
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -18,31 +23,20 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
-use tokio_postgres::{Client, NoTls, Row, Statement, error::SqlState};
+use tokio_postgres::{Row, Statement, error::SqlState};
 
 use super::{
-    failure::{Failure, Unserved},
-    place::{PostgresConfig, Security},
-    rows::Param,
+    codec::Param,
+    config::PostgresConfig,
+    connect::{ANSWER_TIME, Connector},
+    error::{Failure, Names, Unserved},
+    link::{Link, Source},
     statements::{KINDS, Kind, Statements},
-    tls,
 };
-use crate::detach;
+use crate::{detach, store::OpenError};
 
-/// How long the answer to a statement is waited for. The server is told to end it sooner.
-pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
-
-/// The same for a script, whose statements have time of their own.
+/// How long a script is waited for, whose statements have time of their own.
 const SCRIPT_TIME: Duration = Duration::from_secs(120);
-
-/// What the server is told about each connection, in milliseconds. Who waits for a row's lock is
-/// told before the request's own deadline, by default half a second for a call, and with proof that
-/// nothing was changed. Neither a role's nor a database's default of another isolation counts, under
-/// which writes that meet would fail. Each statement finds its rows by an index, also in a plan that was
-/// made while the table was empty, and is planned once.
-pub(super) const SETTINGS: &str = "-c statement_timeout=4000 -c lock_timeout=400 \
-                                   -c default_transaction_isolation=read\\ committed \
-                                   -c enable_seqscan=off -c plan_cache_mode=force_generic_plan";
 
 /// How many calls may wait for a connection; beyond it an answer that comes at once is worth more
 /// than one that comes late.
@@ -50,8 +44,9 @@ pub(super) const WAITING_MAX: usize = 2048;
 
 pub(super) struct Pool {
     config: PostgresConfig,
+    names: Names,
     statements: Statements,
-    tls: Option<tls::Connector>,
+    source: Arc<dyn Source>,
     /// One permit for each connection there is or may be.
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -62,7 +57,7 @@ pub(super) struct Pool {
 }
 
 struct Connection {
-    client: Client,
+    link: Box<dyn Link>,
     /// The statements that the server has parsed and planned for this connection.
     prepared: [Option<Statement>; KINDS],
     generation: u64,
@@ -77,23 +72,27 @@ struct Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && self.pool.is_good(&connection)
-        {
+        let Some(connection) = self.connection.take() else { return };
+        if !self.pool.is_good(&connection) {
+            connection.link.close();
+        } else if !self.pool.source.takes_back() {
             self.pool.idle().push(connection);
         }
     }
 }
 
 impl Pool {
-    pub(super) fn new(config: PostgresConfig) -> Result<Arc<Self>, super::PostgresError> {
-        let tls = match &config.security {
-            Security::Plain => None,
-            security => Some(tls::connector(security)?),
+    /// For an opening: reads files of certificates, and connects to nothing yet.
+    pub(super) fn new(config: PostgresConfig) -> Result<Arc<Self>, OpenError> {
+        config.check()?;
+        let source = match &config.source {
+            Some(source) => Arc::clone(source),
+            None => Arc::new(Connector::new(&config)?),
         };
         Ok(Arc::new(Self {
+            names: config.names(),
             statements: Statements::new(&config.table_sql()),
-            tls,
+            source,
             permits: Arc::new(Semaphore::new(config.pool)),
             waiting: AtomicUsize::new(0),
             idle: Mutex::default(),
@@ -104,6 +103,10 @@ impl Pool {
 
     pub(super) fn config(&self) -> &PostgresConfig {
         &self.config
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Runs a statement once, and returns its rows.
@@ -130,8 +133,9 @@ impl Pool {
         let mut lease = self.lease().await?;
         let work = async move {
             let Some(connection) = lease.connection.take() else { return Err(Failure::Silent) };
+            let ran = timeout(SCRIPT_TIME, connection.link.client().batch_execute(&sql)).await;
             // Not given back: a script that failed may have left a transaction open.
-            let ran = timeout(SCRIPT_TIME, connection.client.batch_execute(&sql)).await;
+            connection.link.close();
             ran.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)
         };
         detach::run_to_end(work).await
@@ -148,7 +152,8 @@ impl Pool {
             let Some(connection) = &lease.connection else { return Err(Failure::Silent) };
             let params: [(&(dyn tokio_postgres::types::ToSql + Sync), _); 1] =
                 [(&param, tokio_postgres::types::Type::TEXT)];
-            let rows = timeout(ANSWER_TIME, connection.client.query_typed(sql, &params)).await;
+            let rows =
+                timeout(ANSWER_TIME, connection.link.client().query_typed(sql, &params)).await;
             rows.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)
         };
         detach::run_to_end(work).await
@@ -174,44 +179,32 @@ impl Pool {
         .await
     }
 
+    /// Has every connection closed when it is met: the server that it leads to only reads.
+    pub(super) fn close_all(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
     fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle();
+        // They are the store's own: to drop one closes it.
         idle.retain(|connection| self.is_good(connection));
         idle.pop()
     }
 
     fn is_good(&self, connection: &Connection) -> bool {
-        !connection.client.is_closed()
+        !connection.link.client().is_closed()
             && connection.generation == self.generation.load(Ordering::Acquire)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
         let generation = self.generation.load(Ordering::Acquire);
-        let connect = async {
-            match &self.tls {
-                None => {
-                    let (client, connection) = self.config.connect.connect(NoTls).await?;
-                    detach::spawn(async move { drop(connection.await) });
-                    Ok(client)
-                }
-                Some(tls) => {
-                    let (client, connection) = self.config.connect.connect(tls.clone()).await?;
-                    detach::spawn(async move { drop(connection.await) });
-                    Ok(client)
-                }
-            }
-        };
-        let connected = timeout(self.config.connect_time(), connect).await;
-        let client = match connected {
-            Ok(Ok(client)) => client,
-            Ok(Err(error)) => return Err(Failure::NotConnected(error)),
-            Err(_) => return Err(Unserved::NoConnectionInTime.into()),
-        };
-        Ok(Connection { client, prepared: [const { None }; KINDS], generation })
+        let link = timeout(self.config.connect_time(), self.source.connect()).await;
+        let link = link.map_err(|_| Unserved::NoConnectionInTime)??;
+        Ok(Connection { link, prepared: [const { None }; KINDS], generation })
     }
 }
 
@@ -227,40 +220,43 @@ impl Lease {
 
     async fn query(&mut self, kind: Kind, params: &[Param]) -> Result<Vec<Row>, Failure> {
         let statements = &self.pool.statements;
-        let Some(Connection { client, prepared, .. }) = &mut self.connection else {
+        let Some(Connection { link, prepared, .. }) = &mut self.connection else {
             return Err(Failure::Silent);
         };
         let (sql, types) = (statements.sql(kind), kind.types());
-        if self.pool.config.pooled {
+        if self.pool.config.pooler {
             // What is prepared stays with one of the server's connections, and the next
             // transaction may be on another.
             let typed: Vec<(&(dyn tokio_postgres::types::ToSql + Sync), _)> =
                 params.iter().zip(types).map(|(param, of)| (param as _, of.clone())).collect();
-            return client.query_typed(sql, &typed).await.map_err(Failure::Sent);
+            return link.client().query_typed(sql, &typed).await.map_err(Failure::Sent);
         }
-        let Some(place) = prepared.get_mut(kind as usize) else { return Err(Failure::Silent) };
-        let statement = match place {
+        let Some(prepared) = prepared.get_mut(kind as usize) else { return Err(Failure::Silent) };
+        let statement = match prepared {
             Some(statement) => statement,
             None => {
-                let statement = client.prepare_typed(sql, types).await;
-                place.insert(statement.map_err(Failure::NotPrepared)?)
+                let statement = link.prepare(sql, types).await;
+                prepared.insert(statement.map_err(Failure::NotPrepared)?)
             }
         };
         let params: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
             params.iter().map(|param| param as _).collect();
-        client.query(statement, &params).await.map_err(Failure::Sent)
+        link.client().query(statement, &params).await.map_err(Failure::Sent)
     }
 
     /// Closes the connection if it will not do any more.
     fn judge(&mut self, failure: &Failure) {
-        match failure.code() {
+        let will_do = match failure.code() {
             Some(code) if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
-                self.pool.generation.fetch_add(1, Ordering::AcqRel);
+                self.pool.close_all();
+                false
             }
             // What was prepared is no longer what the table is.
-            Some(code) if *code == SqlState::FEATURE_NOT_SUPPORTED => self.connection = None,
-            Some(_) => {}
-            None => self.connection = None,
+            Some(code) => *code != SqlState::FEATURE_NOT_SUPPORTED,
+            None => false,
+        };
+        if !will_do && let Some(connection) = self.connection.take() {
+            connection.link.close();
         }
     }
 }

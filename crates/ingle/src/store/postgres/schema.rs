@@ -1,12 +1,12 @@
-//! The table, who makes it, and whether it and its server will do.
+//! The table: how it is made, and whether it and its server will do.
 
 use std::sync::Arc;
 
-use tokio_postgres::Row;
+use tokio_postgres::{Row, error::SqlState};
 
 use super::{
-    failure::{Failure, PostgresError},
-    place::PostgresConfig,
+    config::PostgresConfig,
+    error::{Failure, Names, Problem},
     pool::Pool,
 };
 
@@ -48,105 +48,86 @@ enum Table {
 }
 
 /// Makes the table, if it is not there.
-pub(super) async fn migrate(pool: &Arc<Pool>) -> Result<(), PostgresError> {
-    let config = pool.config();
+pub(super) async fn migrate(pool: &Arc<Pool>) -> Result<(), Problem> {
+    let names = pool.names();
     let row = look(pool).await?;
-    check_server(&row, config)?;
-    match check_table(&row, config)? {
+    check_server(&row, names)?;
+    match check_table(&row, names)? {
         Table::Ours => Ok(()),
-        Table::Missing => pool.run(for_table(config)).await.map_err(|failure| {
-            match failure.explain(config) {
-                PostgresError::Denied { user, table, message } => {
-                    PostgresError::MayNotCreate { user, table, message }
+        Table::Missing => {
+            pool.run(script(pool.config())).await.map_err(|failure| match failure.code() {
+                Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                    Problem::may_not_create(names, "it lacks a right")
                 }
-                // The schema that the table's name begins with.
-                PostgresError::NoTable { .. } => PostgresError::Other {
-                    code: "3F000".to_owned(),
-                    message: "there is no such schema; run `CREATE SCHEMA` for it".to_owned(),
-                },
-                other => other,
-            }
-        }),
+                Some(code) if *code == SqlState::INVALID_SCHEMA_NAME => Problem::no_schema(names),
+                _ => failure.explain(names),
+            })
+        }
     }
 }
 
 /// Checks all that the store needs, and returns what an acknowledged commit survives there.
-pub(super) async fn check(pool: &Arc<Pool>) -> Result<String, PostgresError> {
-    let config = pool.config();
+pub(super) async fn check(pool: &Arc<Pool>) -> Result<&'static str, Problem> {
+    let names = pool.names();
     let row = look(pool).await?;
-    check_server(&row, config)?;
-    if matches!(check_table(&row, config)?, Table::Missing) {
-        let (database, table) = (config.database().to_owned(), config.table_shown());
-        return Err(PostgresError::NoTable { database, table });
+    check_server(&row, names)?;
+    if matches!(check_table(&row, names)?, Table::Missing) {
+        return Err(Problem::no_table(names));
     }
-    let missing: Option<String> = get(&row, 9, config)?;
+    let missing: Option<String> = get(&row, 9, names)?;
     if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
-        let (user, table) = (config.user().to_owned(), config.table_shown());
-        let message = format!("it may not {missing}");
-        return Err(PostgresError::Denied { user, table, message });
+        return Err(Problem::denied(names, &format!("it may not {missing}")));
     }
-    survives(&row, config)
+    durability(&row, names)
 }
 
-async fn look(pool: &Arc<Pool>) -> Result<Row, PostgresError> {
-    let config = pool.config();
-    let rows = pool.look(LOOK, config.table_sql()).await;
-    let rows = rows.map_err(|failure| match failure.explain(config) {
-        // `to_regclass` of a table in a schema that is not this user's to use.
-        PostgresError::NoTable { database, .. } => {
-            PostgresError::NoTable { database, table: config.table_shown() }
-        }
-        other => other,
-    })?;
-    let other = || PostgresError::Other {
-        code: "02000".to_owned(),
-        message: "it answered a query without a row".to_owned(),
-    };
-    rows.into_iter().next().ok_or_else(other)
+async fn look(pool: &Arc<Pool>) -> Result<Row, Problem> {
+    let names = pool.names();
+    let rows = pool.look(LOOK, pool.config().table_sql()).await;
+    let rows = rows.map_err(|failure| failure.explain(names))?;
+    let none = || Problem::other("02000", "it answered a query without a row");
+    rows.into_iter().next().ok_or_else(none)
 }
 
 fn get<'a, T: tokio_postgres::types::FromSql<'a>>(
     row: &'a Row,
     column: usize,
-    config: &PostgresConfig,
-) -> Result<T, PostgresError> {
-    row.try_get(column).map_err(|error| Failure::Sent(error).explain(config))
+    names: &Names,
+) -> Result<T, Problem> {
+    row.try_get(column).map_err(|error| Failure::Sent(error).explain(names))
 }
 
-fn check_server(row: &Row, config: &PostgresConfig) -> Result<(), PostgresError> {
-    let version: i32 = get(row, 0, config)?;
+fn check_server(row: &Row, names: &Names) -> Result<(), Problem> {
+    let version: i32 = get(row, 0, names)?;
     if version < OLDEST {
-        return Err(PostgresError::TooOld { hosts: config.hosts(), version, oldest: OLDEST });
+        return Err(Problem::too_old(names, version, OLDEST));
     }
-    if get(row, 1, config)? {
-        return Err(PostgresError::ReadOnly { hosts: config.hosts() });
+    if get(row, 1, names)? {
+        return Err(Problem::read_only(names));
     }
-    let encoding: String = get(row, 2, config)?;
+    let encoding: String = get(row, 2, names)?;
     if encoding != "UTF8" {
-        return Err(PostgresError::Encoding { database: config.database().to_owned(), encoding });
+        return Err(Problem::encoding(names, &encoding));
     }
     Ok(())
 }
 
-fn check_table(row: &Row, config: &PostgresConfig) -> Result<Table, PostgresError> {
-    let comment: Option<&str> = get(row, 7, config)?;
-    if !get::<bool>(row, 8, config)? {
+fn check_table(row: &Row, names: &Names) -> Result<Table, Problem> {
+    let comment: Option<&str> = get(row, 7, names)?;
+    if !get::<bool>(row, 8, names)? {
         return Ok(Table::Missing);
     }
-    let (database, table) = (config.database().to_owned(), config.table_shown());
     let version = comment.and_then(|comment| comment.strip_prefix(COMMENT)?.parse().ok());
     match version {
         Some(VERSION) => Ok(Table::Ours),
-        Some(schema) if schema > VERSION => {
-            Err(PostgresError::Newer { database, table, schema, newest: VERSION })
-        }
-        _ => Err(PostgresError::Foreign { database, table }),
+        Some(schema) if schema > VERSION => Err(Problem::newer(names, schema, VERSION)),
+        _ => Err(Problem::foreign(names)),
     }
 }
 
 /// What an acknowledged commit survives as the server is set, as the end of a sentence.
-fn survives(row: &Row, config: &PostgresConfig) -> Result<String, PostgresError> {
-    let setting = |column| get::<&str>(row, column, config);
+fn durability(row: &Row, names: &Names) -> Result<&'static str, Problem> {
+    let setting = |column| get::<&str>(row, column, names);
     let (fsync, pages, commit) = (setting(3)?, setting(4)?, setting(5)?);
     let standbys = !setting(6)?.is_empty();
     let weaker = match (fsync, commit, pages) {
@@ -163,19 +144,21 @@ fn survives(row: &Row, config: &PostgresConfig) -> Result<String, PostgresError>
         _ if standbys && commit != "local" => {
             return Ok(
                 "a crash, a power loss, and the loss of the server if a synchronous standby \
-                       takes over"
-                    .to_owned(),
+                       takes over",
             );
         }
-        _ => return Ok("a crash and a power loss".to_owned()),
+        _ => return Ok("a crash and a power loss"),
     };
-    tracing::warn!(survives = weaker, "PostgreSQL is set up to lose sessions that it acknowledged");
-    Ok(weaker.to_owned())
+    tracing::warn!(
+        durability = weaker,
+        "PostgreSQL is set up to lose sessions that it acknowledged"
+    );
+    Ok(weaker)
 }
 
 /// The script with the names of one table in it.
-fn for_table(config: &PostgresConfig) -> String {
-    let (schema, table) = &config.table;
+fn script(config: &PostgresConfig) -> String {
+    let (schema, table) = config.schema_and_table();
     let mut script = String::with_capacity(SCHEMA.len());
     let mut rest = SCHEMA;
     while !rest.is_empty() {
@@ -187,7 +170,7 @@ fn for_table(config: &PostgresConfig) -> String {
                 script.push_str(&format!("\"{table}{end}\""));
             }
             Some(end) => {
-                let schema = schema.as_ref().map_or(String::new(), |name| format!("\"{name}\"."));
+                let schema = schema.map_or(String::new(), |name| format!("\"{name}\"."));
                 script.push_str(&format!("{schema}\"{table}{end}\""));
             }
             None => script.push_str(word),

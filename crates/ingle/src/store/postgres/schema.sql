@@ -46,6 +46,10 @@ CREATE TABLE IF NOT EXISTS ingle_sessions (
     counter           bigint NOT NULL,
     ops               bytea NOT NULL,
     format            smallint NOT NULL,
+    -- Where this is true there is no session: it is the mark that a renew or a logout leaves under the
+    -- old key until the deadlines above. After a renew it has the new key.
+    is_mark           boolean NOT NULL DEFAULT false,
+    moved_to          bytea CONSTRAINT only_a_mark_moved CHECK (is_mark OR moved_to IS NULL),
     -- When a sweep looks at this row next; never later than it dies. A commit moves the deadline and
     -- not this, so that the index below need not be written each time.
     sweep_at          timestamptz(3) NOT NULL

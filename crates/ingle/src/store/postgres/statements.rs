@@ -7,69 +7,59 @@ use tokio_postgres::types::Type;
 pub(super) enum Kind {
     Load,
     Create,
-    Write,
-    /// Of several records.
-    Group,
+    Replace,
+    Renew,
+    /// Of several replaces.
+    Batch,
     Touch,
     Destroy,
     MakeWay,
     Sweep,
     List,
     ListByUser,
+    Ping,
 }
 
-pub(super) const KINDS: usize = 10;
+pub(super) const KINDS: usize = 12;
+
+const KEY: Type = Type::BYTEA;
+const TIME: Type = Type::TIMESTAMPTZ;
+const INTEGER: Type = Type::INT8;
+
+/// Those of a renew: the record, the caller's time, the condition, and when the mark is dead. The others
+/// that write a record have fewer of them.
+const RENEW: &[Type] = &[
+    KEY,
+    Type::INT2,
+    TIME,
+    TIME,
+    TIME,
+    INTEGER,
+    Type::TEXT,
+    INTEGER,
+    INTEGER,
+    INTEGER,
+    Type::BYTEA,
+    Type::JSONB,
+    TIME,
+    KEY,
+    INTEGER,
+    INTEGER,
+    Type::BYTEA,
+    TIME,
+];
+const RECORD: &[Type] = RENEW.split_at(12).0;
+const REPLACE: &[Type] = RENEW.split_at(17).0;
 
 impl Kind {
     /// The types of its parameters.
     pub(super) fn types(self) -> &'static [Type] {
-        const KEY: Type = Type::BYTEA;
-        const TIME: Type = Type::TIMESTAMPTZ;
-        const INTEGER: Type = Type::INT8;
         match self {
             Self::Load | Self::MakeWay => const { &[KEY, TIME] },
-            Self::Create => {
-                const {
-                    &[
-                        KEY,
-                        Type::INT2,
-                        TIME,
-                        TIME,
-                        TIME,
-                        INTEGER,
-                        Type::TEXT,
-                        INTEGER,
-                        INTEGER,
-                        INTEGER,
-                        Type::BYTEA,
-                        Type::JSONB,
-                    ]
-                }
-            }
-            Self::Write => {
-                const {
-                    &[
-                        KEY,
-                        Type::INT2,
-                        TIME,
-                        TIME,
-                        TIME,
-                        INTEGER,
-                        Type::TEXT,
-                        INTEGER,
-                        INTEGER,
-                        INTEGER,
-                        Type::BYTEA,
-                        Type::JSONB,
-                        TIME,
-                        KEY,
-                        INTEGER,
-                        INTEGER,
-                        Type::BYTEA,
-                    ]
-                }
-            }
-            Self::Group => {
+            Self::Create => const { RECORD },
+            Self::Replace => const { REPLACE },
+            Self::Renew => const { RENEW },
+            Self::Batch => {
                 const {
                     &[
                         Type::BYTEA_ARRAY,
@@ -85,15 +75,16 @@ impl Kind {
                 }
             }
             Self::Touch => const { &[KEY, TIME, TIME] },
-            Self::Destroy => const { &[KEY] },
+            Self::Destroy => const { &[KEY, TIME, TIME] },
             Self::Sweep => const { &[TIME, INTEGER] },
             Self::List => const { &[KEY, TIME, INTEGER] },
             Self::ListByUser => const { &[KEY, TIME, INTEGER, Type::TEXT] },
+            Self::Ping => &[],
         }
     }
 }
 
-/// What a row is read from, in the order of `rows::read`.
+/// What a row is read from, in the order of `codec::record`.
 macro_rules! columns {
     () => {
         "key, format, created, idle_deadline, absolute_deadline, idle_timeout_ms, user_name, \
@@ -101,10 +92,34 @@ macro_rules! columns {
     };
 }
 
-/// Which rows are dead at the instant of a parameter; all others are live.
+/// What turns a row into a mark: with nothing of the session left, and no longer on a list.
+macro_rules! mark {
+    ($moved_to:literal, $until:literal) => {
+        concat!(
+            "is_mark = true, moved_to = ",
+            $moved_to,
+            ", data = '{}', user_name = NULL, user_generation = NULL, idle_timeout_ms = NULL, \
+             epoch = 0, counter = 0, ops = '', idle_deadline = ",
+            $until,
+            ", absolute_deadline = ",
+            $until,
+            ", sweep_at = ",
+            $until
+        )
+    };
+}
+
+/// Which rows are dead at the instant of a parameter, records and marks.
 macro_rules! dead {
     ($now:literal) => {
         concat!("least(s.idle_deadline, s.absolute_deadline) <= ", $now)
+    };
+}
+
+/// Which rows are live records then.
+macro_rules! live {
+    ($now:literal) => {
+        concat!("NOT s.is_mark AND NOT ", dead!($now))
     };
 }
 
@@ -113,7 +128,12 @@ macro_rules! dead {
 /// Nothing but a create inserts, and that only where nothing has the key. What is dead there is deleted
 /// by a statement of its own, if it still is.
 const TEXTS: [&str; KINDS] = [
-    concat!("SELECT ", columns!(), " FROM TABLE AS s WHERE key = $1 AND NOT ", dead!("$2")),
+    concat!(
+        "SELECT ",
+        columns!(),
+        ", is_mark, moved_to FROM TABLE AS s WHERE key = $1 AND NOT ",
+        dead!("$2")
+    ),
     concat!(
         "INSERT INTO TABLE AS s (",
         columns!(),
@@ -125,53 +145,80 @@ const TEXTS: [&str; KINDS] = [
         "UPDATE TABLE AS s SET key = $1, format = $2, created = $3, idle_deadline = $4, \
          absolute_deadline = $5, idle_timeout_ms = $6, user_name = $7, user_generation = $8, \
          epoch = $9, counter = $10, ops = $11, data = $12, sweep_at = least(sweep_at, $4, $5) \
-         WHERE key = $14 AND counter = $15 AND epoch = $16 AND ops = $17 AND NOT ",
-        dead!("$13"),
+         WHERE key = $14 AND counter = $15 AND epoch = $16 AND ops = $17 AND ",
+        live!("$13"),
         " RETURNING counter"
     ),
-    GROUP,
+    RENEW_TEXT,
+    BATCH,
     concat!(
         "UPDATE TABLE AS s \
          SET idle_deadline = greatest(idle_deadline, least($2, absolute_deadline)) \
-         WHERE key = $1 AND NOT ",
-        dead!("$3"),
-        " RETURNING counter"
+         WHERE key = $1 AND ",
+        live!("$3"),
+        " RETURNING 1"
     ),
-    "DELETE FROM TABLE WHERE key = $1",
+    concat!(
+        "UPDATE TABLE AS s SET ",
+        mark!("NULL", "$3"),
+        " WHERE key = $1 AND ",
+        live!("$2"),
+        " RETURNING 1"
+    ),
     concat!("DELETE FROM TABLE AS s WHERE key = $1 AND ", dead!("$2"), " RETURNING 1"),
     SWEEP,
     concat!(
         "SELECT ",
         columns!(),
-        " FROM TABLE AS s WHERE key > $1 AND NOT ",
-        dead!("$2"),
+        " FROM TABLE AS s WHERE key > $1 AND ",
+        live!("$2"),
         " ORDER BY key LIMIT $3"
     ),
     concat!(
         "SELECT ",
         columns!(),
-        " FROM TABLE AS s WHERE user_name = $4 AND key > $1 AND NOT ",
-        dead!("$2"),
+        " FROM TABLE AS s WHERE user_name = $4 AND key > $1 AND ",
+        live!("$2"),
         " ORDER BY key LIMIT $3"
     ),
+    // It also fails where the table is gone, or is not this user's to read.
+    "SELECT current_setting('transaction_read_only')::bool, \
+         (SELECT count(*) FROM (SELECT FROM TABLE LIMIT 0) AS none)",
 ];
 
+/// Moves a record and leaves a mark: where the condition holds, the row becomes the mark, and the record is
+/// inserted under its new key. Where that is taken, the statement fails, and neither is done.
+const RENEW_TEXT: &str = concat!(
+    "WITH base AS ( \
+         UPDATE TABLE AS s SET ",
+    mark!("$1", "$18"),
+    " WHERE key = $14 AND counter = $15 AND epoch = $16 AND ops = $17 AND ",
+    live!("$13"),
+    " RETURNING 1 \
+     ) INSERT INTO TABLE (",
+    columns!(),
+    ", sweep_at) \
+     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, least($4, $5) FROM base \
+     RETURNING counter"
+);
+
 /// Commits of several records that move what every commit moves, and the data. What another transaction
-/// has locked is left out. Answers with one row: the places, from 1, of those whose rows were there and
+/// has locked is left out. Answers with one row: the numbers, from 1, of those whose rows were there and
 /// free, and of those that met their conditions and were written.
-const GROUP: &str = concat!(
+const BATCH: &str = concat!(
     "WITH free AS MATERIALIZED ( \
          SELECT c.* FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9) WITH ORDINALITY \
-             AS c(key, idle_deadline, counter, ops, data, base_counter, base_epoch, base_ops, now, place) \
+             AS c(key, idle_deadline, counter, ops, data, base_counter, base_epoch, base_ops, now, \
+                  number) \
          JOIN TABLE AS s ON s.key = c.key FOR NO KEY UPDATE OF s SKIP LOCKED \
      ), written AS ( \
          UPDATE TABLE AS s SET idle_deadline = c.idle_deadline, counter = c.counter, ops = c.ops, \
              data = c.data, sweep_at = least(s.sweep_at, c.idle_deadline) \
          FROM free AS c WHERE s.key = c.key AND s.counter = c.base_counter \
-             AND s.epoch = c.base_epoch AND s.ops = c.base_ops AND NOT ",
-    dead!("c.now"),
-    " RETURNING c.place \
-     ) SELECT (SELECT array_agg(place) FROM free), (SELECT array_agg(place) FROM written)"
+             AND s.epoch = c.base_epoch AND s.ops = c.base_ops AND ",
+    live!("c.now"),
+    " RETURNING c.number \
+     ) SELECT (SELECT array_agg(number) FROM free), (SELECT array_agg(number) FROM written)"
 );
 
 /// One instance at a time sweeps: the lock ends with the statement, so that it works behind a

@@ -42,7 +42,7 @@ async fn what_someone_edits_is_what_the_next_request_reads() {
     let mut visitor = Visitor::default();
     visitor.get(&app, "/add").await.ok();
     scene.sql("UPDATE TABLE SET data = jsonb_set(data, '{views}', '41')").await;
-    // This process has a hint that is older.
+    // This process has a cached record that is older.
     assert_eq!(visitor.get(&app, "/add").await.ok().body, "42");
     assert_eq!(visitor.get(&app, "/read").await.ok().body, "Some(42)");
     assert_eq!(scene.text("SELECT counter FROM TABLE").await, "3", "the edit is a commit");
@@ -126,7 +126,7 @@ async fn who_forgets_to_end_a_transaction_holds_up_one_session_and_not_the_app()
     let locked = store.commit(Write::Replace { base: &one, record: &late }, now).await;
     let Err(CommitError::Failed(error)) = locked else { panic!("{locked:?}") };
     assert_eq!((error.kind(), error.applied()), (ErrorKind::Contended, Applied::No));
-    assert_eq!(store.load(&key(1), now).await.unwrap().as_ref(), Some(&one), "reads go on");
+    assert_eq!(store.load(&key(1), now).await.unwrap().live(), Some(one.clone()), "reads go on");
     replace(&store, &other, views(2)).await;
     scene.sql("ROLLBACK").await;
     replace(&store, &one, views(2)).await;

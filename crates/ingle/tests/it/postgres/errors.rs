@@ -55,7 +55,7 @@ async fn a_wrong_url_is_told_in_one_line() {
         ("postgres://u@h/d?tables=a", options),
         ("postgres://u@h/d?connect_timeout=soon", options),
         ("postgres://u@h/d?keepalives", options),
-        ("postgres://u:s3cret?x@h/d", options),
+        ("postgres://u:s3cret?x@h/d", form),
         ("postgres://u@h/d?sslmode=verify-full&sslrootcert=/nowhere.pem", "`/nowhere.pem`"),
     ];
     for (url, expected) in cases {
@@ -101,7 +101,7 @@ async fn what_is_wrong_with_the_server_is_told_in_one_line() {
         ),
         (
             format!("postgres://with_password@{address}/postgres"),
-            "the server asks user `with_password` for a password, and the URL has none",
+            "the server asks user `with_password` for a password, and there is none",
         ),
         (
             format!("postgres://with_tls@{address}/postgres?sslmode=disable"),
@@ -171,15 +171,15 @@ async fn more_connections_than_the_server_has_are_told_in_one_line() {
 async fn what_a_commit_survives_is_said_as_the_server_is_set() {
     let server = Server::start(&["fsync=off"]);
     let scene = Scene::on(server.address()).await;
-    assert!(scene.store().await.survives().contains("`fsync = off`"));
+    assert!(scene.store().await.info().durability.contains("`fsync = off`"));
     let scene = Scene::new().await;
-    assert_eq!(scene.store().await.survives(), "a crash and a power loss");
+    assert_eq!(scene.store().await.info().durability, "a crash and a power loss");
     let asynchronous = scene.config("&options=-c%20synchronous_commit=off");
     let store = Postgres::open(asynchronous).await.unwrap();
-    assert!(store.survives().contains("`synchronous_commit = off`"));
+    assert!(store.info().durability.contains("`synchronous_commit = off`"));
     let server = Server::start(&["full_page_writes=off"]);
     let scene = Scene::on(server.address()).await;
-    assert!(scene.store().await.survives().contains("`full_page_writes = off`"));
+    assert!(scene.store().await.info().durability.contains("`full_page_writes = off`"));
 }
 
 /// A certificate for `localhost` and the key of it, in PEM form, signed by itself.

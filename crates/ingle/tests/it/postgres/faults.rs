@@ -13,7 +13,8 @@ use ingle::{
     SessionLayer,
     clock::{Clock as _, SystemClock},
     store::{
-        Applied, CommitError, ErrorKind, Postgres, PostgresConfig, PostgresError, Store as _, Write,
+        Applied, CommitError, ErrorKind, Lookup, OpenErrorKind, Postgres, PostgresConfig,
+        Store as _, Write,
     },
 };
 use testbed::postgres::Postgres as Server;
@@ -289,7 +290,8 @@ async fn a_standby_is_refused_and_then_found_when_it_takes_over() {
     };
     let (first, second) = (primary.address(), standby.address());
     let error = to(second.to_string()).await.unwrap_err();
-    assert!(matches!(error, PostgresError::ReadOnly { .. }), "{error}");
+    assert_eq!(error.kind(), OpenErrorKind::Unsupported);
+    assert!(error.to_string().contains("only reads, as a standby does"), "{error}");
     let store = to(format!("{second},{first}")).await.unwrap();
     replace(&store, &base, views(2)).await;
 
@@ -300,14 +302,14 @@ async fn a_standby_is_refused_and_then_found_when_it_takes_over() {
     let began = Instant::now();
     let found = loop {
         match store.load(&key(1), SystemClock.now()).await {
-            Ok(Some(found)) => {
+            Ok(Lookup::Live(found)) => {
                 let late = next(&found, views(9));
                 let write = Write::Replace { base: &found, record: &late };
                 if store.commit(write, SystemClock.now()).await.is_ok() {
                     break found;
                 }
             }
-            Ok(None) => panic!("it is lost"),
+            Ok(other) => panic!("it is lost: {other:?}"),
             Err(_) => {}
         }
         assert!(began.elapsed() < PATIENCE, "it does not go on");
@@ -347,7 +349,12 @@ async fn a_server_that_turns_to_reading_only_is_left() {
         kinds.push(error.kind());
     }
     assert_eq!(kinds[0], ErrorKind::Refused);
+    let refused = store.ping().await.unwrap_err();
+    assert_eq!(refused.applied(), Applied::No);
+    let why = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(why.contains("only reads, as a standby does"), "{why}");
     scene.sql("SET default_transaction_read_only = off").await;
     set("off").await;
+    store.ping().await.unwrap();
     replace(&store, &base, views(2)).await;
 }

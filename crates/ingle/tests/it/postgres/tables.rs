@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use ingle::{
     clock::{Clock as _, SystemClock},
     record::User,
-    store::{Postgres, PostgresConfig, PostgresError, Store as _, Write},
+    store::{OpenError, OpenErrorKind, Postgres, PostgresConfig, Store as _, Write},
 };
 use serde_json::json;
 
@@ -38,7 +38,7 @@ async fn a_table_can_be_in_any_schema_under_any_name() {
         let store = Postgres::open(config).await.unwrap();
         let base = create(&store, &record(key(1), SystemClock.now(), views(1))).await;
         scene.sql(&format!("UPDATE {schema}.\"{name}\" SET data = '{{}}'")).await;
-        let found = store.load(&key(1), SystemClock.now()).await.unwrap().unwrap();
+        let found = store.load(&key(1), SystemClock.now()).await.unwrap().live().unwrap();
         assert_eq!(found.version.0, base.version.0 + 1, "it has its trigger");
         assert_eq!(store.sweep(SystemClock.now().after(13 * HOUR), 10).await.unwrap().deleted, 1);
     }
@@ -73,18 +73,20 @@ async fn what_is_not_ours_is_left_as_it_is() {
     comment("'sessions of ingle, schema 2'").await;
     for attempt in [Postgres::migrate(scene.config("")).await, open(&scene).await] {
         let error = attempt.unwrap_err();
-        assert!(matches!(error, PostgresError::Newer { schema: 2, newest: 1, .. }), "{error}");
+        assert_eq!(error.kind(), OpenErrorKind::Foreign);
+        assert!(error.to_string().contains("has schema 2, this version of ingle knows up to 1"));
     }
     for text in ["NULL", "'mine'", "'sessions of ingle, schema 0'"] {
         comment(text).await;
         for attempt in [Postgres::migrate(scene.config("")).await, open(&scene).await] {
             let error = attempt.unwrap_err();
-            assert!(matches!(error, PostgresError::Foreign { .. }), "{error}");
+            assert_eq!(error.kind(), OpenErrorKind::Foreign);
+            assert!(error.to_string().contains("is another program's"), "{error}");
         }
     }
 }
 
-async fn open(scene: &Scene) -> Result<(), PostgresError> {
+async fn open(scene: &Scene) -> Result<(), OpenError> {
     Postgres::open(scene.config("")).await.map(drop)
 }
 
@@ -110,7 +112,7 @@ async fn commits_and_touches_write_no_index() {
             *base = ingle::record::Loaded { record, version };
             let key = &base.record.header.key;
             let idle_deadline = now.after(HOUR + Duration::from_secs(round + 10));
-            store.commit(Write::Touch { key, idle_deadline }, now).await.unwrap();
+            store.touch(key, idle_deadline, now).await.unwrap();
         }
     }
     // A server's process counts for all when its connection ends, at the latest.
@@ -161,7 +163,7 @@ async fn many_instances_sweep_each_row_once() {
     // One that goes on living has its deadline moved, and not when a sweep looks at it.
     let kept = key(7);
     let until = now.after(3 * HOUR);
-    store.commit(Write::Touch { key: &kept, idle_deadline: until }, now).await.unwrap();
+    store.touch(&kept, until, now).await.unwrap();
     let later = now.after(2 * HOUR);
     let mut sweeps = Vec::new();
     for _ in 0..4 {
@@ -199,11 +201,10 @@ async fn a_session_that_gets_a_shorter_time_is_swept_in_that_time() {
 }
 
 /// A reply that reached whoever asked next would hand over another visitor's session.
-async fn dropped_calls(scene: &Scene, options: &str) {
-    let store = Postgres::open(scene.config(options)).await.unwrap();
+pub(super) async fn dropped_calls(store: &Postgres) {
     let now = SystemClock.now();
     for number in 0..20 {
-        create(&store, &record(key(number), now, views(number))).await;
+        create(store, &record(key(number), now, views(number))).await;
     }
     let mut asked = HashSet::new();
     for round in 0..2000_u64 {
@@ -214,25 +215,27 @@ async fn dropped_calls(scene: &Scene, options: &str) {
         let _ = tokio::time::timeout(patience, store.load(&wanted, now)).await;
         if round % 3 == 0 {
             let number = round % 20;
-            let found = store.load(&key(number), now).await.unwrap().unwrap();
+            let found = store.load(&key(number), now).await.unwrap().live().unwrap();
             assert_eq!(found.record.data, *views(number).as_object().unwrap());
             assert_eq!(found.record.header.key, key(number));
         }
     }
     assert_eq!(asked.len(), 20);
-    let base = store.load(&key(1), now).await.unwrap().unwrap();
-    replace(&store, &base, views(2)).await;
+    let base = store.load(&key(1), now).await.unwrap().live().unwrap();
+    replace(store, &base, views(2)).await;
 }
 
 #[tokio::test]
 async fn no_answer_reaches_another_call() {
     let scene = Scene::new().await;
-    dropped_calls(&scene, "&pool=3").await;
+    let store = Postgres::open(scene.config("&pool=3")).await.unwrap();
+    dropped_calls(&store).await;
 }
 
 #[tokio::test]
 async fn no_answer_reaches_another_call_behind_pgbouncer() {
     let mut scene = Scene::new().await;
     scene.server = testbed::postgres::shared_pooler();
-    dropped_calls(&scene, "&pool=3&pooler=transaction").await;
+    let config = scene.config("&pool=3&pooler=transaction");
+    dropped_calls(&Postgres::open(config).await.unwrap()).await;
 }

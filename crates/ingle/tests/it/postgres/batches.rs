@@ -1,4 +1,4 @@
-//! Commits of several sessions that meet: one statement, and each of them for itself.
+//! Commits of several sessions at the same time: one statement, and each of them for itself.
 
 use std::{process::Command, time::Duration};
 
@@ -10,12 +10,12 @@ use ingle::{
 use tokio::{join, time::sleep};
 
 use super::{Scene, shell};
-use crate::meeting::{self, add, give_up, one_of_two_is_made, views};
+use crate::batching::{self, add, give_up, one_of_two_is_made, views};
 
 /// A store and the records that are in it, each with its number as views.
 async fn filled(scene: &Scene, count: u64) -> (Postgres, Vec<Loaded>) {
     let store = scene.store().await;
-    let bases = meeting::filled(&store, count).await;
+    let bases = batching::filled(&store, count).await;
     (store, bases)
 }
 
@@ -29,7 +29,7 @@ async fn sum(scene: &Scene) -> String {
 }
 
 #[tokio::test]
-async fn commits_that_meet_are_one_transaction() {
+async fn commits_at_the_same_time_are_one_transaction() {
     let scene = Scene::new().await;
     let (store, bases) = filled(&scene, 50).await;
     assert_eq!(writers(&scene).await, "50");
@@ -41,7 +41,7 @@ async fn commits_that_meet_are_one_transaction() {
 }
 
 #[tokio::test]
-async fn each_of_a_group_stands_or_falls_alone() {
+async fn each_of_a_batch_stands_or_falls_alone() {
     let scene = Scene::new().await;
     let (store, bases) = filled(&scene, 20).await;
     scene.sql("UPDATE TABLE SET data = '{\"views\": 500}' WHERE data->>'views' = '3'").await;
@@ -121,7 +121,7 @@ async fn what_nobody_wants_any_more_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_crowd_is_several_groups() {
+async fn a_crowd_is_several_batches() {
     let scene = Scene::new().await;
     let (store, bases) = filled(&scene, 200).await;
     for commit in add(&store, &bases, 1000) {
@@ -136,11 +136,11 @@ async fn a_server_process_that_says_nothing_holds_up_its_own_commits_alone() {
     let scene = Scene::new().await;
     let name = format!("application_name={}", scene.table);
     let store = Postgres::open(scene.config(&format!("&{name}"))).await.unwrap();
-    let bases = meeting::filled(&store, 3).await;
+    let bases = batching::filled(&store, 3).await;
     // Two at once have two connections, which are free again afterwards.
     let (now, key) = (SystemClock.now(), bases[0].record.header.key);
     let (first, second) = join!(store.load(&key, now), store.load(&key, now));
-    assert!(first.unwrap().is_some() && second.unwrap().is_some());
+    assert!(first.unwrap().live().is_some() && second.unwrap().live().is_some());
     let ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'TABLE'";
     let pids = scene.sql(ours).await.iter().map(|row| row.get::<_, i32>(0)).collect::<Vec<_>>();
     assert_eq!(pids.len(), 2);

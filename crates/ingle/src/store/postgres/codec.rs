@@ -1,6 +1,6 @@
-//! A record as a row of the table, and back. The row's version is its counter.
+//! A record as a row of the table, and back; and a mark. The row's version is its counter.
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio_postgres::{
@@ -8,13 +8,13 @@ use tokio_postgres::{
     types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
 };
 
-use super::{NAME, value};
+use super::{NAME, jsonb};
 use crate::{
     clock::Timestamp,
     data::Data,
     id::Key,
     record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record, User, Version},
-    store::{Applied, Error, ErrorKind},
+    store::{Applied, BoxError, Error, ErrorKind, Lookup},
 };
 
 /// From 1970 to 2000, where PostgreSQL begins to count.
@@ -58,8 +58,6 @@ impl Param {
         }
     }
 }
-
-type BoxError = Box<dyn StdError + Sync + Send>;
 
 impl ToSql for Param {
     fn to_sql(&self, of: &Type, out: &mut BytesMut) -> Result<IsNull, BoxError> {
@@ -121,13 +119,13 @@ impl<'a> FromSql<'a> for Json<'a> {
     }
 }
 
-/// The parameters 1 to 12 of a create and of a write.
+/// The parameters 1 to 12 of a create, a replace and a renew.
 pub(super) fn params(record: &Record) -> Result<Vec<Param>, Error> {
     let header = &record.header;
     let data = json(&record.data)?;
     let timeout = header.idle_timeout;
     let user = header.user.as_ref();
-    let mut params = Vec::with_capacity(17);
+    let mut params = Vec::with_capacity(18);
     params.extend([
         Param::key(&header.key),
         Param::Small(header.format.cast_signed()),
@@ -149,10 +147,10 @@ pub(super) fn params(record: &Record) -> Result<Vec<Param>, Error> {
 
 fn json(data: &Data) -> Result<Param, Error> {
     let refused = |error| Error::new(NAME, ErrorKind::Refused, Applied::No).with_source(error);
-    value::write(data).map(Param::Json).map_err(refused)
+    jsonb::write(data).map(Param::Json).map_err(refused)
 }
 
-/// How many columns a group of commits has.
+/// How many columns a batch of commits has.
 pub(super) const MOVED: usize = 9;
 
 /// The columns of a commit that moves what every commit moves, and the data: the key, what is written,
@@ -177,7 +175,7 @@ pub(super) fn moved(
     ])
 }
 
-/// What must still be there for a write: the parameters 14 to 17. A counter may have gone back to
+/// What must still be there: the parameters 14 to 17 of a replace and a renew. A counter may have gone back to
 /// an older backup's and forward again, so the names of the commits count as well.
 pub(super) fn condition(base: &Loaded) -> [Param; 4] {
     let header = &base.record.header;
@@ -195,10 +193,10 @@ fn ops(ops: &Ops) -> Param {
 
 /// What stands in a row is not a record that this version can read.
 ///
-/// Only the place is told: a row's content may be anyone's secret.
+/// Only where it is wrong is told: a row's content may be anyone's secret.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreadable {
-    #[error("a row's `key` does not have 32 bytes")]
+    #[error("a row's `key` or `moved_to` does not have 32 bytes")]
     Key,
     #[error("a row has format {0}, and this version reads up to {FORMAT}")]
     Format(i16),
@@ -218,9 +216,24 @@ impl From<Unreadable> for Error {
     }
 }
 
+/// What a load has found: the row that is not dead, if there is one.
+pub(super) fn lookup(row: Option<&Row>) -> Result<Lookup, Unreadable> {
+    let Some(row) = row else { return Ok(Lookup::Missing) };
+    if !row.try_get::<_, bool>(12)? {
+        return Ok(Lookup::Live(record(row)?));
+    }
+    Ok(match row.try_get::<_, Option<&[u8]>>(13)? {
+        Some(to) => Lookup::Moved { to: key(to)? },
+        None => Lookup::Ended,
+    })
+}
+
+fn key(bytes: &[u8]) -> Result<Key, Unreadable> {
+    Ok(Key::from_bytes(bytes.try_into().map_err(|_| Unreadable::Key)?))
+}
+
 /// Reads the record of a row.
-pub(super) fn read(row: &Row) -> Result<Loaded, Unreadable> {
-    let key: [u8; 32] = row.try_get::<_, &[u8]>(0)?.try_into().map_err(|_| Unreadable::Key)?;
+pub(super) fn record(row: &Row) -> Result<Loaded, Unreadable> {
     let format: i16 = row.try_get(1)?;
     let format = u16::try_from(format)
         .ok()
@@ -239,7 +252,7 @@ pub(super) fn read(row: &Row) -> Result<Loaded, Unreadable> {
     let counter = integer(9)?;
     let header = Header {
         format,
-        key: Key::from_bytes(key),
+        key: key(row.try_get(0)?)?,
         created: time(2)?,
         idle_deadline: time(3)?,
         absolute_deadline: time(4)?,
@@ -263,7 +276,7 @@ fn read_ops(bytes: &[u8]) -> Result<Ops, Unreadable> {
 
 /// What PostgreSQL takes for JSON is JSON, but for numbers beyond all doubles.
 fn read_data(text: &str) -> Result<Data, Unreadable> {
-    match value::read(text) {
+    match jsonb::read(text) {
         Ok(serde_json::Value::Object(data)) => Ok(data),
         _ => Err(Unreadable::Data),
     }

@@ -1,0 +1,186 @@
+//! Connections of the store's own: to the hosts of the configuration, or on a stream of the app's.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_postgres::{
+    Client, Config, Connection, NoTls, Statement,
+    config::{SslMode, TargetSessionAttrs},
+    tls::MakeTlsConnect,
+    types::Type,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{
+    NAME,
+    config::{PostgresConfig, PostgresTls},
+    error::Failure,
+    link::{Connecting, Link, Source},
+    stream::Stream,
+};
+use crate::{
+    detach,
+    store::{
+        OpenError,
+        floor::tls::{ClientCertificate, TlsError, Trust, client_config},
+    },
+};
+
+/// How long the answer to a statement is waited for. The server is told to end it sooner.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// What the server is told about each connection, in milliseconds. Who waits for a row's lock is
+/// told before the request's own deadline, by default half a second for a call, and with proof that
+/// nothing was changed. Neither a role's nor a database's default of another isolation counts, under
+/// which writes that meet would fail. Each statement finds its rows by an index, also in a plan that was
+/// made while the table was empty, and is planned once.
+const SETTINGS: &str = "-c statement_timeout=4000 -c lock_timeout=400 \
+                        -c default_transaction_isolation=read\\ committed \
+                        -c enable_seqscan=off -c plan_cache_mode=force_generic_plan";
+
+/// Makes connections.
+pub(super) struct Connector {
+    config: PostgresConfig,
+    driver: Config,
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Connector {
+    pub(super) fn new(config: &PostgresConfig) -> Result<Self, OpenError> {
+        let tls = tls(config).map_err(|error| error.into_open_error(NAME, "sslrootcert"))?;
+        let mut driver = driver(config);
+        if tls.is_none() {
+            driver.ssl_mode(SslMode::Disable);
+        }
+        Ok(Self { config: config.clone(), driver, tls })
+    }
+}
+
+impl Source for Connector {
+    fn connect(&self) -> Connecting {
+        let (mut driver, tls) = (self.driver.clone(), self.tls.clone());
+        let password = self.config.passwords.as_ref().map(|passwords| passwords());
+        let stream = self.config.streams.as_ref().map(|streams| streams());
+        let host = self.config.hosts.first().map_or("", |(host, _)| host.as_str()).to_owned();
+        Box::pin(async move {
+            if let Some(password) = password {
+                let password = password.await;
+                driver.password(password.map_err(|error| Failure::NotGiven("password", error))?);
+            }
+            let client = match stream {
+                None => dial(driver, tls).await?,
+                Some(stream) => {
+                    let stream = stream.await;
+                    let stream = stream.map_err(|error| Failure::NotGiven("stream", error))?;
+                    log_in(driver, stream, tls, host).await?
+                }
+            };
+            Ok(Box::new(client) as Box<dyn Link>)
+        })
+    }
+
+    fn takes_back(&self) -> bool {
+        false
+    }
+}
+
+#[async_trait]
+impl Link for Client {
+    fn client(&self) -> &Client {
+        self
+    }
+
+    async fn prepare(&self, sql: &str, types: &[Type]) -> Result<Statement, tokio_postgres::Error> {
+        self.prepare_typed(sql, types).await
+    }
+
+    fn close(self: Box<Self>) {}
+}
+
+/// Connects to one of the hosts.
+async fn dial(driver: Config, tls: Option<MakeRustlsConnect>) -> Result<Client, Failure> {
+    match tls {
+        None => run(driver.connect(NoTls).await),
+        Some(tls) => run(driver.connect(tls).await),
+    }
+}
+
+/// Connects on a stream that leads to the server already.
+async fn log_in(
+    driver: Config,
+    stream: Stream,
+    tls: Option<MakeRustlsConnect>,
+    host: String,
+) -> Result<Client, Failure> {
+    let Some(mut tls) = tls else { return run(driver.connect_raw(stream, NoTls).await) };
+    let tls = MakeTlsConnect::<Stream>::make_tls_connect(&mut tls, &host);
+    let tls = tls.map_err(|error| Failure::NotGiven("name for TLS", error.into()))?;
+    run(driver.connect_raw(stream, tls).await)
+}
+
+/// Lets a connection be served until its client is dropped.
+fn run<S, T>(
+    connected: Result<(Client, Connection<S, T>), tokio_postgres::Error>,
+) -> Result<Client, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (client, connection) = connected.map_err(Failure::NotConnected)?;
+    detach::spawn(async move { drop(connection.await) });
+    Ok(client)
+}
+
+/// What TLS is spoken by, if it may be.
+fn tls(config: &PostgresConfig) -> Result<Option<MakeRustlsConnect>, TlsError> {
+    let trust = match &config.tls {
+        PostgresTls::Disable => return Ok(None),
+        PostgresTls::Prefer | PostgresTls::Require => Trust::Anyone,
+        PostgresTls::VerifyFull { roots: None } => Trust::System,
+        PostgresTls::VerifyFull { roots: Some(file) } => Trust::File(file.clone()),
+    };
+    let certificate = config.certificate.clone().zip(config.certificate_key.clone());
+    let certificate = certificate.map(|(certificate, key)| ClientCertificate { certificate, key });
+    match client_config(&trust, certificate.as_ref()) {
+        // Without TLS is what this mode allows.
+        Err(TlsError::NoProvider(_)) if config.tls == PostgresTls::Prefer => Ok(None),
+        made => Ok(Some(MakeRustlsConnect::new(made?))),
+    }
+}
+
+/// What the driver is told, with what it leaves to chance or to hours.
+fn driver(config: &PostgresConfig) -> Config {
+    let mut driver = config.libpq.clone();
+    for (host, port) in &config.hosts {
+        driver.host(host).port(*port);
+    }
+    driver.user(&config.user).dbname(&config.database);
+    if let Some(password) = &config.password {
+        driver.password(password);
+    }
+    driver.ssl_mode(match config.tls {
+        PostgresTls::Disable => SslMode::Disable,
+        PostgresTls::Prefer => SslMode::Prefer,
+        PostgresTls::Require | PostgresTls::VerifyFull { .. } => SslMode::Require,
+    });
+    driver.connect_timeout(config.connect_timeout);
+    driver.application_name(&config.application_name);
+    if driver.get_tcp_user_timeout().is_none() {
+        driver.tcp_user_timeout(ANSWER_TIME);
+    }
+    if driver.get_keepalives_idle() > Duration::from_secs(3600) {
+        driver.keepalives_idle(Duration::from_secs(30));
+    }
+    // A server that only reads is of no use, and of several hosts another one may do.
+    driver.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    if !config.pooler {
+        // What the URL says comes later, and so counts.
+        let options = match driver.get_options() {
+            Some(options) => format!("{SETTINGS} {options}"),
+            None => SETTINGS.to_owned(),
+        };
+        driver.options(options);
+    }
+    driver
+}
