@@ -4,7 +4,13 @@
 
 #[cfg(any(feature = "firestore", feature = "redis"))]
 pub(super) mod batch;
-#[cfg(any(feature = "firestore", feature = "memcached", feature = "postgres", feature = "redis"))]
+#[cfg(any(
+    feature = "firestore",
+    feature = "memcached",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sqlite"
+))]
 pub(super) mod text;
 #[cfg(any(feature = "firestore", feature = "memcached", feature = "postgres", feature = "redis"))]
 pub(super) mod url;
