@@ -67,7 +67,8 @@ async fn nobody_listens() {
     assert!(text.contains("refused"), "{text}");
     // Each of several must be there.
     let [one, ..] = testbed::memcached::shared();
-    let text = why(&format!("memcached://{one},{}", server.address()), OpenErrorKind::Unreachable).await;
+    let text =
+        why(&format!("memcached://{one},{}", server.address()), OpenErrorKind::Unreachable).await;
     assert!(text.contains(&server.address().to_string()), "{text}");
 }
 
@@ -114,7 +115,10 @@ async fn it_is_too_old() {
     }
     let answers =
         &["VERSION 1.6.5\r\n", "STAT item_size_max 1048576\r\nEND\r\n", "END\r\n", "OK\r\n"];
-    assert!(answers[1] == stats && why_at(listener(answers), OpenErrorKind::Unsupported).await.contains("1.6.18"));
+    assert!(
+        answers[1] == stats
+            && why_at(listener(answers), OpenErrorKind::Unsupported).await.contains("1.6.18")
+    );
 }
 
 #[tokio::test]
