@@ -1,12 +1,20 @@
 //! Which documents of which database the sessions are.
+//!
+//! It knows the names of things in Firestore, and nothing of connections.
 
+use google_cloud_auth::credentials::Credentials;
+
+use super::{
+    error::{bad_config, bad_url},
+    plain,
+};
 use crate::{
-    id::{Ids, Key},
-    store::OpenError,
+    id::Key,
+    store::{Ids, OpenError, floor::url::StoreUrl},
 };
 
-/// Where a [`Firestore`](super::Firestore) store keeps its documents.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a [`Firestore`](super::Firestore) store keeps its documents, and how it gets there.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FirestoreConfig {
     /// The id of the Google Cloud project.
@@ -17,13 +25,15 @@ pub struct FirestoreConfig {
     pub collection: String,
     /// Which ids the sessions have. Default [`Ids::Hashed`].
     pub ids: Ids,
+    /// The app's own credentials, for the scope `https://www.googleapis.com/auth/datastore`. Default
+    /// the application default ones. An emulator needs none, and gets none.
+    pub credentials: Option<Credentials>,
     /// The host and port of an emulator to use in the place of Google's Firestore. Default what the
     /// variable FIRESTORE_EMULATOR_HOST says when the store is opened.
     pub emulator: Option<String>,
 }
 
-const FORM: &str = "takes firestore://PROJECT/COLLECTION or firestore://PROJECT/DATABASE/COLLECTION, \
-                    and may end in `?ids=plain` or `?ids=upgrade`";
+const FORM: &str = "does not name a collection";
 
 /// The longest name of a collection, and of a document, in bytes.
 const ID_BYTES_MAX: usize = 1500;
@@ -37,40 +47,50 @@ impl FirestoreConfig {
             database: "(default)".to_owned(),
             collection: collection.into(),
             ids: Ids::Hashed,
+            credentials: None,
             emulator: None,
         }
     }
 
-    /// Reads what follows `firestore:` in a URL.
-    pub(in crate::store) fn parse(rest: &str) -> Result<Self, OpenError> {
-        let wrong = |problem| OpenError::BadUrl { scheme: "firestore", problem };
-        let (path, options) = match rest.split_once('?') {
-            Some((path, options)) => (path, Some(options)),
-            None => (rest, None),
+    /// Reads `firestore://PROJECT/COLLECTION` or `firestore://PROJECT/DATABASE/COLLECTION`, with
+    /// `?ids=plain` or `?ids=upgrade` behind it for sessions of the tutorial's app.
+    ///
+    /// # Errors
+    /// The URL is none of these, or one of its names is not allowed.
+    pub fn parse(url: &str) -> Result<Self, OpenError> {
+        Self::read(url).map_err(bad_url)
+    }
+
+    fn read(url: &str) -> Result<Self, &'static str> {
+        let (scheme, rest) = url.trim().split_once("://").ok_or(FORM)?;
+        if scheme != "firestore" {
+            return Err("does not begin with `firestore://`");
+        }
+        // A project is no host: that of a domain has a colon and letters behind it.
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (project, behind) = rest.split_at(end);
+        let mut url = StoreUrl::parse(&format!("firestore://project{behind}"), FORM)?;
+        let (database, collection) = match url.path.as_slice() {
+            [collection] => (None, collection),
+            [database, collection] => (Some(database.clone()), collection),
+            _ => return Err(FORM),
         };
-        let path = path.strip_prefix("//").ok_or(wrong(FORM))?;
-        let parts: Vec<&str> = path.split('/').collect();
-        let mut config = match parts.as_slice() {
-            [project, collection] => Self::new(*project, *collection),
-            [project, database, collection] => {
-                Self { database: (*database).to_owned(), ..Self::new(*project, *collection) }
-            }
-            _ => return Err(wrong(FORM)),
-        };
-        config.ids = match options {
-            None => Ids::Hashed,
-            Some("ids=plain") => Ids::Plain,
-            Some("ids=upgrade") => Ids::Upgrade,
-            Some(_) => {
-                return Err(wrong("has one option, which is `ids=plain` or `ids=upgrade`"));
-            }
-        };
-        config.check().map_err(wrong)?;
-        Ok(config)
+        let mut config = Self::new(project, collection);
+        config.database = database.unwrap_or(config.database);
+        const OPTIONS: &str = "has an option other than `ids=plain` and `ids=upgrade`";
+        if let Some(ids) = url.take("ids") {
+            config.ids = plain::option(&ids).ok_or(OPTIONS)?;
+        }
+        url.no_more(OPTIONS)?;
+        config.problem().map_or(Ok(config), Err)
     }
 
     /// Checks the names, so that none of them can lead to another place.
-    pub(super) fn check(&self) -> Result<(), &'static str> {
+    pub(super) fn check(&self) -> Result<(), OpenError> {
+        self.problem().map_or(Ok(()), |problem| Err(bad_config(problem)))
+    }
+
+    fn problem(&self) -> Option<&'static str> {
         let of = |text: &str, signs: &str| {
             let allowed =
                 |byte: u8| byte.is_ascii_alphanumeric() || signs.as_bytes().contains(&byte);
@@ -78,28 +98,27 @@ impl FirestoreConfig {
         };
         // A project of a domain has its name before a colon.
         if !of(&self.project, "-.:") || !self.project.starts_with(char::is_alphanumeric) {
-            return Err("names the project by its id: letters, digits and `-`");
+            return Some(
+                "does not name the project by its id, which has letters, digits and `-` alone",
+            );
         }
         if self.database != "(default)" && !of(&self.database, "-") {
-            return Err("names a database with letters, digits and `-`, or `(default)`");
+            return Some(
+                "names a database that is neither `(default)` nor letters, digits and `-` alone",
+            );
         }
         let printable = |c: char| !c.is_control() && !matches!(c, '%' | '#' | '?' | '/');
         if !is_id(&self.collection) || !self.collection.chars().all(printable) {
-            return Err(
-                "names a collection, which is neither `.` nor `..` nor `__…__` and has no \
-                        `/`, `?`, `#` or `%`",
+            return Some(
+                "names a collection that is empty, `.`, `..` or `__…__`, or has a `/`, `?`, `#` or \
+                 `%`",
             );
         }
-        Ok(())
-    }
-
-    /// The name of the database.
-    pub(super) fn database(&self) -> String {
-        format!("projects/{}/databases/{}", self.project, self.database)
+        None
     }
 }
 
-/// The names of things in the requests to one place.
+/// The names of things in the requests of one store.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     pub(super) database: String,
@@ -113,7 +132,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn of(config: &FirestoreConfig) -> Self {
-        let database = config.database();
+        let database = format!("projects/{}/databases/{}", config.project, config.database);
         let documents = format!("{database}/documents");
         let collection = config.collection.clone();
         let prefix = format!("{documents}/{collection}/");
@@ -122,7 +141,12 @@ impl Names {
 
     /// The name of the document of a key.
     pub(super) fn document(&self, key: &Key) -> String {
-        format!("{}{key}", self.prefix)
+        self.document_with_id(&plain::document_id(key))
+    }
+
+    /// The name of the document with the mark of a key, where that is another one.
+    pub(super) fn mark(&self, key: &Key) -> Option<String> {
+        plain::mark_id(key).map(|id| self.document_with_id(&id))
     }
 
     /// The name of the document with this id.
@@ -137,8 +161,7 @@ impl Names {
 
     /// The key of a document, if it is a session's.
     pub(super) fn key(&self, name: &str) -> Option<Key> {
-        let key: Key = self.id(name)?.parse().ok()?;
-        (!key.is_plain() || self.ids != Ids::Hashed).then_some(key)
+        plain::key_of_document(self.id(name)?, self.ids)
     }
 }
 
