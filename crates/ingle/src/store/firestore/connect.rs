@@ -25,15 +25,15 @@ use tonic::{
 use super::{
     codec,
     config::{FirestoreConfig, Names},
-    error::{NotSent, Server, bad_emulator, no_credentials, no_tls, no_token},
+    error::{NotSent, Server, bad_emulator, no_credentials, no_provider, no_tls, no_token},
 };
 use crate::{
     record::Version,
     store::{
         OpenError,
         floor::{
+            provider::provider,
             text::{one_line, root_cause},
-            tls,
         },
     },
 };
@@ -337,14 +337,14 @@ fn emulator_at(host: &str) -> Result<Endpoint, OpenError> {
 
 fn google() -> Result<Endpoint, OpenError> {
     // Before tonic asks for a provider itself, which panics where there is none.
-    let provider = tls::provider().map_err(no_tls)?;
+    let provider = provider().map_err(no_provider)?;
     if CryptoProvider::get_default().is_none() {
         // Google's client of credentials takes that of the process alone, and rustls installs it so at
         // its first use. If another thread was faster, its choice stands.
         let _ = CryptoProvider::clone(&provider).install_default();
     }
     let tls = ClientTlsConfig::new().with_native_roots();
-    let endpoint = Endpoint::from_static(GOOGLE).tls_config(tls).map_err(no_tls)?;
+    let endpoint = Endpoint::from_static(GOOGLE).tls_config(tls).map_err(|error| no_tls(&root_cause(&error)))?;
     Ok(limited(endpoint))
 }
 

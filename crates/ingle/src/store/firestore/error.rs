@@ -10,8 +10,11 @@ use tonic_types::StatusExt as _;
 
 use super::{config::FirestoreConfig, plain};
 use crate::store::{
-    Applied, BoxError, Error, ErrorKind, OpenError, OpenErrorKind,
-    floor::text::{one_line, root_cause},
+    Applied, Error, ErrorKind, OpenError, OpenErrorKind,
+    floor::{
+        provider::NoProvider,
+        text::{one_line, root_cause},
+    },
 };
 
 /// What messages and metrics call this store.
@@ -71,10 +74,15 @@ pub(super) fn bad_emulator(host: &str) -> OpenError {
     OpenError::new(NAME, OpenErrorKind::Config, problem, help)
 }
 
+/// The program has no cryptography for TLS.
+pub(super) fn no_provider(missing: NoProvider) -> OpenError {
+    OpenError::new(NAME, OpenErrorKind::Tls, missing.to_string(), NoProvider::HELP)
+}
+
 /// TLS cannot be set up.
-pub(super) fn no_tls(cause: impl Into<BoxError>) -> OpenError {
-    let help = "the source of this error says what is missing";
-    OpenError::new(NAME, OpenErrorKind::Tls, "TLS cannot be set up", help).with_source(cause)
+pub(super) fn no_tls(why: &str) -> OpenError {
+    let help = "install the system's list of trusted authorities (the package `ca-certificates`)";
+    OpenError::new(NAME, OpenErrorKind::Tls, format!("TLS cannot be set up ({why})"), help)
 }
 
 /// There are no credentials, or they give no token.
