@@ -344,7 +344,9 @@ fn google() -> Result<Endpoint, OpenError> {
         let _ = CryptoProvider::clone(&provider).install_default();
     }
     let tls = ClientTlsConfig::new().with_native_roots();
-    let endpoint = Endpoint::from_static(GOOGLE).tls_config(tls).map_err(|error| no_tls(&root_cause(&error)))?;
+    let endpoint = Endpoint::from_static(GOOGLE)
+        .tls_config(tls)
+        .map_err(|error| no_tls(&root_cause(&error)))?;
     Ok(limited(endpoint))
 }
 

@@ -57,7 +57,8 @@ const CREDENTIALS_HELP: &str = "on your own machine run `gcloud auth application
 
 /// A URL that names no collection.
 pub(super) fn bad_url(problem: &str) -> OpenError {
-    let help = "write `firestore://PROJECT/COLLECTION` or `firestore://PROJECT/DATABASE/COLLECTION`";
+    let help =
+        "write `firestore://PROJECT/COLLECTION` or `firestore://PROJECT/DATABASE/COLLECTION`";
     OpenError::new(NAME, OpenErrorKind::Config, format!("the URL {problem}"), help)
 }
 
@@ -68,7 +69,8 @@ pub(super) fn bad_config(problem: &str) -> OpenError {
 
 /// FIRESTORE_EMULATOR_HOST, or the configuration, names no host and port.
 pub(super) fn bad_emulator(host: &str) -> OpenError {
-    let problem = format!("the emulator's host is `{}`, which is no host and port", host.escape_debug());
+    let problem =
+        format!("the emulator's host is `{}`, which is no host and port", host.escape_debug());
     let help = "run `export FIRESTORE_EMULATOR_HOST=127.0.0.1:8080`, or unset it to use Google's own \
                 Firestore";
     OpenError::new(NAME, OpenErrorKind::Config, problem, help)
@@ -129,7 +131,9 @@ impl Server {
         let (problem, help) = match (status.code(), reason(status).as_deref()) {
             (_, Some("SERVICE_DISABLED")) => (
                 format!("the Firestore API is not enabled in project `{project}`"),
-                format!("run `gcloud services enable firestore.googleapis.com --project={project}`"),
+                format!(
+                    "run `gcloud services enable firestore.googleapis.com --project={project}`"
+                ),
             ),
             (_, Some("CONSUMER_INVALID" | "USER_PROJECT_DENIED")) => (
                 format!("there is no project `{project}` that these credentials may see"),
@@ -153,7 +157,9 @@ impl Server {
         let (kind, problem, help) = match code {
             Code::Unauthenticated => (
                 OpenErrorKind::Denied,
-                format!("Google does not accept the credentials for project `{project}` ({message})"),
+                format!(
+                    "Google does not accept the credentials for project `{project}` ({message})"
+                ),
                 "run `gcloud auth application-default login` again, or give the service account a \
                  valid key"
                     .to_owned(),

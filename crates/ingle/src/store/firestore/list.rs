@@ -50,8 +50,7 @@ pub(super) async fn sweep(client: &Client, now: Timestamp, limit: usize) -> Resu
     if deletes.is_empty() {
         return Ok(Swept::default());
     }
-    let deleted =
-        client.write_each(deletes).await?.iter().filter(|made| made.is_ok()).count();
+    let deleted = client.write_each(deletes).await?.iter().filter(|made| made.is_ok()).count();
     // Where none could be deleted, others are at it.
     Ok(Swept { deleted, more: n_found == limit && deleted > 0 })
 }

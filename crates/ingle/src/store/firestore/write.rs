@@ -257,10 +257,9 @@ impl Writer {
         let condition = Some(unchanged(version));
         match names.mark(key) {
             None => vec![update(names.document(key), fields, None, condition)],
-            Some(mark) => vec![
-                delete(names.document(key), condition),
-                update(mark, fields, None, None),
-            ],
+            Some(mark) => {
+                vec![delete(names.document(key), condition), update(mark, fields, None, None)]
+            }
         }
     }
 }
