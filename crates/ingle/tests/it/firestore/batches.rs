@@ -3,11 +3,11 @@
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
     BeginTransactionRequest, RollbackRequest, batch_get_documents_request::ConsistencySelector,
 };
-use ingle::store::{CommitError, Write};
+use ingle::store::CommitError;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::meeting::{add, begin, filled, give_up, one_of_two_is_made, stored, views};
+use crate::batching::{add, begin, filled, give_up, one_of_two_is_made, stored, views};
 
 impl Scene {
     /// Reads a document in a transaction, which locks it, and leaves the transaction open.
@@ -34,7 +34,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn commits_that_meet_are_one_call() {
+async fn commits_at_the_same_time_are_one_call() {
     let mut scene = Scene::new().await;
     let wire = Proxy::start(testbed::firestore::hidane()).await.unwrap();
     scene.config.emulator = Some(wire.address.to_string());
@@ -51,14 +51,14 @@ async fn commits_that_meet_are_one_call() {
 }
 
 #[tokio::test]
-async fn each_of_a_group_stands_or_falls_alone() {
+async fn each_of_a_batch_stands_or_falls_alone() {
     let scene = Scene::new().await;
     let store = scene.store().await;
     let bases = filled(&store, 20).await;
     let id = |number: usize| bases[number].record.header.key.to_string();
     scene.edit(&id(3), [("views", integer(500))]).await;
     let key = &bases[5].record.header.key;
-    store.commit(Write::Destroy { key }, SystemClock.now()).await.unwrap();
+    store.destroy(key, SystemClock.now()).await.unwrap();
     for (number, commit) in add(&store, &bases, 1000).into_iter().enumerate() {
         match (number, commit.await.unwrap()) {
             (3, Err(CommitError::Conflict(Some(newer)))) => assert_eq!(views(&newer), 500),
@@ -71,7 +71,8 @@ async fn each_of_a_group_stands_or_falls_alone() {
             }
         }
     }
-    assert!(scene.document(&id(5)).await.is_none());
+    let mark = scene.document(&id(5)).await.unwrap();
+    assert!(field(&mark, "views").is_none(), "nothing came back: {mark:?}");
 }
 
 #[tokio::test]
@@ -92,7 +93,7 @@ async fn what_nobody_wants_any_more_is_not_sent() {
 }
 
 #[tokio::test]
-async fn large_commits_that_meet_are_all_made() {
+async fn large_commits_at_the_same_time_are_all_made() {
     let store = Scene::new().await.store().await;
     let bases = filled(&store, 40).await;
     let text = |number: usize| "x".repeat(if number.is_multiple_of(2) { 400_000 } else { 60_000 });
