@@ -11,4 +11,5 @@ pub(super) mod text;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) mod tls;
 #[cfg(any(feature = "firestore", feature = "memcached", feature = "postgres", feature = "redis"))]
+#[allow(dead_code, reason = "no single store needs every part of a URL")]
 pub(super) mod url;
