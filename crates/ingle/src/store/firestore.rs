@@ -39,12 +39,6 @@ pub use config::FirestoreConfig;
 
 /// The store on Google Cloud's Firestore. Clones share the connections.
 ///
-/// It needs the feature `firestore`.
-///
-/// # Laws
-///
-/// How it keeps each law of [`Store`]:
-///
 /// | law | how it is kept |
 /// |---|---|
 /// | 1 | reads outside of transactions are strongly consistent |
@@ -62,6 +56,9 @@ pub use config::FirestoreConfig;
 ///
 /// No call is in a transaction: a transaction's read takes a lock, and concurrent requests would wait
 /// for each other until Firestore ends them all. The client beneath makes no call twice.
+///
+/// [`ping`](Store::ping) reads a document that nobody has, which Google bills as one read. It tells that
+/// the database answers and may be read, and not that it may be written.
 ///
 #[doc = include_str!("../../docs/firestore.md")]
 #[derive(Clone)]

@@ -7,7 +7,7 @@
 //! transaction is decided when the lock ends. So a batch is not waited for long: its callers learn that
 //! nobody knows what became of their writes, look, and go on alone. So does everybody for a while.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::Write as Rpc;
 use tokio::{sync::oneshot, time::timeout};
@@ -26,9 +26,6 @@ use crate::{
 
 /// How many replaces go together at most.
 const MAX_BATCH: usize = 32;
-
-/// How long a batch is waited for.
-const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What became of a replace that was given to a batch.
 #[derive(Debug)]
@@ -103,7 +100,7 @@ async fn send(shared: Arc<Shared>, batch: Vec<Replace>) {
         batch.into_iter().map(|replace| (*replace.write, replace.outcome)).unzip();
     // The caller may have gone meanwhile.
     let tell = |caller: oneshot::Sender<Outcome>, outcome| _ = caller.send(outcome);
-    match timeout(PATIENCE, client.write_each(writes)).await {
+    match timeout(client.server.config.batch_timeout, client.write_each(writes)).await {
         Ok(Ok(results)) => {
             // With too few answers some callers learn of none.
             for (caller, result) in callers.into_iter().zip(results) {

@@ -2,6 +2,8 @@
 //!
 //! It knows the names of things in Firestore, and nothing of connections.
 
+use std::{fmt, time::Duration};
+
 use google_cloud_auth::credentials::Credentials;
 
 use super::{
@@ -14,7 +16,9 @@ use crate::{
 };
 
 /// Where a [`Firestore`](super::Firestore) store keeps its documents, and how it gets there.
-#[derive(Clone, Debug)]
+///
+#[doc = include_str!("../../../docs/firestore-tutorial.md")]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct FirestoreConfig {
     /// The id of the Google Cloud project.
@@ -31,6 +35,9 @@ pub struct FirestoreConfig {
     /// The host and port of an emulator to use in the place of Google's Firestore. Default what the
     /// variable FIRESTORE_EMULATOR_HOST says when the store is opened.
     pub emulator: Option<String>,
+    /// How long one call with the commits of several sessions is waited for, before each of them goes
+    /// on alone. Default 300 ms; far away from the database it must be more than a call takes.
+    pub batch_timeout: Duration,
 }
 
 const FORM: &str = "does not name a collection";
@@ -49,6 +56,7 @@ impl FirestoreConfig {
             ids: Ids::Hashed,
             credentials: None,
             emulator: None,
+            batch_timeout: Duration::from_millis(300),
         }
     }
 
@@ -115,6 +123,23 @@ impl FirestoreConfig {
             );
         }
         None
+    }
+}
+
+impl fmt::Debug for FirestoreConfig {
+    /// Of the credentials only whether there are any.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { project, database, collection, ids, credentials, emulator, batch_timeout } =
+            self;
+        f.debug_struct("FirestoreConfig")
+            .field("project", project)
+            .field("database", database)
+            .field("collection", collection)
+            .field("ids", ids)
+            .field("credentials", &credentials.as_ref().map(|_| "…"))
+            .field("emulator", emulator)
+            .field("batch_timeout", batch_timeout)
+            .finish()
     }
 }
 

@@ -150,12 +150,16 @@ impl Writer {
         let mark = Mark::ended(now);
         let mut looks = 0;
         loop {
-            let version = match find(&self.client, key, now).await? {
-                Found::Live(loaded) => loaded.version,
-                Found::Marked(mark) => return Ok(mark.destroyed(now)),
+            let version = match find(&self.client, key, now).await {
+                Ok(Found::Live(loaded)) => loaded.version,
+                Ok(Found::Marked(mark)) => return Ok(mark.destroyed(now)),
                 // For a process whose clock is behind it may be live yet.
-                Found::Free(Dead { record: Some(version), .. }) => version,
-                Found::Free(_) => return Ok(Destroyed::Done),
+                Ok(Found::Free(Dead { record: Some(version), .. })) => version,
+                Ok(Found::Free(_)) => return Ok(Destroyed::Done),
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    self.version_of_damaged(key).await?.ok_or(error)?
+                }
+                Err(error) => return Err(error),
             };
             let status = match self.commit(self.leave(key, version, &mark)).await {
                 Ok(_) => return Ok(Destroyed::Done),
@@ -164,6 +168,14 @@ impl Writer {
             };
             self.look_again(&mut looks, &status)?;
         }
+    }
+
+    /// The version of a document that is no readable record: it can be ended all the same.
+    async fn version_of_damaged(&self, key: &Key) -> Result<Option<Version>, Error> {
+        let name = self.client.names.document(key);
+        let document = self.client.get(name, Some(DocumentMask::default())).await;
+        let document = document.map_err(|status| self.client.server.read_failed(&status))?;
+        Ok(document.and_then(|document| codec::version(document.update_time)))
     }
 
     /// Makes the write of a replace, with those of other sessions where that can do no harm.

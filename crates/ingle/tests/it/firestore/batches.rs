@@ -1,9 +1,8 @@
-//! Replaces of several sessions that meet: one call, and each of them for itself.
+//! Replaces of several sessions in one call, each of them for itself.
 
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
     BeginTransactionRequest, RollbackRequest, batch_get_documents_request::ConsistencySelector,
 };
-use ingle::store::CommitError;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -110,32 +109,35 @@ async fn large_commits_at_the_same_time_are_all_made() {
 /// Someone has a transaction open, as an app has that shares the database.
 #[tokio::test]
 async fn a_session_that_is_locked_holds_up_itself_alone() {
-    let scene = Scene::new().await;
+    let mut scene = Scene::new().await;
+    scene.config.batch_timeout = Duration::from_millis(100);
     let app = scene.app().await;
-    let mut visitors = vec![Visitor::default(); 10];
-    for visitor in &mut visitors {
+    let mut locked = Visitor::default();
+    locked.get(&app, "/add").await.ok();
+    let id = scene.only().await;
+    let mut others = vec![Visitor::default(); 9];
+    for visitor in &mut others {
         visitor.get(&app, "/add").await.ok();
     }
-    let documents = scene.store().await.list(None, 10, SystemClock.now()).await.unwrap().records;
-    let locked = documents[0].record.header.key.to_string();
-    let transaction = scene.lock(&locked).await;
+    let begin = |visitor: &Visitor| {
+        let (app, mut visitor) = (app.clone(), visitor.clone());
+        async move { visitor.get(&app, "/add").await.ok().body }
+    };
+    let transaction = scene.lock(&id).await;
+    let mut held_up = JoinSet::new();
     for round in 2..=4 {
+        held_up.spawn(begin(&locked));
         let mut requests = JoinSet::new();
-        for visitor in &visitors {
-            let (app, mut visitor) = (app.clone(), visitor.clone());
-            requests.spawn(async move { visitor.get(&app, "/add").await });
+        for visitor in &others {
+            requests.spawn(begin(visitor));
         }
-        let answers = requests.join_all().await;
-        let ok = answers.iter().filter(|answer| answer.status == StatusCode::OK);
-        assert!(ok.clone().all(|answer| answer.body == round.to_string()), "{answers:?}");
-        assert_eq!(ok.count(), 9, "{answers:?}");
+        assert_eq!(requests.join_all().await, vec![round.to_string(); 9]);
     }
     scene.unlock(transaction).await;
-    for document in documents {
-        let id = document.record.header.key.to_string();
-        let views = field(&scene.document(&id).await.unwrap(), "views");
-        if id != locked {
-            assert_eq!(views, Some(integer(4)));
-        }
+    let mut answers = held_up.join_all().await;
+    answers.sort();
+    assert_eq!(answers, ["2", "3", "4"], "it goes on when the lock ends");
+    for document in scene.store().await.list(None, 20, SystemClock.now()).await.unwrap().records {
+        assert_eq!(document.record.data["views"], 4);
     }
 }

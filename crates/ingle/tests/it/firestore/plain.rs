@@ -1,14 +1,16 @@
 //! Plain ids: every law on keys of plain ids, and what the tutorial's app sees of them.
 
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::{Mutex, MutexGuard},
+};
 
 use async_trait::async_trait;
 use ingle::{
     clock::Timestamp as Instant,
     record::{Loaded, Record, Version},
     store::{
-        self, CommitError, Cursor, Destroyed, Info, List, MARK_TIME, Page, Store, Swept, Write,
-        conformance::Place,
+        Cursor, Destroyed, Info, List, MARK_TIME, Page, Store, Swept, Write, conformance::Place,
     },
 };
 
@@ -36,9 +38,13 @@ impl ForAnyKey {
     }
 
     fn plain(&self, key: &Key) -> Key {
-        let digits = key.to_string();
-        let parts =
-            [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..32]];
+        let half = |number: u8| {
+            let mut hasher = DefaultHasher::new();
+            (number, key.as_bytes()).hash(&mut hasher);
+            hasher.finish()
+        };
+        let digits = format!("{:016x}{:016x}", half(0), half(1));
+        let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);
         let plain = Key::of_plain_id(&parts.join("-")).unwrap();
         self.keys().insert(plain, *key);
         plain
