@@ -19,7 +19,7 @@ use tower_service::Service;
 use super::{
     body::ResponseBody,
     cookie::{self, Cookie},
-    door::{Door, HeaderChange, InFlight, Settings},
+    door::{Door, HeaderChange, IdSchemes, InFlight, Settings},
     named::SessionName,
     plain,
     slots::{Slot, Slots},
@@ -184,8 +184,9 @@ impl SessionLayer {
     pub fn door(&self) -> Door {
         let make = || {
             let ids = self.store.info().ids;
-            let (ids, legacy) = plain::schemes(ids, &self.namespace, &self.settings.cookie);
-            let engine = Engine::new(Arc::clone(&self.store), self.policy.clone(), ids);
+            let IdSchemes { own, legacy } =
+                plain::schemes(ids, &self.namespace, &self.settings.cookie);
+            let engine = Engine::new(Arc::clone(&self.store), self.policy.clone(), own);
             Door::new(engine, self.settings.clone(), legacy)
         };
         self.door.get_or_init(make).clone()

@@ -165,9 +165,7 @@ struct Admin;
 impl SessionName for Admin {}
 
 fn admin_cookie() -> Cookie {
-    let mut config = CookieConfig::default();
-    config.name = "__Host-admin".into();
-    Cookie::new(config).unwrap()
+    Cookie::new(CookieConfig { name: "__Host-admin".into(), ..CookieConfig::default() }).unwrap()
 }
 
 #[tokio::test]
