@@ -13,6 +13,7 @@ use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
     batch_get_documents_response::Result as Got, firestore_client::FirestoreClient,
     run_query_request::QueryType,
 };
+use rustls::crypto::CryptoProvider;
 use tokio::time::timeout;
 use tonic::{
     Code, Request, Status,
@@ -22,10 +23,20 @@ use tonic::{
 };
 
 use super::{
-    failure::{FirestoreError, NotSent, Server, one_line, root_cause},
-    place::{FirestoreConfig, Names},
+    codec,
+    config::{FirestoreConfig, Names},
+    error::{NotSent, Server, bad_emulator, no_credentials, no_provider, no_tls, no_token},
 };
-use crate::record::Version;
+use crate::{
+    record::Version,
+    store::{
+        OpenError,
+        floor::{
+            provider::provider,
+            text::{one_line, root_cause},
+        },
+    },
+};
 
 const GOOGLE: &str = "https://firestore.googleapis.com";
 const SCOPE: &str = "https://www.googleapis.com/auth/datastore";
@@ -96,14 +107,14 @@ impl Rest {
 
 impl Client {
     /// Prepares connections, to an emulator if one is named. Sends nothing.
-    pub(super) fn new(config: FirestoreConfig) -> Result<Self, FirestoreError> {
-        config.check().map_err(FirestoreError::Config)?;
+    pub(super) fn new(config: FirestoreConfig) -> Result<Self, OpenError> {
+        config.check()?;
         let variable = || env::var_os("FIRESTORE_EMULATOR_HOST").filter(|host| !host.is_empty());
         let variable = || variable().map(|host| host.to_string_lossy().into_owned());
         let emulator = config.emulator.clone().or_else(variable);
         let (endpoint, credentials) = match &emulator {
             Some(host) => (emulator_at(host)?, None),
-            None => (google()?, Some(application_default()?)),
+            None => (google()?, Some(credentials(&config)?)),
         };
         let channels = (0..CONNECTIONS).map(|_| endpoint.connect_lazy());
         let connections = channels.map(|channel| Connection {
@@ -129,58 +140,50 @@ impl Client {
         Ok(Self { server, names, connections, since, headers, credentials })
     }
 
-    /// Documents by name, in the order of the names.
+    /// The document with this name.
     pub(super) async fn get(
         &self,
-        names: Vec<String>,
+        name: String,
         mask: Option<DocumentMask>,
-    ) -> Result<Vec<Option<Document>>, Status> {
+    ) -> Result<Option<Document>, Status> {
         let request = BatchGetDocumentsRequest {
             database: self.names.database.clone(),
-            documents: names.clone(),
+            documents: vec![name.clone()],
             mask,
             consistency_selector: None,
         };
-        let mut found: Vec<Option<Document>> = names.iter().map(|_| None).collect();
         self.call(request, async |mut client, request| {
             let mut answers = client.batch_get_documents(request).await?.into_inner();
-            let mut n_answers = 0;
             while let Some(answer) = answers.message().await? {
-                let (name, document) = match answer.result {
-                    Some(Got::Found(document)) => (document.name.clone(), Some(document)),
-                    Some(Got::Missing(name)) => (name, None),
-                    None => continue,
-                };
                 // A document that nobody asked for is nobody's.
-                let place = names.iter().position(|asked| *asked == name);
-                if let Some(place) = place.and_then(|place| found.get_mut(place)) {
-                    n_answers += 1;
-                    *place = document;
+                match answer.result {
+                    Some(Got::Found(document)) if document.name == name => {
+                        return Ok(Some(document));
+                    }
+                    Some(Got::Missing(missing)) if missing == name => return Ok(None),
+                    Some(_) | None => {}
                 }
             }
             // An answer that breaks off, or is of others, is not "there is none".
-            if n_answers == names.len() {
-                Ok(found)
-            } else {
-                Err(Status::unavailable("the answer is not complete"))
-            }
+            Err(Status::unavailable("the answer is not complete"))
         })
         .await
     }
 
-    /// Makes all the writes or none, and returns the version that each document has then.
-    pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<Vec<Option<Version>>, Status> {
+    /// Makes all the writes or none, and returns the version that the last one's document has then.
+    pub(super) async fn commit(&self, writes: Vec<Write>) -> Result<Version, Status> {
         let database = self.names.database.clone();
         let request = CommitRequest { database, writes, transaction: Vec::new() };
         self.call(request, async |mut client, request| {
             let answer = client.commit(request).await?.into_inner();
-            let results = answer.write_results.into_iter();
-            Ok(results.map(|result| super::document::version(result.update_time)).collect())
+            let last = answer.write_results.last();
+            version_of(last.and_then(|result| codec::version(result.update_time)))
         })
         .await
     }
 
-    /// Makes each write or not, and returns the version that its document has then, or why it was not made.
+    /// Makes each write or not, and returns the version that its document has then, which is none after
+    /// a delete, or why the write was not made.
     pub(super) async fn write_each(
         &self,
         writes: Vec<Write>,
@@ -193,7 +196,7 @@ impl Client {
             let outcomes = status.into_iter().zip(write_results);
             Ok(outcomes
                 .map(|(status, result)| match Code::from_i32(status.code) {
-                    Code::Ok => Ok(super::document::version(result.update_time)),
+                    Code::Ok => Ok(codec::version(result.update_time)),
                     code => Err(Status::new(code, status.message)),
                 })
                 .collect())
@@ -240,10 +243,9 @@ impl Client {
     async fn authorized(&self) -> Result<HeaderMap, NotSent> {
         let mut headers = self.headers.clone();
         if let Some(credentials) = &self.credentials {
-            let no_token = |why| NotSent(FirestoreError::NoCredentials(why));
             let token = timeout(TOKEN_TIME_MAX, credentials.headers(Extensions::new())).await;
-            let token = token.map_err(|_| no_token("no token came in time".to_owned()))?;
-            match token.map_err(|error| no_token(root_cause(&error)))? {
+            let token = token.map_err(|_| NotSent(no_token("no token came in time")))?;
+            match token.map_err(|error| NotSent(no_token(&root_cause(&error))))? {
                 CacheableResource::New { data, .. } => headers.extend(data),
                 CacheableResource::NotModified => {}
             }
@@ -316,8 +318,13 @@ fn limited(endpoint: Endpoint) -> Endpoint {
         .initial_connection_window_size(CONNECTION_WINDOW)
 }
 
-fn emulator_at(host: &str) -> Result<Endpoint, FirestoreError> {
-    let wrong = || FirestoreError::BadEmulatorHost { host: host.escape_debug().to_string() };
+/// Every write that changes something has a time; without it, nobody knows the version.
+pub(super) fn version_of(version: Option<Version>) -> Result<Version, Status> {
+    version.ok_or_else(|| Status::internal("the answer has no time of the change"))
+}
+
+fn emulator_at(host: &str) -> Result<Endpoint, OpenError> {
+    let wrong = || bad_emulator(host);
     let (name, port) = host.rsplit_once(':').ok_or_else(wrong)?;
     // A scheme, a path or a login would be taken for a part of another URL.
     let in_name = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
@@ -328,23 +335,28 @@ fn emulator_at(host: &str) -> Result<Endpoint, FirestoreError> {
     Ok(limited(endpoint))
 }
 
-fn google() -> Result<Endpoint, FirestoreError> {
+fn google() -> Result<Endpoint, OpenError> {
+    // Before tonic asks for a provider itself, which panics where there is none.
+    let provider = provider().map_err(no_provider)?;
+    if CryptoProvider::get_default().is_none() {
+        // Google's client of credentials takes that of the process alone, and rustls installs it so at
+        // its first use. If another thread was faster, its choice stands.
+        let _ = CryptoProvider::clone(&provider).install_default();
+    }
     let tls = ClientTlsConfig::new().with_native_roots();
-    let endpoint = Endpoint::from_static(GOOGLE).tls_config(tls);
-    let endpoint =
-        endpoint.map_err(|error| FirestoreError::NoAnswer { message: root_cause(&error) })?;
+    let endpoint = Endpoint::from_static(GOOGLE)
+        .tls_config(tls)
+        .map_err(|error| no_tls(&root_cause(&error)))?;
     Ok(limited(endpoint))
 }
 
-/// Application default credentials: the metadata server, a service account, a workload identity or
-/// a user.
-fn application_default() -> Result<Credentials, FirestoreError> {
-    // The client that fetches tokens takes the process's own TLS, or this one where there is none.
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Another thread may have been faster, and that is as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+/// The app's own credentials, or else the application default ones: the metadata server, a service
+/// account, a workload identity or a user.
+fn credentials(config: &FirestoreConfig) -> Result<Credentials, OpenError> {
+    if let Some(credentials) = &config.credentials {
+        return Ok(credentials.clone());
     }
     let credentials = credentials::Builder::default().with_scopes([SCOPE]).build();
     // Its own words name the file, and its causes do not.
-    credentials.map_err(|error| FirestoreError::NoCredentials(one_line(&error.to_string())))
+    Ok(credentials.map_err(|error| no_credentials(&one_line(&error.to_string())))?)
 }

@@ -1,8 +1,11 @@
-//! A record as a document, and back.
+//! A record or a mark as a document, and back.
 //!
 //! Each top-level field of the data is a field of the document, so that a person can read and edit
-//! it. The header is in the map `_ingle`; beside it stand the two fields that Firestore itself
-//! works on: `_ingle_expires`, for a TTL policy, and `_ingle_user`, for lists by user.
+//! it. The header is in the map `_ingle`. Beside it stand the two fields that Firestore itself works
+//! on: `_ingle_expires`, for sweeps and a TTL policy, and `_ingle_user`, for lists by user. A mark is
+//! a document with a header of its own and no data.
+//!
+//! It knows documents, and nothing of their names.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,7 +15,7 @@ use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
 use prost_types::Timestamp as Moment;
 
 use super::{
-    NAME,
+    error::NAME,
     value::{self, Unwritable, typed},
 };
 use crate::{
@@ -20,12 +23,12 @@ use crate::{
     data::{Data, RESERVED},
     id::Key,
     record::{Epoch, Header, Loaded, Op, Ops, Record, User, Version},
-    store::{Applied, Error, ErrorKind},
+    store::{Applied, Error, ErrorKind, mark::Mark},
 };
 
 /// The header.
 pub(super) const HEADER: &str = "_ingle";
-/// When the record is dead: the earlier one of its deadlines.
+/// From when on Firestore may delete the document: for a record the earlier one of its deadlines.
 pub(super) const EXPIRES: &str = "_ingle_expires";
 /// The name of the user.
 pub(super) const USER: &str = "_ingle_user";
@@ -37,9 +40,20 @@ const OPS: &str = "_ingle.ops";
 /// Where the shard is within a document.
 pub(super) const SHARD: &str = "_ingle.shard";
 
+/// What is in the header of a mark.
+const MARK: &str = "mark";
+const MOVED: &str = "moved";
+const ENDED: &str = "ended";
+const MOVED_TO: &str = "moved_to";
+const UNTIL: &str = "until";
+
 /// By what the index for sweeps is divided. Its other part, the deadline, grows with the time, and
 /// Firestore takes 500 writes per second of neighbors in an index.
 pub(super) const SHARDS: &str = "0123456789abcdef";
+
+/// How long a mark stays after its time: the TTL policy goes by Google's clock, and a process whose
+/// clock is slow must find the mark, too.
+const MARK_STAYS: Duration = Duration::from_secs(9 * 60);
 
 /// The largest document that Firestore takes, less what its name takes at most.
 const BYTES_MAX: usize = 1024 * 1024 - 8 * 1024;
@@ -61,8 +75,6 @@ pub(super) enum Unusable {
     Header(&'static str),
     #[error("the document has no time of its last change")]
     NoTime,
-    #[error("the session has left this plain id for a safe one a moment ago")]
-    Moved,
 }
 
 impl From<Unusable> for Error {
@@ -74,7 +86,6 @@ impl From<Unusable> for Error {
             }
             Unusable::Header(_) | Unusable::NoTime => ErrorKind::Corrupt,
             Unusable::Unwritable(..) | Unusable::Reserved(_) => ErrorKind::Unfit,
-            Unusable::Moved => ErrorKind::Moved,
         };
         Self::new(NAME, kind, Applied::No).with_source(unusable)
     }
@@ -118,28 +129,39 @@ pub(super) fn touched(header: &Header) -> (Fields, DocumentMask) {
     (with_header(map, header), mask([IDLE_DEADLINE, EXPIRES]))
 }
 
-/// What stands in the place of a record that has left, until this instant.
-pub(super) fn tombstone(key: &Key, until: Timestamp) -> Fields {
-    let map = [("moved", typed(ValueType::BooleanValue(true))), ("shard", text(shard(key)))];
-    let map = map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let header = typed(ValueType::MapValue(MapValue { fields: map }));
-    HashMap::from([(HEADER.to_owned(), header), (EXPIRES.to_owned(), instant(until))])
+/// What a renew or a destroy leaves under `key`.
+pub(super) fn mark_fields(mark: &Mark, key: &Key) -> Fields {
+    let kind = if mark.moved_to.is_some() { MOVED } else { ENDED };
+    let mut map = vec![
+        (MARK, text(kind.to_owned())),
+        (UNTIL, instant(mark.until)),
+        ("shard", text(shard(key))),
+    ];
+    map.extend(mark.moved_to.map(|to| (MOVED_TO, text(to.to_string()))));
+    header_and_expiry(map, instant(mark.until.after(MARK_STAYS)))
 }
 
-/// Until when a document is a tombstone, if it is one.
-pub(super) fn tombstone_until(document: &Document) -> Option<Timestamp> {
-    let Some(ValueType::MapValue(map)) = &document.fields.get(HEADER)?.value_type else {
-        return None;
+/// Reads a mark, if the header is one's.
+fn read_mark(header: &Fields) -> Result<Option<Mark>, Unusable> {
+    let field = |name| header.get(name).and_then(|value| value.value_type.clone());
+    let Some(kind) = field(MARK) else { return Ok(None) };
+    let moved_to = match string(Some(kind)).as_deref() {
+        Some(ENDED) => None,
+        Some(MOVED) => {
+            let to = string(field(MOVED_TO)).and_then(|to| to.parse().ok());
+            Some(to.ok_or(Unusable::Header("_ingle.moved_to"))?)
+        }
+        _ => return Err(Unusable::Header("_ingle.mark")),
     };
-    map.fields.get("moved")?;
-    time(document.fields.get(EXPIRES).and_then(|value| value.value_type.clone()))
+    let until = time(field(UNTIL)).ok_or(Unusable::Header("_ingle.until"))?;
+    Ok(Some(Mark { moved_to, until }))
 }
 
 fn shard(key: &Key) -> String {
     key.to_string().get(..1).unwrap_or_default().to_owned()
 }
 
-pub(super) fn mask<const N: usize>(paths: [&str; N]) -> DocumentMask {
+fn mask<const N: usize>(paths: [&str; N]) -> DocumentMask {
     DocumentMask { field_paths: paths.map(str::to_owned).into() }
 }
 
@@ -194,9 +216,16 @@ fn moving(header: &Header) -> Result<[(&'static str, Typed); 3], Unusable> {
 
 /// The fields in which a header is, with so much of it.
 fn with_header(map: impl IntoIterator<Item = (&'static str, Typed)>, header: &Header) -> Fields {
+    header_and_expiry(map, instant(header.idle_deadline.min(header.absolute_deadline)))
+}
+
+fn header_and_expiry(
+    map: impl IntoIterator<Item = (&'static str, Typed)>,
+    expires: Typed,
+) -> Fields {
     let map = map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let map = typed(ValueType::MapValue(MapValue { fields: map }));
-    Fields::from([(HEADER.to_owned(), map), (EXPIRES.to_owned(), expires(header))])
+    Fields::from([(HEADER.to_owned(), map), (EXPIRES.to_owned(), expires)])
 }
 
 fn header_fields(header: &Header) -> Result<Fields, Unusable> {
@@ -225,10 +254,6 @@ fn header_fields(header: &Header) -> Result<Fields, Unusable> {
     Ok(fields)
 }
 
-fn expires(header: &Header) -> Typed {
-    instant(header.idle_deadline.min(header.absolute_deadline))
-}
-
 fn text(text: String) -> Typed {
     typed(ValueType::StringValue(text))
 }
@@ -241,18 +266,28 @@ pub(super) fn instant(instant: Timestamp) -> Typed {
     typed(ValueType::TimestampValue(Moment { seconds, nanos }))
 }
 
-/// Reads the record in the document that was found under `key`.
-pub(super) fn read(document: Document, key: &Key) -> Result<Loaded, Unusable> {
+/// What a document holds.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Record(Loaded),
+    Mark(Mark, Version),
+}
+
+/// Reads the document that was found under `key`.
+pub(super) fn read(document: Document, key: &Key) -> Result<Entry, Unusable> {
     let version = version(document.update_time).ok_or(Unusable::NoTime)?;
     let mut fields = document.fields;
     let header = match fields.remove(HEADER).map(|header| header.value_type) {
         None => foreign(key, document.create_time),
-        Some(Some(ValueType::MapValue(map))) => read_header(map.fields, fields.remove(USER))?,
+        Some(Some(ValueType::MapValue(map))) => match read_mark(&map.fields)? {
+            Some(mark) => return Ok(Entry::Mark(mark, version)),
+            None => read_header(map.fields, fields.remove(USER))?,
+        },
         Some(_) => return Err(Unusable::Header(HEADER)),
     };
     fields.retain(|name, _| !name.starts_with(RESERVED));
     let data = fields.into_iter().map(|(name, value)| (name, value::read(value))).collect();
-    Ok(Loaded { record: Arc::new(Record { header, data }), version })
+    Ok(Entry::Record(Loaded { record: Arc::new(Record { header, data }), version }))
 }
 
 /// The version of a document: the microsecond of its last change.
@@ -271,7 +306,7 @@ pub(super) fn moment(version: Version) -> Moment {
 /// The header of a document that has none. Its life has the name of the instant when it was made,
 /// which no other document of this key shares.
 fn foreign(key: &Key, created: Option<Moment>) -> Header {
-    let micros = version(created).unwrap_or(Version::NONE).0;
+    let micros = version(created).map_or(0, |version| version.0);
     Header::foreign(*key, Timestamp::from_millis(micros / 1000), Epoch::from_bits(micros))
 }
 

@@ -1,4 +1,6 @@
 //! The folder and the file, for this user alone, and how a connection to the file is made.
+//!
+//! It knows no table; `schema.rs` does.
 
 use std::{
     fs, io,
@@ -10,7 +12,8 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::failure::EmbeddedError;
+use super::error::{cannot_create, not_a_folder};
+use crate::store::OpenError;
 
 /// The one file in the folder; SQLite puts its log and its shared memory beside it.
 const FILE: &str = "sessions.sqlite";
@@ -22,20 +25,18 @@ const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 const STATEMENTS_MAX: usize = 32;
 
 /// Makes the folder and an empty file where they are not there. Returns the path of both.
-pub(super) fn prepare(folder: &Path) -> Result<(PathBuf, PathBuf), EmbeddedError> {
-    let path = || folder.to_owned();
+pub(super) fn prepare(folder: &Path) -> Result<(PathBuf, PathBuf), OpenError> {
     if fs::metadata(folder).is_ok_and(|found| !found.is_dir()) {
-        return Err(EmbeddedError::NotAFolder { path: path() });
+        return Err(not_a_folder(folder));
     }
-    create_folder(folder).map_err(|source| EmbeddedError::Create { path: path(), source })?;
+    create_folder(folder).map_err(|cause| cannot_create(folder, &cause))?;
     // An absolute path stays right when the process changes its folder, and is never taken for a
     // URI, as one that begins with `file:` would be.
-    let folder = fs::canonicalize(folder)
-        .map_err(|source| EmbeddedError::Create { path: path(), source })?;
+    let folder = fs::canonicalize(folder).map_err(|cause| cannot_create(folder, &cause))?;
     let file = folder.join(FILE);
     match create_file(&file) {
         Ok(()) => Ok((folder, file)),
-        Err(source) => Err(EmbeddedError::Create { path: file, source }),
+        Err(cause) => Err(cannot_create(&file, &cause)),
     }
 }
 
@@ -60,6 +61,42 @@ fn create_file(file: &Path) -> io::Result<()> {
     }
 }
 
+/// The file that was opened, to see later whether its path still leads to it.
+#[derive(Clone, Debug)]
+pub(super) struct OpenedFile {
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl OpenedFile {
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        let identity = identity(&fs::metadata(path)?);
+        Ok(Self { path: path.to_owned(), identity })
+    }
+
+    /// Opens and closes nothing: see `CREATING` above.
+    pub(super) fn is_in_place(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity)
+    }
+}
+
+/// What tells a file from another one of the same name.
+#[cfg(unix)]
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(file: &fs::Metadata) -> Identity {
+    use std::os::unix::fs::MetadataExt as _;
+    (file.dev(), file.ino())
+}
+
+#[cfg(not(unix))]
+type Identity = ();
+
+/// A system that keeps an open file from being moved needs no more than its path.
+#[cfg(not(unix))]
+fn identity(_: &fs::Metadata) -> Identity {}
+
 /// A connection that waits for locks. SQLite gives its other files the mode that the first one has.
 pub(super) fn connect(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -72,6 +109,14 @@ pub(super) fn connect(file: &Path) -> rusqlite::Result<Connection> {
         wait(since, attempt)
     }))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(connection)
+}
+
+/// The same for a thread that only reads. The file must be writable even so, since readers mark in the
+/// log's shared memory where they are.
+pub(super) fn connect_to_read(file: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(file)?;
+    connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
 

@@ -1,11 +1,14 @@
-//! One server: its connections, a time limit for each call, and what it says of itself.
+//! The servers: which one has a key, their connections, a time limit for each call, and what each says of
+//! itself.
+//!
+//! It knows no state of an item.
 //!
 //! A call has a connection for itself. Only one that was answered goes back; a call that failed,
 //! came too late or was dropped on the way closes its connection, so that nobody is ever given an
 //! answer that somebody else did not wait for (the lesson of CVE-2023-28858).
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,11 +22,14 @@ use tokio::{
 };
 
 use super::{
-    failure::{Failed, MemcachedError},
-    place::Address,
+    config::{Address, MemcachedConfig, claim},
+    error::{
+        Cause, Failure, config, no_answer, no_cas, no_connection, no_randomness, not_memcached,
+        too_old,
+    },
     wire::{Command, Connection, Fault, Reply},
 };
-use crate::{planted::Bug, record::Op};
+use crate::{id::Key, record::Op};
 
 /// How many connections one process has to one server.
 const CONNECTIONS_MAX: usize = 64;
@@ -41,10 +47,73 @@ const ITEM_BYTES_DEFAULT: usize = 1024 * 1024;
 /// What an item takes beside key and value: 59 bytes in memcached 1.6.18.
 const ITEM_OVERHEAD: usize = 128;
 
+/// All servers of a store, and what the names of its items begin with.
+pub(super) struct Servers {
+    servers: Vec<Server>,
+    prefix: String,
+}
+
+impl Servers {
+    /// Asks each server whether it can be used.
+    pub(super) async fn open(settings: MemcachedConfig) -> Result<Self, Cause> {
+        let addresses = settings.addresses().map_err(config)?;
+        let mut servers = Vec::new();
+        for address in addresses {
+            servers.push(Server::open(address, &settings.prefix).await?);
+        }
+        Ok(Self { servers, prefix: settings.prefix })
+    }
+
+    /// Asks the server that has the key.
+    pub(super) async fn ask(&self, key: &Key, command: Command<'_>) -> Result<Reply, Failure> {
+        self.of(key)?.ask(&format!("{}:{key}", self.prefix), command).await
+    }
+
+    /// The value under a key, and its token.
+    pub(super) async fn get(&self, key: &Key) -> Result<Option<(Vec<u8>, u64)>, Failure> {
+        match self.ask(key, Command::Get).await? {
+            Reply::Value { value, token } => Ok(Some((value, token))),
+            Reply::NotFound => Ok(None),
+            // Whatever that is, it does not say that there is nothing.
+            Reply::Done { .. } | Reply::Exists => {
+                Err(Failure::of(Fault::Garbled, &self.of(key)?.name))
+            }
+        }
+    }
+
+    /// The time by the clock of the server that has the key, in seconds since 1970.
+    pub(super) fn now_at(&self, key: &Key) -> Result<u64, Failure> {
+        Ok(self.of(key)?.now())
+    }
+
+    /// Whether all servers answer.
+    pub(super) async fn ping(&self) -> Result<(), Failure> {
+        for server in &self.servers {
+            server.ping().await?;
+        }
+        Ok(())
+    }
+
+    fn of(&self, key: &Key) -> Result<&Server, Failure> {
+        let server = match self.servers.as_slice() {
+            [only] => Some(only),
+            servers => servers.iter().max_by_key(|server| claim(&server.name, key)),
+        };
+        server.ok_or_else(|| Failure::unsent(config("names no server")))
+    }
+}
+
+impl fmt::Debug for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { servers, prefix } = self;
+        f.debug_struct("Servers").field("servers", servers).field("prefix", prefix).finish()
+    }
+}
+
 /// One server.
-pub(super) struct Server {
+struct Server {
     /// As in messages, and as what claims keys.
-    pub(super) name: String,
+    name: String,
     address: Address,
     idle: Mutex<Vec<Connection>>,
     turns: Semaphore,
@@ -71,9 +140,7 @@ struct Lent<'a> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        if Bug::ConnectionReused.is_planted() {
-            self.server.idle().extend(self.connection.take());
-        } else if self.connection.is_some() {
+        if self.connection.is_some() {
             // One that failed a call is closed here, and tells that the others may be no better.
             self.server.idle().clear();
         }
@@ -82,7 +149,7 @@ impl Drop for Lent<'_> {
 
 impl Server {
     /// Asks a server whether it can be used.
-    pub(super) async fn open(address: Address, prefix: &str) -> Result<Self, MemcachedError> {
+    async fn open(address: Address, prefix: &str) -> Result<Self, Cause> {
         let facts = Facts { item_bytes_max: ITEM_BYTES_DEFAULT, clock: (0, Instant::now()) };
         let mut server = Self {
             name: address.to_string(),
@@ -99,7 +166,7 @@ impl Server {
     }
 
     /// Asks one question about a key.
-    pub(super) async fn ask(&self, key: &str, command: Command<'_>) -> Result<Reply, Failed> {
+    async fn ask(&self, key: &str, command: Command<'_>) -> Result<Reply, Failure> {
         if let Command::Add { value, .. } | Command::Cas { value, .. } = command {
             self.check_size(key, value)?;
         }
@@ -113,7 +180,7 @@ impl Server {
     }
 
     /// Whether it answers at all.
-    pub(super) async fn ping(&self) -> Result<(), Failed> {
+    async fn ping(&self) -> Result<(), Failure> {
         let ask = async |connection: &mut Connection| {
             let line = connection.ask_line("mn\r\n").await?;
             if line == "MN" { Ok(()) } else { Err(Fault::Garbled) }
@@ -122,27 +189,23 @@ impl Server {
     }
 
     /// The time by the server's clock, in seconds since 1970.
-    pub(super) fn now(&self) -> u64 {
+    fn now(&self) -> u64 {
         let (then, at) = self.facts.clock;
         then.saturating_add(at.elapsed().as_secs())
     }
 
     /// memcached that cannot store an item deletes the one that is there: what is too large must
     /// not even be tried.
-    fn check_size(&self, key: &str, value: &[u8]) -> Result<(), Failed> {
+    fn check_size(&self, key: &str, value: &[u8]) -> Result<(), Failure> {
         let (bytes, max) = (value.len() + key.len() + ITEM_OVERHEAD, self.facts.item_bytes_max);
-        if bytes <= max {
-            return Ok(());
-        }
-        let error = MemcachedError::TooLarge { server: self.name.clone(), bytes, max };
-        Err(Failed { kind: crate::store::ErrorKind::TooLarge, ..Failed::unsent(error) })
+        if bytes <= max { Ok(()) } else { Err(Failure::too_large(&self.name, bytes, max)) }
     }
 
     /// Makes a call on a connection of its own.
     async fn call<T>(
         &self,
         ask: impl AsyncFnOnce(&mut Connection) -> Result<T, Fault>,
-    ) -> Result<T, Failed> {
+    ) -> Result<T, Failure> {
         let until = Instant::now() + CALL_TIME;
         let sent = AtomicBool::new(false);
         let call = async {
@@ -153,20 +216,20 @@ impl Server {
             let Some(connection) = &mut lent.connection else {
                 return Err(self.silent("there is no connection"));
             };
-            let answer = ask(connection).await.map_err(|fault| Failed::of(fault, &self.name))?;
+            let answer = ask(connection).await.map_err(|fault| Failure::of(fault, &self.name))?;
             self.idle().extend(lent.connection.take());
             Ok(answer)
         };
         match timeout_at(until, call).await {
             Ok(answer) => answer,
             Err(_) if sent.load(Ordering::Relaxed) => {
-                Err(Failed::unanswered(&self.name, "it took longer than five seconds"))
+                Err(Failure::unanswered(&self.name, "it took longer than five seconds"))
             }
             Err(_) => Err(self.silent("there was no free connection for five seconds")),
         }
     }
 
-    async fn lend(&self) -> Result<Lent<'_>, Failed> {
+    async fn lend(&self) -> Result<Lent<'_>, Failure> {
         while let Some(connection) = { self.idle().pop() } {
             if connection.is_quiet() {
                 return Ok(Lent { server: self, connection: Some(connection) });
@@ -174,13 +237,12 @@ impl Server {
         }
         let Address { host, port } = &self.address;
         let opened = tokio::time::timeout(CONNECT_TIME, Connection::open(host, *port)).await;
-        let message = match opened {
+        let error = match opened {
             Ok(Ok(connection)) => return Ok(Lent { server: self, connection: Some(connection) }),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no connection within two seconds".to_owned(),
+            Ok(Err(error)) => error,
+            Err(_) => io::Error::new(io::ErrorKind::TimedOut, "no connection within two seconds"),
         };
-        let server = self.name.clone();
-        Err(Failed::unsent(MemcachedError::NoConnection { server, message }))
+        Err(Failure::unsent(no_connection(&self.name, &error)))
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
@@ -189,31 +251,28 @@ impl Server {
     }
 
     /// A call that waited in vain and sent nothing.
-    fn silent(&self, message: &'static str) -> Failed {
-        Failed::unsent(MemcachedError::NoAnswer { server: self.name.clone(), message })
+    fn silent(&self, message: &'static str) -> Failure {
+        Failure::unsent(no_answer(&self.name, message))
     }
 
     /// The version that it says it has. This is the first question, so it tells what listens there.
-    async fn version(&self) -> Result<String, MemcachedError> {
+    async fn version(&self) -> Result<String, Cause> {
         let ask = async |connection: &mut Connection| connection.ask_line("version\r\n").await;
-        let line = self.call(ask).await.map_err(|failed| match failed.error {
-            MemcachedError::Garbled { server } | MemcachedError::Said { server, .. } => {
-                MemcachedError::NotMemcached { server }
-            }
-            error => error,
+        let line = self.call(ask).await.map_err(|failure| match failure {
+            Failure { is_unknown_answer: true, .. } => not_memcached(&self.name),
+            Failure { cause, .. } => cause,
         })?;
-        let version = line.strip_prefix("VERSION ");
-        let version = version.ok_or(MemcachedError::NotMemcached { server: self.name.clone() })?;
+        let version = line.strip_prefix("VERSION ").ok_or_else(|| not_memcached(&self.name))?;
         let of_version = |c: &char| c.is_ascii_alphanumeric() || ".-_+".contains(*c);
         Ok(version.chars().take_while(of_version).take(40).collect())
     }
 
-    async fn ask_facts(&self) -> Result<Facts, MemcachedError> {
+    async fn ask_facts(&self) -> Result<Facts, Cause> {
         let ask = async |connection: &mut Connection| {
             let settings = connection.ask_stats("stats settings\r\n").await?;
             Ok((settings, connection.ask_stats("stats\r\n").await?))
         };
-        let (settings, stats) = self.call(ask).await.map_err(|failed| failed.error)?;
+        let (settings, stats) = self.call(ask).await.map_err(|failure| failure.cause)?;
         let number = |stats: &[(String, String)], wanted: &str| {
             let found = stats.iter().find(|(name, _)| name == wanted);
             found.and_then(|(_, value)| value.parse::<u64>().ok())
@@ -236,22 +295,18 @@ impl Server {
     }
 
     /// Does once, on a key of nobody's, what the store is built on.
-    async fn try_out(&self, prefix: &str, version: String) -> Result<(), MemcachedError> {
-        let server = || self.name.clone();
-        let too_old = || MemcachedError::TooOld { server: server(), version: version.clone() };
-        let random = Op::random().map_err(|_| MemcachedError::Config("needs random numbers"))?;
+    async fn try_out(&self, prefix: &str, version: String) -> Result<(), Cause> {
+        let too_old = || too_old(&self.name, &version);
+        let random = Op::random().map_err(|error| no_randomness(&error))?;
         let key = format!("{prefix}:probe-{:016x}", random.to_bits());
         let ask = async |command| match self.ask(&key, command).await {
             // An answer without what was asked for, or a word that it does not know.
-            Err(Failed {
-                error: MemcachedError::Garbled { .. } | MemcachedError::Said { .. },
-                ..
-            }) => Err(too_old()),
-            answer => answer.map_err(|failed| failed.error),
+            Err(Failure { is_unknown_answer: true, .. }) => Err(too_old()),
+            answer => answer.map_err(|failure| failure.cause),
         };
         let add = Command::Add { value: b"1", exptime: 60 };
         let first = match ask(add).await? {
-            Reply::Done { token: 0 } => return Err(MemcachedError::NoCas { server: server() }),
+            Reply::Done { token: 0 } => return Err(no_cas(&self.name)),
             Reply::Done { token } => token,
             _ => return Err(too_old()),
         };
@@ -259,7 +314,7 @@ impl Server {
         let Reply::Done { token: second } = ask(cas).await? else { return Err(too_old()) };
         let stale = ask(cas).await?;
         let found = ask(Command::Get).await?;
-        let deleted = ask(Command::Delete { token: Some(second) }).await?;
+        let deleted = ask(Command::Delete { token: second }).await?;
         let nothing = ask(Command::Get).await?;
         let expected = Reply::Value { value: b"2".to_vec(), token: second };
         let all_well = stale == Reply::Exists

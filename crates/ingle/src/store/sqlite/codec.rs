@@ -1,4 +1,4 @@
-//! A record as a row of the table `sessions`, and back. The row's version is its counter.
+//! A record or a mark as a row of the table `sessions`, and back. A record's version is its counter.
 //!
 //! SQLite keeps no checksum of what is in its pages, so a disk that gives back other bytes than it
 //! was given would change a session in silence. Each row has one of its own, its `sum`.
@@ -8,13 +8,13 @@ use std::{sync::Arc, time::Duration};
 use rusqlite::types::{ToSqlOutput, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::NAME;
+use super::error::NAME;
 use crate::{
     clock::Timestamp,
     data::Data,
     id::Key,
     record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record, User, Version},
-    store::{Applied, Error, ErrorKind},
+    store::{Applied, Error, ErrorKind, mark::Mark},
 };
 
 /// A query for rows that [`read`] can read, with the columns in its order.
@@ -22,7 +22,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT key, inner_key, format, created, idle_deadline, absolute_deadline, \
-             idle_timeout, user, generation, epoch, counter, ops, data, sum FROM sessions ",
+             idle_timeout, user, generation, epoch, counter, ops, data, sum, mark, moved_to \
+             FROM sessions ",
             $rest
         )
     };
@@ -61,7 +62,7 @@ impl Row {
         let header = &self.record.header;
         let user = header.user.as_ref();
         [
-            header.key.as_bytes().into(),
+            header.key.as_bytes().as_slice().into(),
             i64::from(header.format).into(),
             millis(header.created).into(),
             millis(header.idle_deadline).into(),
@@ -76,6 +77,40 @@ impl Row {
             self.sum.into(),
         ]
     }
+}
+
+/// What the column `mark` says of a mark. In a record's row it is NULL.
+const MOVED: &str = "moved";
+const ENDED: &str = "ended";
+
+/// A mark as columns.
+#[derive(Debug)]
+pub(super) struct MarkRow<'a> {
+    key: &'a Key,
+    mark: Mark,
+}
+
+impl<'a> MarkRow<'a> {
+    pub(super) fn of(key: &'a Key, mark: Mark) -> Self {
+        Self { key, mark }
+    }
+
+    /// The parameters 1 to 6 of the `UPDATE` that makes a record's row a mark. The first is the key.
+    pub(super) fn parameters(&self) -> [ToSqlOutput<'_>; 6] {
+        let Self { key, mark } = self;
+        [
+            key.as_bytes().as_slice().into(),
+            i64::from(FORMAT).into(),
+            word(mark).into(),
+            ToSqlOutput::Borrowed(mark.moved_to.as_ref().map(|to| to.as_bytes().as_slice()).into()),
+            millis(mark.until).into(),
+            sum_of_mark(key, mark).into(),
+        ]
+    }
+}
+
+fn word(mark: &Mark) -> &'static str {
+    if mark.moved_to.is_some() { MOVED } else { ENDED }
 }
 
 fn idle_timeout(header: &Header) -> Option<i64> {
@@ -114,13 +149,27 @@ fn sum(header: &Header, ops: &[u8], data: &str) -> i64 {
     for bytes in [user.map_or(&[][..], |user| user.name.as_bytes()), ops, data.as_bytes()] {
         hash.update(bytes);
     }
+    summed(hash, header.idle_deadline)
+}
+
+/// The same of a mark. It begins with a word that no key begins with by accident, so that a mark is
+/// never taken for a record, nor a record for a mark.
+fn sum_of_mark(key: &Key, mark: &Mark) -> i64 {
+    let mut hash = Sha256::new().chain_update(word(mark)).chain_update(key.as_bytes());
+    if let Some(to) = &mark.moved_to {
+        hash.update(to.as_bytes());
+    }
+    summed(hash, mark.until)
+}
+
+fn summed(hash: Sha256, deadline: Timestamp) -> i64 {
     let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = hash.finalize().into();
     let bits = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
     // A quarter of the range: with any deadline added it is an integer still.
-    (bits >> 2).cast_signed() + millis(header.idle_deadline)
+    (bits >> 2).cast_signed() + millis(deadline)
 }
 
-/// What stands in a row is not a record that this version can read.
+/// What stands in a row is neither a record nor a mark that this version can read.
 ///
 /// Only the place is told: a row's content may be anyone's secret.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +186,9 @@ pub(super) enum Unreadable {
     NotJson { line: usize, column: usize },
     #[error("`data` of a row of `sessions` is not a JSON object")]
     NotAnObject,
-    #[error("a row of `sessions` has a value of a wrong type: {0}")]
+    #[error("`mark` of a row of `sessions` is neither NULL, `moved` nor `ended`")]
+    Mark,
+    #[error("a row of `sessions` has a value of a wrong type")]
     Type(#[from] rusqlite::Error),
     #[error(
         "a row of `sessions` is not as it was written: the disk, or a program that is not this \
@@ -152,10 +203,26 @@ impl From<Unreadable> for Error {
     }
 }
 
-/// Reads the record of a row that a [`select!`] found.
-pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Loaded, Unreadable> {
+/// What stands in a row.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Record(Loaded),
+    Mark(Mark),
+}
+
+impl Entry {
+    pub(super) fn record(self) -> Option<Loaded> {
+        match self {
+            Self::Record(loaded) => Some(loaded),
+            Self::Mark(_) => None,
+        }
+    }
+}
+
+/// Reads a row that a [`select!`] found.
+pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Entry, Unreadable> {
     let key = Key::from_bytes(row.get(1)?);
-    if key.as_bytes() != row.get::<_, [u8; 32]>(0)? {
+    if *key.as_bytes() != row.get::<_, [u8; 32]>(0)? {
         return Err(Unreadable::OtherKey);
     }
     let format: i64 = row.get(2)?;
@@ -163,6 +230,13 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Loaded, Unreadable> {
         .ok()
         .filter(|format| (1..=FORMAT).contains(format))
         .ok_or(Unreadable::Format(format))?;
+    match row.get_ref(14)?.as_str_or_null().map_err(|error| Unreadable::Type(error.into()))? {
+        None => read_record(row, key, format).map(Entry::Record),
+        Some(word) => read_mark(row, &key, word).map(Entry::Mark),
+    }
+}
+
+fn read_record(row: &rusqlite::Row<'_>, key: Key, format: u16) -> Result<Loaded, Unreadable> {
     let counter = row.get::<_, i64>(10)?.cast_unsigned();
     let (ops, data) = (blob(row, 11)?, text(row, 12)?);
     let header = Header {
@@ -182,11 +256,25 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Loaded, Unreadable> {
     };
     let record = Record { header, data: read_data(data)? };
     // Checked last, since what is found before says more.
-    let written = row.get::<_, Option<i64>>(13)?;
-    if written.is_some_and(|written| written != sum(&record.header, ops, data)) {
-        return Err(Unreadable::Damaged);
-    }
+    check(row, sum(&record.header, ops, data))?;
     Ok(Loaded { record: Arc::new(record), version: Version(counter) })
+}
+
+fn read_mark(row: &rusqlite::Row<'_>, key: &Key, word: &str) -> Result<Mark, Unreadable> {
+    let moved_to = match word {
+        MOVED => Some(Key::from_bytes(row.get(15)?)),
+        ENDED => None,
+        _ => return Err(Unreadable::Mark),
+    };
+    let mark = Mark { moved_to, until: instant(row.get(4)?, "idle_deadline")? };
+    check(row, sum_of_mark(key, &mark))?;
+    Ok(mark)
+}
+
+/// A row that was written by hand has no sum.
+fn check(row: &rusqlite::Row<'_>, sum: i64) -> Result<(), Unreadable> {
+    let written = row.get::<_, Option<i64>>(13)?;
+    if written.is_none_or(|written| written == sum) { Ok(()) } else { Err(Unreadable::Damaged) }
 }
 
 fn blob<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<&'a [u8], Unreadable> {

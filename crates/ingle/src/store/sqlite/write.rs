@@ -1,19 +1,18 @@
-//! Each write of the contract as statements, within a transaction that the writer began.
+//! Each change of a record as statements, within a transaction that the writer began.
 //!
-//! A write that fails or whose condition does not hold leaves the transaction as it was, so that
-//! the other writes of the transaction never notice.
+//! A change that fails or whose condition does not hold leaves the transaction as it was, so that
+//! the other changes of the transaction never notice.
 
 use rusqlite::{
     Connection, OptionalExtension as _, Transaction, params, params_from_iter, types::ToSqlOutput,
 };
 
-use super::rows::{Row, millis};
+use super::codec::{self, Entry, MarkRow, Row, millis, select};
 use crate::{
     clock::Timestamp,
     id::Key,
-    planted::Bug,
     record::{Loaded, Record, Version},
-    store::{CommitError, Error, Write},
+    store::{CommitError, Destroyed, Error, Write, mark::Mark},
 };
 
 /// A [`Write`] that can wait in a queue: it owns what it writes, already encoded.
@@ -22,8 +21,6 @@ pub(super) enum OwnedWrite {
     Create { row: Row },
     Replace { base: Base, row: Row, indexes_stay: bool },
     Renew { base: Base, row: Row },
-    Touch { key: Key, idle_deadline: Timestamp },
-    Destroy { key: Key },
 }
 
 /// What must still be there. The epoch tells a record from an older one with the same key and
@@ -44,6 +41,11 @@ impl Base {
             epoch: header.epoch.to_bits().cast_signed(),
         }
     }
+
+    /// The parameters of a condition on counter, epoch and deadline, in this order.
+    fn condition(&self, now: Timestamp) -> [ToSqlOutput<'static>; 3] {
+        [self.counter, self.epoch, millis(now)].map(ToSqlOutput::from)
+    }
 }
 
 /// The statement of a replace. It sets what has an index only where that changes: SQLite writes the
@@ -55,7 +57,22 @@ macro_rules! replace_sql {
              absolute_deadline = ?5, idle_timeout = ?6, ",
             $indexed,
             " epoch = ?9, counter = ?10, ops = ?11, data = ?12, sum = ?13 \
-             WHERE key = ?1 AND counter = ?14 AND epoch = ?15 AND dead_at > ?16"
+             WHERE key = ?1 AND counter = ?14 AND epoch = ?15 AND dead_at > ?16 AND mark IS NULL"
+        )
+    };
+}
+
+/// The statement that makes a record's row a mark, of which nothing of the session is left. A row that
+/// is a mark already is none of these.
+macro_rules! mark_sql {
+    ($condition:literal) => {
+        concat!(
+            "UPDATE sessions SET inner_key = ?1, format = ?2, mark = ?3, moved_to = ?4, \
+             idle_deadline = ?5, absolute_deadline = ?5, sweep_at = ?5, sum = ?6, created = 0, \
+             idle_timeout = NULL, user = NULL, generation = NULL, epoch = 0, counter = 0, \
+             ops = x'', data = '{}' \
+             WHERE key = ?1 AND mark IS NULL ",
+            $condition
         )
     };
 }
@@ -73,13 +90,15 @@ impl OwnedWrite {
             Write::Renew { base, record } => {
                 Self::Renew { base: Base::of(base), row: Row::of(record)? }
             }
-            Write::Touch { key, idle_deadline } => Self::Touch { key: *key, idle_deadline },
-            Write::Destroy { key } => Self::Destroy { key: *key },
         })
     }
 
     /// Does this write if its condition holds at `now`.
-    pub(super) fn run(&self, transaction: &mut Transaction<'_>, now: Timestamp) -> Done {
+    pub(super) fn run(
+        &self,
+        transaction: &mut Transaction<'_>,
+        now: Timestamp,
+    ) -> Done<Version, CommitError> {
         match self {
             Self::Create { row } => create(transaction, row, now),
             Self::Replace { base, row, indexes_stay: true } => {
@@ -92,8 +111,6 @@ impl OwnedWrite {
                 replace(transaction, sql, base, row, now)
             }
             Self::Renew { base, row } => renew(transaction, base, row, now),
-            Self::Touch { key, idle_deadline } => touch(transaction, key, *idle_deadline, now),
-            Self::Destroy { key } => destroy(transaction, key),
         }
     }
 }
@@ -102,34 +119,43 @@ fn dead_at(record: &Record) -> Timestamp {
     record.header.idle_deadline.min(record.header.absolute_deadline)
 }
 
-/// What a write came to; a failure of SQLite stands outside, so that `?` passes it on.
-pub(super) type Done = rusqlite::Result<Result<Version, CommitError>>;
+/// What a change came to; a failure of SQLite stands outside, so that `?` passes it on.
+pub(super) type Done<T, E> = rusqlite::Result<Result<T, E>>;
 
-fn create(connection: &Connection, row: &Row, now: Timestamp) -> Done {
+fn create(connection: &Connection, row: &Row, now: Timestamp) -> Done<Version, CommitError> {
     let created = insert(connection, row)?
-        // The key is taken; what is dead there makes way.
+        // The key is taken; what is dead there, a record or a mark, makes way.
         || (delete_dead(connection, row.key(), now)? && insert(connection, row)?);
     Ok(if created { Ok(row.version()) } else { Err(CommitError::Conflict(None)) })
 }
 
-fn replace(connection: &Connection, sql: &str, base: &Base, row: &Row, now: Timestamp) -> Done {
-    let condition = [base.counter, base.epoch, millis(now)].map(ToSqlOutput::from);
-    let parameters = row.parameters().into_iter().chain(condition);
+fn replace(
+    connection: &Connection,
+    sql: &str,
+    base: &Base,
+    row: &Row,
+    now: Timestamp,
+) -> Done<Version, CommitError> {
+    let parameters = row.parameters().into_iter().chain(base.condition(now));
     match connection.prepare_cached(sql)?.execute(params_from_iter(parameters))? {
         1 => Ok(Ok(row.version())),
-        _ if Bug::Upsert.is_planted() && insert(connection, row)? => Ok(Ok(row.version())),
         _ => why_not(connection, &base.key, now),
     }
 }
 
-fn renew(transaction: &mut Transaction<'_>, base: &Base, row: &Row, now: Timestamp) -> Done {
+fn renew(
+    transaction: &mut Transaction<'_>,
+    base: &Base,
+    row: &Row,
+    now: Timestamp,
+) -> Done<Version, CommitError> {
     // Both rows change or none does: dropped before its commit, the savepoint takes everything
     // back.
     let savepoint = transaction.savepoint()?;
-    let sql = "DELETE FROM sessions \
-               WHERE key = ?1 AND counter = ?2 AND epoch = ?3 AND dead_at > ?4";
-    let parameters = params![base.key.as_bytes(), base.counter, base.epoch, millis(now)];
-    if savepoint.prepare_cached(sql)?.execute(parameters)? == 0 {
+    let sql = mark_sql!("AND counter = ?7 AND epoch = ?8 AND dead_at > ?9");
+    let mark = MarkRow::of(&base.key, Mark::moved(*row.key(), now));
+    let parameters = mark.parameters().into_iter().chain(base.condition(now));
+    if savepoint.prepare_cached(sql)?.execute(params_from_iter(parameters))? == 0 {
         return why_not(&savepoint, &base.key, now);
     }
     let created = create(&savepoint, row, now)?;
@@ -139,20 +165,39 @@ fn renew(transaction: &mut Transaction<'_>, base: &Base, row: &Row, now: Timesta
     Ok(created)
 }
 
-fn touch(connection: &Connection, key: &Key, idle_deadline: Timestamp, now: Timestamp) -> Done {
+/// Moves the idle deadline of a live record.
+pub(super) fn touch(
+    connection: &Connection,
+    key: &Key,
+    idle_deadline: Timestamp,
+    now: Timestamp,
+) -> Done<(), CommitError> {
     let sql = "UPDATE sessions SET idle_deadline = max(idle_deadline, min(?2, absolute_deadline)), \
                sum = sum - idle_deadline + max(idle_deadline, min(?2, absolute_deadline)) \
-               WHERE key = ?1 AND dead_at > ?3 RETURNING counter";
+               WHERE key = ?1 AND dead_at > ?3 AND mark IS NULL";
     let parameters = params![key.as_bytes(), millis(idle_deadline), millis(now)];
-    let mut statement = connection.prepare_cached(sql)?;
-    let counter = statement.query_row(parameters, |row| row.get::<_, i64>(0)).optional()?;
-    Ok(counter.map(|counter| Version(counter.cast_unsigned())).ok_or(CommitError::Gone))
+    let touched = connection.prepare_cached(sql)?.execute(parameters)?;
+    Ok(if touched == 1 { Ok(()) } else { Err(CommitError::Gone) })
 }
 
-fn destroy(connection: &Connection, key: &Key) -> Done {
-    let sql = "DELETE FROM sessions WHERE key = ?1";
-    connection.prepare_cached(sql)?.execute([key.as_bytes()])?;
-    Ok(Ok(Version::NONE))
+/// Makes a record's row a mark, whatever is in the row.
+pub(super) fn destroy(
+    connection: &Connection,
+    key: &Key,
+    now: Timestamp,
+) -> Done<Destroyed, Error> {
+    let mark = MarkRow::of(key, Mark::ended(now));
+    let mut end = connection.prepare_cached(mark_sql!(""))?;
+    if end.execute(params_from_iter(mark.parameters()))? == 1 {
+        return Ok(Ok(Destroyed::Done));
+    }
+    let mut statement = connection.prepare_cached(select!("WHERE key = ?1"))?;
+    let found = statement.query_row([key.as_bytes()], |row| Ok(codec::read(row))).optional()?;
+    Ok(match found {
+        Some(Ok(Entry::Mark(mark))) => Ok(mark.destroyed(now)),
+        Some(Err(unreadable)) => Err(unreadable.into()),
+        Some(Ok(Entry::Record(_))) | None => Ok(Destroyed::Done),
+    })
 }
 
 /// Writes a row where none is, dead or live.
@@ -171,39 +216,8 @@ fn delete_dead(connection: &Connection, key: &Key, now: Timestamp) -> rusqlite::
 }
 
 /// Why no row met the condition of a replace or of a renew.
-fn why_not(connection: &Connection, key: &Key, now: Timestamp) -> Done {
-    let sql = "SELECT 1 FROM sessions WHERE key = ?1 AND dead_at > ?2";
+fn why_not(connection: &Connection, key: &Key, now: Timestamp) -> Done<Version, CommitError> {
+    let sql = "SELECT 1 FROM sessions WHERE key = ?1 AND dead_at > ?2 AND mark IS NULL";
     let live = connection.prepare_cached(sql)?.exists(params![key.as_bytes(), millis(now)])?;
     Ok(Err(if live { CommitError::Conflict(None) } else { CommitError::Gone }))
-}
-
-/// Looks at no more than `limit` rows, at those whose time it is: deletes the dead, and looks at the
-/// others again when they die.
-pub(super) fn sweep(
-    connection: &Connection,
-    now: Timestamp,
-    limit: usize,
-) -> rusqlite::Result<Chunk> {
-    let run = |sql, limit| {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        connection.prepare_cached(sql)?.execute([millis(now), limit])
-    };
-    // The row itself is asked as well: its place in the index may be damaged.
-    let delete = "DELETE FROM sessions WHERE dead_at <= ?1 AND rowid IN \
-                  (SELECT rowid FROM sessions INDEXED BY to_sweep WHERE sweep_at <= ?1 \
-                   ORDER BY sweep_at LIMIT ?2)";
-    let deleted = run(delete, limit)?;
-    let postpone = "UPDATE sessions SET sweep_at = dead_at WHERE dead_at > ?1 AND rowid IN \
-                    (SELECT rowid FROM sessions INDEXED BY to_sweep WHERE sweep_at <= ?1 \
-                     ORDER BY sweep_at LIMIT ?2)";
-    let postponed = run(postpone, limit - deleted)?;
-    Ok(Chunk { deleted, more: deleted + postponed == limit })
-}
-
-/// What a sweep found among some rows.
-#[derive(Debug)]
-pub(super) struct Chunk {
-    pub(super) deleted: usize,
-    /// Whether there may be more rows whose time it is.
-    pub(super) more: bool,
 }

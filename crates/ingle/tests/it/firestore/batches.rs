@@ -1,13 +1,12 @@
-//! Replaces of several sessions that meet: one call, and each of them for itself.
+//! Replaces of several sessions in one call, each of them for itself.
 
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
     BeginTransactionRequest, RollbackRequest, batch_get_documents_request::ConsistencySelector,
 };
-use ingle::store::{CommitError, Write};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::meeting::{add, begin, filled, give_up, one_of_two_is_made, stored, views};
+use crate::batching::{add, begin, filled, give_up, one_of_two_is_made, stored, views};
 
 impl Scene {
     /// Reads a document in a transaction, which locks it, and leaves the transaction open.
@@ -34,7 +33,7 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn commits_that_meet_are_one_call() {
+async fn commits_at_the_same_time_are_one_call() {
     let mut scene = Scene::new().await;
     let wire = Proxy::start(testbed::firestore::hidane()).await.unwrap();
     scene.config.emulator = Some(wire.address.to_string());
@@ -51,14 +50,14 @@ async fn commits_that_meet_are_one_call() {
 }
 
 #[tokio::test]
-async fn each_of_a_group_stands_or_falls_alone() {
+async fn each_of_a_batch_stands_or_falls_alone() {
     let scene = Scene::new().await;
     let store = scene.store().await;
     let bases = filled(&store, 20).await;
     let id = |number: usize| bases[number].record.header.key.to_string();
     scene.edit(&id(3), [("views", integer(500))]).await;
     let key = &bases[5].record.header.key;
-    store.commit(Write::Destroy { key }, SystemClock.now()).await.unwrap();
+    store.destroy(key, SystemClock.now()).await.unwrap();
     for (number, commit) in add(&store, &bases, 1000).into_iter().enumerate() {
         match (number, commit.await.unwrap()) {
             (3, Err(CommitError::Conflict(Some(newer)))) => assert_eq!(views(&newer), 500),
@@ -71,7 +70,8 @@ async fn each_of_a_group_stands_or_falls_alone() {
             }
         }
     }
-    assert!(scene.document(&id(5)).await.is_none());
+    let mark = scene.document(&id(5)).await.unwrap();
+    assert!(field(&mark, "views").is_none(), "nothing came back: {mark:?}");
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn what_nobody_wants_any_more_is_not_sent() {
 }
 
 #[tokio::test]
-async fn large_commits_that_meet_are_all_made() {
+async fn large_commits_at_the_same_time_are_all_made() {
     let store = Scene::new().await.store().await;
     let bases = filled(&store, 40).await;
     let text = |number: usize| "x".repeat(if number.is_multiple_of(2) { 400_000 } else { 60_000 });
@@ -109,32 +109,35 @@ async fn large_commits_that_meet_are_all_made() {
 /// Someone has a transaction open, as an app has that shares the database.
 #[tokio::test]
 async fn a_session_that_is_locked_holds_up_itself_alone() {
-    let scene = Scene::new().await;
+    let mut scene = Scene::new().await;
+    scene.config.batch_timeout = Duration::from_millis(100);
     let app = scene.app().await;
-    let mut visitors = vec![Visitor::default(); 10];
-    for visitor in &mut visitors {
+    let mut locked = Visitor::default();
+    locked.get(&app, "/add").await.ok();
+    let id = scene.only().await;
+    let mut others = vec![Visitor::default(); 9];
+    for visitor in &mut others {
         visitor.get(&app, "/add").await.ok();
     }
-    let documents = scene.store().await.list(None, 10, SystemClock.now()).await.unwrap().records;
-    let locked = documents[0].record.header.key.to_string();
-    let transaction = scene.lock(&locked).await;
+    let begin = |visitor: &Visitor| {
+        let (app, mut visitor) = (app.clone(), visitor.clone());
+        async move { visitor.get(&app, "/add").await.ok().body }
+    };
+    let transaction = scene.lock(&id).await;
+    let mut held_up = JoinSet::new();
     for round in 2..=4 {
+        held_up.spawn(begin(&locked));
         let mut requests = JoinSet::new();
-        for visitor in &visitors {
-            let (app, mut visitor) = (app.clone(), visitor.clone());
-            requests.spawn(async move { visitor.get(&app, "/add").await });
+        for visitor in &others {
+            requests.spawn(begin(visitor));
         }
-        let answers = requests.join_all().await;
-        let ok = answers.iter().filter(|answer| answer.status == StatusCode::OK);
-        assert!(ok.clone().all(|answer| answer.body == round.to_string()), "{answers:?}");
-        assert_eq!(ok.count(), 9, "{answers:?}");
+        assert_eq!(requests.join_all().await, vec![round.to_string(); 9]);
     }
     scene.unlock(transaction).await;
-    for document in documents {
-        let id = document.record.header.key.to_string();
-        let views = field(&scene.document(&id).await.unwrap(), "views");
-        if id != locked {
-            assert_eq!(views, Some(integer(4)));
-        }
+    let mut answers = held_up.join_all().await;
+    answers.sort();
+    assert_eq!(answers, ["2", "3", "4"], "it goes on when the lock ends");
+    for document in scene.store().await.list(None, 20, SystemClock.now()).await.unwrap().records {
+        assert_eq!(document.record.data["views"], 4);
     }
 }

@@ -1,16 +1,18 @@
-//! What stands under a key: readable JSON, in one of three states, and how long it may stand.
+//! What stands under a key: readable JSON, in one of four states, and how long it may stand.
+//!
+//! It knows no server.
 
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::failure::Unreadable;
+use super::error::{NAME, Unreadable};
 use crate::{
     clock::Timestamp,
     data::Data,
     id::Key,
     record::{FORMAT, Header, Op, Record},
-    store::{Applied, Error, ErrorKind},
+    store::{Applied, Error, ErrorKind, mark::Mark},
 };
 
 /// What stands under a key.
@@ -25,16 +27,28 @@ pub(super) enum Item {
         from: Key,
         record: Arc<Record>,
     },
-    /// A record was here, and a renew has moved it away.
-    Left {
-        /// The new key.
-        to: Key,
-        /// The renew.
-        op: Op,
-        /// The token of the item that arrived there. One that is added late, when the renew is long
-        /// over, has another.
-        arrived: u64,
+    /// A record was here, and a renew has moved it away: a mark, and what the renew may still need when
+    /// the mark is dead.
+    Left(Left),
+    /// A session was here, and was destroyed: a mark.
+    Ended {
+        /// The mark is dead from here on.
+        until: Timestamp,
     },
+}
+
+/// What a renew leaves under the old key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    /// The new key.
+    pub(super) to: Key,
+    /// The renew.
+    pub(super) op: Op,
+    /// The token of the item that arrived there. One that is added late, when the renew is long
+    /// over, has another.
+    pub(super) arrived: u64,
+    /// The mark is dead from here on.
+    pub(super) until: Timestamp,
 }
 
 /// An item as it is written.
@@ -43,7 +57,8 @@ pub(super) enum Item {
 enum Written<'a> {
     Here { header: &'a Header, data: &'a Data },
     Arriving { arriving_from: &'a Key, header: &'a Header, data: &'a Data },
-    Left { left_for: &'a Key, op: &'a Op, arrived: u64 },
+    Left { left_for: &'a Key, op: &'a Op, arrived: u64, until: Timestamp },
+    Ended { ended: bool, until: Timestamp },
 }
 
 /// An item as it is read. A person may have edited it: what is not known is passed over.
@@ -56,6 +71,9 @@ struct Read {
     left_for: Option<Key>,
     op: Option<Op>,
     arrived: Option<u64>,
+    #[serde(default)]
+    ended: bool,
+    until: Option<Timestamp>,
 }
 
 impl Item {
@@ -64,8 +82,13 @@ impl Item {
         let read: Read = serde_json::from_slice(value).map_err(|error| {
             Unreadable::NotASession { line: error.line(), column: error.column() }
         })?;
-        if let (Some(to), Some(op), Some(arrived)) = (read.left_for, read.op, read.arrived) {
-            return Ok(Self::Left { to, op, arrived });
+        if let (Some(to), Some(op), Some(arrived), Some(until)) =
+            (read.left_for, read.op, read.arrived, read.until)
+        {
+            return Ok(Self::Left(Left { to, op, arrived, until }));
+        }
+        if let (true, Some(until)) = (read.ended, read.until) {
+            return Ok(Self::Ended { until });
         }
         let header = read.header.ok_or(Unreadable::NotASession { line: 1, column: 0 })?;
         if header.format > FORMAT {
@@ -82,6 +105,15 @@ impl Item {
         })
     }
 
+    /// The mark that this item is, be it dead.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        match self {
+            Self::Left(Left { to, until, .. }) => Some(Mark { moved_to: Some(*to), until: *until }),
+            Self::Ended { until } => Some(Mark { moved_to: None, until: *until }),
+            Self::Here(_) | Self::Arriving { .. } => None,
+        }
+    }
+
     /// The bytes of a record under its key.
     pub(super) fn here(record: &Record) -> Result<Vec<u8>, Error> {
         write(&Written::Here { header: &record.header, data: &record.data })
@@ -94,19 +126,25 @@ impl Item {
     }
 
     /// The bytes of what a renew leaves behind.
-    pub(super) fn left(to: &Key, op: Op, arrived: u64) -> Result<Vec<u8>, Error> {
-        write(&Written::Left { left_for: to, op: &op, arrived })
+    pub(super) fn left(left: &Left) -> Result<Vec<u8>, Error> {
+        let Left { to, op, arrived, until } = left;
+        write(&Written::Left { left_for: to, op, arrived: *arrived, until: *until })
+    }
+
+    /// The bytes of what a destroy leaves behind.
+    pub(super) fn ended(until: Timestamp) -> Result<Vec<u8>, Error> {
+        write(&Written::Ended { ended: true, until })
     }
 }
 
 fn write(written: &Written<'_>) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(written)
-        .map_err(|error| Error::new(super::NAME, ErrorKind::Unfit, Applied::No).with_source(error))
+        .map_err(|error| Error::new(NAME, ErrorKind::Unfit, Applied::No).with_source(error))
 }
 
 /// The op of the commit that wrote this record.
 pub(super) fn newest_op(record: &Record) -> Option<Op> {
-    record.header.ops.iter().last()
+    record.header.ops.newest()
 }
 
 /// Up to here memcached takes a lifetime as seconds from now; beyond it, as a date.
@@ -128,8 +166,9 @@ const SLACK_OF_DATE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a record may be arriving.
 pub(super) const ARRIVING_TIME: u32 = 10 * 60;
 
-/// How long it is remembered that a record has left: longer than it may be arriving.
-pub(super) const LEFT_TIME: u32 = ARRIVING_TIME + 60;
+/// How long a mark may stand: longer than a record may be arriving, which needs it. This is a broom.
+/// Whether a mark is dead, its `until` says, by the clock of the app, which may be minutes behind.
+pub(super) const MARK_STANDS: u32 = ARRIVING_TIME + 60;
 
 /// The lifetime that memcached is told for a record, at `now` by the app's clock and `server_now`,
 /// in seconds since 1970, by the server's.
