@@ -71,6 +71,7 @@ const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 pub(super) struct Client {
+    pub(super) config: FirestoreConfig,
     pub(super) server: Server,
     pub(super) names: Names,
     connections: Vec<Connection>,
@@ -136,8 +137,9 @@ impl Client {
             set("authorization", "Bearer owner".to_owned());
         }
         let connections = connections.collect();
-        let (server, since) = (Server { config, emulator }, Instant::now());
-        Ok(Self { server, names, connections, since, headers, credentials })
+        let FirestoreConfig { project, database, .. } = config.clone();
+        let (server, since) = (Server { project, database, emulator }, Instant::now());
+        Ok(Self { config, server, names, connections, since, headers, credentials })
     }
 
     /// The document with this name.

@@ -434,7 +434,7 @@ fn a_damaged_mark_is_an_error_that_names_the_place() {
 }
 
 fn server() -> Server {
-    Server { config: FirestoreConfig::new("shop", "sessions"), emulator: None }
+    Server { project: "shop".to_owned(), database: "(default)".to_owned(), emulator: None }
 }
 
 fn because(code: Code, reason: &str) -> Status {
