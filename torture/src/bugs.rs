@@ -1,13 +1,13 @@
 //! Tests of the tests: bugs are planted in the library, and its tests must find each of them.
 //!
-//! The library is built once more, with all the bugs in it (`compiler.rs`); which one is active, a
-//! variable tells each run of the tests. `list.rs` has the bugs and the tests that should see them.
-//! In the short form these alone are run, until the first one fails. Otherwise all tests of the
-//! library are, on the stores in memory, in a file and on memcached.
+//! Each bug is a patch below `torture/bugs`, and none is in the product. `copy.rs` makes a copy of the
+//! tree with all of them, which is built once; which one is active, a variable tells each run of the
+//! tests. `list.rs` has the tests that should see each bug. In the short form these alone are run,
+//! until the first one fails. Otherwise all tests of the library are, on the stores in memory, in a file
+//! and on memcached.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
     fmt::Write as _,
     path::PathBuf,
     process::Stdio,
@@ -23,12 +23,12 @@ use tokio::{
 };
 
 use crate::{
-    cargo::{cargo, workspace},
+    cargo::cargo,
     options::{Length, Options},
     report::Section,
 };
 
-pub(crate) mod compiler;
+mod copy;
 mod list;
 
 use list::{BUGS, Bug, NOWHERE, Program};
@@ -43,6 +43,8 @@ const NAMED_MAX: usize = 3;
 struct Suite {
     programs: BTreeMap<Program, PathBuf>,
     servers: Vec<(&'static str, Server)>,
+    /// The copy of the tree.
+    copy: PathBuf,
 }
 
 /// Which tests are run.
@@ -119,12 +121,15 @@ pub(crate) async fn run(options: &Options) -> Result<Section> {
 impl Suite {
     /// Builds the tests of the library with the bugs in it, and starts the servers.
     async fn build() -> Result<Self> {
-        println!("Builds the tests of the library with the bugs in it.");
+        println!("Builds the tests of a copy of the library with the bugs in it.");
+        let copy = copy::with_bugs()?;
         // The stores on other servers have no bugs, and take long to build.
-        let mut cargo = cargo(["test", "--package", "ingle", "--features", "memcached"]);
+        let mut cargo =
+            cargo(["test", "--package", "ingle", "--features", "memcached,metrics,sqlite"]);
         cargo.args(["--lib", "--test", "it", "--no-run"]);
         cargo.arg("--message-format=json-render-diagnostics");
-        cargo.env("RUSTC_WORKSPACE_WRAPPER", env::current_exe()?);
+        // With the dependencies that are built already.
+        cargo.current_dir(&copy).env("CARGO_TARGET_DIR", copy::target());
         let built = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output().await?;
         ensure!(built.status.success(), "the library could not be built with the bugs in it");
         let messages = String::from_utf8_lossy(&built.stdout);
@@ -138,7 +143,7 @@ impl Suite {
         let servers = servers
             .map(|variable| Ok((variable, Server::start(memcached::program(&[]))?)))
             .collect::<Result<_>>()?;
-        Ok(Self { programs, servers })
+        Ok(Self { programs, servers, copy })
     }
 
     /// The same tests without any bug: what fails there would catch anything.
@@ -176,7 +181,7 @@ impl Suite {
         let path = self.programs.get(&program).context("it was built")?;
         let mut command = Command::new(path);
         // Where Cargo runs them.
-        command.current_dir(workspace().join("crates/ingle"));
+        command.current_dir(self.copy.join("crates/ingle"));
         command.envs(self.servers.iter().map(|(name, at)| (*name, at.address().to_string())));
         match bug {
             Some(bug) => command.env("INGLE_PLANTED", bug.name),

@@ -14,6 +14,7 @@ mod fuzz;
 mod histories;
 mod inside;
 mod lab;
+mod lateness;
 mod leak;
 mod model;
 mod options;
@@ -34,9 +35,6 @@ fn main() -> ExitCode {
         return ended;
     }
     let args: Vec<String> = env::args().skip(1).collect();
-    if let Some(compiled) = bugs::compiler::run(&args) {
-        return compiled;
-    }
     let options = match Options::parse(&args) {
         Ok(options) => options,
         Err(wrong) => {

@@ -21,7 +21,7 @@ impl Program {
     }
 }
 
-/// A bug of `crates/ingle/src/planted.rs`.
+/// A bug, which is the patch of its name below `torture/bugs`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bug {
     /// What `INGLE_PLANTED` calls it.
@@ -49,14 +49,14 @@ pub(super) const BUGS: [Bug; 13] = [
     Bug {
         name: "b2",
         what: "upsert on save",
-        place: "embedded store",
+        place: "SQLite store",
         program: Program::Outside,
-        tests: &["embedded::law_5_"],
+        tests: &["sqlite::law_5_"],
     },
     Bug {
         name: "b3",
         what: "acknowledged before the fsync",
-        place: "embedded store",
+        place: "SQLite store",
         program: Program::Beside,
         tests: &["no_commit_is_acknowledged_that_was_not_synced"],
     },
@@ -119,7 +119,7 @@ pub(super) const BUGS: [Bug; 13] = [
     Bug {
         name: "b12",
         what: "Vary only on write",
-        place: "layer",
+        place: "door",
         program: Program::Outside,
         tests: &["flow::where_nothing_is_stored_there_is_no_record_and_no_cookie"],
     },

@@ -36,7 +36,7 @@ const TOKENS: u64 = 150;
 const REST: Duration = Duration::from_millis(50);
 
 /// How long the last reads may take until they are answered.
-const LAST_READS_MAX: Duration = Duration::from_secs(20);
+const LAST_READS_MAX: Duration = Duration::from_secs(120);
 
 /// A session as its visitor holds it.
 #[derive(Clone, Debug)]

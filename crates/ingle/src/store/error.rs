@@ -74,6 +74,12 @@ impl Error {
         self
     }
 
+    /// The same error where this is known of the write: for a write of several steps.
+    #[must_use]
+    pub fn with_applied(self, applied: Applied) -> Self {
+        Self { applied, ..self }
+    }
+
     /// What a caller does about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -1,14 +1,14 @@
 //! What the stores stand on: URLs, texts of causes, batches of calls, and TLS.
 //!
-//! It knows no store.
+//! It knows no store. `__server` and `__tls` are features for this crate alone: the stores' features
+//! turn on what they need.
 
-#[cfg(any(feature = "firestore", feature = "redis"))]
+#[cfg(feature = "__server")]
 pub(super) mod batch;
-#[cfg(any(feature = "firestore", feature = "postgres", feature = "redis"))]
+#[cfg(feature = "__tls")]
 pub(super) mod provider;
-#[cfg(any(feature = "firestore", feature = "memcached", feature = "postgres", feature = "redis"))]
 pub(super) mod text;
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(feature = "__tls")]
 pub(super) mod tls;
-#[cfg(any(feature = "firestore", feature = "memcached", feature = "postgres", feature = "redis"))]
+#[cfg(feature = "__server")]
 pub(super) mod url;

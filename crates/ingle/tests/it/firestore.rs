@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -20,26 +20,36 @@ use googleapis_tonic_google_firestore_v1::google::{
 };
 use http::StatusCode;
 use ingle::{
-    Error, Ids, Key, Session, SessionLayer,
+    Error, Key, Session, SessionLayer,
     clock::{Clock as _, ManualClock, SystemClock},
-    store::{Fault, Faulty, Firestore, FirestoreConfig, Inspect as _, Step, Store as _},
+    store::{
+        self, Applied, CommitError, Destroyed, ErrorKind, Firestore, FirestoreConfig, Ids,
+        List as _, Lookup, OpenErrorKind, Store as _,
+    },
 };
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 use testbed::calls::Proxy;
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::watch,
+    task::block_in_place,
 };
 use tonic::transport::Channel;
 
-use crate::common::{Answer, App, Visitor, app};
+use crate::common::{Answer, App, Intercept, Visitor, app};
 
-mod groups;
+mod batches;
+mod plain;
 
 const UUID: &str = "0b2f6c1e-7a3d-4c55-9d0a-5e1f2a3b4c5d";
 
+/// Longer than anything takes, however busy the machine is.
+const LONG: Duration = Duration::from_secs(120);
+
 /// A collection of its own on an emulator, seen by apps and by the console.
+#[derive(Clone)]
 struct Scene {
     config: FirestoreConfig,
     console: FirestoreClient<Channel>,
@@ -51,6 +61,7 @@ impl Scene {
         let random = ingle::record::Op::random().unwrap().to_bits();
         let mut config = FirestoreConfig::new("ingle-test", format!("c{random:016x}"));
         config.emulator = Some(address.to_string());
+        config.batch_timeout = LONG;
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
         let console = FirestoreClient::new(channel);
         Self { config, console }
@@ -66,24 +77,11 @@ impl Scene {
     }
 
     async fn layer(&self) -> SessionLayer {
-        SessionLayer::new(Arc::new(self.store().await)).sweep_every(None)
+        SessionLayer::new(self.store().await).sweep_every(None).deadline(LONG)
     }
 
     async fn app(&self) -> App {
-        app(&self.layer().await)
-            .on("/add", async |session: Session| {
-                let views = session.field("views").update(|views: &mut u64| {
-                    *views += 1;
-                    *views
-                });
-                views.await.map(|views| views.to_string())
-            })
-            .on("/read", async |session: Session| {
-                Ok::<_, Error>(format!("{:?}", session.get::<u64>("views").await?))
-            })
-            .on("/all", async |session: Session| {
-                session.data::<Json>().await.map(|data| data.to_string())
-            })
+        app_on(&self.layer().await)
     }
 
     fn name(&self, id: &str) -> String {
@@ -149,6 +147,24 @@ impl Scene {
     }
 }
 
+/// Routes for one process.
+fn app_on(layer: &SessionLayer) -> App {
+    app(layer)
+        .on("/add", async |session: Session| {
+            let views = session.field("views").update(|views: &mut u64| {
+                *views += 1;
+                *views
+            });
+            views.await.map(|views| views.to_string())
+        })
+        .on("/read", async |session: Session| {
+            Ok::<_, Error>(format!("{:?}", session.get::<u64>("views").await?))
+        })
+        .on("/all", async |session: Session| {
+            session.data::<Json>().await.map(|data| data.to_string())
+        })
+}
+
 fn field(document: &Document, name: &str) -> Option<ValueType> {
     document.fields.get(name)?.value_type.clone()
 }
@@ -198,7 +214,7 @@ async fn what_someone_edits_is_what_the_next_request_reads() {
     visitor.get(&app, "/add").await.ok();
     let id = scene.only().await;
     scene.edit(&id, [("views", integer(41))]).await;
-    // This process has a hint that is older.
+    // The cached record of this process is older.
     assert_eq!(visitor.get(&app, "/add").await.ok().body, "42");
     assert_eq!(visitor.get(&app, "/read").await.ok().body, "Some(42)");
 
@@ -301,24 +317,33 @@ async fn a_document_of_the_tutorials_app_is_a_session() {
 
 /// Who writes the document without our header takes the ring of ops along: nobody can tell any more
 /// what became of a commit whose answer was lost, and to make it again could make it twice.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_header_that_is_taken_away_while_a_commit_is_in_doubt_leaves_it_unknown() {
     let scene = Scene::new().await.with(Ids::Plain);
     let views = |n| HashMap::from([("views".to_owned(), Value { value_type: Some(integer(n)) })]);
     scene.set(UUID, views(7)).await;
-    let faulty = Faulty::new(Arc::new(scene.store().await));
-    faulty.on(Step::Commit(1), Fault::LoseAnswer);
-    faulty.on(Step::Load(2), Fault::Delay(Duration::from_millis(300)));
-    let layer = SessionLayer::new(Arc::new(faulty)).sweep_every(None);
+    let store = scene.store().await;
+    let mut lossy = Intercept::new(store.clone());
+    let (other, is_first) = (scene.clone(), AtomicBool::new(true));
+    lossy.commit = Arc::new(move |write| {
+        if !is_first.swap(false, Ordering::SeqCst) {
+            return None;
+        }
+        // It is made, another app writes the document at once, and the answer is lost.
+        let made = async {
+            store.commit(*write, SystemClock.now()).await.unwrap();
+            assert_eq!(field(&other.document(UUID).await.unwrap(), "views"), Some(integer(8)));
+            other.set(UUID, views(9)).await;
+        };
+        block_in_place(|| Handle::current().block_on(made));
+        let lost = store::Error::new("test", ErrorKind::Unavailable, Applied::Unknown);
+        Some(CommitError::Failed(lost))
+    });
+    let layer = SessionLayer::new(lossy).sweep_every(None).deadline(LONG);
     let app = app(&layer).on("/add", async |session: Session| {
         session.field("views").update(|views: &mut u64| *views += 1).await
     });
-    let request = tokio::spawn(async move { app.get("/add", &format!("session_id={UUID}")).await });
-    while field(&scene.document(UUID).await.unwrap(), "views") != Some(integer(8)) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    scene.set(UUID, views(9)).await;
-    let answer = request.await.unwrap();
+    let answer = app.get("/add", &format!("session_id={UUID}")).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.body.contains("not known"), "{answer:?}");
     let document = scene.document(UUID).await.unwrap();
@@ -347,15 +372,79 @@ async fn a_plain_id_that_was_left_is_remembered_by_all_instances() {
     }
     let id = scene.only().await;
     assert_eq!(id.len(), 64, "lists show the session, and not what it left");
-    let left = scene.document(UUID).await.unwrap();
-    assert!(field(&left, "views").is_none(), "nothing of the session is left: {left:?}");
+    assert!(scene.document(UUID).await.is_none(), "the tutorial's app would take it for a session");
+    let mark = Key::of_plain_id(UUID).unwrap().to_string();
+    let left = scene.document(&mark).await.unwrap();
+    assert_eq!(left.fields.len(), 2, "nothing of the session is left: {left:?}");
 
     clock.advance(Duration::from_secs(90));
     let late = other.get("/read", &cookie).await.ok();
     assert_eq!(late.body, "None");
+    clock.advance(Duration::from_secs(10 * 60));
     let swept = scene.store().await.sweep(clock.now(), 100).await.unwrap();
     assert_eq!(swept.deleted, 1);
-    assert!(scene.document(UUID).await.is_none());
+    assert!(scene.document(&mark).await.is_none());
+}
+
+#[tokio::test]
+async fn a_session_that_ended_or_moved_leaves_a_mark_and_no_data() {
+    let scene = Scene::new().await;
+    let app = scene
+        .app()
+        .await
+        .on("/renew", async |session: Session| session.renew().await)
+        .on("/logout", async |session: Session| session.logout().await);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/add").await.ok();
+    let old = scene.only().await;
+    visitor.get(&app, "/renew").await.ok();
+    let new = scene.only().await;
+    visitor.get(&app, "/logout").await.ok();
+    let text = |text: &str| Some(ValueType::StringValue(text.to_owned()));
+    for (id, mark, moved_to) in [(&old, "moved", text(&new)), (&new, "ended", None)] {
+        let document = scene.document(id).await.unwrap();
+        assert_eq!(document.fields.len(), 2, "the header and the time for sweeps: {document:?}");
+        let header = map(&document, "_ingle");
+        assert_eq!(header["mark"].value_type, text(mark));
+        assert_eq!(header.get("moved_to").and_then(|to| to.value_type.clone()), moved_to);
+    }
+    let page = scene.store().await.list(None, 10, SystemClock.now()).await.unwrap();
+    assert!(page.records.is_empty());
+    let later = SystemClock.now().after(Duration::from_secs(11 * 60));
+    assert_eq!(scene.store().await.sweep(later, 100).await.unwrap().deleted, 2);
+}
+
+#[tokio::test]
+async fn a_store_that_answers_pings_and_one_without_a_server_says_what_to_do() {
+    let mut scene = Scene::new().await;
+    let store = scene.store().await;
+    store.ping().await.unwrap();
+    let info = store.info();
+    assert_eq!((info.name, info.ids), ("firestore", Ids::Hashed));
+    assert!(info.durability.contains("FIRESTORE_EMULATOR_HOST"), "{info:?}");
+
+    // A port that was free a moment ago.
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    scene.config.emulator = Some(nobody.to_string());
+    let error = Firestore::open(scene.config.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), OpenErrorKind::Unreachable);
+    assert!(error.help().contains("gcloud emulators firestore start"), "{error}");
+    scene.config.emulator = Some("http://127.0.0.1".to_owned());
+    let error = Firestore::open(scene.config).await.unwrap_err();
+    assert_eq!(error.kind(), OpenErrorKind::Config, "{error}");
+}
+
+#[tokio::test]
+async fn a_document_that_is_no_readable_record_can_be_ended() {
+    let scene = Scene::new().await;
+    let app = scene.app().await;
+    Visitor::default().get(&app, "/add").await.ok();
+    let id = scene.only().await;
+    scene.edit(&id, [("_ingle", integer(1))]).await;
+    let (store, key, now) = (scene.store().await, id.parse().unwrap(), SystemClock.now());
+    assert_eq!(store.load(&key, now).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(store.destroy(&key, now).await.unwrap(), Destroyed::Done);
+    assert_eq!(store.load(&key, now).await.unwrap(), Lookup::Ended);
 }
 
 #[tokio::test]
@@ -402,11 +491,11 @@ async fn an_expired_document_still_reads_and_is_dead() {
     let id = scene.only().await;
     let key: Key = id.parse().unwrap();
     let later = SystemClock.now().after(Duration::from_secs(30 * 60 + 1));
-    assert!(store.load(&key, later).await.unwrap().is_none());
+    assert_eq!(store.load(&key, later).await.unwrap(), Lookup::Missing);
     assert!(scene.document(&id).await.is_some());
 }
 
-/// What each kind of request costs, in calls of Firestore's API: see docs/firestore.md.
+/// What each kind of request costs, in calls of Firestore's API: see the page on Firestore.
 #[tokio::test]
 async fn each_kind_of_request_costs_the_calls_that_it_must() {
     let mut scene = Scene::new().await;
@@ -430,10 +519,10 @@ async fn each_kind_of_request_costs_the_calls_that_it_must() {
     assert_eq!(costs(&app, "/add").await, 1, "a warm update");
     assert_eq!(costs(&app, "/read").await, 1);
     assert_eq!(costs(&other, "/add").await, 2, "a cold update");
-    assert_eq!(costs(&app, "/add").await, 3, "an update on a stale hint: commit, look, commit");
+    assert_eq!(costs(&app, "/add").await, 3, "an update on an old record: commit, look, commit");
     assert_eq!(costs(&app, "/renew").await, 1);
     assert_eq!(costs(&app, "/untouched").await, 0);
-    assert_eq!(costs(&app, "/logout").await, 1);
+    assert_eq!(costs(&app, "/logout").await, 2, "a look, and the mark");
 }
 
 /// Passes connections on to the server, until those that there are go dead without a word.
@@ -486,7 +575,8 @@ async fn a_connection_that_is_dead_without_a_word_costs_a_few_calls_only() {
     let mut scene = Scene::new().await;
     let wire = Wire::to(testbed::firestore::hidane()).await;
     scene.config.emulator = Some(wire.address.to_string());
-    let app = scene.app().await;
+    // Long enough for any call that is answered; three that are not make the store leave the connection.
+    let app = app_on(&scene.layer().await.deadline(Duration::from_secs(4)));
     let mut visitor = Visitor::default();
     visitor.get(&app, "/add").await.ok();
     wire.kill_silently().await;

@@ -14,7 +14,8 @@ use ingle::{
     clock::{Clock as _, SystemClock, Timestamp},
     record::{Epoch, FORMAT, Header, Loaded, Op, Record},
     store::{
-        Applied, CommitError, Error, ErrorKind, Memcached, MemcachedConfig, Store as _, Write,
+        Applied, CommitError, Destroyed, Error, ErrorKind, Lookup, MARK_TIME, Memcached,
+        MemcachedConfig, Store as _, Write,
     },
 };
 use serde_json::{Value as Json, json};
@@ -72,6 +73,11 @@ impl Scene {
         let create = Write::Create { record: &record };
         let version = store.commit(create, self.now).await.unwrap();
         Loaded { record, version }
+    }
+
+    /// The live record under a key.
+    async fn found(&self, store: &Memcached, key: &Key) -> Option<Loaded> {
+        store.load(key, self.now).await.unwrap().live()
     }
 
     fn name(&self, key: &Key) -> String {

@@ -1,6 +1,6 @@
 //! Redis as people use it beside the app, and as it fails.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ingle::{
     Error, Key, Session, SessionLayer,
@@ -40,9 +40,15 @@ impl Scene {
         Redis::open(self.config.clone()).await.unwrap()
     }
 
-    /// An app in a process of its own.
+    /// An app in a process of its own, which waits for its store as long as a busy machine may take.
     async fn app(&self) -> App {
-        let layer = SessionLayer::new(Arc::new(self.store().await)).sweep_every(None);
+        self.app_with(minutes(5)).await
+    }
+
+    /// The same with this deadline for a request.
+    async fn app_with(&self, deadline: Duration) -> App {
+        let layer = SessionLayer::new(Arc::new(self.store().await));
+        let layer = layer.deadline(deadline).sweep_every(None);
         app(&layer)
             .on("/add", async |session: Session| {
                 let views = session.field("views").update(|views: &mut u64| {
@@ -104,8 +110,8 @@ fn now() -> Timestamp {
     SystemClock.now()
 }
 
-fn minutes(n: u64) -> std::time::Duration {
-    std::time::Duration::from_secs(60 * n)
+const fn minutes(n: u64) -> Duration {
+    Duration::from_secs(60 * n)
 }
 
 /// A record that lives for an hour.
@@ -166,6 +172,16 @@ async fn renew(store: &Redis, base: &Loaded) -> Loaded {
     let record = next(base, |record| record.header.key = to);
     let version = store.commit(Write::Renew { base, record: &record }, now()).await.unwrap();
     Loaded { record, version }
+}
+
+/// Waits until the store has found its server, which it does not try to do all the time.
+async fn finds_its_server(store: &Redis) {
+    let finds = async {
+        while store.ping().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(minutes(5), finds).await.expect("the server is there");
 }
 
 /// A key to which a record can be renewed.

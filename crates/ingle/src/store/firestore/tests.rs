@@ -11,17 +11,18 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{
-    document,
-    failure::{FirestoreError, NotSent, Server},
-    place::{FirestoreConfig, Names},
+    codec::{self, Entry},
+    config::{FirestoreConfig, Names},
+    error::{NotSent, Server, no_credentials, no_token},
+    plain,
     value::{self, Unwritable, typed},
 };
 use crate::{
     clock::Timestamp,
     fuzz::{self, fuzz, spoiled},
-    id::{Ids, Key},
-    record::{Epoch, Header, Record, User},
-    store::{Applied, ErrorKind},
+    id::Key,
+    record::{Epoch, Header, Loaded, Record, User},
+    store::{Applied, ErrorKind, Ids, OpenError, OpenErrorKind, mark::Mark},
 };
 
 fn map(name: &str, value: ValueType) -> ValueType {
@@ -206,7 +207,18 @@ fn record(data: &Json) -> Record {
     Record { header, data: data.as_object().unwrap().clone() }
 }
 
-fn found(fields: document::Fields) -> Document {
+fn read(document: Document) -> Loaded {
+    read_under(document, &KEY)
+}
+
+fn read_under(document: Document, key: &Key) -> Loaded {
+    match codec::read(document, key).unwrap() {
+        Entry::Record(loaded) => loaded,
+        Entry::Mark(mark, _) => panic!("{mark:?}"),
+    }
+}
+
+fn found(fields: codec::Fields) -> Document {
     let update_time = Some(Moment { seconds: 12, nanos: 345_678_000 });
     let create_time = Some(Moment { seconds: 11, nanos: 1000 });
     Document { name: String::new(), fields, create_time, update_time }
@@ -217,7 +229,7 @@ fn a_replace_names_what_changed_and_nothing_else() {
     let base = record(&json!({ "same": 1, "other": 1, "gone": 1, "a.b`c\\": 1 }));
     let mut next = record(&json!({ "same": 1, "other": 2, "new": 1, "0": 0 }));
     let named = |next: &Record| {
-        let (fields, mask) = document::changed(&base, next).unwrap();
+        let (fields, mask) = codec::changed(&base, next).unwrap();
         let (mut paths, mut names) = (mask.field_paths, fields.into_keys().collect::<Vec<_>>());
         paths.sort();
         names.sort();
@@ -237,16 +249,16 @@ fn a_replace_names_what_changed_and_nothing_else() {
 #[test]
 fn a_document_is_read_as_it_was_written() {
     let record = record(&json!({ "views": 3, "greeting": "Hallo Welt" }));
-    let loaded = document::read(found(document::whole(&record).unwrap()), &KEY).unwrap();
+    let loaded = read(found(codec::whole(&record).unwrap()));
     assert_eq!(*loaded.record, record);
     assert_eq!(loaded.version.0, 12_345_678);
-    assert_eq!(document::moment(loaded.version), Moment { seconds: 12, nanos: 345_678_000 });
+    assert_eq!(codec::moment(loaded.version), Moment { seconds: 12, nanos: 345_678_000 });
 }
 
 #[test]
 fn a_document_without_a_header_is_data() {
     let fields = [("views".to_owned(), typed(ValueType::IntegerValue(3)))].into();
-    let loaded = document::read(found(fields), &KEY).unwrap();
+    let loaded = read(found(fields));
     assert_eq!(Json::Object(loaded.record.data.clone()), json!({ "views": 3 }));
     let header = &loaded.record.header;
     assert!(
@@ -258,7 +270,7 @@ fn a_document_without_a_header_is_data() {
 #[test]
 fn a_damaged_header_is_an_error_that_names_the_place() {
     let place_of = |name: &str, value: Option<ValueType>| {
-        let mut fields = document::whole(&record(&json!({}))).unwrap();
+        let mut fields = codec::whole(&record(&json!({}))).unwrap();
         match fields.get_mut("_ingle").and_then(|header| header.value_type.as_mut()) {
             Some(ValueType::MapValue(map)) => match value {
                 Some(value) => _ = map.fields.insert(name.to_owned(), typed(value)),
@@ -266,7 +278,7 @@ fn a_damaged_header_is_an_error_that_names_the_place() {
             },
             _ => unreachable!(),
         }
-        document::read(found(fields), &KEY).unwrap_err().to_string()
+        codec::read(found(fields), &KEY).unwrap_err().to_string()
     };
     for name in [
         "format",
@@ -283,54 +295,87 @@ fn a_damaged_header_is_an_error_that_names_the_place() {
             assert!(error.contains(&format!("_ingle.{name}")), "{error}");
         }
     }
-    let mut fields = document::whole(&record(&json!({}))).unwrap();
+    let mut fields = codec::whole(&record(&json!({}))).unwrap();
     fields.insert("_ingle".to_owned(), typed(text("x")));
-    assert!(document::read(found(fields), &KEY).is_err());
+    assert!(codec::read(found(fields), &KEY).is_err());
 }
 
 #[test]
 fn names_of_ours_and_records_that_are_too_large_are_refused() {
-    assert!(document::whole(&record(&json!({ "_ingle_x": 1 }))).is_err());
+    assert!(codec::whole(&record(&json!({ "_ingle_x": 1 }))).is_err());
     let arrays = json!({ "a": vec![json!([]); 250_000] });
-    assert!(document::whole(&record(&arrays)).is_err(), "each inner array has a map around it");
-    let error = document::whole(&record(&json!({ "a": "x".repeat(1024 * 1024) }))).unwrap_err();
+    assert!(codec::whole(&record(&arrays)).is_err(), "each inner array has a map around it");
+    let error = codec::whole(&record(&json!({ "a": "x".repeat(1024 * 1024) }))).unwrap_err();
     assert_eq!(crate::store::Error::from(error).kind(), ErrorKind::TooLarge);
+}
+
+fn parsed(url: &str) -> Result<FirestoreConfig, OpenError> {
+    FirestoreConfig::parse(&format!("firestore:{url}"))
 }
 
 #[test]
 fn a_url_names_one_collection() {
-    let config = FirestoreConfig::parse("//my-project/sessions").unwrap();
-    assert_eq!(config, FirestoreConfig::new("my-project", "sessions"));
-    let config = FirestoreConfig::parse("//example.com:p/eu/sessions?ids=plain").unwrap();
-    assert_eq!((config.database.as_str(), config.ids), ("eu", Ids::Plain));
-    let config = FirestoreConfig::parse("//p/(default)/sessions?ids=upgrade").unwrap();
-    assert_eq!((config.database.as_str(), config.ids), ("(default)", Ids::Upgrade));
+    let parts = |url: &str| {
+        let FirestoreConfig { project, database, collection, ids, .. } = parsed(url).unwrap();
+        ([project, database, collection].join(" "), ids)
+    };
+    for (url, names, ids) in [
+        ("//my-project/sessions", "my-project (default) sessions", Ids::Hashed),
+        ("//my-project/sessions\n", "my-project (default) sessions", Ids::Hashed),
+        ("//example.com:p/eu/sessions?ids=plain", "example.com:p eu sessions", Ids::Plain),
+        ("//p/(default)/sessions?ids=upgrade", "p (default) sessions", Ids::Upgrade),
+        ("//p/caf%C3%A9%20visits", "p (default) café visits", Ids::Hashed),
+    ] {
+        assert_eq!(parts(url), (names.to_owned(), ids), "{url}");
+    }
     for wrong in [
         "",
         "//",
         "//p",
         "p/sessions",
         "//p/",
+        "//p/c/",
         "///sessions",
         "//p//sessions",
         "//p/d/c/e",
         "//p/..",
         "//p/.",
+        "//p/%2e%2E",
         "//p/__x__",
         "//p/a%2Fb",
+        "//p/a%00b",
+        "//p/a%zz",
         "//p/c?ids=safe",
-        "//p/c?",
+        "//p/c?ids",
         "//p/c?ids=plain&a=b",
+        "//p/c?ids=plain&ids=upgrade",
         "//p/c#x",
         "//p\n/c",
-        "//p/c\u{7}",
+        "//p/c\u{7}x",
         "//pr oject/c",
         "//p/d b/c",
         "//p/(other)/c",
         "//user@p/c",
+        "//p,q/c",
     ] {
-        assert!(FirestoreConfig::parse(wrong).is_err(), "{wrong:?}");
+        let error = parsed(wrong).expect_err(wrong);
+        assert_eq!((error.store(), error.kind()), ("firestore", OpenErrorKind::Config));
     }
+    assert!(FirestoreConfig::parse("redis://p/c").is_err());
+}
+
+#[test]
+fn a_configuration_by_hand_is_checked_as_a_url_is() {
+    for config in [
+        FirestoreConfig::new("p", ".."),
+        FirestoreConfig::new("p", "a/b/c"),
+        FirestoreConfig::new("p/databases/x", "c"),
+        FirestoreConfig { database: "a/b".to_owned(), ..FirestoreConfig::new("p", "c") },
+    ] {
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.contains("the configuration"), "{error}");
+    }
+    assert!(FirestoreConfig::new("p", "c").check().is_ok());
 }
 
 #[test]
@@ -342,12 +387,49 @@ fn a_document_of_another_collection_has_no_key() {
     let uuid =
         "projects/p/databases/(default)/documents/sessions/11111111-2222-4333-8444-555555555555";
     assert_eq!(hashed.key(&hashed.document(&KEY)), Some(KEY));
+    assert_eq!((hashed.mark(&KEY), plain.mark(&KEY)), (None, None), "it takes the record's place");
     assert_eq!(hashed.key(uuid), None, "a plain id is no key of ours");
     let key = plain.key(uuid).unwrap();
-    assert!(key.is_plain() && plain.document(&key) == uuid);
+    assert!(plain::id(&key).is_some() && plain.document(&key) == uuid);
+    let mark = plain.mark(&key).unwrap();
+    assert!(mark != uuid && plain.key(&mark).is_none(), "a mark is no session");
     for other in ["", "projects/p/databases/(default)/documents/sessions/a", &format!("{uuid}/x/y")]
     {
         assert_eq!(plain.key(other), None, "{other}");
+    }
+}
+
+const UNTIL: Timestamp = Timestamp::from_millis(1_777_897_860_000);
+
+#[test]
+fn a_mark_is_read_as_it_was_written_and_stays_longer() {
+    for moved_to in [None, Some(Key::from_bytes([9; 32]))] {
+        let mark = Mark { moved_to, until: UNTIL };
+        let fields = codec::mark_fields(&mark, &KEY);
+        let expires = fields["_ingle_expires"].value_type.clone();
+        let sweep_at = Moment { seconds: 1_777_898_400, nanos: 0 };
+        assert_eq!(expires, Some(ValueType::TimestampValue(sweep_at)));
+        assert_eq!(fields.len(), 2, "nothing of the session stays: {fields:?}");
+        match codec::read(found(fields), &KEY).unwrap() {
+            Entry::Mark(read, version) => assert_eq!((read, version.0), (mark, 12_345_678)),
+            Entry::Record(loaded) => panic!("{loaded:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_damaged_mark_is_an_error_that_names_the_place() {
+    let mark = Mark { moved_to: Some(KEY), until: UNTIL };
+    for name in ["mark", "moved_to", "until"] {
+        let mut fields = codec::mark_fields(&mark, &KEY);
+        match fields.get_mut("_ingle").and_then(|header| header.value_type.as_mut()) {
+            Some(ValueType::MapValue(map)) => {
+                map.fields.insert(name.to_owned(), typed(ValueType::BooleanValue(true)))
+            }
+            _ => unreachable!(),
+        };
+        let error = codec::read(found(fields), &KEY).unwrap_err().to_string();
+        assert!(error.contains(&format!("_ingle.{name}")), "{error}");
     }
 }
 
@@ -377,18 +459,36 @@ fn each_failure_is_one_line_with_the_command_that_mends_it() {
         ),
         (Status::resource_exhausted("no"), "gcloud billing projects link shop"),
         (Status::failed_precondition("no"), "deploy/firestore"),
-        (
-            NotSent(FirestoreError::NoCredentials("no".to_owned())).into(),
-            "gcloud auth application-default login",
-        ),
+        (NotSent(no_credentials("no")).into(), "gcloud auth application-default login"),
     ] {
-        let line = server().explain(&status).to_string();
-        assert!(line.contains(command), "{line}");
-        assert!(!line.contains('\n'), "{line}");
+        let diagnosis = server().explain(&status);
+        let error = OpenError::from(diagnosis.clone());
+        assert!(error.help().contains(command), "{error}");
+        for line in [diagnosis.to_string(), error.to_string()] {
+            assert!(line.contains(command), "{line}");
+            assert!(!line.contains('\n'), "{line}");
+        }
     }
     // An error that names no cause still says something.
     let line = server().explain(&Status::new(Code::Internal, "")).to_string();
     assert!(line.ends_with("Internal error"), "{line}");
+}
+
+#[test]
+fn a_program_can_tell_what_to_wait_for_from_what_to_mend() {
+    for (status, kind) in [
+        (because(Code::PermissionDenied, "SERVICE_DISABLED"), OpenErrorKind::Missing),
+        (Status::not_found("no"), OpenErrorKind::Missing),
+        (Status::permission_denied("no"), OpenErrorKind::Denied),
+        (Status::unauthenticated("no"), OpenErrorKind::Denied),
+        (Status::failed_precondition("no"), OpenErrorKind::Unsupported),
+        (Status::unavailable("no"), OpenErrorKind::Unreachable),
+        (Status::deadline_exceeded("no"), OpenErrorKind::Unreachable),
+        (NotSent(no_token("no")).into(), OpenErrorKind::Unreachable),
+        (Status::internal("no"), OpenErrorKind::Failed),
+    ] {
+        assert_eq!(OpenError::from(server().explain(&status)).kind(), kind, "{status}");
+    }
 }
 
 #[test]
@@ -400,18 +500,20 @@ fn only_proof_says_that_a_commit_was_not_made() {
         assert_eq!(error.applied(), expected, "{code:?}");
         assert_eq!(server().read_failed(&Status::new(code, "x")).applied(), Applied::No);
     }
-    let not_sent = NotSent(FirestoreError::NoCredentials("x".to_owned()));
+    let not_sent = NotSent(no_credentials("x"));
     assert_eq!(server().commit_failed(&not_sent.into()).applied(), Applied::No);
 }
 
 #[test]
 fn no_message_carries_the_name_of_a_document() {
     let name = "projects/p/databases/d/documents/sessions/11111111-2222-4333-8444-555555555555";
+    let key = plain::key(plain::parse("11111111-2222-4333-8444-555555555555").unwrap());
     for message in [
         format!("Document already exists: {name}"),
         "entity already exists: EntityRef{path=/sessions/11111111-2222-4333-8444-555555555555}"
             .into(),
         "no entity: Element { name: \"11111111-2222-4333-8444-555555555555\" }".into(),
+        format!("no entity: Element {{ name: \"{}\" }}", plain::mark_id(&key).unwrap()),
         format!("Document \"{name}\" not found.\nBecause of ({name})"),
         name.to_owned(),
     ] {
@@ -430,22 +532,35 @@ fn fuzz_a_document() {
         let record = fuzz::record(u)?;
         let key = record.header.key;
         let moment = Some(Moment { seconds: 1_777_897_800, nanos: 0 });
-        let Ok(fields) = document::whole(&record) else { return Ok(()) };
+        let Ok(fields) = codec::whole(&record) else { return Ok(()) };
         let whole =
             Document { name: String::new(), fields, create_time: moment, update_time: moment };
-        let read = document::read(whole.clone(), &key).unwrap();
+        let Ok(Entry::Record(read)) = codec::read(whole.clone(), &key) else {
+            panic!("a record was written")
+        };
         assert_eq!(read.record.data, record.data);
         assert_eq!(read.record.header.ops, record.header.ops);
+        let mark = Document {
+            fields: codec::mark_fields(&Mark { moved_to: Some(KEY), until: UNTIL }, &key),
+            ..whole.clone()
+        };
         // As bytes, of which some are others: what decodes is any document that there can be.
-        let bytes = spoiled(u, &[&whole.encode_to_vec()], &["_ingle", "moved", "\u{8}", "\u{12}"])?;
+        let valid = [whole.encode_to_vec(), mark.encode_to_vec()];
+        let valid = valid.each_ref().map(Vec::as_slice);
+        let bytes = spoiled(u, &valid, &["_ingle", "mark", "moved", "\u{8}", "\u{12}"])?;
         let Ok(document) = Document::decode(bytes.as_slice()) else { return Ok(()) };
-        let _ = document::tombstone_until(&document);
-        match document::read(document, &key) {
-            Ok(read) => {
-                if let Ok(fields) = document::whole(&read.record) {
+        match codec::read(document, &key) {
+            Ok(Entry::Record(read)) => {
+                if let Ok(fields) = codec::whole(&read.record) {
                     let again = Document { fields, ..whole };
-                    let again = document::read(again, &key).unwrap();
-                    assert_eq!(again.record.data, read.record.data);
+                    assert_eq!(read_under(again, &key).record.data, read.record.data);
+                }
+            }
+            Ok(Entry::Mark(mark, _)) => {
+                let again = Document { fields: codec::mark_fields(&mark, &key), ..whole };
+                match codec::read(again, &key) {
+                    Ok(Entry::Mark(again, _)) => assert_eq!(again, mark),
+                    other => panic!("{other:?}"),
                 }
             }
             Err(error) => fuzz::tells_no_secret(&error),
@@ -460,7 +575,7 @@ fn fuzz_urls_of_firestore() {
     let words = ["/", "?", "#", "%", "..", ".", "__a__", "\0", "é", "ids=", "(default)", "//"];
     fuzz("URLs of Firestore", |u| {
         let rest = fuzz::spoiled_text(u, &valid, &words)?;
-        if let Ok(config) = FirestoreConfig::parse(&rest) {
+        if let Ok(config) = parsed(&rest) {
             let name = Names::of(&config).document(&Key::from_bytes([1; 32]));
             // Three names and the words between them, and none leads elsewhere.
             assert_eq!(name.split('/').count(), 7, "{rest:?}: {name}");

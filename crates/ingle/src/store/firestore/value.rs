@@ -228,7 +228,7 @@ fn is_reference(name: &str) -> bool {
         && named(project)
         && named(database)
         && ids.clone().count().is_multiple_of(2)
-        && ids.into_iter().all(super::place::is_id)
+        && ids.into_iter().all(super::config::is_id)
 }
 
 /// Reads the value of a top-level field.

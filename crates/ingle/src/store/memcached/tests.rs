@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{
-    failure::{Failed, Unreadable},
-    item::{Item, exptime},
-    place::{MemcachedConfig, claim},
+    codec::{Item, Left, exptime},
+    config::{MemcachedConfig, claim},
+    error::{Failure, Unreadable},
     wire::{self, Command, Fault},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     fuzz::{self, fuzz, spoiled},
     id::Key,
     record::{Epoch, FORMAT, Header, Op, Record},
-    store::{Applied, ErrorKind},
+    store::{Applied, ErrorKind, OpenErrorKind},
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -103,62 +103,88 @@ proptest! {
 }
 
 fn servers(rest: &str) -> Vec<String> {
-    let config = MemcachedConfig::parse(rest).unwrap();
+    let config = MemcachedConfig::parse(&format!("memcached:{rest}")).unwrap();
     config.addresses().unwrap().iter().map(ToString::to_string).collect()
 }
 
 #[test]
 fn a_url_names_servers() {
     assert_eq!(servers("//localhost"), ["localhost:11211"]);
+    assert_eq!(servers("//localhost \r\n"), ["localhost:11211"], "as mounted secrets end");
     assert_eq!(servers("//Cache-1.internal:1/"), ["cache-1.internal:1"]);
     assert_eq!(servers("//a,b:2,10.0.0.1:3"), ["a:11211", "b:2", "10.0.0.1:3"]);
-    assert_eq!(servers("//[::1]:7,[2001:db8::2]"), ["[::1]:7", "[2001:db8::2]:11211"]);
-    let config = MemcachedConfig::parse("//a?prefix=shop-1.x").unwrap();
+    assert_eq!(servers("//[::1]:7,[2001:DB8::2]"), ["[::1]:7", "[2001:db8::2]:11211"]);
+    let config = MemcachedConfig::parse("memcached://a?prefix=shop-1.x").unwrap();
     assert_eq!(config.prefix, "shop-1.x");
-    assert_eq!(MemcachedConfig::parse("//a").unwrap().prefix, "ingle");
+    assert_eq!(MemcachedConfig::parse("memcached://a").unwrap().prefix, "ingle");
 }
 
 #[test]
 fn a_wrong_url_is_told_in_one_line() {
-    for (rest, expected) in [
+    for (url, expected) in [
         ("", "takes memcached://HOST"),
         ("localhost", "takes memcached://HOST"),
-        ("//", "names each server as"),
-        ("//a,,b", "names each server as"),
-        ("//a,", "names each server as"),
-        ("//a:x", "is not a number from 1 to 65535"),
-        ("//a:", "is not a number from 1 to 65535"),
-        ("//a:0", "is not a number from 1 to 65535"),
-        ("//a:65536", "is not a number from 1 to 65535"),
-        ("//a:+1", "is not a number from 1 to 65535"),
-        ("//:11211", "names a host with"),
-        ("//a b", "names a host with"),
-        ("//a%20b", "names a host with"),
-        ("//a;b", "names a host with"),
-        ("//::1", "between brackets"),
-        ("//[::1", "without a `]`"),
-        ("//[nothing]", "not an IPv6 address"),
-        ("//[::1]x", "behind a `]`"),
-        ("//a,a:11211", "names a server twice"),
-        ("//A,a", "names a server twice"),
-        ("//mary:secret@a", "takes no user and no password"),
-        ("//a/0", "takes no path"),
-        ("//a?", "has one option"),
-        ("//a?timeout=1", "has one option"),
-        ("//a?prefix=a&x=1", "has one option"),
-        ("//a?prefix=", "has a prefix of"),
-        ("//a?prefix=a%20b", "has a prefix of"),
-        ("//a?prefix=a b", "has a prefix of"),
-        ("//a?prefix=a:b", "has a prefix of"),
+        ("redis://localhost", "takes memcached://HOST"),
+        ("memcached:", "takes memcached://HOST"),
+        ("memcached:localhost", "takes memcached://HOST"),
+        ("memcached://", "takes memcached://HOST"),
+        ("memcached://a,,b", "takes memcached://HOST"),
+        ("memcached://a,", "takes memcached://HOST"),
+        ("memcached://a:x", "a port is a number up to 65535"),
+        ("memcached://a:", "a port is a number up to 65535"),
+        ("memcached://a:0", "is not a number from 1 to 65535"),
+        ("memcached://a:65536", "a port is a number up to 65535"),
+        ("memcached://a:+1", "a port is a number up to 65535"),
+        ("memcached://:11211", "takes memcached://HOST"),
+        ("memcached://a b", "takes memcached://HOST"),
+        ("memcached://a%20b", "names a host with"),
+        ("memcached://a;b", "names a host with"),
+        ("memcached://::1", "an IPv6 address stands between"),
+        ("memcached://[::1", "an IPv6 address stands between"),
+        ("memcached://[nothing]", "an IPv6 address stands between"),
+        ("memcached://[::1]x", "an IPv6 address stands between"),
+        ("memcached://a,a:11211", "names a server twice"),
+        ("memcached://A,a", "names a server twice"),
+        ("memcached://mary:secret@a", "takes no user and no password"),
+        ("memcached://:secret@a", "takes no user and no password"),
+        ("memcached://a/0", "takes no path"),
+        ("memcached://a?timeout=1", "has one option"),
+        ("memcached://a?prefix=a&x=1", "has one option"),
+        ("memcached://a?prefix=a&prefix=b", "has one option"),
+        ("memcached://a?prefix=", "has a prefix of"),
+        ("memcached://a?prefix=a%20b", "has a prefix of"),
+        ("memcached://a?prefix=a b", "takes memcached://HOST"),
+        ("memcached://a?prefix=a:b", "has a prefix of"),
     ] {
-        let error = MemcachedConfig::parse(rest).unwrap_err().to_string();
-        assert!(error.contains(expected), "{rest}: {error}");
-        assert!(!error.contains('\n') && !error.contains("secret"), "{rest}: {error}");
+        let error = MemcachedConfig::parse(url).unwrap_err();
+        assert_eq!((error.store(), error.kind()), ("memcached", OpenErrorKind::Config), "{url}");
+        let error = error.to_string();
+        assert!(error.contains(expected), "{url}: {error}");
+        assert!(!error.contains('\n') && !error.contains("secret"), "{url}: {error}");
     }
     let many: Vec<String> = (0..65).map(|n| format!("a{n}")).collect();
-    assert!(MemcachedConfig::parse(&format!("//{}", many.join(","))).is_err());
-    let long = format!("//a?prefix={}", "x".repeat(101));
+    assert!(MemcachedConfig::parse(&format!("memcached://{}", many.join(","))).is_err());
+    let long = format!("memcached://a?prefix={}", "x".repeat(101));
     assert!(MemcachedConfig::parse(&long).is_err());
+}
+
+#[test]
+fn servers_that_are_named_by_hand_are_read_as_those_of_a_url() {
+    for (servers, expected) in [
+        (["a:1", "b:x"], "a port is a number up to 65535"),
+        (["a:1", "b:1?prefix=c"], "without options"),
+        (["a:1", "b:1/0"], "takes no path"),
+        (["a:1", "mary:secret@b"], "takes no user and no password"),
+        (["a", "a:11211"], "names a server twice"),
+    ] {
+        let error = MemcachedConfig::new(servers).addresses().unwrap_err();
+        assert!(error.contains(expected), "{servers:?}: {error}");
+    }
+    let mut config = MemcachedConfig::new(["a", "[::1]:2"]);
+    let addresses: Vec<_> = config.addresses().unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["a:11211", "[::1]:2"]);
+    config.prefix = "a b".to_owned();
+    assert!(config.addresses().unwrap_err().contains("has a prefix of"));
 }
 
 #[test]
@@ -190,8 +216,7 @@ fn a_question_is_one_line_and_a_value() {
     let cas = Command::Cas { value: b"", exptime: 0, token: u64::MAX };
     assert_eq!(cas.encode("k", 1), b"ms k 0 C18446744073709551615 c T0 O1\r\n\r\n");
     assert_eq!(Command::Get.encode("k", 2), b"mg k v c O2\r\n");
-    assert_eq!(Command::Delete { token: Some(5) }.encode("k", 3), b"md k C5 O3\r\n");
-    assert_eq!(Command::Delete { token: None }.encode("k", 3), b"md k O3\r\n");
+    assert_eq!(Command::Delete { token: 5 }.encode("k", 3), b"md k C5 O3\r\n");
 }
 
 #[test]
@@ -222,7 +247,7 @@ fn only_an_answer_is_an_answer() {
 
 #[test]
 fn an_error_line_says_whether_the_write_was_made() {
-    for (line, kind, happened) in [
+    for (line, kind, applied) in [
         ("SERVER_ERROR object too large for cache", ErrorKind::TooLarge, Applied::No),
         ("SERVER_ERROR out of memory storing object", ErrorKind::Unavailable, Applied::No),
         ("SERVER_ERROR backend failure", ErrorKind::Unavailable, Applied::Unknown),
@@ -231,12 +256,12 @@ fn an_error_line_says_whether_the_write_was_made() {
         ("CLIENT_ERROR bad command line format", ErrorKind::Refused, Applied::No),
         ("ERROR", ErrorKind::Refused, Applied::No),
     ] {
-        let failed = Failed::of(wire::parse(line.as_bytes()).unwrap_err(), "a:1");
-        assert_eq!((failed.kind, failed.happened), (kind, happened), "{line}");
+        let failure = Failure::of(wire::parse(line.as_bytes()).unwrap_err(), "a:1");
+        assert_eq!((failure.kind, failure.applied), (kind, applied), "{line}");
     }
     for fault in [Fault::Lost, Fault::Garbled] {
-        let failed = Failed::of(fault, "a:1");
-        assert_eq!((failed.kind, failed.happened), (ErrorKind::Unavailable, Applied::Unknown));
+        let failure = Failure::of(fault, "a:1");
+        assert_eq!((failure.kind, failure.applied), (ErrorKind::Unavailable, Applied::Unknown));
     }
 }
 
@@ -255,9 +280,12 @@ fn an_item_comes_back_as_it_was_and_can_be_read() {
     let arriving = Item::arriving(&here, &from).unwrap();
     let expected = Item::Arriving { from, record: Arc::new(here) };
     assert_eq!(Item::read(&arriving, &key(1)).unwrap(), expected);
-    let (to, op) = (key(3), Op::from_bits(5));
-    let left = Item::left(&to, op, 7).unwrap();
-    assert_eq!(Item::read(&left, &key(1)).unwrap(), Item::Left { to, op, arrived: 7 });
+    let left = Left { to: key(3), op: Op::from_bits(5), arrived: 7, until: now() };
+    let bytes = Item::left(&left).unwrap();
+    assert_eq!(Item::read(&bytes, &key(1)).unwrap(), Item::Left(left));
+    let ended = Item::ended(now()).unwrap();
+    assert_eq!(ended, format!(r#"{{"ended":true,"until":{NOW}000}}"#).into_bytes());
+    assert_eq!(Item::read(&ended, &key(1)).unwrap(), Item::Ended { until: now() });
 }
 
 #[test]
@@ -272,6 +300,8 @@ fn what_is_no_session_is_not_read_and_not_quoted() {
         b"null",
         br#"{"header":"hunter2","data":{}}"#,
         br#"{"left_for":"hunter2"}"#,
+        br#"{"ended":"hunter2","until":1}"#,
+        br#"{"ended":true}"#,
         &Item::here(&newer).unwrap(),
         &other,
         &other[..other.len() - 1],
@@ -294,6 +324,8 @@ fn fuzz_an_item() {
         "\0",
         "\\ud800",
         "\"left_for\":",
+        "\"ended\":true,",
+        "\"until\":",
         "\"arriving_from\":",
         "\"header\":null,",
         "\u{feff}",
@@ -305,15 +337,17 @@ fn fuzz_an_item() {
         let here = Item::here(&record).unwrap();
         assert_eq!(Item::read(&here, &own).unwrap(), Item::Here(Arc::new(record.clone())));
         let arriving = Item::arriving(&record, &key(1)).unwrap();
-        let left = Item::left(&own, Op::from_bits(u.arbitrary()?), u.arbitrary()?).unwrap();
-        match Item::read(&spoiled(u, &[&here, &arriving, &left], &words)?, &own) {
+        let (op, arrived) = (Op::from_bits(u.arbitrary()?), u.arbitrary()?);
+        let left = Item::left(&Left { to: own, op, arrived, until: now() }).unwrap();
+        let ended = Item::ended(now()).unwrap();
+        match Item::read(&spoiled(u, &[&here, &arriving, &left, &ended], &words)?, &own) {
             Ok(Item::Here(read)) => {
                 assert_eq!(read.header.key, own);
                 let again = Item::here(&read).unwrap();
                 assert_eq!(Item::read(&again, &own).unwrap(), Item::Here(read));
             }
             Ok(Item::Arriving { record, .. }) => assert_eq!(record.header.key, own),
-            Ok(Item::Left { .. }) => {}
+            Ok(Item::Left(_) | Item::Ended { .. }) => {}
             Err(error) => fuzz::tells_no_secret(&error),
         }
         Ok(())
@@ -339,13 +373,18 @@ fn fuzz_the_lines_of_memcached() {
 
 #[test]
 fn fuzz_urls_of_memcached() {
-    let valid = ["//10.0.0.1,[::1]:11212,cache.example?prefix=shop", "//h:1", "///run/m.sock"];
+    let valid = [
+        "memcached://10.0.0.1,[::1]:11212,cache.example?prefix=shop",
+        "memcached://h:1",
+        "memcached:///run/m.sock",
+    ];
     let words = ["@", ":", "/", "?", "%", "[", "]", ",", "&", "=", "65536", "\0", "é", "prefix="];
     fuzz("URLs of memcached", |u| {
-        let rest = fuzz::spoiled_text(u, &valid, &words)?;
-        match MemcachedConfig::parse(&rest) {
-            Ok(config) => assert!(!format!("{config:?}").is_empty()),
-            Err(error) => assert_eq!(error.to_string().lines().count(), 1, "{rest:?}"),
+        let url = fuzz::spoiled_text(u, &valid, &words)?;
+        match MemcachedConfig::parse(&url) {
+            // What was read can be read again, as an app's own configuration.
+            Ok(config) => assert!(config.addresses().is_ok(), "{url:?}"),
+            Err(error) => assert_eq!(error.to_string().lines().count(), 1, "{url:?}"),
         }
         Ok(())
     });

@@ -1,7 +1,7 @@
 //! The few words of memcached's protocol that the store needs, on one connection.
 //!
 //! A question goes out and its answer comes in before the next one; whoever gives up in between
-//! must close the connection, which [`pool`](super::pool) sees to. Each question carries a number
+//! must close the connection, which `connect.rs` sees to. Each question carries a number
 //! that its answer must repeat, so that a late answer is known for what it is.
 
 use std::{fmt::Write as _, io};
@@ -26,8 +26,8 @@ pub(super) enum Command<'a> {
     Add { value: &'a [u8], exptime: u32 },
     /// Stores in the place of what has this token.
     Cas { value: &'a [u8], exptime: u32, token: u64 },
-    /// Deletes what has this token, or whatever is there.
-    Delete { token: Option<u64> },
+    /// Deletes what has this token.
+    Delete { token: u64 },
 }
 
 impl Command<'_> {
@@ -42,8 +42,7 @@ impl Command<'_> {
             Self::Cas { value, exptime, token } => {
                 (write!(line, "ms {key} {} C{token} c T{exptime}", value.len()), Some(value))
             }
-            Self::Delete { token: Some(token) } => (write!(line, "md {key} C{token}"), None),
-            Self::Delete { token: None } => (write!(line, "md {key}"), None),
+            Self::Delete { token } => (write!(line, "md {key} C{token}"), None),
         };
         // Writing to a `String` cannot fail.
         let _ = begin.and_then(|()| write!(line, " O{number}\r\n"));

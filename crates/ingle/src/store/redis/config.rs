@@ -100,7 +100,7 @@ impl RedisConfig {
         }
     }
 
-    /// Reads a URL, in one of the forms that [`open`](crate::store::open) takes.
+    /// Reads a URL, in one of the forms that [`open`](crate::store::open()) takes.
     ///
     /// # Errors
     /// [`Config`](crate::store::OpenErrorKind::Config): the URL is wrong. The text says what, and has no

@@ -7,20 +7,20 @@ use std::{
     thread,
 };
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    QUEUE_MAX,
-    failure::{EmbeddedError, failed, opening},
-    file::connect,
-    rows::{self, millis, select},
+    codec::{Entry, select},
+    connect::{OpenedFile, connect_to_read},
+    error::{Unserved, cannot_create, failed, no_thread, opening},
+    list::{self, List, entries},
+    queue::queue,
 };
 use crate::{
     clock::Timestamp,
     id::Key,
-    record::Loaded,
-    store::{Applied, Cursor, Error, Page},
+    store::{Applied, Error, Lookup, OpenError, Page},
 };
 
 /// How many threads read: with one more for a long list, loads need not wait for it.
@@ -28,50 +28,37 @@ const READERS: usize = 2;
 
 /// What a reader is asked.
 pub(super) enum Job {
-    Load { key: Key, now: Timestamp, reply: oneshot::Sender<Result<Option<Loaded>, Error>> },
+    Load { key: Key, now: Timestamp, reply: oneshot::Sender<Result<Lookup, Error>> },
     List { list: List, reply: oneshot::Sender<Result<Page, Error>> },
-}
-
-/// A page of the live records of one user or of all, in the order of their keys.
-pub(super) struct List {
-    pub(super) user: Option<String>,
-    pub(super) after: Option<Key>,
-    pub(super) limit: usize,
-    pub(super) now: Timestamp,
+    Ping { reply: oneshot::Sender<Result<(), Error>> },
 }
 
 /// The queue that the readers share: whichever is free takes the next job.
 type Queue = Arc<Mutex<mpsc::Receiver<Job>>>;
 
 /// Starts the threads. They end when the queue is empty and all its senders are gone.
-pub(super) fn start(file: &Path) -> Result<mpsc::Sender<Job>, EmbeddedError> {
-    let (sender, queue) = mpsc::channel(QUEUE_MAX);
+pub(super) fn start(path: &Path) -> Result<mpsc::Sender<Job>, OpenError> {
+    let (sender, queue) = queue();
     let queue = Arc::new(Mutex::new(queue));
+    let file = OpenedFile::at(path).map_err(|cause| cannot_create(path, &cause))?;
     for number in 1..=READERS {
-        let connection = connect_to_read(file).map_err(opening(file))?;
-        let queue = Arc::clone(&queue);
+        let connection = connect_to_read(path).map_err(opening(path))?;
+        let (queue, file) = (Arc::clone(&queue), file.clone());
         thread::Builder::new()
             .name(format!("ingle-reader-{number}"))
-            .spawn(move || serve(&connection, &queue))
-            .map_err(|source| EmbeddedError::Thread { source })?;
+            .spawn(move || serve(&connection, &file, &queue))
+            .map_err(|cause| no_thread(&cause))?;
     }
     Ok(sender)
 }
 
-/// The file must be writable even here, since readers mark in the log's shared memory where they
-/// are.
-fn connect_to_read(file: &Path) -> rusqlite::Result<Connection> {
-    let connection = connect(file)?;
-    connection.pragma_update(None, "query_only", true)?;
-    Ok(connection)
-}
-
-fn serve(connection: &Connection, queue: &Queue) {
+fn serve(connection: &Connection, file: &OpenedFile, queue: &Queue) {
     while let Some(job) = next(queue) {
         // Who asked may have gone.
         match job {
             Job::Load { key, now, reply } => drop(reply.send(load(connection, &key, now))),
-            Job::List { list, reply } => drop(reply.send(page(connection, &list))),
+            Job::List { list, reply } => drop(reply.send(list::page(connection, &list))),
+            Job::Ping { reply } => drop(reply.send(ping(connection, file))),
         }
     }
 }
@@ -80,48 +67,21 @@ fn next(queue: &Queue) -> Option<Job> {
     queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()
 }
 
-fn load(connection: &Connection, key: &Key, now: Timestamp) -> Result<Option<Loaded>, Error> {
+fn load(connection: &Connection, key: &Key, now: Timestamp) -> Result<Lookup, Error> {
     // A row must be found whole before its deadlines are believed: a damaged one is no ended session.
-    let found = query(connection, select!("WHERE key = ?1"), [key.as_bytes()])?.pop();
-    Ok(found.filter(|loaded| !loaded.record.is_dead(now)))
+    let found = entries(connection, select!("WHERE key = ?1"), [key.as_bytes()])?.pop();
+    Ok(match found {
+        Some(Entry::Record(loaded)) if !loaded.record.is_dead(now) => Lookup::Live(loaded),
+        Some(Entry::Mark(mark)) => mark.lookup(now),
+        Some(Entry::Record(_)) | None => Lookup::Missing,
+    })
 }
 
-fn page(connection: &Connection, list: &List) -> Result<Page, Error> {
-    let List { user, after, limit, now } = list;
-    let after = after.as_ref().map_or(&[][..], Key::as_bytes);
-    // One more than asked for tells whether this is the last page.
-    let limit_sql = i64::try_from(*limit).unwrap_or(i64::MAX).saturating_add(1);
-    let mut records = match user {
-        None => {
-            let sql = select!("WHERE key > ?1 AND dead_at > ?2 ORDER BY key LIMIT ?3");
-            query(connection, sql, params![after, millis(*now), limit_sql])?
-        }
-        Some(user) => {
-            let sql = select!(
-                "INDEXED BY by_user \
-                 WHERE user = ?4 AND key > ?1 AND dead_at > ?2 ORDER BY key LIMIT ?3"
-            );
-            query(connection, sql, params![after, millis(*now), limit_sql, user])?
-        }
-    };
-    let more = records.len() > *limit;
-    records.truncate(*limit);
-    let last = records.last().filter(|_| more);
-    let next = last.map(|last| Cursor(last.record.header.key.to_string()));
-    Ok(Page { records, next })
-}
-
-/// The records that a query finds. One that is unreadable fails it: it may be anyone's session, and
-/// a list without it would be wrong.
-fn query(
-    connection: &Connection,
-    sql: &str,
-    parameters: impl rusqlite::Params,
-) -> Result<Vec<Loaded>, Error> {
-    let found = || -> rusqlite::Result<Vec<_>> {
-        let mut statement = connection.prepare_cached(sql)?;
-        statement.query_map(parameters, |row| Ok(rows::read(row)))?.collect()
-    };
-    let found = found().map_err(|error| failed(error, Applied::No))?;
-    found.into_iter().map(|read| read.map_err(Error::from)).collect()
+/// Whether the file is where it was opened, and can be read.
+fn ping(connection: &Connection, file: &OpenedFile) -> Result<(), Error> {
+    if !file.is_in_place() {
+        return Err(Unserved::FileGone.error(Applied::No));
+    }
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    version.map(drop).map_err(|error| failed(error, Applied::No))
 }

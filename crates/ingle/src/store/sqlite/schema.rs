@@ -1,14 +1,14 @@
-//! The table, its indexes and its trigger, and whose file it is.
+//! The table, its indexes and its triggers, and whose file it is.
 
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig};
 
 use super::{
-    failure::{EmbeddedError, opening},
-    file::{connect, patiently},
+    connect::{connect, patiently},
+    error::{foreign, newer, opening, read_only, unsynced},
 };
-use crate::planted::Bug;
+use crate::store::OpenError;
 
 /// "ingl", in the header of the file: what tells it from any other SQLite database.
 const APPLICATION_ID: i64 = 0x696e_676c;
@@ -29,10 +29,13 @@ const LOG_PAGES: i64 = 4096;
 ///
 /// `inner_key` is the key that the record was written under; `key` is where it is found. Times are
 /// milliseconds since 1970. `generation`, `epoch` and `counter` are 64 bits without a sign, kept as
-/// the integer with the same bits. `sum` is what `rows.rs` checks a row by; it stands before `data`,
+/// the integer with the same bits. `sum` is what `codec.rs` checks a row by; it stands before `data`,
 /// which may go on to other pages. A row that was written by hand has none. `sweep_at` is when a sweep
 /// looks at the row next, and never later than it dies: a commit moves the deadline and not this, so
 /// that it writes no index.
+///
+/// `mark` makes a row a mark and no record: `moved`, with the new key in `moved_to`, or `ended`. It is
+/// dead at its deadlines as a record is, so a create and the sweep treat both alike.
 const SCHEMA: &str = "
     CREATE TABLE sessions (
         key               BLOB NOT NULL PRIMARY KEY,
@@ -48,6 +51,8 @@ const SCHEMA: &str = "
         counter           INTEGER NOT NULL,
         ops               BLOB NOT NULL,
         sum               INTEGER,
+        mark              TEXT,
+        moved_to          BLOB,
         data              TEXT NOT NULL,
         sweep_at          INTEGER NOT NULL DEFAULT 0,
         dead_at           INTEGER NOT NULL AS (min(idle_deadline, absolute_deadline))
@@ -56,8 +61,8 @@ const SCHEMA: &str = "
     CREATE INDEX to_sweep ON sessions (sweep_at);
     CREATE INDEX by_user ON sessions (user, key) WHERE user IS NOT NULL;
 
-    -- The library moves the counter with every commit; who edits a row by hand does not. Without
-    -- this, a request that knows the record from before would write over the edit.
+    -- The library moves the counter with every commit; an edit by hand does not. Without this, a
+    -- request that knows the record from before would write over the edit.
     CREATE TRIGGER an_edit_by_hand_is_a_commit
     AFTER UPDATE OF data, user, generation, created, absolute_deadline, idle_timeout ON sessions
     WHEN NEW.counter = OLD.counter
@@ -77,21 +82,18 @@ const SCHEMA: &str = "
 ";
 
 /// The writer's connection to the file, which has the schema then, whoever was first to make it.
-pub(super) fn prepare(file: &Path) -> Result<Connection, EmbeddedError> {
+pub(super) fn prepare(file: &Path) -> Result<Connection, OpenError> {
     let failed = opening(file);
     let mut connection = connect(file).map_err(&failed)?;
     if connection.is_readonly("main").map_err(&failed)? {
-        return Err(EmbeddedError::ReadOnly { file: file.to_owned() });
+        return Err(read_only(file));
     }
     // Before anything is changed in a file that may be another program's.
     look(&mut connection).map_err(&failed)?.check(file)?;
     sync_each_commit(&connection, file)?;
-    if Bug::AnswerBeforeSync.is_planted() {
-        connection.pragma_update(None, "synchronous", "off").map_err(&failed)?;
-    }
     patiently(|| create(&mut connection)).map_err(&failed)?.check(file)?;
-    // They are there for people. A commit of ours meets the conditions of none, and with triggers
-    // SQLite takes another, slower way.
+    // Triggers are there for people. The store's own writes meet the conditions of none, and with
+    // triggers SQLite takes another, slower way.
     let triggers = DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
     connection.set_db_config(triggers, false).map_err(&failed)?;
     Ok(connection)
@@ -122,36 +124,31 @@ fn owner(connection: &Transaction<'_>) -> rusqlite::Result<Owner> {
 }
 
 impl Owner {
-    fn check(self, file: &Path) -> Result<(), EmbeddedError> {
-        let file = file.to_owned();
+    fn check(self, file: &Path) -> Result<(), OpenError> {
         match self {
             Self::Nobody | Self::Ingle { user_version: USER_VERSION } => Ok(()),
-            Self::Ingle { user_version: format } => {
-                Err(EmbeddedError::Newer { file, format, newest: USER_VERSION })
-            }
-            Self::Another => Err(EmbeddedError::Foreign { file }),
+            Self::Ingle { user_version } => Err(newer(file, user_version, USER_VERSION)),
+            Self::Another => Err(foreign(file)),
         }
     }
 }
 
 /// Sets what an acknowledged commit depends on, and reads it back: SQLite refuses in silence.
-fn sync_each_commit(connection: &Connection, file: &Path) -> Result<(), EmbeddedError> {
+fn sync_each_commit(connection: &Connection, file: &Path) -> Result<(), OpenError> {
     let failed = opening(file);
-    let unsynced =
-        |setting, value| EmbeddedError::Unsynced { file: file.to_owned(), setting, value };
     let journal_mode = || {
         connection
             .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
     };
     let journal_mode = patiently(journal_mode).map_err(&failed)?;
     if journal_mode != "wal" {
-        return Err(unsynced("journal_mode", journal_mode));
+        return Err(unsynced(file, "journal_mode", &journal_mode));
     }
     connection.pragma_update(None, "synchronous", "full").map_err(&failed)?;
     let synchronous: i64 =
         connection.pragma_query_value(None, "synchronous", |row| row.get(0)).map_err(&failed)?;
     if synchronous != 2 {
-        return Err(unsynced("synchronous", synchronous.to_string()));
+        return Err(unsynced(file, "synchronous", &synchronous.to_string()));
     }
     let set = |name, value: i64| connection.pragma_update_and_check(None, name, value, |_| Ok(()));
     set("wal_autocheckpoint", LOG_PAGES).map_err(&failed)?;

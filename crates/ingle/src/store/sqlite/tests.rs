@@ -6,13 +6,14 @@ use std::{fs, sync::Barrier, time::Duration};
 use rusqlite::{Connection, config::DbConfig, params};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
     clock::Timestamp,
     fuzz::{self, fuzz, spoiled_text},
-    record::{Epoch, FORMAT, Header, Op, Ops, Record, User},
-    store::ErrorKind,
+    record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record, User},
+    store::{ErrorKind, MARK_TIME, OpenErrorKind, mark::Mark},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -42,13 +43,13 @@ fn record(number: u8, counter: u64, data: serde_json::Value) -> Arc<Record> {
 /// A folder with an open store, and the file in it as a person with a shell sees it.
 struct Opened {
     folder: TempDir,
-    store: Embedded,
+    store: Sqlite,
     shell: Connection,
 }
 
 async fn opened() -> Opened {
     let folder = tempfile::tempdir().unwrap();
-    let store = Embedded::open(folder.path()).await.unwrap();
+    let store = Sqlite::open(folder.path()).await.unwrap();
     let shell = Connection::open(file_in(&folder)).unwrap();
     Opened { folder, store, shell }
 }
@@ -57,9 +58,14 @@ fn file_in(folder: &TempDir) -> std::path::PathBuf {
     folder.path().join("sessions.sqlite")
 }
 
-async fn create(store: &Embedded, record: &Arc<Record>) -> Loaded {
+async fn create(store: &Sqlite, record: &Arc<Record>) -> Loaded {
     let version = store.commit(Write::Create { record }, NOW).await.unwrap();
     Loaded { record: Arc::clone(record), version }
+}
+
+/// The live record under a key.
+async fn found(store: &Sqlite, number: u8, now: Timestamp) -> Option<Loaded> {
+    store.load(&key(number), now).await.unwrap().live()
 }
 
 fn failure<T: fmt::Debug>(result: Result<T, CommitError>) -> Error {
@@ -86,18 +92,18 @@ async fn everything_in_a_record_is_there_after_reopening() {
     record.header.ops = (0..20).map(|bits| Op::from_bits(u64::MAX - bits)).collect();
     let record = Arc::new(record);
 
-    let created = create(&Embedded::open(folder.path()).await.unwrap(), &record).await;
+    let created = create(&Sqlite::open(folder.path()).await.unwrap(), &record).await;
 
-    let reopened = Embedded::open(folder.path()).await.unwrap();
-    assert_eq!(reopened.load(&key(1), NOW).await.unwrap(), Some(created));
+    let reopened = Sqlite::open(folder.path()).await.unwrap();
+    assert_eq!(found(&reopened, 1, NOW).await, Some(created));
 }
 
 #[tokio::test]
 async fn opening_makes_missing_folders() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Embedded::open(folder.path().join("a/b")).await.unwrap();
+    let store = Sqlite::open(folder.path().join("a/b")).await.unwrap();
     assert_eq!(store.folder(), folder.path().canonicalize().unwrap().join("a/b"));
-    assert_eq!(format!("{store:?}"), format!("Embedded {{ folder: {:?}, .. }}", store.folder()));
+    assert_eq!(format!("{store:?}"), format!("Sqlite {{ folder: {:?}, .. }}", store.folder()));
 }
 
 #[cfg(unix)]
@@ -105,7 +111,7 @@ async fn opening_makes_missing_folders() {
 async fn what_opening_makes_is_for_this_user_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let parent = tempfile::tempdir().unwrap();
-    let store = Embedded::open(parent.path().join("sessions")).await.unwrap();
+    let store = Sqlite::open(parent.path().join("sessions")).await.unwrap();
     create(&store, &record(1, 1, json!({}))).await;
 
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -126,7 +132,7 @@ fn many_can_open_a_new_folder_at_once() {
                 let (folder, start) = (&folder, &start);
                 scope.spawn(move || {
                     start.wait();
-                    let store = Embedded::open_blocking(folder).unwrap();
+                    let store = Sqlite::open_blocking(folder).unwrap();
                     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                     runtime.block_on(create(&store, &record(number, 1, json!({}))));
                 });
@@ -142,12 +148,12 @@ fn many_can_open_a_new_folder_at_once() {
 async fn two_handles_on_one_folder_lose_no_increment() {
     let Opened { folder, store, .. } = opened().await;
     create(&store, &record(1, 1, json!({ "n": 0 }))).await;
-    let other = Embedded::open(folder.path()).await.unwrap();
+    let other = Sqlite::open(folder.path()).await.unwrap();
 
-    let increments = |store: Embedded| async move {
+    let increments = |store: Sqlite| async move {
         for _ in 0..50 {
             loop {
-                let base = store.load(&key(1), NOW).await.unwrap().unwrap();
+                let base = found(&store, 1, NOW).await.unwrap();
                 let n = base.record.data.get("n").unwrap().as_u64().unwrap();
                 let record = record(1, base.version.0 + 1, json!({ "n": n + 1 }));
                 match store.commit(Write::Replace { base: &base, record: &record }, NOW).await {
@@ -160,7 +166,7 @@ async fn two_handles_on_one_folder_lose_no_increment() {
     };
     tokio::join!(increments(store.clone()), increments(other));
 
-    let loaded = store.load(&key(1), NOW).await.unwrap().unwrap();
+    let loaded = found(&store, 1, NOW).await.unwrap();
     assert_eq!(loaded.record.data.get("n"), Some(&json!(100)));
 }
 
@@ -180,7 +186,7 @@ async fn a_create_takes_the_place_of_a_dead_record_and_of_no_live_one() {
     // Same key and same counter, but another life.
     let stale = store.commit(Write::Replace { base: &old, record: &old.record }, LATER).await;
     assert!(matches!(stale, Err(CommitError::Conflict(_))));
-    let loaded = store.load(&key(1), LATER).await.unwrap().unwrap();
+    let loaded = found(&store, 1, LATER).await.unwrap();
     assert_eq!(loaded.record.data, new.data);
 }
 
@@ -198,7 +204,7 @@ async fn a_replace_that_changes_the_user_moves_the_record_in_the_list_by_user() 
         let version = store.commit(write, NOW).await.unwrap();
         base = Loaded { record: replaced, version };
 
-        assert_eq!(store.load(&key(1), NOW).await.unwrap().as_ref(), Some(&base));
+        assert_eq!(found(&store, 1, NOW).await.as_ref(), Some(&base));
         for name in ["ada", "bob"] {
             let listed = store.list_by_user(name, None, 10, NOW).await.unwrap().records;
             let expected: Vec<_> = (user == Some(name)).then(|| base.clone()).into_iter().collect();
@@ -217,8 +223,8 @@ async fn a_renew_to_a_taken_key_changes_neither_record() {
     let renewed = store.commit(Write::Renew { base: &base, record: &record }, NOW).await;
     assert!(matches!(renewed, Err(CommitError::Conflict(_))));
 
-    assert_eq!(store.load(&key(1), NOW).await.unwrap(), Some(base));
-    assert_eq!(store.load(&key(2), NOW).await.unwrap(), Some(taken));
+    assert_eq!(found(&store, 1, NOW).await, Some(base));
+    assert_eq!(found(&store, 2, NOW).await, Some(taken));
 }
 
 #[tokio::test]
@@ -249,13 +255,13 @@ async fn an_edit_by_hand_is_a_commit() {
     let write = record(1, 2, json!({ "n": 2 }));
     let stale = store.commit(Write::Replace { base: &base, record: &write }, NOW).await;
     assert!(matches!(stale, Err(CommitError::Conflict(_))));
-    let edited = store.load(&key(1), NOW).await.unwrap().unwrap();
+    let edited = found(&store, 1, NOW).await.unwrap();
     assert_eq!(edited.record.data.get("n"), Some(&json!(5)));
     assert_eq!(edited.version, Version(2));
 
     let write = record(1, 3, json!({ "n": 6 }));
     store.commit(Write::Replace { base: &edited, record: &write }, NOW).await.unwrap();
-    let replaced = store.load(&key(1), NOW).await.unwrap().unwrap();
+    let replaced = found(&store, 1, NOW).await.unwrap();
     assert_eq!(replaced, Loaded { record: write, version: Version(3) });
 }
 
@@ -267,7 +273,7 @@ async fn an_edit_by_hand_that_is_no_object_is_refused() {
         let refused = shell.execute("UPDATE sessions SET data = ?1", [data]).unwrap_err();
         assert_eq!(refused.to_string(), "data must be a JSON object; nothing was changed");
     }
-    assert_eq!(store.load(&key(1), NOW).await.unwrap(), Some(base));
+    assert_eq!(found(&store, 1, NOW).await, Some(base));
 }
 
 #[tokio::test]
@@ -286,21 +292,23 @@ async fn a_row_that_is_no_record_is_corrupt_and_its_content_is_not_told() {
             "inner_key = zeroblob(32)",
             "a row of `sessions` has another key than it was written under",
         ),
-        ("inner_key = x'01'", "a row of `sessions` has a value of a wrong type: "),
+        ("inner_key = x'01'", "a row of `sessions` has a value of a wrong type"),
+        ("mark = 'secret'", "`mark` of a row of `sessions` is neither NULL, `moved` nor `ended`"),
     ];
-    for (broken, expected) in cases {
-        create(&store, &record(1, 1, json!({}))).await;
-        let sql = format!("UPDATE sessions SET counter = counter + 1, {broken}");
-        shell.execute(&sql, ()).unwrap();
+    for (number, (broken, expected)) in (1..).zip(cases) {
+        create(&store, &record(number, 1, json!({}))).await;
+        let sql = format!("UPDATE sessions SET counter = counter + 1, {broken} WHERE key = ?1");
+        shell.execute(&sql, [key(number).as_bytes()]).unwrap();
 
-        let load = store.load(&key(1), NOW).await.unwrap_err();
-        let list = store.list(None, 10, NOW).await.unwrap_err();
-        for error in [load, list] {
+        let load = store.load(&key(number), NOW).await.unwrap_err();
+        let list = store.list(None, 10, NOW).await;
+        for error in [Some(load), list.err()].into_iter().flatten() {
             assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
             assert!(cause(&error).starts_with(expected), "{broken}: {}", cause(&error));
             assert!(!format!("{error:?}").contains("secret"));
         }
-        store.commit(Write::Destroy { key: &key(1) }, NOW).await.unwrap();
+        shell.execute("UPDATE sessions SET mark = NULL WHERE mark = 'secret'", ()).unwrap();
+        store.destroy(&key(number), NOW).await.unwrap();
     }
 }
 
@@ -314,7 +322,7 @@ async fn damaged(change: &str) -> (Opened, Loaded) {
     let triggers = "DROP TRIGGER an_edit_by_hand_is_a_commit;
                     DROP TRIGGER a_deadline_set_by_hand_is_no_damage;";
     opened.shell.execute_batch(triggers).unwrap();
-    assert_eq!(opened.store.load(&key(1), NOW).await.unwrap().as_ref(), Some(&created));
+    assert_eq!(found(&opened.store, 1, NOW).await.as_ref(), Some(&created));
     opened.shell.execute(&format!("UPDATE sessions SET {change}"), ()).unwrap();
     (opened, created)
 }
@@ -351,7 +359,7 @@ async fn a_touch_hides_no_damage() {
         let (Opened { folder: _kept, store, .. }, _) = damaged(change).await;
         for seconds in [31, 20, 4000] {
             let idle_deadline = NOW.after(Duration::from_secs(seconds));
-            store.commit(Write::Touch { key: &key(1), idle_deadline }, NOW).await.unwrap();
+            store.touch(&key(1), idle_deadline, NOW).await.unwrap();
             let error = store.load(&key(1), NOW).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{change}, {seconds}");
         }
@@ -365,17 +373,17 @@ async fn a_commit_mends_what_was_damaged_since_the_load() {
     next.header.counter += 1;
     let record = Arc::new(next);
     store.commit(Write::Replace { base: &base, record: &record }, NOW).await.unwrap();
-    assert_eq!(store.load(&key(1), NOW).await.unwrap().unwrap().record, record);
+    assert_eq!(found(&store, 1, NOW).await.unwrap().record, record);
 }
 
 #[tokio::test]
 async fn a_deadline_set_by_hand_is_no_damage() {
     let Opened { folder: _kept, store, shell } = opened().await;
     create(&store, &record(1, 1, json!({}))).await;
-    for (deadline, found) in [(LATER, true), (NOW, false), (LATER, true)] {
+    for (deadline, is_live) in [(LATER, true), (NOW, false), (LATER, true)] {
         let sql = "UPDATE sessions SET idle_deadline = ?1";
         shell.execute(sql, [i64::try_from(deadline.as_millis()).unwrap()]).unwrap();
-        assert_eq!(store.load(&key(1), NOW).await.unwrap().is_some(), found);
+        assert_eq!(found(&store, 1, NOW).await.is_some(), is_live);
     }
 }
 
@@ -393,7 +401,129 @@ async fn a_sweep_does_not_believe_the_index_alone() {
                PRAGMA writable_schema = RESET;";
     shell.execute_batch(sql).unwrap();
     assert_eq!(store.sweep(NOW, 10).await.unwrap_err().kind(), ErrorKind::Corrupt);
-    assert_eq!(store.load(&key(1), NOW).await.unwrap(), Some(created));
+    assert_eq!(found(&store, 1, NOW).await, Some(created));
+}
+
+/// An ended session under key 1, and one that moved from key 2 to key 3.
+async fn marked() -> Opened {
+    let opened = opened().await;
+    let mut user = (*record(1, 1, json!({ "secret": "s3cret" }))).clone();
+    user.header.user = Some(User { name: "ada".to_owned(), generation: 1 });
+    user.header.idle_timeout = Some(Duration::from_secs(30));
+    create(&opened.store, &Arc::new(user)).await;
+    assert_eq!(opened.store.destroy(&key(1), NOW).await.unwrap(), Destroyed::Done);
+    let base = create(&opened.store, &record(2, 1, json!({ "secret": "s3cret" }))).await;
+    let moved = record(3, 2, json!({ "n": 2 }));
+    let renew = Write::Renew { base: &base, record: &moved };
+    opened.store.commit(renew, NOW).await.unwrap();
+    opened
+}
+
+#[tokio::test]
+async fn a_mark_keeps_nothing_of_its_session() {
+    let Opened { folder: _kept, store, shell } = marked().await;
+    let sql = "SELECT mark, created, idle_timeout, user, generation, epoch, counter, ops, data
+               FROM sessions WHERE mark IS NOT NULL ORDER BY key";
+    let mut rows = shell.prepare(sql).unwrap();
+    let rows = rows.query_map((), |row| {
+        (1..9)
+            .map(|column| row.get(column))
+            .collect::<rusqlite::Result<Vec<rusqlite::types::Value>>>()
+    });
+    use rusqlite::types::Value::{Blob, Integer, Null, Text};
+    let (nothing, data) = (Blob(Vec::new()), Text("{}".to_owned()));
+    let empty = [Integer(0), Null, Null, Null, Integer(0), Integer(0), nothing, data];
+    let rows: Vec<_> = rows.unwrap().map(Result::unwrap).collect();
+    assert_eq!(rows, [empty.clone(), empty]);
+
+    let end = NOW.after(MARK_TIME);
+    assert_eq!(store.load(&key(1), NOW).await.unwrap(), Lookup::Ended);
+    assert_eq!(store.load(&key(2), NOW).await.unwrap(), Lookup::Moved { to: key(3) });
+    for number in [1, 2] {
+        assert_eq!(store.load(&key(number), end).await.unwrap(), Lookup::Missing);
+    }
+    // The record under key 3 is dead by then, too.
+    assert_eq!(store.sweep(end, 10).await.unwrap(), Swept { deleted: 3, more: false });
+}
+
+#[tokio::test]
+async fn a_mark_that_is_not_as_it_was_written_is_an_error() {
+    for change in [
+        "mark = 'moved', moved_to = zeroblob(32)",
+        "mark = 'moved'",
+        "mark = 'gone'",
+        "mark = NULL",
+        "idle_deadline = idle_deadline + 1",
+        "sum = sum + 1",
+        "inner_key = zeroblob(32)",
+    ] {
+        let Opened { folder: _kept, store, shell } = marked().await;
+        shell.execute_batch("DROP TRIGGER a_deadline_set_by_hand_is_no_damage").unwrap();
+        let sql = format!("UPDATE sessions SET {change} WHERE mark = 'ended'");
+        assert_eq!(shell.execute(&sql, ()), Ok(1));
+        let error = store.load(&key(1), NOW).await.unwrap_err();
+        assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No), "{change}");
+    }
+    let Opened { folder: _kept, store, shell } = marked().await;
+    let sql = "UPDATE sessions SET moved_to = zeroblob(32) WHERE mark = 'moved'";
+    shell.execute(sql, ()).unwrap();
+    // Nobody is sent to a session that may be another's.
+    assert_eq!(store.load(&key(2), NOW).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(store.destroy(&key(2), NOW).await.unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn no_write_takes_a_mark_for_a_record() {
+    let Opened { folder: _kept, store, .. } = marked().await;
+    let mut base = record(1, 0, json!({}));
+    Arc::make_mut(&mut base).header.epoch = Epoch::from_bits(0);
+    let base = Loaded { record: base, version: Version(0) };
+    let next = record(1, 1, json!({}));
+    let renewed = record(4, 1, json!({}));
+    for write in [
+        Write::Replace { base: &base, record: &next },
+        Write::Renew { base: &base, record: &renewed },
+    ] {
+        let refused = store.commit(write, NOW).await;
+        assert!(matches!(refused, Err(CommitError::Gone)), "{refused:?}");
+    }
+    let touched = store.touch(&key(1), LATER, NOW).await;
+    assert!(matches!(touched, Err(CommitError::Gone)), "{touched:?}");
+    assert_eq!(store.load(&key(1), NOW).await.unwrap(), Lookup::Ended);
+}
+
+#[tokio::test]
+async fn a_ping_needs_no_lock() {
+    let Opened { folder: _kept, store, shell } = opened().await;
+    shell.execute_batch("BEGIN IMMEDIATE").unwrap();
+    store.ping().await.unwrap();
+    shell.execute_batch("ROLLBACK").unwrap();
+}
+
+/// Elsewhere an open file cannot be moved.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_ping_says_no_when_the_file_is_no_longer_where_it_was() {
+    let Opened { folder, store, .. } = opened().await;
+    store.ping().await.unwrap();
+    let (file, away) = (file_in(&folder), folder.path().join("away"));
+    fs::rename(&file, &away).unwrap();
+    let gone = store.ping().await.unwrap_err();
+    assert_eq!((gone.kind(), gone.applied()), (ErrorKind::Unavailable, Applied::No));
+    assert!(cause(&gone).contains("restart the process"), "{}", cause(&gone));
+    fs::copy(&away, &file).unwrap();
+    assert!(store.ping().await.is_err(), "another file of the same name");
+    fs::rename(&away, &file).unwrap();
+    store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_url_opens_the_folder_that_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().display());
+    let store = Sqlite::open_url(&url).await.unwrap();
+    assert_eq!(store.folder(), folder.path().canonicalize().unwrap());
+    assert_eq!(store.info().name, "sqlite");
 }
 
 #[tokio::test]
@@ -411,23 +541,29 @@ async fn what_is_not_ours_is_left_as_it_is() {
     fn sql(file: &Path, sql: &str) {
         Connection::open(file).unwrap().execute_batch(sql).unwrap();
     }
-    let cases: [(Prepare, &str); 6] = [
-        (|file| sql(file, "CREATE TABLE t (x)"), "is a database of another program"),
-        (|file| sql(file, "PRAGMA application_id = 5"), "is a database of another program"),
-        (|file| sql(file, "PRAGMA user_version = 1"), "is a database of another program"),
+    use OpenErrorKind::{Failed, Foreign};
+    let another = "is a database of another program";
+    let no_database = "is damaged or not a database";
+    let cases: [(Prepare, OpenErrorKind, &str); 6] = [
+        (|file| sql(file, "CREATE TABLE t (x)"), Foreign, another),
+        (|file| sql(file, "PRAGMA application_id = 5"), Foreign, another),
+        (|file| sql(file, "PRAGMA user_version = 1"), Foreign, another),
         (
             |file| sql(file, "PRAGMA application_id = 1768843116; PRAGMA user_version = 2"),
+            Foreign,
             "has format 2, this version of ingle reads up to 1",
         ),
-        (|file| fs::write(file, "hello").unwrap(), "is damaged or not a database"),
-        (|file| fs::write(file, [b'x'; 10_000]).unwrap(), "is damaged or not a database"),
+        (|file| fs::write(file, "hello").unwrap(), Failed, no_database),
+        (|file| fs::write(file, [b'x'; 10_000]).unwrap(), Failed, no_database),
     ];
-    for (prepare, expected) in cases {
+    for (prepare, kind, expected) in cases {
         let folder = tempfile::tempdir().unwrap();
         prepare(&file_in(&folder));
         let before = fs::read(file_in(&folder)).unwrap();
-        let error = Embedded::open(folder.path()).await.unwrap_err().to_string();
-        assert!(error.contains(expected), "{error}");
+        let error = Sqlite::open(folder.path()).await.unwrap_err();
+        assert_eq!((error.store(), error.kind()), ("sqlite", kind), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(expected) && error.lines().count() == 1, "{error}");
         assert_eq!(fs::read(file_in(&folder)).unwrap(), before, "{error}");
     }
 }
@@ -435,17 +571,22 @@ async fn what_is_not_ours_is_left_as_it_is() {
 #[tokio::test]
 async fn a_file_is_no_folder() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let error = Embedded::open(file.path()).await.unwrap_err();
-    assert!(matches!(error, EmbeddedError::NotAFolder { .. }), "{error}");
-    let error = Embedded::open(file.path().join("below")).await.unwrap_err();
-    assert!(matches!(error, EmbeddedError::Create { .. }), "{error}");
+    let error = Sqlite::open(file.path()).await.unwrap_err();
+    assert_eq!(error.kind(), OpenErrorKind::Config);
+    assert!(error.to_string().ends_with("in which the store keeps its file `sessions.sqlite`"));
+    let error = Sqlite::open(file.path().join("below")).await.unwrap_err();
+    assert_eq!(error.kind(), OpenErrorKind::Failed);
+    assert!(error.to_string().contains("/below` could not be created: "), "{error}");
 }
 
 #[tokio::test]
 async fn each_list_has_an_index_that_gives_its_order() {
     let Opened { folder: _kept, shell, .. } = opened().await;
     let cases = [
-        ("WHERE key > x'' AND dead_at > 1 ORDER BY key", "sqlite_autoindex_sessions_1 (key>?)"),
+        (
+            "WHERE key > x'' AND dead_at > 1 AND mark IS NULL ORDER BY key",
+            "sqlite_autoindex_sessions_1 (key>?)",
+        ),
         (
             "WHERE user = 'ada' AND key > x'' AND dead_at > 1 ORDER BY key",
             "by_user (user=? AND key>?)",
@@ -461,16 +602,17 @@ async fn each_list_has_an_index_that_gives_its_order() {
     }
 }
 
+type Outcome = oneshot::Receiver<Result<Version, CommitError>>;
+
 /// A group as the writer meets it, of one create per record, and where its answers come.
-fn group(
-    records: &[Arc<Record>],
-) -> (Vec<writer::Commit>, Vec<oneshot::Receiver<Result<Version, CommitError>>>) {
-    let commit = |record| {
-        let write = writes::OwnedWrite::of(Write::Create { record }).unwrap();
-        let (reply, answer) = oneshot::channel();
-        (writer::Commit { write, now: NOW, reply }, answer)
+fn group(records: &[Arc<Record>]) -> (Vec<Box<dyn writer::Change>>, Vec<Outcome>) {
+    let create = |record| {
+        let write = write::OwnedWrite::of(Write::Create { record }).unwrap();
+        let (reply, outcome) = oneshot::channel();
+        let change = writer::change(move |transaction| write.run(transaction, NOW), reply);
+        (change, outcome)
     };
-    records.iter().map(commit).unzip()
+    records.iter().map(create).unzip()
 }
 
 #[tokio::test]
@@ -531,7 +673,7 @@ async fn what_was_queued_is_done_though_all_who_asked_are_gone() {
     let (sender, queue) = mpsc::channel(8);
     let (commits, answers) = group(&[record(1, 1, json!({})), record(2, 1, json!({}))]);
     for commit in commits {
-        sender.try_send(writer::Job::Commit(commit)).ok().unwrap();
+        sender.try_send(writer::Job::Change(commit)).ok().unwrap();
     }
     drop((sender, answers));
 
@@ -544,7 +686,7 @@ async fn what_was_queued_is_done_though_all_who_asked_are_gone() {
 async fn beyond_the_bound_of_the_queue_a_commit_fails_at_once() {
     let Opened { folder: _kept, store, shell } = opened().await;
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let destroy = || store.commit(Write::Destroy { key: &KEY }, NOW);
+    let destroy = || store.destroy(&KEY, NOW);
     static KEY: Key = Key::from_bytes([1; 32]);
 
     // The first poll queues; a caller who leaves then does not take the job with it. The writer can
@@ -552,12 +694,12 @@ async fn beyond_the_bound_of_the_queue_a_commit_fails_at_once() {
     let refused = loop {
         tokio::select! {
             biased;
-            answer = destroy() => break failure(answer),
+            answer = destroy() => break answer.unwrap_err(),
             () = std::future::ready(()) => {}
         }
     };
     assert_eq!((refused.kind(), refused.applied()), (ErrorKind::Unavailable, Applied::No));
-    assert_eq!(cause(&refused), "too many wait already; this one was not queued");
+    assert_eq!(cause(&refused), "too many calls wait already; this one was not queued");
 
     shell.execute_batch("ROLLBACK").unwrap();
 }
@@ -601,13 +743,14 @@ async fn commit_until_the_disk_fails() {
     };
     assert_eq!((lost.kind(), lost.applied()), (ErrorKind::Unavailable, Applied::Unknown));
 
-    let small = store.commit(Write::Destroy { key: &key(0) }, NOW).await;
+    let small = store.destroy(&key(0), NOW).await.unwrap_err();
     let sweep = store.sweep(LATER, 10).await.unwrap_err();
-    for refused in [failure(small), sweep] {
+    let ping = store.ping().await.unwrap_err();
+    for refused in [small, sweep, ping] {
         assert_eq!((refused.kind(), refused.applied()), (ErrorKind::Unavailable, Applied::No));
         assert!(cause(&refused).contains("restart the process"));
     }
-    assert_eq!(store.load(&key(0), NOW).await.unwrap(), Some(first));
+    assert_eq!(found(&store, 0, NOW).await, Some(first));
     let acknowledged = store.list(None, 1000, NOW).await.unwrap().records.len();
     assert_eq!(acknowledged, usize::from(number));
 }
@@ -638,10 +781,10 @@ fn no_commit_is_acknowledged_that_was_not_synced() {
 
             // It syncs again, but not what it has dropped.
             broken.off();
-            let refused = failure(store.commit(Write::Destroy { key: &key(0) }, NOW).await);
+            let refused = store.destroy(&key(0), NOW).await.unwrap_err();
             assert_eq!((refused.kind(), refused.applied()), (ErrorKind::Unavailable, Applied::No));
             assert!(cause(&refused).contains("restart the process"));
-            assert_eq!(store.load(&key(0), NOW).await.unwrap(), Some(first));
+            assert_eq!(found(&store, 0, NOW).await, Some(first));
         });
     });
 }
@@ -649,32 +792,25 @@ fn no_commit_is_acknowledged_that_was_not_synced() {
 #[test]
 fn fuzz_a_row() {
     use rusqlite::types::Value as Cell;
-    let questions = ["?"; 14].join(", ");
+    let questions = ["?"; 16].join(", ");
     let connection = Connection::open_in_memory().unwrap();
     let mut select = connection.prepare(&format!("SELECT {questions}")).unwrap();
     let mut read = |cells: &[Cell]| {
-        select.query_one(rusqlite::params_from_iter(cells), |row| Ok(rows::read(row))).unwrap()
+        select.query_one(rusqlite::params_from_iter(cells), |row| Ok(codec::read(row))).unwrap()
     };
-    let cells_of = |record: &Record| {
-        let row = rows::Row::of(&Arc::new(record.clone())).unwrap();
-        let mut cells: Vec<Cell> = Vec::new();
-        for parameter in row.parameters() {
-            let rusqlite::types::ToSqlOutput::Owned(cell) = parameter else {
-                let rusqlite::types::ToSqlOutput::Borrowed(cell) = parameter else { panic!() };
-                cells.push(cell.try_into().unwrap());
-                continue;
-            };
-            cells.push(cell);
-        }
-        // The key is what the row is found by, and what the header says.
-        cells.insert(1, cells[0].clone());
-        cells
-    };
-    let words = ["{", "[]", "1e400", "\\ud800", "ffffffffffffffff ", "-", " ", "é", "\0"];
+    let words = ["{", "[]", "1e400", "\\ud800", "ffffffffffffffff ", "-", " ", "é", "\0", "moved"];
     fuzz("a row of SQLite", |u| {
         let record = fuzz::record(u)?;
-        let mut cells = cells_of(&record);
-        assert_eq!(*read(&cells).unwrap().record, record);
+        let moved_to = u.arbitrary::<bool>()?.then(|| key(7));
+        let until = Timestamp::from_millis(u.int_in_range(0..=u64::from(u32::MAX))?);
+        let mark = Mark { moved_to, until };
+        let own = record.header.key;
+        let is_mark = u.ratio(1, 3)?;
+        let mut cells = if is_mark { cells_of_mark(&own, mark) } else { cells_of_record(&record) };
+        match read(&cells).unwrap() {
+            codec::Entry::Record(loaded) => assert_eq!(*loaded.record, record),
+            codec::Entry::Mark(found) => assert!(is_mark && found == mark),
+        }
         for _ in 0..u.int_in_range(1..=3)? {
             let column = u.choose_index(cells.len())?;
             cells[column] = match &cells[column] {
@@ -686,11 +822,41 @@ fn fuzz_a_row() {
             };
         }
         match read(&cells) {
-            Ok(read_back) => {
-                assert_eq!(*read(&cells_of(&read_back.record)).unwrap().record, *read_back.record);
+            Ok(codec::Entry::Record(found)) => {
+                let again = read(&cells_of_record(&found.record)).unwrap().record().unwrap();
+                assert_eq!(*again.record, *found.record);
             }
+            Ok(codec::Entry::Mark(_)) => {}
             Err(error) => fuzz::tells_no_secret(&error),
         }
         Ok(())
     });
+}
+
+/// The columns of a record's row, in the order in which a row is read.
+fn cells_of_record(record: &Record) -> Vec<rusqlite::types::Value> {
+    let row = codec::Row::of(&Arc::new(record.clone())).unwrap();
+    let mut cells: Vec<_> = row.parameters().into_iter().map(cell).collect();
+    // The key is what the row is found by, and what the header says. A record has no mark.
+    cells.insert(1, cells[0].clone());
+    cells.extend([rusqlite::types::Value::Null, rusqlite::types::Value::Null]);
+    cells
+}
+
+fn cells_of_mark(key: &Key, mark: Mark) -> Vec<rusqlite::types::Value> {
+    use rusqlite::types::Value::{Blob, Integer, Null, Text};
+    let row = codec::MarkRow::of(key, mark);
+    let [key, format, word, moved_to, until, sum] = row.parameters().map(cell);
+    let (nothing, data) = (Blob(Vec::new()), Text("{}".to_owned()));
+    let header = [key.clone(), key, format, Integer(0), until.clone(), until, Null, Null, Null];
+    let rest = [Integer(0), Integer(0), nothing, data, sum, word, moved_to];
+    header.into_iter().chain(rest).collect()
+}
+
+fn cell(parameter: rusqlite::types::ToSqlOutput<'_>) -> rusqlite::types::Value {
+    match parameter {
+        rusqlite::types::ToSqlOutput::Owned(cell) => cell,
+        rusqlite::types::ToSqlOutput::Borrowed(cell) => cell.try_into().unwrap(),
+        other => panic!("{other:?}"),
+    }
 }

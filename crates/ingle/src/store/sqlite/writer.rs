@@ -1,72 +1,142 @@
-//! The one thread that writes: it gathers the commits that wait and syncs them together.
+//! The one thread that writes: it gathers the changes that wait and syncs them together.
+//!
+//! `floor::batch` batches calls that a process makes at the same time, for a server that takes several
+//! batches at once. A file takes one transaction at a time. So here a thread takes all that was queued
+//! while it synced the transaction before, and the queue has a bound, because a sync takes as long as
+//! the disk wants.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{Arc, OnceLock},
+    thread,
+};
 
-use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    QUEUE_MAX,
-    failure::{EmbeddedError, Poisoned, after_commit, failed},
-    writes::{self, Chunk, OwnedWrite},
+    error::{Poisoned, after_commit, failed, no_thread},
+    list::{self, Chunk},
+    queue::queue,
 };
 use crate::{
     clock::Timestamp,
-    record::Version,
-    store::{Applied, CommitError, Error},
+    store::{Applied, Error, OpenError},
 };
 
-/// How many commits one transaction takes: enough that the sync is a small part of its cost.
+/// How many changes one transaction takes: enough that the sync is a small part of its cost.
 const GROUP_MAX: usize = 512;
 
-/// What the writer is asked to do. Nobody need wait for the answer: what is queued is done.
+/// What the writer is asked to do. Nobody need wait for the reply: what is queued is done.
 pub(super) enum Job {
-    Commit(Commit),
+    Change(Box<dyn Change>),
     Sweep { now: Timestamp, limit: usize, reply: oneshot::Sender<Result<Chunk, Error>> },
 }
 
-pub(super) struct Commit {
-    pub(super) write: OwnedWrite,
-    pub(super) now: Timestamp,
-    pub(super) reply: oneshot::Sender<Answer>,
+/// A change that waits for its transaction, and for the sync after it.
+pub(super) trait Change: Send {
+    /// Runs the statements and keeps what came of them. It fails where SQLite took back the whole
+    /// transaction.
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()>;
+
+    /// Tells who waits what came of it, or why nothing of the transaction counts.
+    fn reply(self: Box<Self>, transaction: Result<(), Error>);
 }
 
-type Answer = Result<Version, CommitError>;
+/// A change made of its statements.
+pub(super) fn change<T, E>(
+    statements: impl Fn(&mut Transaction<'_>) -> rusqlite::Result<Result<T, E>> + Send + 'static,
+    reply: oneshot::Sender<Result<T, E>>,
+) -> Box<dyn Change>
+where
+    T: Send + 'static,
+    E: From<Error> + Send + 'static,
+{
+    Box::new(Waiting { statements, outcome: None, reply })
+}
+
+struct Waiting<T, E, F> {
+    statements: F,
+    outcome: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<T, E, F> Change for Waiting<T, E, F>
+where
+    T: Send,
+    E: From<Error> + Send,
+    F: Fn(&mut Transaction<'_>) -> rusqlite::Result<Result<T, E>> + Send,
+{
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> rusqlite::Result<()> {
+        let outcome = match (self.statements)(transaction) {
+            Ok(outcome) => outcome,
+            // A full disk and an I/O error make SQLite take back the whole transaction by itself.
+            // To go on would do each further write on its own, with a sync each.
+            Err(error) if transaction.is_autocommit() => return Err(error),
+            Err(error) => Err(failed(error, Applied::No).into()),
+        };
+        self.outcome = Some(outcome);
+        Ok(())
+    }
+
+    fn reply(self: Box<Self>, transaction: Result<(), Error>) {
+        let Self { outcome, reply, .. } = *self;
+        let outcome = match transaction {
+            Ok(()) => outcome,
+            Err(error) => Some(Err(error.into())),
+        };
+        // Who asked may have gone.
+        let _ = outcome.map(|outcome| reply.send(outcome));
+    }
+}
+
+/// The `COMMIT` that may have been lost between here and the disk. Never taken back.
+pub(super) type Poison = Arc<OnceLock<Arc<rusqlite::Error>>>;
 
 /// Starts the thread. It ends when the queue is empty and all its senders are gone.
-pub(super) fn start(connection: Connection) -> Result<mpsc::Sender<Job>, EmbeddedError> {
-    let (sender, queue) = mpsc::channel(QUEUE_MAX);
+pub(super) fn start(connection: Connection) -> Result<(mpsc::Sender<Job>, Poison), OpenError> {
+    let (sender, queue) = queue();
     let writer = Writer::new(connection);
+    let poison = Arc::clone(&writer.poison);
     thread::Builder::new()
         .name("ingle-writer".to_owned())
         .spawn(move || writer.serve(queue))
-        .map_err(|source| EmbeddedError::Thread { source })?;
-    Ok(sender)
+        .map_err(|cause| no_thread(&cause))?;
+    Ok((sender, poison))
+}
+
+/// Whether the writer still takes changes.
+pub(super) fn check(poison: &Poison) -> Result<(), Poisoned> {
+    poison.get().map_or(Ok(()), |cause| Err(Poisoned(Arc::clone(cause))))
 }
 
 pub(super) struct Writer {
     connection: Connection,
-    /// Set when a `COMMIT` may have been lost between here and the disk; never taken back.
-    poison: Option<Arc<rusqlite::Error>>,
+    poison: Poison,
 }
 
 /// Why a transaction was not done, which answers all that was in it.
 enum GroupFailure {
-    Failed { cause: Arc<rusqlite::Error>, happened: Applied },
+    Failed { cause: Arc<rusqlite::Error>, applied: Applied },
     Poisoned { cause: Arc<rusqlite::Error> },
 }
 
 /// Nothing of the transaction was done: it did not get as far as its `COMMIT`.
 impl From<rusqlite::Error> for GroupFailure {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Failed { cause: Arc::new(error), happened: Applied::No }
+        Self::Failed { cause: Arc::new(error), applied: Applied::No }
+    }
+}
+
+impl From<Poisoned> for GroupFailure {
+    fn from(Poisoned(cause): Poisoned) -> Self {
+        Self::Poisoned { cause }
     }
 }
 
 impl GroupFailure {
     fn error(&self) -> Error {
         match self {
-            Self::Failed { cause, happened } => failed(Arc::clone(cause), *happened),
+            Self::Failed { cause, applied } => failed(Arc::clone(cause), *applied),
             Self::Poisoned { cause } => Poisoned(Arc::clone(cause)).into(),
         }
     }
@@ -74,17 +144,17 @@ impl GroupFailure {
 
 impl Writer {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, poison: None }
+        Self { connection, poison: Poison::default() }
     }
 
     pub(super) fn serve(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut jobs = Vec::with_capacity(GROUP_MAX);
         let mut group = Vec::with_capacity(GROUP_MAX);
-        // Whatever came while the last group was synced is the next one.
+        // What came while the last group was synced is the next one.
         while queue.blocking_recv_many(&mut jobs, GROUP_MAX) > 0 {
             for job in jobs.drain(..) {
                 match job {
-                    Job::Commit(commit) => group.push(commit),
+                    Job::Change(change) => group.push(change),
                     Job::Sweep { now, limit, reply } => {
                         // Who asked may have gone.
                         let _ = reply.send(self.sweep(now, limit));
@@ -96,49 +166,41 @@ impl Writer {
     }
 
     /// Runs a group, and answers it when what it did is on the disk.
-    pub(super) fn commit(&mut self, group: &mut Vec<Commit>) {
+    pub(super) fn commit(&mut self, group: &mut Vec<Box<dyn Change>>) {
         if group.is_empty() {
             return;
         }
-        match self.transaction(|transaction| run_all(transaction, group)) {
-            Ok(answers) => {
-                for (commit, answer) in group.drain(..).zip(answers) {
-                    let _ = commit.reply.send(answer);
-                }
-            }
-            Err(failure) => {
-                for commit in group.drain(..) {
-                    let _ = commit.reply.send(Err(failure.error().into()));
-                }
-            }
+        let done = self.transaction(|transaction| {
+            Ok(group.iter_mut().try_for_each(|change| change.run(transaction))?)
+        });
+        for change in group.drain(..) {
+            change.reply(done.as_ref().copied().map_err(GroupFailure::error));
         }
     }
 
     fn sweep(&mut self, now: Timestamp, limit: usize) -> Result<Chunk, Error> {
-        self.transaction(|transaction| Ok(writes::sweep(transaction, now, limit)?))
+        self.transaction(|transaction| Ok(list::sweep(transaction, now, limit)?))
             .map_err(|failure| failure.error())
     }
 
     /// Begins with the file's lock, so that no condition is decided on a state that moves on.
     fn transaction<T>(
         &mut self,
-        work: impl FnOnce(&mut rusqlite::Transaction<'_>) -> Result<T, GroupFailure>,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, GroupFailure>,
     ) -> Result<T, GroupFailure> {
-        if let Some(cause) = &self.poison {
-            return Err(GroupFailure::Poisoned { cause: Arc::clone(cause) });
-        }
+        check(&self.poison)?;
         let mut transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = work(&mut transaction)?;
         match transaction.commit() {
             Ok(()) => Ok(done),
             Err(error) => {
-                let happened = after_commit(&error);
+                let applied = after_commit(&error);
                 let cause = Arc::new(error);
-                if happened == Applied::Unknown {
+                if applied == Applied::Unknown {
                     self.poison(&cause);
                 }
-                Err(GroupFailure::Failed { cause, happened })
+                Err(GroupFailure::Failed { cause, applied })
             }
         }
     }
@@ -155,23 +217,7 @@ impl Writer {
         if let Err(error) = self.connection.set_db_config(no_checkpoint, true) {
             tracing::error!(%error, "could not keep the log from being copied on closing");
         }
-        self.poison = Some(Arc::clone(cause));
+        // No transaction follows the first one that failed so.
+        let _ = self.poison.set(Arc::clone(cause));
     }
-}
-
-fn run_all(
-    transaction: &mut rusqlite::Transaction<'_>,
-    group: &[Commit],
-) -> Result<Vec<Answer>, GroupFailure> {
-    let mut answers = Vec::with_capacity(group.len());
-    for commit in group {
-        answers.push(match commit.write.run(transaction, commit.now) {
-            Ok(answer) => answer,
-            // A full disk and an I/O error make SQLite take back the whole transaction by itself.
-            // To go on would do each further write on its own, with a sync each.
-            Err(error) if transaction.is_autocommit() => return Err(error.into()),
-            Err(error) => Err(failed(error, Applied::No).into()),
-        });
-    }
-    Ok(answers)
 }

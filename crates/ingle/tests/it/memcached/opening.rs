@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use ingle::store::OpenError;
+use ingle::store::{Marks, OpenErrorKind};
 
 use super::*;
 
@@ -29,16 +29,17 @@ fn listener(answers: &'static [&'static str]) -> SocketAddr {
     address
 }
 
-async fn why(url: &str) -> String {
+async fn why(url: &str, kind: OpenErrorKind) -> String {
     let error = ingle::store::open(url).await.unwrap_err();
-    assert!(matches!(error, OpenError::Failed { store: "memcached", .. }), "{error:?}");
+    assert_eq!((error.store(), error.kind()), ("memcached", kind), "{error}");
     let text = error.to_string();
+    assert!(text.starts_with("could not open the memcached store: "), "{text}");
     assert!(!text.contains('\n'), "{text}");
     text
 }
 
-async fn why_at(server: SocketAddr) -> String {
-    let text = why(&format!("memcached://{server}")).await;
+async fn why_at(server: SocketAddr, kind: OpenErrorKind) -> String {
+    let text = why(&format!("memcached://{server}"), kind).await;
     assert!(text.contains(&server.to_string()), "{text}");
     text
 }
@@ -47,9 +48,12 @@ async fn why_at(server: SocketAddr) -> String {
 async fn a_url_leads_to_a_store() {
     let [one, two, _] = testbed::memcached::shared();
     let store = ingle::store::open(&format!("memcached://{one},{two}/?prefix=a-b")).await.unwrap();
-    assert_eq!(store.name(), "memcached");
-    assert!(store.survives().starts_with("nothing"), "{}", store.survives());
-    assert!(store.as_list().is_none());
+    let info = store.info();
+    assert_eq!(info.name, "memcached");
+    assert!(info.durability.starts_with("nothing"), "{}", info.durability);
+    assert_eq!(info.capabilities.marks, Marks::MayBeForgotten);
+    assert!(!info.capabilities.lists_by_user && store.as_list().is_none());
+    store.ping().await.unwrap();
     let port = one.port();
     ingle::store::open(&format!("memcached://localhost:{port}")).await.unwrap();
 }
@@ -58,18 +62,19 @@ async fn a_url_leads_to_a_store() {
 async fn nobody_listens() {
     let mut server = testbed::memcached::start(&[]);
     server.kill();
-    let text = why_at(server.address()).await;
+    let text = why_at(server.address(), OpenErrorKind::Unreachable).await;
     assert!(text.contains("no memcached can be reached"), "{text}");
     assert!(text.contains("refused"), "{text}");
     // Each of several must be there.
     let [one, ..] = testbed::memcached::shared();
-    let text = why(&format!("memcached://{one},{}", server.address())).await;
+    let text =
+        why(&format!("memcached://{one},{}", server.address()), OpenErrorKind::Unreachable).await;
     assert!(text.contains(&server.address().to_string()), "{text}");
 }
 
 #[tokio::test]
 async fn there_is_no_such_host() {
-    let text = why("memcached://no-such-host.invalid").await;
+    let text = why("memcached://no-such-host.invalid", OpenErrorKind::Unreachable).await;
     assert!(text.contains("no memcached can be reached at `no-such-host.invalid:11211`"), "{text}");
 }
 
@@ -83,16 +88,16 @@ async fn something_else_listens() {
         &["VERSION 7\n"],
         &["\u{0}\u{1}\u{2}\r\n"],
     ] {
-        let text = why_at(listener(answer)).await;
+        let text = why_at(listener(answer), OpenErrorKind::Foreign).await;
         assert!(text.contains("is not memcached"), "{answer:?}: {text}");
     }
 }
 
 #[tokio::test]
 async fn it_closes_the_connection_or_says_nothing() {
-    let text = why_at(listener(&[])).await;
+    let text = why_at(listener(&[]), OpenErrorKind::Unreachable).await;
     assert!(text.contains("the connection was lost"), "{text}");
-    let text = why_at(listener(&["", ""])).await;
+    let text = why_at(listener(&["", ""]), OpenErrorKind::Unreachable).await;
     assert!(text.contains("it took longer than five seconds"), "{text}");
 }
 
@@ -104,13 +109,16 @@ async fn it_is_too_old() {
         &["VERSION 1.4.25\r\n", "END\r\n", "END\r\n", "ERROR\r\n"],
         &["VERSION 1.6.5\r\n", "END\r\n", "END\r\n", "CLIENT_ERROR invalid flag\r\n"],
     ] {
-        let text = why_at(listener(answers)).await;
+        let text = why_at(listener(answers), OpenErrorKind::Unsupported).await;
         assert!(text.contains("install memcached 1.6.18 or later"), "{text}");
         assert!(text.contains(answers[0].trim().trim_start_matches("VERSION ")), "{text}");
     }
     let answers =
         &["VERSION 1.6.5\r\n", "STAT item_size_max 1048576\r\nEND\r\n", "END\r\n", "OK\r\n"];
-    assert!(answers[1] == stats && why_at(listener(answers)).await.contains("1.6.18"));
+    assert!(
+        answers[1] == stats
+            && why_at(listener(answers), OpenErrorKind::Unsupported).await.contains("1.6.18")
+    );
 }
 
 #[tokio::test]
@@ -119,14 +127,14 @@ async fn it_wants_a_password() {
     let file = folder.path().join("users");
     std::fs::write(&file, "mary:secret\n").unwrap();
     let server = testbed::memcached::start(&["-Y", file.to_str().unwrap()]);
-    let text = why_at(server.address()).await;
+    let text = why_at(server.address(), OpenErrorKind::Denied).await;
     assert!(text.contains("wants a user and a password"), "{text}");
 }
 
 #[tokio::test]
 async fn it_has_no_tokens() {
     let server = testbed::memcached::start(&["-C"]);
-    let text = why_at(server.address()).await;
+    let text = why_at(server.address(), OpenErrorKind::Unsupported).await;
     assert!(text.contains("start it without `-C`"), "{text}");
 }
 
@@ -136,7 +144,7 @@ async fn it_has_no_connection_left() {
     let held: Vec<TcpStream> =
         (0..200).map_while(|_| TcpStream::connect(server.address()).ok()).collect();
     std::thread::sleep(Duration::from_millis(200));
-    let text = why_at(server.address()).await;
+    let text = why_at(server.address(), OpenErrorKind::Unreachable).await;
     assert!(text.contains("has no connection left"), "{text}");
     drop(held);
     std::thread::sleep(Duration::from_millis(200));
@@ -146,9 +154,11 @@ async fn it_has_no_connection_left() {
 #[tokio::test]
 async fn a_wrong_configuration_is_told_as_a_wrong_url_is() {
     let mut config = MemcachedConfig::new(["127.0.0.1:x"]);
-    let error = Memcached::open(config.clone()).await.unwrap_err().to_string();
-    assert!(error.contains("is not a number from 1 to 65535"), "{error}");
+    let error = Memcached::open(config.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), OpenErrorKind::Config);
+    let error = error.to_string();
+    assert!(error.contains("the configuration takes memcached://HOST"), "{error}");
     config.servers.clear();
-    let error = Memcached::open(config).await.unwrap_err().to_string();
-    assert!(error.contains("takes memcached://HOST"), "{error}");
+    let error = Memcached::open(config).await.unwrap_err();
+    assert_eq!(error.kind(), OpenErrorKind::Config);
 }

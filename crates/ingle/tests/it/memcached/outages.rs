@@ -194,22 +194,24 @@ async fn a_server_that_is_down_takes_its_share_with_it_and_no_other_answers_for_
         let error =
             failure(store.commit(Write::Replace { base, record: &record }, scene.now).await);
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        let error = failure(store.commit(Write::Destroy { key: &key }, scene.now).await);
+        let error = store.destroy(&key, scene.now).await.unwrap_err();
         assert_eq!(said(&error), (ErrorKind::Unavailable, Applied::No), "nothing was sent");
     }
     for base in &others {
-        let found = store.load(&base.record.header.key, scene.now).await.unwrap();
+        let found = scene.found(&store, &base.record.header.key).await;
         assert_eq!(found.as_ref(), Some(base));
     }
     assert!(store.sweep(scene.now, 1).await.is_err());
+    assert_eq!(said(&store.ping().await.unwrap_err()), (ErrorKind::Unavailable, Applied::No));
     servers[1].restart();
     for base in &its {
         let key = base.record.header.key;
-        assert_eq!(store.load(&key, scene.now).await.unwrap(), None);
+        assert_eq!(store.load(&key, scene.now).await.unwrap(), Lookup::Missing);
         let late = store.commit(Write::Replace { base, record: &next(base, 100) }, scene.now).await;
         assert!(matches!(late, Err(CommitError::Gone)), "{late:?}");
     }
     store.sweep(scene.now, 1).await.unwrap();
+    store.ping().await.unwrap();
 }
 
 #[tokio::test]
@@ -224,7 +226,7 @@ async fn a_store_that_is_down_says_so() {
     // It takes five seconds to give up each of these, where nobody else does earlier.
     conformance::a_store_that_is_down_says_so(&store, scene.now).await;
     server.resume();
-    assert_eq!(store.load(&random_key(), scene.now).await.unwrap(), None);
+    assert_eq!(store.load(&random_key(), scene.now).await.unwrap(), Lookup::Missing);
 }
 
 #[tokio::test]

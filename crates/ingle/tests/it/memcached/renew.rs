@@ -64,7 +64,10 @@ impl Crash {
             2 => {
                 // Where the item is gone meanwhile, no token is right.
                 let arrived = self.shells[1].get(&new).map_or(0, |item| item.token);
-                let left = json!({ "left_for": new_key, "op": op, "arrived": arrived });
+                let until = self.scene.now.after(MARK_TIME);
+                let left = json!({
+                    "left_for": new_key, "op": op, "arrived": arrived, "until": until.as_millis(),
+                });
                 let condition = format!("C{} T660", self.base.version.0);
                 self.shells[0].set(&old, &left.to_string(), &condition)
             }
@@ -77,10 +80,25 @@ impl Crash {
         assert_eq!(answer, "HD");
     }
 
+    /// The live records under the old and the new key.
     async fn found(&self) -> [Option<Loaded>; 2] {
+        let [old, new] = self.look_up().await;
+        [old.live(), new.live()]
+    }
+
+    async fn look_up(&self) -> [Lookup; 2] {
         let [old, new] = self.keys();
         let now = self.scene.now;
         [self.store.load(&old, now).await.unwrap(), self.store.load(&new, now).await.unwrap()]
+    }
+
+    async fn touch(&self, key: &Key) -> Result<(), CommitError> {
+        let now = self.scene.now;
+        self.store.touch(key, now.after(2 * HOUR), now).await
+    }
+
+    async fn destroy(&self, key: &Key) -> Destroyed {
+        self.store.destroy(key, self.scene.now).await.unwrap()
     }
 
     async fn commit(&self, write: Write<'_>) -> Result<ingle::record::Version, CommitError> {
@@ -91,23 +109,26 @@ impl Crash {
         self.commit(Write::Renew { base: &self.base, record: &self.record }).await
     }
 
-    /// Checks that who comes late with the old version finds it gone, and changes nothing.
+    /// Checks that who comes late with the old version finds it gone, changes nothing, and is told
+    /// where the record went.
     async fn old_is_gone(&self) {
-        let [old, _] = self.keys();
+        let [old, new] = self.keys();
         let record = next(&self.base, 9);
         let late = [
-            self.commit(Write::Replace { base: &self.base, record: &record }).await,
-            self.commit(Write::Touch { key: &old, idle_deadline: self.scene.now.after(2 * HOUR) })
-                .await,
-            self.commit(Write::Renew { base: &self.base, record: &renewed(&self.base) }).await,
+            self.commit(Write::Replace { base: &self.base, record: &record }).await.map(drop),
+            self.touch(&old).await,
+            self.commit(Write::Renew { base: &self.base, record: &renewed(&self.base) })
+                .await
+                .map(drop),
         ];
         for done in late {
             assert!(matches!(done, Err(CommitError::Gone)), "{done:?}");
         }
-        self.commit(Write::Destroy { key: &old }).await.unwrap();
-        let [found, moved] = self.found().await;
-        assert_eq!(found, None);
-        assert_eq!(moved.unwrap().record, self.record, "nothing of that reaches the new key");
+        assert_eq!(self.destroy(&old).await, Destroyed::Moved { to: new });
+        let [found, moved] = self.look_up().await;
+        assert_eq!(found, Lookup::Moved { to: new });
+        let moved = moved.live().unwrap();
+        assert_eq!(moved.record, self.record, "nothing of that reaches the new key");
     }
 }
 
@@ -117,8 +138,7 @@ async fn what_arrives_is_not_there_before_the_old_key_says_so() {
         crash.step(1);
         assert_eq!(crash.found().await, [Some(crash.base.clone()), None]);
         let [_, new] = crash.keys();
-        let touch = Write::Touch { key: &new, idle_deadline: crash.scene.now.after(2 * HOUR) };
-        assert!(matches!(crash.commit(touch).await, Err(CommitError::Gone)));
+        assert!(matches!(crash.touch(&new).await, Err(CommitError::Gone)));
         let create = crash.commit(Write::Create { record: &crash.record }).await;
         assert!(matches!(create, Err(CommitError::Conflict(_))), "{create:?}");
         // Memcached forgets it soon.
@@ -158,7 +178,7 @@ async fn another_renew_can_follow_one_that_crashed_after_its_first_step() {
         let version =
             crash.commit(Write::Renew { base: &crash.base, record: &other }).await.unwrap();
         assert_eq!(crash.found().await, [None, None]);
-        let found = crash.store.load(&other.header.key, crash.scene.now).await.unwrap();
+        let found = crash.scene.found(&crash.store, &other.header.key).await;
         assert_eq!(found, Some(Loaded { record: other, version }));
     }
 }
@@ -168,10 +188,10 @@ async fn a_destroy_after_the_first_step_is_final() {
     for mut crash in Crash::each().await {
         crash.step(1);
         let [old, _] = crash.keys();
-        crash.commit(Write::Destroy { key: &old }).await.unwrap();
-        assert_eq!(crash.found().await, [None, None]);
+        assert_eq!(crash.destroy(&old).await, Destroyed::Done);
+        assert_eq!(crash.look_up().await, [Lookup::Ended, Lookup::Missing]);
         assert!(matches!(crash.renew_again().await, Err(CommitError::Gone)));
-        assert_eq!(crash.found().await, [None, None]);
+        assert_eq!(crash.look_up().await, [Lookup::Ended, Lookup::Missing]);
         let [_, name] = crash.names();
         assert_eq!(crash.shells[1].get(&name), None, "who loses leaves nothing behind");
     }
@@ -189,7 +209,7 @@ async fn the_next_load_finishes_a_renew_that_was_made() {
         let now = crash.scene.now;
         let loads = (0..16).map(|_| {
             let store = crash.store.clone();
-            tokio::spawn(async move { store.load(&new, now).await.unwrap().unwrap() })
+            tokio::spawn(async move { store.load(&new, now).await.unwrap().live().unwrap() })
         });
         let mut found = Vec::new();
         for load in loads.collect::<Vec<_>>() {
@@ -215,12 +235,10 @@ async fn any_write_finishes_a_renew_that_was_made() {
             let ([old, new], now) = (crash.keys(), crash.scene.now);
             match which {
                 0 => {
-                    let touch = Write::Touch { key: &new, idle_deadline: now.after(2 * HOUR) };
-                    let version = crash.commit(touch).await.unwrap();
+                    crash.touch(&new).await.unwrap();
                     let [none, moved] = crash.found().await;
-                    let moved = moved.unwrap();
-                    assert_eq!((none, moved.version), (None, version));
-                    assert_eq!(moved.record.header.idle_deadline, now.after(2 * HOUR));
+                    let deadline = moved.unwrap().record.header.idle_deadline;
+                    assert_eq!((none, deadline), (None, now.after(2 * HOUR)));
                 }
                 1 => {
                     // The same renew, sent again: it was made, and its sender will find it so.
@@ -230,14 +248,14 @@ async fn any_write_finishes_a_renew_that_was_made() {
                 }
                 2 => {
                     // A destroy of the old key comes too late, and of the new one does not.
-                    crash.commit(Write::Destroy { key: &old }).await.unwrap();
+                    assert_eq!(crash.destroy(&old).await, Destroyed::Moved { to: new });
                     assert_eq!(crash.found().await[1].as_ref().unwrap().record, crash.record);
-                    crash.commit(Write::Destroy { key: &new }).await.unwrap();
-                    assert_eq!(crash.found().await, [None, None]);
+                    assert_eq!(crash.destroy(&new).await, Destroyed::Done);
+                    assert_eq!(crash.look_up().await, [Lookup::Moved { to: new }, Lookup::Ended]);
                 }
                 _ => {
-                    crash.commit(Write::Destroy { key: &new }).await.unwrap();
-                    assert_eq!(crash.found().await, [None, None]);
+                    assert_eq!(crash.destroy(&new).await, Destroyed::Done);
+                    assert_eq!(crash.look_up().await, [Lookup::Moved { to: new }, Lookup::Ended]);
                 }
             }
         }
@@ -245,16 +263,21 @@ async fn any_write_finishes_a_renew_that_was_made() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_left_can_be_taken_and_the_record_arrives_all_the_same() {
+async fn a_key_can_be_taken_when_its_mark_is_dead_and_the_record_arrives_all_the_same() {
     for mut crash in Crash::each().await {
         crash.step(1);
         crash.step(2);
         let [old, _] = crash.keys();
         let mut record = crash.scene.record(7);
         record.header.key = old;
-        let other = crash.scene.create(&crash.store, record).await;
+        let record = Arc::new(record);
+        let create = Write::Create { record: &record };
+        let early = crash.commit(create).await;
+        assert!(matches!(early, Err(CommitError::Conflict(_))), "the mark is live: {early:?}");
+        let later = crash.scene.now.after(MARK_TIME);
+        let version = crash.store.commit(create, later).await.unwrap();
         let [found, moved] = crash.found().await;
-        assert_eq!(found, Some(other));
+        assert_eq!(found, Some(Loaded { record, version }));
         assert_eq!(moved.unwrap().record, crash.record);
     }
 }
@@ -284,8 +307,8 @@ async fn a_renew_that_is_dropped_anywhere_leaves_one_session() {
         let done = up_to(n % 10, renew).await;
         // What was sent on a connection that is closed since may still be done.
         tokio::time::sleep(Duration::from_millis(3)).await;
-        let new = store.load(&record.header.key, scene.now).await.unwrap();
-        let old = store.load(&base.record.header.key, scene.now).await.unwrap();
+        let new = scene.found(&store, &record.header.key).await;
+        let old = scene.found(&store, &base.record.header.key).await;
         match (old, new) {
             (Some(old), None) => {
                 assert!(done.is_none(), "an acknowledged renew was made");
@@ -329,9 +352,14 @@ async fn who_cannot_ask_the_old_keys_server_does_not_guess() {
 async fn a_late_first_step_revives_nothing_that_was_destroyed() {
     for mut crash in Crash::each().await {
         crash.renew_again().await.unwrap();
-        let [_, new] = crash.keys();
-        crash.commit(Write::Destroy { key: &new }).await.unwrap();
-        assert_eq!(crash.found().await, [None, None]);
+        let ([_, new], [_, name]) = (crash.keys(), crash.names());
+        assert_eq!(crash.destroy(&new).await, Destroyed::Done);
+        let ended = [Lookup::Moved { to: new }, Lookup::Ended];
+        assert_eq!(crash.look_up().await, ended);
+        // The mark is in its way. Without the mark, what arrives has another token than the old key's.
+        assert_eq!(crash.shells[1].set(&name, "{}", "ME"), "NS");
+        assert_eq!(crash.look_up().await, ended);
+        assert_eq!(crash.shells[1].delete(&name), "HD");
         crash.step(1);
         assert_eq!(crash.found().await, [None, None]);
     }

@@ -42,7 +42,7 @@ async fn no_deadline_is_a_trap() {
             }
         }
         if left > 0 {
-            assert_eq!(store.load(&base.record.header.key, scene.now).await.unwrap(), Some(base));
+            assert_eq!(scene.found(&store, &base.record.header.key).await, Some(base));
         }
     }
     // An app whose clock stands in 1970 keeps its sessions all the same.
@@ -52,7 +52,7 @@ async fn no_deadline_is_a_trap() {
         record.header.idle_deadline = scene.now.after(left);
         record.header.absolute_deadline = scene.now.after(90 * DAY);
         let base = scene.create(&store, record).await;
-        assert_eq!(store.load(&base.record.header.key, scene.now).await.unwrap(), Some(base));
+        assert_eq!(scene.found(&store, &base.record.header.key).await, Some(base));
     }
 }
 
@@ -66,7 +66,7 @@ async fn a_touch_moves_the_lifetime_too_and_keeps_what_others_write() {
     let name = scene.name(&key);
     let touch = |to: Duration| {
         let (store, now) = (store.clone(), scene.now);
-        async move { store.commit(Write::Touch { key: &key, idle_deadline: now.after(to) }, now).await }
+        async move { store.touch(&key, now.after(to), now).await }
     };
     touch(3 * HOUR).await.unwrap();
     assert!((10_800..11_200).contains(&shell.get(&name).unwrap().seconds));
@@ -75,7 +75,7 @@ async fn a_touch_moves_the_lifetime_too_and_keeps_what_others_write() {
     touch(100 * HOUR).await.unwrap();
     let item = shell.get(&name).unwrap();
     assert!((43_200..43_600).contains(&item.seconds), "not past the absolute deadline: {item:?}");
-    let newest = store.load(&key, scene.now).await.unwrap().unwrap();
+    let newest = scene.found(&store, &key).await.unwrap();
     assert_eq!(newest.version.0, item.token);
 }
 
@@ -104,7 +104,7 @@ async fn an_item_is_what_a_person_can_read_edit_and_delete() {
     store.commit(Write::Replace { base: &newer, record: &record }, scene.now).await.unwrap();
 
     assert_eq!(shell.delete(&name), "HD");
-    assert_eq!(store.load(&key, scene.now).await.unwrap(), None);
+    assert_eq!(store.load(&key, scene.now).await.unwrap(), Lookup::Missing);
     let late = store.commit(Write::Replace { base: &newer, record: &record }, scene.now).await;
     assert!(matches!(late, Err(CommitError::Gone)), "{late:?}");
 }
@@ -124,10 +124,10 @@ async fn what_others_leave_under_a_key_is_an_error_and_can_be_destroyed() {
         let error = store.load(&key, scene.now).await.unwrap_err();
         assert_eq!(said(&error), (ErrorKind::Corrupt, Applied::No), "{value}");
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
-        let touch = Write::Touch { key: &key, idle_deadline: scene.now.after(2 * HOUR) };
-        assert_eq!(failure(store.commit(touch, scene.now).await).kind(), ErrorKind::Corrupt);
-        store.commit(Write::Destroy { key: &key }, scene.now).await.unwrap();
-        assert_eq!(shell.get(&name), None);
+        let touch = store.touch(&key, scene.now.after(2 * HOUR), scene.now).await;
+        assert_eq!(failure(touch).kind(), ErrorKind::Corrupt);
+        assert_eq!(store.destroy(&key, scene.now).await.unwrap(), Destroyed::Done);
+        assert_eq!(store.load(&key, scene.now).await.unwrap(), Lookup::Ended);
     }
 }
 
@@ -163,12 +163,11 @@ async fn what_is_too_large_is_refused_before_it_is_sent() {
             assert!(cause.contains("start it with a higher limit, as with `-I 2m`"), "{cause}");
         }
         // Memcached itself would have deleted what it could not replace.
-        assert_eq!(store.load(&key, scene.now).await.unwrap(), Some(base.clone()));
+        assert_eq!(scene.found(&store, &key).await, Some(base.clone()));
         let record = sized(&scene, &base, fits);
         let replace = Write::Replace { base: &base, record: &record };
         let version = store.commit(replace, scene.now).await.unwrap();
-        let loaded = Some(Loaded { record, version });
-        assert_eq!(store.load(&key, scene.now).await.unwrap(), loaded);
+        assert_eq!(scene.found(&store, &key).await, Some(Loaded { record, version }));
     }
 }
 
@@ -185,7 +184,7 @@ async fn without_memory_and_evictions_a_write_fails_and_says_so() {
             Ok(version) => all.push(Loaded { record, version }),
             Err(CommitError::Failed(error)) => {
                 // It has no memory for the new one, and deletes the old one.
-                let found = store.load(&base.record.header.key, scene.now).await.unwrap();
+                let found = scene.found(&store, &base.record.header.key).await;
                 assert_eq!(found, None);
                 break error;
             }
@@ -197,7 +196,7 @@ async fn without_memory_and_evictions_a_write_fails_and_says_so() {
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.contains("has no memory for an item of this size"), "{cause}");
     for base in all {
-        let found = store.load(&base.record.header.key, scene.now).await.unwrap();
+        let found = scene.found(&store, &base.record.header.key).await;
         assert_eq!(found, Some(base), "all others are whole");
     }
 }
@@ -213,12 +212,61 @@ async fn a_server_that_is_added_takes_its_share_and_nothing_else_moves() {
     for n in 0..120 {
         let base = before.create(&store, before.record(n)).await;
         let key = base.record.header.key;
-        if let Some(found) = grown.load(&key, before.now).await.unwrap() {
+        if let Lookup::Live(found) = grown.load(&key, before.now).await.unwrap() {
             assert_eq!(found, base);
             stayed += 1;
         }
     }
     assert!((55..105).contains(&stayed), "two of three stay where they are, not {stayed} of 120");
+}
+
+#[tokio::test]
+async fn a_mark_is_a_small_item_that_outlasts_its_minute_and_has_nothing_of_the_session() {
+    let scene = Scene::shared();
+    let store = scene.store().await;
+    let mut shell = Shell::new(testbed::memcached::shared()[0]);
+    let until = scene.now.after(MARK_TIME).as_millis();
+    let base = scene.create(&store, scene.record(1)).await;
+    let (old, target) = (base.record.header.key, renewed(&base));
+    let new = target.header.key;
+    let renew = Write::Renew { base: &base, record: &target };
+    store.commit(renew, scene.now).await.unwrap();
+    assert_eq!(store.destroy(&new, scene.now).await.unwrap(), Destroyed::Done);
+    let left = shell.get(&scene.name(&old)).unwrap();
+    let names: Vec<_> = left.value.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["arrived", "left_for", "op", "until"]);
+    assert_eq!(left.value["until"], json!(until));
+    let ended = shell.get(&scene.name(&new)).unwrap();
+    assert_eq!(ended.value, json!({ "ended": true, "until": until }));
+    for item in [left, ended] {
+        // Far behind the mark's own time, since the clocks of app and server may differ.
+        assert!((600..=660).contains(&item.seconds), "{item:?}");
+    }
+}
+
+/// Law 12 in the weaker form that this store keeps.
+#[tokio::test]
+async fn where_a_mark_was_evicted_it_is_as_if_nothing_had_been_there() {
+    let scene = Scene::shared();
+    let store = scene.store().await;
+    let mut shell = Shell::new(testbed::memcached::shared()[0]);
+    let base = scene.create(&store, scene.record(1)).await;
+    let (old, target) = (base.record.header.key, renewed(&base));
+    let new = target.header.key;
+    let renew = Write::Renew { base: &base, record: &target };
+    store.commit(renew, scene.now).await.unwrap();
+    assert_eq!(shell.delete(&scene.name(&old)), "HD");
+    assert_eq!(store.load(&old, scene.now).await.unwrap(), Lookup::Missing);
+    assert_eq!(store.destroy(&old, scene.now).await.unwrap(), Destroyed::Done);
+    assert!(scene.found(&store, &new).await.is_some(), "the session lives where it went");
+    store.destroy(&new, scene.now).await.unwrap();
+    assert_eq!(shell.delete(&scene.name(&new)), "HD");
+    assert_eq!(store.load(&new, scene.now).await.unwrap(), Lookup::Missing);
+    // What was ended stays so: who has the record from before finds it gone.
+    let late = next(&base, 2);
+    let replace = Write::Replace { base: &base, record: &late };
+    let late = store.commit(replace, scene.now).await;
+    assert!(matches!(late, Err(CommitError::Gone)), "{late:?}");
 }
 
 #[tokio::test]

@@ -119,14 +119,14 @@ async fn an_answer_to_another_question_is_no_answer() {
         let loaded = store.load(&key, scene.now).await;
         let error = loaded.expect_err("neither nothing nor another's record");
         assert_eq!(said(&error), (ErrorKind::Unavailable, Applied::No), "{line}");
-        assert_eq!(store.load(&key, scene.now).await.unwrap(), Some(base.clone()), "{line}");
+        assert_eq!(scene.found(&store, &key).await, Some(base.clone()), "{line}");
     }
     proxy.next(Mischief::SayFirst("HD c77 O1\r\n"));
     let record = next(&base, 2);
     let error =
         failure(store.commit(Write::Replace { base: &base, record: &record }, scene.now).await);
     assert_eq!(said(&error), (ErrorKind::Unavailable, Applied::Unknown));
-    let now_there = store.load(&key, scene.now).await.unwrap().unwrap();
+    let now_there = scene.found(&store, &key).await.unwrap();
     assert_eq!(now_there.record, record, "it was made, and nobody could say so");
 }
 
@@ -141,11 +141,11 @@ async fn what_comes_behind_an_answer_is_never_the_next_one() {
         // answer; whoever reads it is told that something is wrong.
         for _ in 0..2 {
             match store.load(&key, scene.now).await {
-                Ok(found) => assert_eq!(found, Some(base.clone())),
+                Ok(found) => assert_eq!(found, Lookup::Live(base.clone())),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable),
             }
         }
-        assert_eq!(store.load(&key, scene.now).await.unwrap(), Some(base.clone()));
+        assert_eq!(scene.found(&store, &key).await, Some(base.clone()));
     }
 }
 
@@ -160,7 +160,7 @@ async fn a_lost_answer_is_a_perhaps_and_a_cut_question_too() {
         let replace = Write::Replace { base: &base, record: &record };
         let error = failure(store.commit(replace, scene.now).await);
         assert_eq!(said(&error), (ErrorKind::Unavailable, Applied::Unknown), "{mischief:?}");
-        let found = store.load(&key, scene.now).await.unwrap().unwrap();
+        let found = scene.found(&store, &key).await.unwrap();
         assert_eq!(n_of(&found), if made { 2 } else { 1 }, "{mischief:?}");
         // The same write again is made once.
         let again = store.commit(replace, scene.now).await;
@@ -181,7 +181,7 @@ async fn an_answer_may_come_byte_by_byte() {
     let base = scene.create(&store, scene.record(1)).await;
     for _ in 0..3 {
         proxy.next(Mischief::Drip);
-        let found = store.load(&base.record.header.key, scene.now).await.unwrap();
+        let found = scene.found(&store, &base.record.header.key).await;
         assert_eq!(found, Some(base.clone()));
     }
 }
@@ -199,7 +199,7 @@ async fn many_loads(scene: &Scene, store: &Memcached, all: &[Loaded], rounds: u6
                 let waits = if round % 3 == 0 { u64::MAX } else { (task + round) % 4 };
                 match up_to(waits, store.load(&base.record.header.key, now)).await {
                     Some(Ok(found)) => {
-                        assert_eq!(found.as_ref(), Some(base), "another's record, or none");
+                        assert_eq!(found.live().as_ref(), Some(base), "another's record, or none");
                         answered.fetch_add(1, Ordering::Relaxed);
                     }
                     Some(Err(error)) => assert_eq!(error.kind(), ErrorKind::Unavailable),
@@ -275,7 +275,7 @@ async fn increments_that_are_dropped_are_made_once_or_not_at_all() {
             let mut round = task;
             while Instant::now() < until {
                 round += 1;
-                let base = store.load(&key, now).await.unwrap().unwrap();
+                let base = store.load(&key, now).await.unwrap().live().unwrap();
                 let record = next(&base, n_of(&base) + 1);
                 let replace = store.commit(Write::Replace { base: &base, record: &record }, now);
                 match up_to(round % 5, replace).await {
@@ -296,7 +296,7 @@ async fn increments_that_are_dropped_are_made_once_or_not_at_all() {
         made += more;
         perhaps += more_perhaps;
     }
-    let found = n_of(&store.load(&key, scene.now).await.unwrap().unwrap());
+    let found = n_of(&scene.found(&store, &key).await.unwrap());
     assert!((made..=made + perhaps).contains(&found), "{made} and {perhaps}, but {found}");
     assert!(made > 50 && perhaps > 50, "{made} and {perhaps}");
 }

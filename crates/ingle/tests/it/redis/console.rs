@@ -270,8 +270,11 @@ async fn a_users_set_repairs_itself_and_loses_nobody() {
     let users = scene.ask(&format!("KEYS {}:user:*:mary", scene.config.prefix));
     let users = users.lines().last().unwrap().to_owned();
     let members = async || {
-        // What is told is not waited for.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        // What nobody waits for is sent when this test lets it, and before what is asked after it.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        store.ping().await.unwrap();
         scene.ask(&format!("ZCARD {users}"))
     };
     assert_eq!(listed(now()).await, expected);

@@ -200,7 +200,7 @@ async fn a_replica_is_refused_and_a_master_that_becomes_one_takes_no_commit() {
         assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::No));
     }
     ask(master.address(), "REPLICAOF NO ONE").unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    finds_its_server(&store).await;
     create(&store, &record(random_key(), None)).await;
 }
 

@@ -52,7 +52,12 @@ enum State {
 
 impl Node {
     pub(super) fn new(settings: &Arc<Settings>, address: Address) -> Arc<Self> {
-        Arc::new(Self { address, settings: Arc::clone(settings), state: Mutex::new(State::New) })
+        Arc::new(Self {
+            address,
+            settings: Arc::clone(settings),
+            is_cluster: AtomicBool::new(false),
+            state: Mutex::new(State::New),
+        })
     }
 
     pub(super) fn name(&self) -> String {

@@ -1,0 +1,312 @@
+//! What a failure of Firestore means: what is wrong, what to do, and what is true afterwards.
+//!
+//! Codes and the reasons that Google documents for programs decide, never messages. It knows no
+//! session.
+
+use std::{fmt, sync::Arc};
+
+use tonic::{Code, ConnectError, Status};
+use tonic_types::StatusExt as _;
+
+use super::{config::FirestoreConfig, plain};
+use crate::store::{
+    Applied, Error, ErrorKind, OpenError, OpenErrorKind,
+    floor::{
+        provider::NoProvider,
+        text::{one_line, root_cause},
+    },
+};
+
+/// What messages and metrics call this store.
+pub(super) const NAME: &str = "firestore";
+
+/// What is wrong, and what to do about it: an [`OpenError`] at the start, and the source of an
+/// [`Error`] later.
+#[derive(Clone, Debug)]
+pub(super) struct Diagnosis {
+    kind: OpenErrorKind,
+    problem: String,
+    help: String,
+}
+
+impl Diagnosis {
+    fn new(kind: OpenErrorKind, problem: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { kind, problem: problem.into(), help: help.into() }
+    }
+}
+
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { problem, help, .. } = self;
+        f.write_str(problem)?;
+        if help.is_empty() { Ok(()) } else { write!(f, "; {help}") }
+    }
+}
+
+impl std::error::Error for Diagnosis {}
+
+impl From<Diagnosis> for OpenError {
+    fn from(Diagnosis { kind, problem, help }: Diagnosis) -> Self {
+        Self::new(NAME, kind, problem, help)
+    }
+}
+
+const CREDENTIALS_HELP: &str = "on your own machine run `gcloud auth application-default login`, \
+                                elsewhere attach a service account, or set \
+                                GOOGLE_APPLICATION_CREDENTIALS to the file of its key";
+
+/// A URL that names no collection.
+pub(super) fn bad_url(problem: &str) -> OpenError {
+    let help =
+        "write `firestore://PROJECT/COLLECTION` or `firestore://PROJECT/DATABASE/COLLECTION`";
+    OpenError::new(NAME, OpenErrorKind::Config, format!("the URL {problem}"), help)
+}
+
+/// A configuration that names no collection.
+pub(super) fn bad_config(problem: &str) -> OpenError {
+    OpenError::new(NAME, OpenErrorKind::Config, format!("the configuration {problem}"), "")
+}
+
+/// FIRESTORE_EMULATOR_HOST, or the configuration, names no host and port.
+pub(super) fn bad_emulator(host: &str) -> OpenError {
+    let problem =
+        format!("the emulator's host is `{}`, which is no host and port", host.escape_debug());
+    let help = "run `export FIRESTORE_EMULATOR_HOST=127.0.0.1:8080`, or unset it to use Google's own \
+                Firestore";
+    OpenError::new(NAME, OpenErrorKind::Config, problem, help)
+}
+
+/// The program has no cryptography for TLS.
+pub(super) fn no_provider(missing: NoProvider) -> OpenError {
+    OpenError::new(NAME, OpenErrorKind::Tls, missing.to_string(), NoProvider::HELP)
+}
+
+/// TLS cannot be set up.
+pub(super) fn no_tls(why: &str) -> OpenError {
+    let help = "install the system's list of trusted authorities (the package `ca-certificates`)";
+    OpenError::new(NAME, OpenErrorKind::Tls, format!("TLS cannot be set up ({why})"), help)
+}
+
+/// There are no credentials, or they give no token.
+pub(super) fn no_credentials(why: &str) -> Diagnosis {
+    let problem = format!("there are no usable Google credentials ({why})");
+    Diagnosis::new(OpenErrorKind::Denied, problem, CREDENTIALS_HELP)
+}
+
+/// The credentials gave no token, and may give one later.
+pub(super) fn no_token(why: &str) -> Diagnosis {
+    Diagnosis { kind: OpenErrorKind::Unreachable, ..no_credentials(why) }
+}
+
+/// Whose Firestore it is, for messages.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) config: FirestoreConfig,
+    /// The emulator's host and port, if it is one.
+    pub(super) emulator: Option<String>,
+}
+
+impl Server {
+    /// What a failed call means for a person.
+    pub(super) fn explain(&self, status: &Status) -> Diagnosis {
+        if let Some(NotSent(diagnosis)) = cause(status) {
+            return diagnosis.clone();
+        }
+        let message = redacted(status);
+        if let (Some(host), true) = (&self.emulator, is_no_answer(status)) {
+            let problem = format!("no Firestore emulator answers at `{host}` ({message})");
+            let help = format!(
+                "run `gcloud emulators firestore start --host-port={host}`, or unset \
+                 FIRESTORE_EMULATOR_HOST to use Google's own Firestore"
+            );
+            return Diagnosis::new(OpenErrorKind::Unreachable, problem, help);
+        }
+        let missing = self.missing(status);
+        missing.unwrap_or_else(|| self.refused(status.code(), &message))
+    }
+
+    /// Something that must be made first.
+    fn missing(&self, status: &Status) -> Option<Diagnosis> {
+        let FirestoreConfig { project, database, .. } = &self.config;
+        let (problem, help) = match (status.code(), reason(status).as_deref()) {
+            (_, Some("SERVICE_DISABLED")) => (
+                format!("the Firestore API is not enabled in project `{project}`"),
+                format!(
+                    "run `gcloud services enable firestore.googleapis.com --project={project}`"
+                ),
+            ),
+            (_, Some("CONSUMER_INVALID" | "USER_PROJECT_DENIED")) => (
+                format!("there is no project `{project}` that these credentials may see"),
+                "`gcloud projects list` shows those that your own account may see".to_owned(),
+            ),
+            (Code::NotFound, _) => (
+                format!("project `{project}` has no Firestore database `{database}`"),
+                format!(
+                    "run `gcloud firestore databases create --project={project} \
+                     --database='{database}' --location=LOCATION`"
+                ),
+            ),
+            _ => return None,
+        };
+        Some(Diagnosis::new(OpenErrorKind::Missing, problem, help))
+    }
+
+    /// Any other failure, by its code.
+    fn refused(&self, code: Code, message: &str) -> Diagnosis {
+        let FirestoreConfig { project, database, .. } = &self.config;
+        let (kind, problem, help) = match code {
+            Code::Unauthenticated => (
+                OpenErrorKind::Denied,
+                format!(
+                    "Google does not accept the credentials for project `{project}` ({message})"
+                ),
+                "run `gcloud auth application-default login` again, or give the service account a \
+                 valid key"
+                    .to_owned(),
+            ),
+            Code::PermissionDenied => (
+                OpenErrorKind::Denied,
+                format!("the credentials may not use Firestore in project `{project}` ({message})"),
+                format!(
+                    "run `gcloud projects add-iam-policy-binding {project} \
+                     --member=serviceAccount:ACCOUNT --role=roles/datastore.user`"
+                ),
+            ),
+            Code::FailedPrecondition => (
+                OpenErrorKind::Unsupported,
+                format!(
+                    "database `{database}` of project `{project}` is not set up for this ({message})"
+                ),
+                "it must be in native mode, and have the index that `deploy/firestore` defines"
+                    .to_owned(),
+            ),
+            Code::ResourceExhausted => (
+                OpenErrorKind::Failed,
+                format!("a quota of project `{project}` is exhausted ({message})"),
+                format!(
+                    "the free one begins anew at midnight in California, and `gcloud billing \
+                     projects link {project} --billing-account=ACCOUNT` ends it"
+                ),
+            ),
+            Code::Aborted => (
+                OpenErrorKind::Failed,
+                format!("another writer has the document ({message})"),
+                String::new(),
+            ),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => (
+                OpenErrorKind::Unreachable,
+                format!("Firestore does not answer ({message})"),
+                "see the network, and `https://status.cloud.google.com`".to_owned(),
+            ),
+            code => {
+                let problem = format!("Firestore says {code:?}: {message}");
+                (OpenErrorKind::Failed, problem, String::new())
+            }
+        };
+        Diagnosis::new(kind, problem, help)
+    }
+
+    /// A read that failed.
+    pub(super) fn read_failed(&self, status: &Status) -> Error {
+        Error::new(NAME, kind(status), Applied::No).with_source(self.explain(status))
+    }
+
+    /// A commit that failed.
+    pub(super) fn commit_failed(&self, status: &Status) -> Error {
+        Error::new(NAME, kind(status), applied(status)).with_source(self.explain(status))
+    }
+
+    /// Others kept changing the document, as far as Firestore's last answer tells.
+    pub(super) fn contended(&self, status: &Status) -> Error {
+        Error::new(NAME, ErrorKind::Contended, Applied::No).with_source(self.explain(status))
+    }
+}
+
+/// What a caller does about a failed call.
+pub(super) fn kind(status: &Status) -> ErrorKind {
+    match status.code() {
+        Code::Aborted => ErrorKind::Contended,
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::Unauthenticated
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented => ErrorKind::Refused,
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+/// Whether a commit that failed may have been made. These codes are proof that it was not, and so is
+/// a call that was never sent. Other answers may come from what stands before the database.
+pub(super) fn applied(status: &Status) -> Applied {
+    match status.code() {
+        Code::Aborted | Code::FailedPrecondition | Code::AlreadyExists => Applied::No,
+        _ if was_never_sent(status) => Applied::No,
+        _ => Applied::Unknown,
+    }
+}
+
+/// Whether this is what one hears where no Firestore is: nothing, or something else than Firestore.
+fn is_no_answer(status: &Status) -> bool {
+    let nothing =
+        matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled);
+    nothing || matches!(status.code(), Code::Unimplemented | Code::Unknown)
+}
+
+/// Whether there was no connection that the call could have been sent on.
+fn was_never_sent(status: &Status) -> bool {
+    cause::<ConnectError>(status).is_some() || cause::<NotSent>(status).is_some()
+}
+
+/// The cause of this type, if there is one.
+fn cause<E: std::error::Error + 'static>(status: &Status) -> Option<&E> {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// A call ended before anything of it was sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NotSent(pub(super) Diagnosis);
+
+impl From<NotSent> for Status {
+    fn from(not_sent: NotSent) -> Self {
+        let mut status = Self::unavailable(not_sent.to_string());
+        status.set_source(Arc::new(not_sent));
+        status
+    }
+}
+
+/// The reason that Google gives for programs (<https://google.aip.dev/193>).
+fn reason(status: &Status) -> Option<String> {
+    status.get_details_error_info().map(|info| info.reason)
+}
+
+/// A message without the names of documents: such a name holds a key, and with plain ids a secret.
+fn redacted(status: &Status) -> String {
+    if was_never_sent(status) {
+        return root_cause(status);
+    }
+    let mut message = String::new();
+    let mut rest = status.message();
+    while let Some((before, after)) = rest.split_once("/documents/") {
+        message.push_str(before);
+        message.push_str("/documents/…");
+        let end = after.find(|c: char| c.is_whitespace() || "\"'`)>,;".contains(c));
+        rest = end.and_then(|end| after.get(end..)).unwrap_or_default();
+    }
+    message.push_str(rest);
+    let mut line = one_line(&plain::without_ids(&message));
+    if line.is_empty() {
+        line = status.code().description().to_owned();
+    }
+    line
+}

@@ -1,0 +1,143 @@
+//! What needs a query: lists and sweeps.
+
+use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
+    ArrayValue, Cursor as Start, Document, StructuredQuery, Value as Typed,
+    structured_query::{
+        CollectionSelector, CompositeFilter, Direction, FieldFilter, FieldReference, Filter, Order,
+        Projection, composite_filter, field_filter::Operator, filter::FilterType,
+    },
+    value::ValueType,
+};
+use tonic::Status;
+
+use super::{
+    codec::{self, EXPIRES, Entry, SHARD, SHARDS, USER},
+    connect::Client,
+    value::typed,
+    write::{delete, unchanged},
+};
+use crate::{
+    clock::Timestamp,
+    record::Loaded,
+    store::{Cursor, Error, Page, Swept},
+};
+
+/// The id of a document, as a field of a query.
+const ID: &str = "__name__";
+
+/// How many writes one batch may have.
+const BATCH_MAX: usize = 500;
+
+/// Deletes what is dead, each only if it did not change since it was found.
+pub(super) async fn sweep(client: &Client, now: Timestamp, limit: usize) -> Result<Swept, Status> {
+    let limit = limit.min(BATCH_MAX);
+    let shards = SHARDS.chars().map(|shard| typed(ValueType::StringValue(shard.into())));
+    let shards = ValueType::ArrayValue(ArrayValue { values: shards.collect() });
+    let dead = all([
+        is(SHARD, Operator::In, typed(shards)),
+        is(EXPIRES, Operator::LessThanOrEqual, codec::instant(now)),
+    ]);
+    let mut query = query(client, Some(dead), limit);
+    query.select = Some(Projection { fields: vec![field(ID)] });
+    let found = client.query(query).await?;
+    let n_found = found.len();
+    // All of them have our header, whichever ids are in use by now.
+    let deletes = found.into_iter().filter_map(|document| {
+        let version = codec::version(document.update_time)?;
+        Some(delete(document.name, Some(unchanged(version))))
+    });
+    let deletes: Vec<_> = deletes.collect();
+    if deletes.is_empty() {
+        return Ok(Swept::default());
+    }
+    let deleted = client.write_each(deletes).await?.iter().filter(|made| made.is_ok()).count();
+    // Where none could be deleted, others are at it.
+    Ok(Swept { deleted, more: n_found == limit && deleted > 0 })
+}
+
+/// A page of all records, or of a user's.
+pub(super) async fn page(
+    client: &Client,
+    user: Option<&str>,
+    after: Option<&Cursor>,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Page, Error> {
+    let names = &client.names;
+    let of_user =
+        |user: &str| is(USER, Operator::Equal, typed(ValueType::StringValue(user.to_owned())));
+    let mut after = after.map(|cursor| names.document_with_id(&cursor.0));
+    let mut last = None;
+    let mut records: Vec<Loaded> = Vec::new();
+    loop {
+        let mut query = query(client, user.map(of_user), limit.saturating_add(1));
+        query.order_by =
+            vec![Order { field: Some(field(ID)), direction: Direction::Ascending.into() }];
+        query.start_at = after.take().map(|name| Start {
+            values: vec![typed(ValueType::ReferenceValue(name))],
+            before: false,
+        });
+        let found = client.query(query).await;
+        let found = found.map_err(|status| client.server.read_failed(&status))?;
+        let more = found.len() > limit;
+        for document in found {
+            if records.len() >= limit {
+                return Ok(Page { records, next: last.map(Cursor) });
+            }
+            after = Some(document.name.clone());
+            last = names.id(&document.name).map(str::to_owned);
+            records.extend(listed(client, document, now));
+        }
+        if !more {
+            return Ok(Page { records, next: None });
+        }
+    }
+}
+
+/// The record in a document, if it is one for a list. One that is damaged is logged and left out:
+/// whoever looks for it needs the list of the others.
+fn listed(client: &Client, document: Document, now: Timestamp) -> Option<Loaded> {
+    let key = client.names.key(&document.name)?;
+    let loaded = match codec::read(document, &key) {
+        Ok(Entry::Record(loaded)) => loaded,
+        Ok(Entry::Mark(..)) => return None,
+        Err(error) => {
+            let cause = Error::from(error).cause();
+            tracing::error!(?key, %cause, "a document is not listed");
+            return None;
+        }
+    };
+    if loaded.record.is_dead(now) {
+        return None;
+    }
+    if loaded.record.header.key != key {
+        tracing::error!(?key, "a document is not listed: it was written under another key");
+        return None;
+    }
+    Some(loaded)
+}
+
+fn query(client: &Client, filter: Option<Filter>, limit: usize) -> StructuredQuery {
+    let collection_id = client.names.collection.clone();
+    StructuredQuery {
+        from: vec![CollectionSelector { collection_id, all_descendants: false }],
+        r#where: filter,
+        limit: Some(i32::try_from(limit).unwrap_or(i32::MAX)),
+        ..StructuredQuery::default()
+    }
+}
+
+fn field(path: &str) -> FieldReference {
+    FieldReference { field_path: path.to_owned() }
+}
+
+fn is(path: &str, op: Operator, value: Typed) -> Filter {
+    let filter = FieldFilter { field: Some(field(path)), op: op.into(), value: Some(value) };
+    Filter { filter_type: Some(FilterType::FieldFilter(filter)) }
+}
+
+fn all<const N: usize>(filters: [Filter; N]) -> Filter {
+    let op = composite_filter::Operator::And.into();
+    let filter = CompositeFilter { op, filters: filters.into() };
+    Filter { filter_type: Some(FilterType::CompositeFilter(filter)) }
+}

@@ -1,0 +1,21 @@
+//! The example apps: a workspace of their own, which is built and tested in a folder of its own.
+
+use anyhow::Result;
+
+use crate::step::{self, Steps, cargo};
+
+/// The examples' workspace, and the folder that it is built in.
+const WORKSPACE: (&str, &str) = ("examples/Cargo.toml", "target/examples");
+
+/// Checks the examples' format, and runs their tests: one build of all, with the versions of their
+/// lock file. A warning in them is an error, as their manifest says.
+pub(crate) fn run(steps: &mut Steps) -> Result<()> {
+    let (manifest, target) = WORKSPACE;
+    steps.run("format of the examples", || {
+        step::run(cargo(&["fmt", "--all", "--check", "--manifest-path", manifest]))
+    })?;
+    steps.run("examples", || {
+        let test = ["test", "--locked", "--manifest-path", manifest, "--target-dir", target];
+        step::run(cargo(&test))
+    })
+}
