@@ -29,7 +29,7 @@ use ingle::{
 };
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
-use testbed::calls::Proxy;
+use testbed::proxy::Proxy;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
