@@ -9,6 +9,7 @@ mod api;
 mod bench;
 mod book;
 mod ci;
+mod examples;
 mod manifests;
 mod metadata;
 mod package;

@@ -21,6 +21,11 @@ const PUBLISHED: [&str; 1] = ["ingle"];
 /// The copy of the workspace.
 const COPY: &str = "target/packaged";
 
+/// What the workspace says of the profile, which the archive does not know: with the same, most of
+/// what the library depends on is built already.
+const PROFILE: [&str; 2] =
+    [r#"profile.dev.debug="line-tables-only""#, r#"profile.dev.package."*".debug=false"#];
+
 /// What the tests are built with: all that they can do without a server.
 const FEATURES: &str = "axum,conformance";
 
@@ -29,16 +34,18 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
     for name in PUBLISHED {
         let version = version(&metadata, name)?;
         steps.run(&format!("package {name}"), || {
+            let mut package = cargo(&["package", "--package", name, "--target-dir", "target"]);
             // Whatever is not committed yet is meant to be tried as well.
-            let package = ["package", "--package", name, "--all-features", "--allow-dirty"];
-            step::run(cargo(&[&package, ["--target-dir", "target"].as_slice()].concat()))
+            package.arg("--allow-dirty").args(PROFILE.iter().flat_map(|set| ["--config", set]));
+            step::run(package)
         })?;
         steps.run(&format!("test {name} from its package"), || {
             copy_workspace(name)?;
             unpack(name, version)?;
             let manifest = format!("{COPY}/Cargo.toml");
-            let test = ["test", "--package", name, "--no-default-features", "--features", FEATURES];
-            let place = ["--manifest-path", &manifest, "--target-dir", "target"];
+            let place = ["--package", name, "--manifest-path", &manifest, "--target-dir", "target"];
+            step::run(cargo(&[["check", "--all-features"].as_slice(), &place].concat()))?;
+            let test = ["test", "--no-default-features", "--features", FEATURES];
             step::run(cargo(&[test.as_slice(), &place].concat()))
         })?;
     }

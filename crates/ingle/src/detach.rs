@@ -88,7 +88,6 @@ impl<T: Send + 'static> Detachable<T> {
 
 /// Work that is a task of its own from the first time on that it is not done at once: for what holds
 /// something that everybody needs, such as a connection of a pool.
-#[cfg(feature = "postgres")]
 pub(crate) fn run_to_end<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Detachable<T> {

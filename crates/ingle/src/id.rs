@@ -29,7 +29,14 @@ const KEY_DOMAIN: &[u8] = b"ingle key v1";
 /// (CVE-2025-66565, CVE-2025-66630).
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gave no random bytes")]
-pub struct NoRandomness(#[from] getrandom::Error);
+pub struct NoRandomness(#[source] getrandom::Error);
+
+impl NoRandomness {
+    // No `From`, which would make the generator's crate a part of the public API.
+    pub(crate) fn new(cause: getrandom::Error) -> Self {
+        Self(cause)
+    }
+}
 
 /// How the ids of a layer are made and read.
 pub(crate) trait IdScheme: fmt::Debug + Send + Sync {
@@ -118,7 +125,7 @@ impl HashedIds {
 impl IdScheme for HashedIds {
     fn generate(&self) -> Result<SessionId, NoRandomness> {
         let mut bytes = [0; ID_BYTES];
-        getrandom::fill(&mut bytes)?;
+        getrandom::fill(&mut bytes).map_err(NoRandomness::new)?;
         let mut text = [0; ID_CHARS];
         // 32 bytes are 43 characters, so they fit.
         let _ = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text);

@@ -17,6 +17,7 @@ mod error;
 pub(crate) mod firestore;
 mod floor;
 mod info;
+mod lazy;
 mod mark;
 #[cfg(feature = "memcached")]
 mod memcached;
@@ -49,7 +50,7 @@ pub use {
     error::{Applied, BoxError, CommitError, Error, ErrorKind},
     info::{Capabilities, Ids, Info, Marks, Renew, Shared},
     memory::Memory,
-    open::{migrate, open},
+    open::{migrate, open, open_lazily},
     open_error::{OpenError, OpenErrorKind},
 };
 

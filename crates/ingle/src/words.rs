@@ -41,7 +41,7 @@ impl Words {
                 return Ok(word ^ nanosecond);
             }
             let mut bytes = [0; WORDS * 8];
-            getrandom::fill(&mut bytes)?;
+            getrandom::fill(&mut bytes).map_err(NoRandomness::new)?;
             let (eights, _) = bytes.as_chunks();
             self.words.iter_mut().zip(eights).for_each(|(word, eight)| {
                 *word = u64::from_ne_bytes(*eight);

@@ -33,7 +33,7 @@ impl From<ingle::Error> for Failed {
 
 impl Scribe for Failed {
     fn render(self, response: &mut Response) {
-        response.merge_hyper(self.0.to_response::<ResBody>());
+        response.merge_hyper(self.0.response().into_http::<ResBody>());
     }
 }
 

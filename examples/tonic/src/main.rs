@@ -3,13 +3,7 @@
 
 use std::{error::Error, pin::Pin, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    body::Body,
-    http::{StatusCode, header::SET_COOKIE},
-    middleware::map_response,
-    response,
-};
+use axum::{Router, body::Bytes};
 use futures_util::{Stream, stream};
 use ingle::{
     Cookie, CookieConfig, CookieError, Session, SessionLayer,
@@ -41,7 +35,7 @@ fn session<T>(request: &Request<T>) -> Result<Session, Status> {
 }
 
 /// The gRPC status for an error of a session.
-fn failed(error: ingle::Error) -> Status {
+fn failed(error: &ingle::Error) -> Status {
     let code = match error {
         ingle::Error::Interrupted | ingle::Error::LostUpdate { .. } => Code::Aborted,
         ingle::Error::Unavailable(_) | ingle::Error::NoRandomness(_) => Code::Unavailable,
@@ -57,7 +51,7 @@ async fn view(session: &Session) -> Result<Page, Status> {
         visit.views += 1;
         Page { greeting: visit.greeting.clone(), views: visit.views }
     };
-    session.update(view).await.map_err(failed)
+    session.update(view).await.map_err(|error| failed(&error))
 }
 
 #[derive(Debug)]
@@ -72,12 +66,12 @@ impl Visits for App {
     /// An edit needs no await. The layer commits it before the response leaves.
     async fn greet(&self, request: Request<Greeting>) -> Result<Response<Nothing>, Status> {
         let session = session(&request)?;
-        session.insert("greeting", request.into_inner().text).map_err(failed)?;
+        session.insert("greeting", request.into_inner().text).map_err(|error| failed(&error))?;
         Ok(Response::new(Nothing {}))
     }
 
     async fn logout(&self, request: Request<Nothing>) -> Result<Response<Nothing>, Status> {
-        session(&request)?.logout().await.map_err(failed)?;
+        session(&request)?.logout().await.map_err(|error| failed(&error))?;
         Ok(Response::new(Nothing {}))
     }
 
@@ -95,29 +89,15 @@ impl Visits for App {
     }
 }
 
-/// The layer answers its own errors as text. A gRPC client needs a status.
-async fn in_grpc(answer: response::Response) -> response::Response {
-    let code = match answer.status() {
-        StatusCode::OK => return answer,
-        StatusCode::CONFLICT => Code::Aborted,
-        StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
-        StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
-        _ => Code::Internal,
-    };
-    let status = Status::new(code, "the session did not store what the call changed");
-    let mut in_grpc = status.into_http::<Body>();
-    for cookie in answer.headers().get_all(SET_COOKIE) {
-        in_grpc.headers_mut().append(SET_COOKIE, cookie.clone());
-    }
-    in_grpc
-}
-
 fn app(store: Arc<dyn Store>) -> Result<Router, CookieError> {
     // This cookie works over plain HTTP, for development. The default cookie needs TLS.
     let cookie = Cookie::new(CookieConfig::development())?;
-    let sessions = SessionLayer::new(store).cookie(cookie);
+    // A gRPC client needs a status, and not the layer's texts.
+    let sessions = SessionLayer::new(store)
+        .cookie(cookie)
+        .on_error(|error| failed(error).into_http::<Bytes>());
     let service = Routes::new(VisitsServer::new(App)).into_axum_router();
-    Ok(service.layer(sessions).layer(map_response(in_grpc)))
+    Ok(service.layer(sessions))
 }
 
 #[tokio::main]

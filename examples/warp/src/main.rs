@@ -35,7 +35,7 @@ impl From<ingle::Error> for Failed {
 
 impl Reply for Failed {
     fn into_response(self) -> Response {
-        self.0.to_response()
+        self.0.response().into_http()
     }
 }
 

@@ -30,12 +30,14 @@ pub(super) fn with_bugs() -> Result<PathBuf> {
             continue;
         }
         let folder = to.parent().unwrap_or(&copy);
-        fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("could not make {}", folder.display()))?;
         // What a link leads to, since the link itself may lead out of the copy.
         fs::copy(&from, &to).with_context(|| format!("could not copy {path}"))?;
     }
     let (from, to) = SWITCH;
-    fs::copy(workspace().join(from), copy.join(to)).context("could not copy the switch of the bugs")?;
+    fs::copy(workspace().join(from), copy.join(to))
+        .context("could not copy the switch of the bugs")?;
     let root = copy.join("crates/ingle/src/lib.rs");
     let library = fs::read_to_string(&root).context("the library has no root")?;
     fs::write(&root, library + "\nmod planted;\n").context("could not plant the switch")?;
@@ -80,7 +82,8 @@ fn output(command: &mut Command) -> Result<Output> {
 
 fn remove(folder: &Path) -> Result<()> {
     if folder.exists() {
-        fs::remove_dir_all(folder).with_context(|| format!("could not remove {}", folder.display()))?;
+        fs::remove_dir_all(folder)
+            .with_context(|| format!("could not remove {}", folder.display()))?;
     }
     Ok(())
 }

@@ -53,6 +53,13 @@ pub(crate) struct Settings {
     pub(crate) clear_site_data: bool,
 }
 
+/// How a layer makes ids, and reads them.
+pub(super) struct IdSchemes {
+    pub(super) own: Arc<dyn IdScheme>,
+    /// Another cookie that may still bring ids, and how these are read.
+    pub(super) legacy: Option<(Cookie, Arc<dyn IdScheme>)>,
+}
+
 impl Door {
     pub(crate) fn new(
         engine: Engine,

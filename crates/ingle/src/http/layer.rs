@@ -19,7 +19,7 @@ use tower_service::Service;
 use super::{
     body::ResponseBody,
     cookie::{self, Cookie},
-    door::{Door, HeaderChange, InFlight, Settings},
+    door::{Door, HeaderChange, IdSchemes, InFlight, Settings},
     named::SessionName,
     plain,
     slots::{Slot, Slots},
@@ -184,8 +184,9 @@ impl SessionLayer {
     pub fn door(&self) -> Door {
         let make = || {
             let ids = self.store.info().ids;
-            let (ids, legacy) = plain::schemes(ids, &self.namespace, &self.settings.cookie);
-            let engine = Engine::new(Arc::clone(&self.store), self.policy.clone(), ids);
+            let IdSchemes { own, legacy } =
+                plain::schemes(ids, &self.namespace, &self.settings.cookie);
+            let engine = Engine::new(Arc::clone(&self.store), self.policy.clone(), own);
             Door::new(engine, self.settings.clone(), legacy)
         };
         self.door.get_or_init(make).clone()
@@ -304,17 +305,23 @@ fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<I
     is_free.then_some(in_flight)
 }
 
+/// How a handler answered. A failed call of gRPC has status 200, and its own status in a header.
+fn outcome<R>(response: &Response<R>) -> HandlerOutcome {
+    let grpc = response.headers().get("grpc-status");
+    if response.status().is_server_error() || grpc.is_some_and(|status| status != "0") {
+        HandlerOutcome::ServerError
+    } else {
+        HandlerOutcome::Success
+    }
+}
+
 /// Commits, and makes the response say what became of the session.
 async fn close<R>(
     in_flight: InFlight,
     adapter: Adapter,
     mut response: Response<R>,
 ) -> Response<ResponseBody<R>> {
-    let handler = match response.status().is_server_error() {
-        true => HandlerOutcome::ServerError,
-        false => HandlerOutcome::Success,
-    };
-    let finished = in_flight.finish(handler).await;
+    let finished = in_flight.finish(outcome(&response)).await;
     let returned = response.extensions_mut().remove::<Error>();
     let returned = returned.as_ref().filter(|_| adapter.replaces_errors());
     let mut response = match finished.error().or(returned) {

@@ -30,8 +30,7 @@ pub trait SessionName: Send + Sync + 'static {}
 ///     admin.insert("seen", true)
 /// }
 ///
-/// let mut cookie = CookieConfig::default();
-/// cookie.name = "__Host-admin".into();
+/// let cookie = CookieConfig { name: "__Host-admin".into(), ..CookieConfig::default() };
 /// let app = axum::Router::new()
 ///     .route("/", axum::routing::get(page))
 ///     .layer(SessionLayer::new(Memory::new()))

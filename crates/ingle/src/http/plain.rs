@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     cookie::{Cookie, CookieConfig},
-    door::Settings,
+    door::{IdSchemes, Settings},
 };
 use crate::{
     engine::policy::Policy,
@@ -26,18 +26,14 @@ pub(super) fn set_up(ids: Ids, settings: &mut Settings, policy: &mut Policy) {
 }
 
 /// How a layer makes and reads ids, and the cookie that may still bring others, with how to read them.
-pub(super) fn schemes(
-    ids: Ids,
-    namespace: &str,
-    cookie: &Cookie,
-) -> (Arc<dyn IdScheme>, Option<(Cookie, Arc<dyn IdScheme>)>) {
+pub(super) fn schemes(ids: Ids, namespace: &str, cookie: &Cookie) -> IdSchemes {
     let hashed = || Arc::new(HashedIds::new(namespace));
     match ids {
-        Ids::Hashed => (hashed(), None),
-        Ids::Plain => (Arc::new(PlainIds { is_outdated: false }), None),
+        Ids::Hashed => IdSchemes { own: hashed(), legacy: None },
+        Ids::Plain => IdSchemes { own: Arc::new(PlainIds { is_outdated: false }), legacy: None },
         Ids::Upgrade => {
             let outdated = Arc::new(PlainIds { is_outdated: true });
-            (hashed(), Some((tutorial(cookie), outdated)))
+            IdSchemes { own: hashed(), legacy: Some((tutorial(cookie), outdated)) }
         }
     }
 }
@@ -69,7 +65,7 @@ struct PlainIds {
 impl IdScheme for PlainIds {
     fn generate(&self) -> Result<SessionId, NoRandomness> {
         let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
+        getrandom::fill(&mut bytes).map_err(NoRandomness::new)?;
         // 122 random bits (RFC 9562 5.4).
         Ok(id(uuid::Builder::from_random_bytes(bytes).into_uuid()))
     }

@@ -70,11 +70,16 @@ impl fmt::Debug for Memcached {
     }
 }
 
+/// What the store says of itself, also before it is open.
+pub(super) fn info() -> Info {
+    Info::new(NAME, "nothing: the store is a cache; a restart or an eviction ends sessions")
+        .with_capabilities(Capabilities::default().without_lists().forgetting_marks())
+}
+
 #[async_trait]
 impl Store for Memcached {
     fn info(&self) -> Info {
-        Info::new(NAME, "nothing: the store is a cache; a restart or an eviction ends sessions")
-            .with_capabilities(Capabilities::default().without_lists().forgetting_marks())
+        info()
     }
 
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Lookup, Error> {

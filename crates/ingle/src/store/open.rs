@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Memory, OpenError, OpenErrorKind, Store};
+use super::{Info, Memory, OpenError, OpenErrorKind, Store, lazy::Lazy};
 
 /// What can be written after `--store`, for messages and help.
 const FORMS: &str = "memory:, sqlite:///absolute/folder, sqlite:relative/folder, \
@@ -53,6 +53,33 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     }
 }
 
+/// Names the store that a URL names, and opens it at the first call: an app may start before its store.
+///
+/// Until the store can be opened, every call fails as [`ErrorKind::Unavailable`](super::ErrorKind), so
+/// requests that need a session get 503 and nobody is logged out. One call a second tries again. Why
+/// it cannot be opened is the source of that error, and in the log.
+///
+/// # Errors
+/// The URL is wrong, or this program was built without the store. Nothing else is looked at.
+pub async fn open_lazily(url: &str) -> Result<Arc<dyn Store>, OpenError> {
+    let url = url.trim().to_owned();
+    let info = match scheme(&url)? {
+        "memory" => return open(&url).await,
+        "sqlite" => sqlite_info(&url).await,
+        "firestore" => firestore_info(&url).await,
+        "memcached" => memcached_info(&url).await,
+        "redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" | "unix" => {
+            redis_info(&url).await
+        }
+        "postgres" | "postgresql" => postgres_info(&url).await,
+        _ => Err(unknown()),
+    }?;
+    Ok(Arc::new(Lazy::new(info, move || {
+        let url = url.clone();
+        Box::pin(async move { open(&url).await })
+    })))
+}
+
 /// Makes what the store that a URL names must find, where that is not there yet, and opens the store
 /// once to see that it will do: for PostgreSQL the table. The other stores need nothing made, and
 /// nothing is done for them.
@@ -98,7 +125,29 @@ macro_rules! stores {
     )*};
 }
 
+/// What is said of the durability of a store that is not open yet.
+const NOT_OPEN: &str = "what its server says once the store is open";
+
 stores! {
+    "sqlite": sqlite_info(_url) -> Info {
+        Ok(Info::new("sqlite", NOT_OPEN))
+    }
+    "firestore": firestore_info(url) -> Info {
+        let ids = super::FirestoreConfig::parse(url)?.ids;
+        Ok(Info::new("firestore", NOT_OPEN).with_ids(ids))
+    }
+    "memcached": memcached_info(url) -> Info {
+        super::MemcachedConfig::parse(url)?;
+        Ok(super::memcached::info())
+    }
+    "redis": redis_info(url) -> Info {
+        super::RedisConfig::parse(url)?;
+        Ok(Info::new("redis", NOT_OPEN))
+    }
+    "postgres": postgres_info(url) -> Info {
+        super::PostgresConfig::parse(url)?;
+        Ok(Info::new("postgres", NOT_OPEN))
+    }
     "sqlite": sqlite(url) -> Arc<dyn Store> {
         Ok(Arc::new(super::Sqlite::open_url(url).await?))
     }

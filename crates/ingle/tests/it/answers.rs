@@ -115,6 +115,28 @@ async fn edits_before_a_refused_change_are_committed_all_the_same() {
     assert_eq!(visitor.get(&app, "/read").await.ok().body, "Some(true)");
 }
 
+/// A call of gRPC that fails has the HTTP status 200.
+#[tokio::test]
+async fn the_edits_of_a_failed_grpc_call_are_discarded() {
+    let call = |status: &'static str| {
+        move |session: Session| async move {
+            session.increment("n", 1)?;
+            Ok::<_, Error>(([("grpc-status", status)], ""))
+        }
+    };
+    let app = app(&layer(Memory::new()))
+        .on("/fails", call("13"))
+        .on("/succeeds", call("0"))
+        .on("/read", async |session: Session| {
+            Ok::<_, Error>(format!("{:?}", session.get::<u64>("n").await?))
+        });
+    let mut visitor = Visitor::default();
+    for (path, n) in [("/fails", "None"), ("/succeeds", "Some(1)"), ("/fails", "Some(1)")] {
+        visitor.get(&app, path).await.ok();
+        assert_eq!(visitor.get(&app, "/read").await.ok().body, n, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_handler_can_do_without_a_layer() {
     async fn page(session: Option<Session>) -> Html<&'static str> {
@@ -143,9 +165,7 @@ struct Admin;
 impl SessionName for Admin {}
 
 fn admin_cookie() -> Cookie {
-    let mut config = CookieConfig::default();
-    config.name = "__Host-admin".into();
-    Cookie::new(config).unwrap()
+    Cookie::new(CookieConfig { name: "__Host-admin".into(), ..CookieConfig::default() }).unwrap()
 }
 
 #[tokio::test]

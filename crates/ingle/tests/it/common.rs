@@ -26,13 +26,15 @@ pub(crate) fn faulty() -> (Memory, Faulty) {
     (memory, faulty)
 }
 
+type OnCommit = dyn Fn(&Write<'_>) -> Option<CommitError> + Send + Sync;
+
 /// A store that does what the one inside does, except for what a test puts in between.
 #[derive(Clone)]
 pub(crate) struct Intercept<S> {
     pub(crate) inner: S,
     pub(crate) info: Info,
     /// Answers a commit in the store's place.
-    pub(crate) commit: Arc<dyn Fn(&Write<'_>) -> Option<CommitError> + Send + Sync>,
+    pub(crate) commit: Arc<OnCommit>,
     /// The key that is loaded in the place of the one that was asked for.
     pub(crate) load: Arc<dyn Fn(&Key) -> Key + Send + Sync>,
 }
