@@ -24,6 +24,7 @@ Usage: cargo xtask TASK
 Tasks:
   test [ARGS…]  install what the tests need, start the servers that they share, and
                 run every test and doctest; ARGS go to `cargo test`
+  tools         only install what the tests need
   bench [NAME] [OPTIONS]
                 measure greetings beside its peers on every store, or what NAME says, and
                 write it into docs/benchmarks.md; `--quick` is a look in two minutes, and
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     let mut steps = Steps::default();
     let result = match args.as_slice() {
         ["test", args @ ..] => suite::run(&mut steps, args),
+        [suite::TOOLS] => suite::install(&mut steps),
         ["bench", args @ ..] => bench::run(&mut steps, args),
         ["torture", args @ ..] => torture::run(&mut steps, args),
         ["tidy"] => steps.run("tidy", tidy::run),

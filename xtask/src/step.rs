@@ -5,17 +5,32 @@
 
 use std::{
     env,
+    fs::File,
+    io::{self, Seek as _},
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 
 /// What has been done so far, and how long each part took.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Steps {
+    begun: Instant,
     done: Vec<(String, Duration)>,
+}
+
+/// A step that runs beside others, as a process of its own.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    name: &'static str,
+    shown: String,
+    /// What it prints. A file, for a pipe would not end before the last program that it started.
+    printed: File,
+    /// Returns how it ended, and how long it took.
+    waiting: JoinHandle<(io::Result<ExitStatus>, Duration)>,
 }
 
 impl Steps {
@@ -29,15 +44,57 @@ impl Steps {
         result.with_context(|| format!("step `{name}` failed after {}", seconds(took)))
     }
 
+    /// Waits for a step that runs beside others, and prints what it printed. Its time is its own, not
+    /// that of the waiting.
+    pub(crate) fn join(&mut self, beside: Beside) -> Result<()> {
+        let Beside { name, shown, mut printed, waiting } = beside;
+        println!("\n== {name}, which ran beside the rest\n$ {shown}");
+        let Ok((ended, took)) = waiting.join() else { bail!("nobody waits for `{shown}`") };
+        self.done.push((format!("{name}, beside the rest"), took));
+        printed.rewind().context("could not read what was printed")?;
+        io::copy(&mut printed, &mut io::stdout()).context("could not print what was printed")?;
+        let status = ended.with_context(|| format!("could not wait for `{shown}`"))?;
+        if !status.success() {
+            bail!("step `{name}` failed after {}: `{shown}` ended with {status}", seconds(took));
+        }
+        Ok(())
+    }
+
     pub(crate) fn print_table(&self) {
         let names = self.done.iter().map(|(name, _)| name.as_str()).chain(["total"]);
         let width = names.map(str::len).max().unwrap_or_default();
-        let total = self.done.iter().map(|(_, took)| *took).sum();
         println!();
         for (name, took) in &self.done {
             println!("{name:width$} {:>10}", seconds(*took));
         }
-        println!("{:width$} {:>10}", "total", seconds(total));
+        println!("{:width$} {:>10}", "total", seconds(self.begun.elapsed()));
+    }
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self { begun: Instant::now(), done: Vec::new() }
+    }
+}
+
+impl Beside {
+    /// Starts a task of this program, and keeps what it prints for [`Steps::join`].
+    pub(crate) fn start(name: &'static str, task: &str) -> Result<Self> {
+        let mut command = Command::new(env::current_exe().context("could not find this program")?);
+        command.arg(task);
+        Self::spawn(name, command)
+    }
+
+    fn spawn(name: &'static str, mut command: Command) -> Result<Self> {
+        println!("\n== {name}, beside the rest: what it prints is shown when it has ended");
+        let printed = tempfile::tempfile().context("could not make a file for what is printed")?;
+        let copy = || printed.try_clone().context("could not share the file for what is printed");
+        command.stdin(Stdio::null()).stdout(copy()?).stderr(copy()?);
+        let shown = shown(&command);
+        let begun = Instant::now();
+        let mut process = command.spawn().with_context(|| format!("could not start `{shown}`"))?;
+        let waiting = thread::spawn(move || (process.wait(), begun.elapsed()));
+        Ok(Self { name, shown, printed, waiting })
     }
 }
 
@@ -98,4 +155,23 @@ fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_stem().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Result<()> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Steps::default().join(Beside::spawn("a name", command)?)
+    }
+
+    #[test]
+    fn a_step_beside_others_that_fails_is_named() {
+        assert!(shell("echo; echo >&2").is_ok());
+        let error = shell("exit 3").expect_err("it fails").to_string();
+        assert!(error.starts_with("step `a name` failed after "), "{error}");
+        assert!(error.ends_with("`sh -c exit 3` ended with exit status: 3"), "{error}");
+    }
 }

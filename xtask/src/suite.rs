@@ -1,17 +1,22 @@
 //! `cargo xtask test`: prepares what the tests need, then runs all of them.
 //!
+//! What they need is installed while they are built: much of both is to wait for downloads.
+//!
 //! What a machine may lack, the tests do without: those that need it are skipped by their names,
 //! and a line says so.
 
-use std::net::SocketAddr;
+use std::{env, net::SocketAddr, thread};
 
 use anyhow::Result;
 use testbed::{Server, firestore, memcached, postgres, redis};
 
 use crate::{
-    step::{self, Steps, cargo},
+    step::{self, Beside, Steps, cargo},
     tools,
 };
+
+/// The task that installs what the tests need: [`install`].
+pub(crate) const TOOLS: &str = "tools";
 
 /// A part of the name of every test that needs Google's emulator of Firestore.
 const GOOGLE: &str = "google";
@@ -48,34 +53,55 @@ impl Servers {
     }
 }
 
+/// Installs what the tests need.
+pub(crate) fn install(steps: &mut Steps) -> Result<()> {
+    steps.run("Firestore emulator", tools::install_hidane)?;
+    steps.run("tutorial's app", tools::install_tutorial)?;
+    steps.run("PostgreSQL", tools::install_postgres)?;
+    steps.run("memcached", tools::install_memcached)?;
+    steps.run("Redis", tools::install_redis)
+}
+
 /// Runs all tests of the workspace, doctests too. `args` are handed to `cargo test`.
 pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
-    let mut skipped = Vec::new();
-    steps.run("Firestore emulator", tools::install_hidane)?;
-    if !steps.run("tutorial's app", tools::install_tutorial)? {
-        skipped.push(TUTORIAL);
-    }
-    steps.run("PostgreSQL", tools::install_postgres)?;
+    let tools = Beside::start("tools", TOOLS)?;
     // Cargo builds a crate's programs for its integration tests, so this builds those as well.
-    steps.run("build the tests", || {
+    let built = steps.run("build the tests", || {
         println!("Builds every crate and program with all features.");
         step::run(cargo(&[&TEST, ["--no-run"].as_slice()].concat()))
-    })?;
-    steps.run("memcached", tools::install_memcached)?;
-    steps.run("Redis", tools::install_redis)?;
+    });
+    // Whatever became of the build: what is installed by half is installed anew.
+    let installed = steps.join(tools);
+    built?;
+    installed?;
+    let mut skipped = Vec::new();
     let servers = steps.run("start the servers", || start(&mut skipped))?;
     steps.run("run the tests", || {
         let skips = skip(args, &skipped);
         let mut test = cargo(&[&TEST, args, &skips].concat());
         test.envs(servers.variables());
+        if env::var_os(THREADS).is_none() {
+            test.env(THREADS, threads().to_string());
+        }
         step::run(test)
     })
 }
 
 const TEST: [&str; 3] = ["test", "--workspace", "--all-features"];
 
+/// The variable that says how many tests run at once.
+const THREADS: &str = "RUST_TEST_THREADS";
+
+/// As many as Rust would take, but no fewer than eight: nearly all that a test does is to wait.
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).max(8)
+}
+
 /// Starts the servers that tests share, and adds to `skipped` what cannot be tested without one.
 fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
+    if !tools::tutorial_is_installed() {
+        skipped.push(TUTORIAL);
+    }
     let mut servers = Servers::default();
     servers.add(firestore::SHARED_HIDANE, Server::start(firestore::hidane_program()?)?);
     for variable in memcached::SHARED {

@@ -83,6 +83,11 @@ pub(crate) fn install_tutorial() -> Result<bool> {
     Ok(is_there)
 }
 
+/// Whether [`install_tutorial`] found a Python, which is there still.
+pub(crate) fn tutorial_is_installed() -> bool {
+    tutorial::environment().join("bin/python").is_file()
+}
+
 /// Makes the Python environment of a peer of the benchmark, where there is Python.
 pub(crate) fn install_flask_session() -> Result<()> {
     let requirements = root().join("bench/peers/flask-session/requirements.txt");
