@@ -60,7 +60,10 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
         (&["--behind-https", "--insecure-http"], "exclude each other"),
         (&["--store", "mysql:x"], "--store: could not open the session store: the URL begins with"),
         (&["--store", "greetings-data"], "the scheme of no store; it is memory:, sqlite:"),
-        (&["--store", "sqlite:"], "--store: could not open the sqlite store: the URL takes a folder"),
+        (
+            &["--store", "sqlite:"],
+            "--store: could not open the sqlite store: the URL takes a folder",
+        ),
         (&["--store", "memory:x"], "`memory:` takes nothing after the colon"),
     ];
     for (options, says) in cases {
