@@ -2,10 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use ingle::{
-    Ids,
-    store::{Firestore, FirestoreConfig, Store},
-};
+use ingle::store::{Firestore, FirestoreConfig, Ids, Store};
 
 use crate::place::Place;
 
