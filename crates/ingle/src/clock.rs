@@ -1,5 +1,5 @@
-//! The one clock. Every deadline is decided by it, so that no store's server clock can end or
-//! revive a session, and so that tests can move time by hand.
+//! The one clock. It decides every deadline, so no clock of a server can end or revive a session,
+//! and tests can move time.
 
 use std::{
     fmt,
@@ -14,41 +14,42 @@ use serde::{Deserialize, Serialize};
 
 /// An instant: milliseconds since 1970-01-01 00:00 UTC.
 ///
-/// Arithmetic saturates, so a deadline too far away to write down never comes.
+/// Arithmetic saturates, so a deadline beyond [`MAX`](Self::MAX) never comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The latest instant that every store can write down: the end of the year 9999.
+    /// The latest instant that every store can hold: the end of the year 9999.
     pub const MAX: Self = Self(253_402_300_799_999);
 
-    /// The instant `millis` milliseconds after 1970 began, or [`MAX`](Self::MAX) if that is later.
+    /// The instant `millis` milliseconds after the beginning of 1970, or [`MAX`](Self::MAX) if that
+    /// is later.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         if millis > Self::MAX.0 { Self::MAX } else { Self(millis) }
     }
 
-    /// Milliseconds since 1970 began.
+    /// Milliseconds since the beginning of 1970.
     #[must_use]
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// This instant and `duration` more, or [`MAX`](Self::MAX) if that is later.
+    /// This instant plus `duration`, or [`MAX`](Self::MAX) if that is later.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self::from_millis(self.0.saturating_add(millis))
     }
 
-    /// How long after `earlier` this instant is; zero if it is not later.
+    /// How long after `earlier` this instant is. Zero if it is not later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// Where the library takes the time from.
+/// The source of the time that the library works with.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;

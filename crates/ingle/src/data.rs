@@ -1,8 +1,8 @@
 //! The app's part of a record: a JSON object, what may be in it, and how large it may be.
 //!
-//! What every store can hold is allowed, and nothing that one of them would bend: no NaN, no integer
-//! beyond 64 bits with a sign, no NUL, no name that Firestore reserves. The check is made before a value is
-//! kept, so that a record is written whole or not at all.
+//! Data may hold what every store can hold without changing it. So NaN, integers beyond 64 bits
+//! with a sign, NUL, and names that Firestore reserves are refused. The check runs before a value
+//! is kept, so a record is written whole or not at all.
 
 use serde_json::{Map, Value};
 
@@ -31,8 +31,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Encodes within these limits, or, where what is stored has outgrown them elsewhere, with as
-    /// much room as that takes: so that it can still be looked at and made smaller.
+    /// Encodes within these limits. Where stored data has outgrown them elsewhere, the limit is the
+    /// size that it has, so that it can still be read and made smaller.
     pub(crate) fn with_room_for<T>(
         &self,
         stored: &Data,
@@ -49,27 +49,28 @@ impl Limits {
     }
 }
 
-/// The longest name of a field, in bytes: what Firestore takes in an update mask, the lowest limit of
-/// all stores.
+/// The longest name of a field, in bytes. Firestore's limit for an update mask is the lowest of all
+/// stores.
 const NAME_BYTES_MAX: usize = 1499;
 
-/// What the names of our own fields begin with where a store keeps them beside the app's.
+/// The prefix of the library's own fields where a store keeps them beside the app's.
 pub(crate) const RESERVED: &str = "_ingle";
 
-/// The field that one-time messages are kept in, which no app can name.
+/// The field for one-time messages. No app can name it.
 pub(crate) const FLASH: &str = "_flash";
 
-/// A value cannot be kept in a session.
+/// A session cannot hold a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{reason}", At(path))]
 pub struct InvalidValue {
-    /// Where in the data the value stands, such as `cart.items[2].price`; empty for the data itself.
+    /// The place of the value in the data, such as `cart.items[2].price`. Empty for the data
+    /// itself.
     pub path: String,
     /// What is wrong with it.
     pub reason: Reason,
 }
 
-/// Writes a path as the beginning of a sentence, on one line whatever the names in it.
+/// Writes a path as the beginning of a sentence, on one line whatever names it holds.
 struct At<'a>(&'a str);
 
 impl std::fmt::Display for At<'_> {
@@ -78,11 +79,11 @@ impl std::fmt::Display for At<'_> {
     }
 }
 
-/// Why a value cannot be kept in a session.
+/// Why a session cannot hold a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
-    /// NaN or an infinity, which JSON cannot say.
+    /// NaN or an infinity, which JSON cannot express.
     #[error("a number must be finite")]
     NonFinite,
     /// An integer that does not fit into 64 bits with a sign.
@@ -106,7 +107,7 @@ pub enum Reason {
         /// The limit.
         max: usize,
     },
-    /// A field's name is empty, longer than 1499 bytes, of the form `__…__`, or contains NUL; or it
+    /// A field's name is empty, longer than 1499 bytes, of the form `__…__`, or contains NUL. Or it
     /// begins with `_ingle`, or is `_flash`.
     #[error(
         "a name must have 1 to 1499 bytes, no NUL, and none of the reserved forms `__…__`, \
@@ -116,13 +117,13 @@ pub enum Reason {
     /// A text contains a NUL character, which PostgreSQL cannot hold.
     #[error("a text must not contain a NUL character")]
     Nul,
-    /// The data as a whole must be an object, since its top-level fields have names.
+    /// The data as a whole must be an object, because its top-level fields have names.
     #[error("the data of a session must be an object with named fields")]
     NotAnObject,
     /// The store cannot hold it, for this reason.
     #[error("{0}")]
     Store(String),
-    /// The value's own `Serialize` gave up, with this message.
+    /// The value's own `Serialize` failed, with this message.
     #[error("{0}")]
     Serialize(String),
 }
@@ -132,7 +133,7 @@ impl InvalidValue {
         Self { path: String::new(), reason }
     }
 
-    /// The same error, seen from the object that has the value under `name`.
+    /// The same error, seen from the object that holds the value under `name`.
     pub(crate) fn under(mut self, name: &str) -> Self {
         let separator = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = format!("{name}{separator}{}", self.path);
@@ -175,7 +176,7 @@ pub(crate) fn field_len(name: &str, value: &Value) -> usize {
     text_len(name) + json_len(value) + 2
 }
 
-/// How many bytes of memory an object takes, roughly: many small values take far more than as JSON.
+/// How many bytes of memory an object takes, roughly. Many small values take far more than as JSON.
 pub(crate) fn memory_len(data: &Data) -> usize {
     let entry = size_of::<(String, Value)>();
     data.iter().map(|(name, value)| entry + name.len() + inner_memory_len(value)).sum()

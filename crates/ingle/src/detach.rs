@@ -30,12 +30,12 @@ pub(crate) fn spawn_on(
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Work that is finished also when whoever waits for it goes away, or looks away.
+/// Work that goes on to its end even if the caller that awaits it is dropped or stops polling it.
 ///
-/// A client that hangs up drops the future of its request wherever it is, and a handler may keep one
-/// without polling it. A commit must not stop there: it may already be with the store, and others may
-/// wait for it. So the work is polled where it is awaited, which costs nothing, until that is
-/// dropped or somebody else needs the work to go on: then it goes on as a task of its own.
+/// A client that hangs up drops the future of its request at any point, and a handler may keep one
+/// without polling it. A commit must not stop there: the store may already have it, and other
+/// requests may wait for it. So the caller polls the work where it awaits it, which costs nothing.
+/// When the caller is dropped, or somebody else needs the work, it becomes a task of its own.
 pub(crate) struct Detachable<T>(Arc<Shared<T>>)
 where
     T: Send + 'static;
@@ -43,9 +43,9 @@ where
 struct Shared<T>(Mutex<State<T>>);
 
 enum State<T> {
-    /// Polled where it is awaited; the waker is from there, once it was.
+    /// The caller polls it. The waker is the caller's, after the first poll.
     Inline(Work<T>, Option<Waker>),
-    /// Polled at this moment; and whether it is to go on by itself after that.
+    /// It is polled at this moment. Whether it is to become a task after that.
     Polled {
         detach: bool,
     },
@@ -56,7 +56,7 @@ enum State<T> {
     Over,
 }
 
-/// What ties work to where it is awaited. Who waits for the work detaches it.
+/// Connects work with the caller that awaits it. Others that wait for the work detach it.
 #[derive(Clone)]
 pub(crate) struct DetachHandle(Weak<dyn Detach + Send + Sync>);
 
@@ -74,7 +74,7 @@ trait Detach {
 }
 
 impl<T: Send + 'static> Detachable<T> {
-    /// The work is given its own handle, to leave with whatever it holds that others may wait for.
+    /// The work gets its own handle, to leave with whatever it holds that others may wait for.
     pub(crate) fn new<F>(work: impl FnOnce(DetachHandle) -> F) -> Self
     where
         F: Future<Output = T> + Send + 'static,
@@ -86,8 +86,8 @@ impl<T: Send + 'static> Detachable<T> {
     }
 }
 
-/// Work that is a task of its own from the first time on that it is not done at once: for what holds
-/// something that everybody needs, such as a connection of a pool.
+/// Work that becomes a task of its own if its first poll does not finish it. It is for work that
+/// holds something everybody needs, such as a connection of a pool.
 pub(crate) fn run_to_end<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Detachable<T> {
@@ -99,7 +99,7 @@ pub(crate) fn run_to_end<T: Send + 'static>(
 
 impl<T> Shared<T> {
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        // Each use is one look and one write; the work is polled without the lock.
+        // Each use is one look and one write. The work is polled without the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -152,7 +152,7 @@ impl<T: Send + 'static> Detach for Shared<T> {
                 drop(state);
                 let shared = Arc::clone(&self);
                 let to_end = async move {
-                    // What it panics with is for whoever awaits it.
+                    // The caller that awaits it gets the panic.
                     let poll =
                         |context: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| {
                             work.as_mut().poll(context)
@@ -169,7 +169,7 @@ impl<T: Send + 'static> Detach for Shared<T> {
                 drop(runtime.spawn(to_end.in_current_span()));
             }
             State::Polled { .. } => *state = State::Polled { detach: true },
-            // It has not begun, and so holds nothing; or it needs nobody any more.
+            // It has not begun, and so holds nothing. Or it needs nobody any more.
             other => *state = other,
         }
     }

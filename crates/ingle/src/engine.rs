@@ -1,5 +1,5 @@
-//! Makes changes to records, each exactly once, whatever the store: coalesces them, runs them, commits
-//! them, and finds out what became of a commit whose answer was lost.
+//! Makes changes to records, each exactly once, on any store. It coalesces concurrent changes, runs
+//! them, commits them, and finds out what became of a commit whose answer was lost.
 //!
 //! It knows no header, no cookie and no kind of store.
 
@@ -42,7 +42,8 @@ impl Engine {
         &self.coalescer.context
     }
 
-    /// Starts the sweeps of this process with the first request, which runs where tasks can.
+    /// Starts the sweeps of this process with the first request, because a request runs where tasks
+    /// can be spawned.
     pub(crate) fn start_sweeps_once(&self) {
         if !self.sweeps.load(Ordering::Relaxed) && !self.sweeps.swap(true, Ordering::Relaxed) {
             sweep::start(&self.coalescer);

@@ -1,8 +1,8 @@
-//! Ids, keys and handles: the three names of a session, and who may see which.
+//! Ids, keys and handles: the three names of a session, and which part of the system sees which.
 //!
-//! The id is a secret that only the browser holds. The key is its hash, and all that a store ever
-//! sees. The handle is the beginning of the key, for logs and for people. No type here prints an id,
-//! and no function turns a key back into one.
+//! The id is a secret that only the browser holds. The key is a hash of it, and the only name that
+//! a store sees. The handle is the beginning of the key, for logs and people. No type here prints
+//! an id, and no function turns a key back into one.
 
 use std::{
     fmt,
@@ -14,42 +14,43 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
-/// 256 bits, where ASVS 5.0 7.2.3 asks for 128 and the OWASP session management sheet for 64.
+/// 256 bits. ASVS 5.0 7.2.3 asks for 128, and the OWASP Session Management Cheat Sheet for 64.
 const ID_BYTES: usize = 32;
 
 /// How many characters an id has in the cookie: base64url without padding.
 pub(crate) const ID_CHARS: usize = 43;
 
-/// Separates our hashes from every other use of SHA-256 on the same bytes.
+/// Separates these hashes from every other use of SHA-256 on the same bytes.
 const KEY_DOMAIN: &[u8] = b"ingle key v1";
 
 /// The operating system gave no random bytes, so no secret can be made.
 ///
-/// There is no fallback: a weaker source is how session ids became predictable elsewhere
+/// There is no fallback: weaker sources made session ids predictable in other libraries
 /// (CVE-2025-66565, CVE-2025-66630).
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gave no random bytes")]
 pub struct NoRandomness(#[source] getrandom::Error);
 
 impl NoRandomness {
-    // No `From`, which would make the generator's crate a part of the public API.
+    // Not a `From`, which would make the generator's crate a part of the public API.
     pub(crate) fn new(cause: getrandom::Error) -> Self {
         Self(cause)
     }
 }
 
-/// How the ids of a layer are made and read.
+/// How a layer makes ids and reads them.
 pub(crate) trait IdScheme: fmt::Debug + Send + Sync {
     /// A new id.
     fn generate(&self) -> Result<SessionId, NoRandomness>;
 
-    /// Reads a cookie's value; nothing but the one spelling that a new id has.
+    /// Reads a cookie's value. It accepts only the one spelling that a new id has.
     fn decode(&self, value: &[u8]) -> Option<SessionId>;
 }
 
 /// The secret that a browser holds, and the key that follows from it.
 ///
-/// It has no `Display`, its `Debug` shows nothing of it, and it is wiped when it is dropped.
+/// It has no `Display`, its `Debug` shows nothing of it, and its memory is wiped when it is
+/// dropped.
 #[derive(Clone, ZeroizeOnDrop)]
 pub(crate) struct SessionId {
     /// The cookie's value, in the first `len` bytes.
@@ -70,7 +71,7 @@ impl SessionId {
         Self { text: bytes, len: N, key, is_outdated: false }
     }
 
-    /// The same id, of a kind that the layer makes no more: its session gets a new id.
+    /// The same id, marked as of a kind that the layer makes no longer: its session gets a new id.
     #[cfg(feature = "firestore")]
     pub(crate) fn outdated(mut self) -> Self {
         self.is_outdated = true;
@@ -102,10 +103,10 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// Ids of 32 random bytes, of which a store learns the hash together with a namespace.
+/// Ids of 32 random bytes. A store learns a hash of namespace and id.
 ///
-/// It keeps the sessions of apps that share a store apart: the same id has another key in each. It
-/// holds the hash of everything that comes before the id, so that a key costs one block.
+/// The namespace keeps the sessions of apps that share a store apart: the same id has another key
+/// in each. This holds the hash of everything before the id, so that a key costs one block.
 #[derive(Clone)]
 pub(crate) struct HashedIds(Sha256);
 
@@ -136,10 +137,10 @@ impl IdScheme for HashedIds {
     }
 
     fn decode(&self, value: &[u8]) -> Option<SessionId> {
-        // The length first: a value of any other size costs no work at all.
+        // The length first: a value of any other size costs no work.
         let text: [u8; ID_CHARS] = value.try_into().ok()?;
         let mut bytes = [0; ID_BYTES];
-        // The engine refuses padding, other alphabets, and bits behind the last byte.
+        // The decoder refuses padding, other alphabets, and bits behind the last byte.
         match URL_SAFE_NO_PAD.decode_slice(value, &mut bytes) {
             Ok(ID_BYTES) => Some(self.id(&bytes, text)),
             _ => None,
@@ -153,11 +154,10 @@ impl fmt::Debug for HashedIds {
     }
 }
 
-/// What a store and its operators know a session by: SHA-256 of namespace and id, written as 64
-/// hexadecimal digits.
+/// The name of a session in a store: SHA-256 of namespace and id, written as 64 hexadecimal digits.
 ///
-/// Whoever reads a store's content learns keys and can make no cookie of them (the lesson of
-/// CVE-2019-16782, CVE-2020-26228 and CVE-2021-21339).
+/// An attacker who reads a store's content learns keys and cannot make cookies of them (the lesson
+/// of CVE-2019-16782, CVE-2020-26228 and CVE-2021-21339).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
 
@@ -182,8 +182,8 @@ impl Key {
     }
 }
 
-/// Bytes as two digits each, as `{:02x}` has them. Nearly every call of a store names a key and ops, for
-/// which the formatter takes as long as for all else.
+/// Bytes as two digits each, as `{:02x}` writes them. Nearly every call of a store names a key and
+/// ops, and the formatter would take as long for them as for everything else.
 pub(crate) struct Digits<const N: usize>([[u8; 2]; N]);
 
 /// The digits of each byte.
@@ -215,7 +215,7 @@ impl<const N: usize> Digits<N> {
 }
 
 impl Hash for Key {
-    /// A part of a hash is as good as the whole, and each request hashes its key some times.
+    /// A part of a hash is as good as the whole, and each request hashes its key several times.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
@@ -278,10 +278,10 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// What logs, the console and people call a session: the first 16 hexadecimal digits of its key.
+/// The name of a session in logs and for people: the first 16 hexadecimal digits of its key.
 ///
-/// It finds the record in the store's own tools, and can be turned neither into a cookie nor into an
-/// id (ASVS 5.0 16.2.5).
+/// It finds the record in the store's own tools. It cannot be turned into a cookie or an id (ASVS
+/// 5.0 16.2.5).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle([u8; 8]);
 

@@ -1,4 +1,4 @@
-//! Random times, so that those who wait for the same thing do not all come back at once.
+//! Random times, so that tasks that wait for the same thing do not all come back at once.
 
 use std::{cell::Cell, time::Duration};
 
@@ -13,10 +13,10 @@ thread_local! {
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Makes all random waits of this thread follow from `seed`, and with `None` random again: for a
-/// simulation on one thread, which with the same seed shall go the same way.
+/// Makes all random waits of this thread follow from `seed`; `None` makes them random again. A
+/// simulation on one thread then takes the same course with the same seed.
 ///
-/// It is about waits alone, whose length nobody must guess. Ids are random all the same.
+/// Only waits follow from it, which nobody needs to guess. Ids stay random.
 #[cfg(feature = "conformance")]
 pub fn seed_waits(seed: Option<u64>) {
     SEED.set(seed);

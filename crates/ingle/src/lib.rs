@@ -13,12 +13,12 @@ pub mod record;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-// What they speak of.
+// What the rings work with.
 pub mod clock;
 pub mod data;
 mod id;
 
-// What all of them use.
+// What all rings use.
 mod detach;
 mod jitter;
 mod meter;

@@ -1,8 +1,8 @@
-//! What operators see: counters and a histogram, through the `metrics` facade where the feature of
-//! that name is on, and nowhere else.
+//! What operators see: counters and a histogram, through the `metrics` facade if the feature
+//! `metrics` is on.
 //!
 //! Nothing here carries an id, a key, a user or a field. Without a recorder each costs next to
-//! nothing. What each of them means stands in `docs/guide.md`.
+//! nothing. `docs/guide.md` says what each of them means.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ macro_rules! meter {
     ($($name:ident => $metric:literal),* $(,)?) => {
         /// The metrics of one store.
         ///
-        /// Their names and labels are put together once: each request counts some, and where nobody
-        /// listens that would be most of the work.
+        /// Their names and labels are put together once. Each request counts several, and without a
+        /// recorder that would be most of the work.
         #[derive(Debug)]
         pub(crate) struct Meter {
             commits: Key,

@@ -1,4 +1,4 @@
-//! What a store keeps for one session: the app's data, and the header that is ours.
+//! What a store keeps for one session: the app's data, and the library's header.
 
 use std::{
     fmt,
@@ -31,14 +31,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether a deadline has passed: the record is dead from the instant of its deadline on.
+    /// Whether a deadline has passed. From the instant of its deadline on, the record is dead.
     #[must_use]
     pub fn is_dead(&self, now: Timestamp) -> bool {
         now >= self.header.idle_deadline || now >= self.header.absolute_deadline
     }
 }
 
-/// The data of a session, which is empty where there is no record.
+/// The data of a session. It is empty where there is no record.
 pub(crate) fn data_of(record: Option<&Record>) -> &Data {
     static NONE: LazyLock<Data> = LazyLock::new(Data::new);
     record.map_or(&NONE, |record| &record.data)
@@ -47,35 +47,35 @@ pub(crate) fn data_of(record: Option<&Record>) -> &Data {
 /// The library's part of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// The version of this format, [`FORMAT`] when written now.
+    /// The version of this format. [`FORMAT`] in a record that this version writes.
     pub format: u16,
-    /// The key that the record was written under. Compared on each load, so that a reply that was
-    /// meant for another request is an error and never another visitor's session.
+    /// The key that the record was written under. Each load compares it. So a reply that belongs to
+    /// another request is an error, and never another visitor's session.
     pub key: Key,
     /// When the session began.
     pub created: Timestamp,
-    /// The record is dead from here on, unless a commit or a touch moves this further.
+    /// The record is dead from this instant on, unless a commit or a touch moves it further.
     pub idle_deadline: Timestamp,
-    /// The record is dead from here on, whatever happens. Written once, at the beginning.
+    /// The record is dead from this instant on, whatever happens. Written once, at the beginning.
     pub absolute_deadline: Timestamp,
-    /// How far ahead a commit or a touch moves the idle deadline, where the session has a time of
-    /// its own; else the layer's.
+    /// How far ahead a commit or a touch moves the idle deadline. `None` for the time that the
+    /// layer sets.
     pub idle_timeout: Option<Duration>,
-    /// Whom the session is logged in for.
+    /// The user whom the session is logged in for.
     pub user: Option<User>,
-    /// Tells this record from any other that ever had this key.
+    /// Distinguishes this record from any other that ever had this key.
     pub epoch: Epoch,
-    /// How many commits of this library the record has had. A store may use it as its version. It is
-    /// zero in a record that this library did not write, see [`foreign`](Self::foreign).
+    /// How many commits of this library the record has had. A store may use it as its version. It
+    /// is zero in a record that this library did not write; see [`foreign`](Self::foreign).
     pub counter: u64,
     /// The ops of the last commits.
     pub ops: Ops,
 }
 
 impl Header {
-    /// The header of a record that another program wrote and that has none, such as a document of an
-    /// app that follows the Firestore tutorial. Its first commit gives it a life of its own; until
-    /// then it never dies.
+    /// The header of a record that another program wrote and that has none. An example is a
+    /// document of an app that follows the Firestore tutorial. Its first commit gives it a
+    /// lifetime. Until then it never dies.
     ///
     /// The epoch must be the same at each load, and another for each record that had this key.
     #[must_use]
@@ -94,11 +94,12 @@ impl Header {
         }
     }
 
-    /// Whether a commit that makes `next` of this moves only what every commit moves: the idle deadline,
-    /// the counter and the ops. Nearly all do, so a store can make these cheaper.
+    /// Whether a commit that turns this header into `next` moves only what every commit moves: the
+    /// idle deadline, the counter and the ops. Nearly all commits do, so a store has a fast path
+    /// for them.
     #[must_use]
     pub fn only_moves(&self, next: &Self) -> bool {
-        // By name, so that a field that comes is not forgotten here.
+        // By name, so that a new field is not forgotten here.
         let Self {
             format,
             key,
@@ -127,24 +128,24 @@ impl Header {
     }
 }
 
-/// Whom a session is logged in for.
+/// The user whom a session is logged in for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The name that the app gave.
     pub name: String,
-    /// The user's generation at login: when all sessions of a user are ended it moves on, and
-    /// sessions of an older one are dead.
+    /// The user's generation at login. It moves on when all sessions of a user are ended, and
+    /// sessions of an older generation are dead.
     pub generation: u64,
 }
 
-/// The random name of a record's life, new at each create.
+/// The random name of a record's life. Each create draws a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(#[serde(with = "hex")] u64);
 
-/// The random name of a commit, chosen before its first attempt and kept through every retry.
+/// The random name of a commit. It is drawn before the first attempt and kept through every retry.
 ///
-/// It need not be secret, only never the same for two commits that one record remembers.
+/// It need not be secret. It must differ for any two commits that one record remembers.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Op(#[serde(with = "hex")] u64);
@@ -152,7 +153,7 @@ pub struct Op(#[serde(with = "hex")] u64);
 macro_rules! random_name {
     ($name:ident) => {
         impl $name {
-            /// A name that nothing else has.
+            /// A new, unique name.
             ///
             /// # Errors
             /// [`NoRandomness`] if the operating system gives no random bytes.
@@ -184,7 +185,7 @@ macro_rules! random_name {
 random_name!(Epoch);
 random_name!(Op);
 
-/// The ops of a record's last commits, the oldest first, at most [`OPS_MAX`].
+/// The ops of a record's last commits, the oldest first. At most [`OPS_MAX`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Op>", into = "Vec<Op>")]
 pub struct Ops {
@@ -262,7 +263,8 @@ impl FromIterator<Op> for Ops {
     }
 }
 
-/// Names are 16 hexadecimal digits wherever a person may read them: JSON numbers end at 53 bits.
+/// Names are 16 hexadecimal digits wherever people may read them, because JSON numbers end at 53
+/// bits.
 mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
@@ -277,23 +279,23 @@ mod hex {
     }
 }
 
-/// What a commit is conditional on: it succeeds only if the record still has this version.
+/// The condition of a commit: it succeeds only if the record still has this version.
 ///
-/// Each store has its own: a counter, an update time, a cas token. Only the store that gave it out
-/// knows what it means; all others may compare two of one record for equality.
+/// Each store has its own kind: a counter, an update time, a cas token. Only the store that issued
+/// a version knows its meaning. All others may compare two versions of one record for equality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version(pub u64);
 
 impl Version {
-    /// The version of a record that is not there, which a destroy leaves behind.
+    /// The version of a record that is not there. A destroy leaves it behind.
     pub const NONE: Self = Self(0);
 }
 
-/// A record as a store holds it, and the version that it had there.
+/// A record as a store holds it, with the version that it had there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     /// The record.
     pub record: Arc<Record>,
-    /// What a commit on top of it is conditional on.
+    /// The condition of a commit on top of it.
     pub version: Version,
 }

@@ -1,8 +1,8 @@
 //! What a handler holds while it serves one request.
 //!
-//! A session reads nothing until it is asked to, and writes nothing that makes no difference. Its
-//! state is in one place, behind one accessor, so that "was it looked at" and "what is still to be
-//! committed" cannot be forgotten by a method.
+//! A session reads nothing until a handler asks, and writes nothing that makes no difference. All
+//! its state is behind one accessor. So no method can forget to note that the session was looked
+//! at, or what is still to be committed.
 
 use std::{
     borrow::Cow,
@@ -43,7 +43,7 @@ use {
     work::Id,
 };
 
-/// The session of a request. Clones are the same session.
+/// The session of a request. A clone is the same session.
 ///
 /// | to | call | when it is stored |
 /// |---|---|---|
@@ -60,27 +60,28 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the session of a request. Reads nothing.
+    /// Opens the session of a request. It reads nothing.
     pub(crate) fn open(engine: &Arc<Engine>, id: Option<SessionId>) -> Self {
         Self { shared: Arc::new(Shared::new(engine, id)) }
     }
 
     /// Changes the whole data in one transaction, and returns what `change` returned.
     ///
-    /// `change` gets the data as a `T`: fields that are missing are those of `T::default()`, and
+    /// `change` gets the data as a `T`. Fields that are missing are those of `T::default()`, and
     /// fields that `T` does not know stay as they are. If another request commits first, `change`
-    /// runs again on the newer data, so it must do nothing but look at and change its argument.
+    /// runs again on the newer data. So it must only look at its argument and change it.
+    ///
     /// When this returns `Ok`, the change is stored, exactly once. A change that makes no
     /// difference stores nothing, and begins no session.
     ///
-    /// Edits that were recorded before are committed with it, all or none. If it is `change` that is
-    /// refused, they stay recorded.
+    /// Edits that were recorded before are committed together with it, all or none. If the commit
+    /// refuses `change` itself, they stay recorded.
     ///
     /// # Errors
-    /// Nothing was stored, unless it is [`Error::OutcomeUnknown`].
+    /// Nothing was stored, except that [`Error::OutcomeUnknown`] leaves it open.
     ///
     /// # Panics
-    /// If `change` panics; nothing was stored then.
+    /// If `change` panics. Nothing was stored then.
     pub async fn update<T, R, F>(&self, mut change: F) -> Result<R, Error>
     where
         T: Serialize + DeserializeOwned + Default,
@@ -91,8 +92,8 @@ impl Session {
         done.map_err(|never| match never {})
     }
 
-    /// The same with a `change` that can refuse: where it returns `Err`, it changes nothing, and this
-    /// returns `Ok` with that error.
+    /// Like [`update`](Self::update), with a `change` that can refuse. Where it returns `Err`, it
+    /// changes nothing, and this returns `Ok` with that error.
     ///
     /// Edits that were recorded before are committed all the same.
     ///
@@ -129,19 +130,21 @@ impl Session {
         .await
     }
 
-    /// One top-level field, to read or change it by its own type.
+    /// One top-level field, to read or change it as its own type.
     pub fn field(&self, name: impl Into<String>) -> Field<'_> {
         Field { session: self, name: name.into() }
     }
 
-    /// Reads a top-level field; `None` if it is not there.
+    /// Reads a top-level field. `None` if there is no such field.
     ///
-    /// The first read of a request loads the record from the store; later ones see the same record
-    /// and this request's own edits. A field that was read and is then inserted or removed is
-    /// compared at the commit: if another request changed it meanwhile, that is a lost update.
+    /// The first read of a request loads the record from the store. Later reads see the same record
+    /// and this request's own edits.
+    ///
+    /// A field that this request read and then inserts or removes is compared at the commit. If
+    /// another request changed it meanwhile, that is a lost update.
     ///
     /// # Errors
-    /// The store cannot tell, the session was interrupted, or the field is not a `T`.
+    /// The store gave no answer, the session was interrupted, or the field is not a `T`.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         let (_turn, record) = self.load().await?;
         let data = data_of(record.as_deref());
@@ -155,7 +158,7 @@ impl Session {
         Ok(draft.get(name).map(|value| typed::from_value(name, value)).transpose()?)
     }
 
-    /// Reads the whole data as a `T`; fields that are missing are those of `T::default()`.
+    /// Reads the whole data as a `T`. Fields that are missing are those of `T::default()`.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -172,10 +175,10 @@ impl Session {
         Ok(typed::from_data(&without_flash(draft.data()))?)
     }
 
-    /// Sets a top-level field. Reads nothing; stored before the response leaves.
+    /// Sets a top-level field. It reads nothing, and is stored before the response leaves.
     ///
     /// # Errors
-    /// The value cannot be kept in a session; nothing was recorded.
+    /// A session cannot hold the value. Nothing was recorded.
     pub fn insert<T: Serialize>(&self, name: impl Into<String>, value: T) -> Result<(), Error> {
         let field = checked(name.into())?;
         let value = self.encode(&field, &value)?;
@@ -185,10 +188,10 @@ impl Session {
         Ok(())
     }
 
-    /// Removes a top-level field. Reads nothing; stored before the response leaves.
+    /// Removes a top-level field. It reads nothing, and is stored before the response leaves.
     ///
     /// # Errors
-    /// The name cannot be one of a field; nothing was recorded.
+    /// A field cannot have this name. Nothing was recorded.
     pub fn remove(&self, name: impl Into<String>) -> Result<(), Error> {
         let field = checked(name.into())?;
         let mut state = self.state();
@@ -197,22 +200,22 @@ impl Session {
         Ok(())
     }
 
-    /// Adds to a number; a field that is not there counts as 0. Reads nothing; stored before the
-    /// response leaves, and added to whatever other requests make of the number meanwhile.
+    /// Adds to a number. A field that is not there counts as 0. It reads nothing, and is stored
+    /// before the response leaves. What other requests add meanwhile counts, too.
     ///
     /// # Errors
-    /// The name cannot be one of a field; nothing was recorded.
+    /// A field cannot have this name. Nothing was recorded.
     pub fn increment(&self, name: impl Into<String>, by: i64) -> Result<(), Error> {
         let field = checked(name.into())?;
         self.state().edits.push(Edit::Increment { field, by });
         Ok(())
     }
 
-    /// Appends to an array; a field that is not there counts as empty. Reads nothing; stored before
-    /// the response leaves, behind whatever other requests append meanwhile.
+    /// Appends to an array. A field that is not there counts as empty. It reads nothing, and is
+    /// stored before the response leaves, behind what other requests append meanwhile.
     ///
     /// # Errors
-    /// The value cannot be kept in a session; nothing was recorded.
+    /// A session cannot hold the value. Nothing was recorded.
     pub fn push<T: Serialize>(&self, name: impl Into<String>, value: T) -> Result<(), Error> {
         self.record_push(checked(name.into())?, &value)
     }
@@ -224,9 +227,9 @@ impl Session {
         Ok(())
     }
 
-    /// Leaves a message for a later request: for exactly one, which [takes](Self::take_flashes) it.
+    /// Leaves a message for a later request. Exactly one request [takes](Self::take_flashes) it.
     ///
-    /// Messages are kept beside the app's fields, in one that no app can have.
+    /// Messages are kept beside the app's fields, in a reserved field that no app can name.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -234,9 +237,9 @@ impl Session {
         self.record_push(FLASH.to_owned(), &message)
     }
 
-    /// Takes all messages that were left by [`push_flash`](Self::push_flash), in order.
+    /// Takes all messages that [`push_flash`](Self::push_flash) left, in order.
     ///
-    /// Of requests that take at the same time, one gets each message.
+    /// When several requests take at the same time, each message goes to exactly one of them.
     ///
     /// # Errors
     /// As [`update`](Self::update).
@@ -257,12 +260,12 @@ impl Session {
         .await
     }
 
-    /// Commits the recorded edits now, and not only when the response leaves.
+    /// Commits the recorded edits now, instead of before the response leaves.
     ///
     /// For handlers that go on after their response, such as WebSocket and SSE.
     ///
     /// # Errors
-    /// As [`update`](Self::update). After [`Error::Unavailable`] the edits stay recorded; after any
+    /// As [`update`](Self::update). After [`Error::Unavailable`] the edits stay recorded. After any
     /// other error they are dropped.
     pub async fn commit(&self) -> Result<(), Error> {
         if self.state().edits.is_empty() {
@@ -271,20 +274,22 @@ impl Session {
         self.transact(|_| Ok(()), Id::Keep).await
     }
 
-    /// Moves the session to a new id, in one step with the recorded edits. The old id is dead.
+    /// Moves the session to a new id, in one step with the recorded edits. The old id is dead then.
     ///
-    /// Call it whenever the rights of the visitor change, so that an id that somebody knew before
-    /// is of no use after (OWASP session management sheet, *Renew the Session ID After Any
-    /// Privilege Level Change*). A session in which nothing was stored has no id to renew.
+    /// Call it whenever the rights of the visitor change, such as at a login. An id that an
+    /// attacker knew before is then worthless. The source is the OWASP Session Management Cheat
+    /// Sheet, *Renew the Session ID After Any Privilege Level Change*. A session in which nothing
+    /// was stored has no id to renew.
     ///
     /// # Errors
-    /// The old id is still the session's, unless it is [`Error::OutcomeUnknown`].
+    /// The session still has its old id, except that [`Error::OutcomeUnknown`] leaves it open.
     pub async fn renew(&self) -> Result<(), Error> {
         self.transact(|_| Ok(()), Id::Renew).await
     }
 
-    /// Ends the session and tells the browser to forget it, and other data of this site if
-    /// [`SessionLayer::clear_site_data`](crate::SessionLayer::clear_site_data) says so.
+    /// Ends the session and tells the browser to forget its cookie. The browser also forgets other
+    /// data of this site if [`SessionLayer::clear_site_data`](crate::SessionLayer::clear_site_data)
+    /// says so.
     ///
     /// # Errors
     /// As [`destroy`](Self::destroy).
@@ -296,20 +301,20 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the session: its record is deleted, recorded edits are dropped, and no request that is
-    /// under way can bring it back. What is stored after this begins a new session.
+    /// Ends the session: deletes its record and drops the recorded edits. No request under way can
+    /// bring it back. What is stored after this begins a new session.
     ///
-    /// Where another request has renewed the session meanwhile, it ends under its new id.
+    /// If another request has renewed the session meanwhile, it ends under its new id.
     ///
     /// # Errors
-    /// It is not known to be ended: tell the visitor, and do not answer "logged out".
+    /// The session may live on. Tell the visitor, and do not answer "logged out".
     pub async fn destroy(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         self.looked();
         Detachable::new(|handle| async move { shared.destroy(&handle).await }).await
     }
 
-    /// What logs call this session; `None` before anything was stored.
+    /// What logs call this session. `None` before anything was stored.
     #[must_use]
     pub fn handle(&self) -> Option<Handle> {
         match &self.state().standing {
@@ -318,8 +323,8 @@ impl Session {
         }
     }
 
-    /// Ends the request's part of the session where nothing is left to do with the store, which is
-    /// most often so.
+    /// Ends the request's part of the session if there is nothing left to do with the store, which
+    /// is the usual case.
     pub(crate) fn close_at_once(&self) -> Option<Outcome> {
         self.shared.close_at_once()
     }
@@ -351,17 +356,17 @@ impl Session {
         encode::value(value, &self.shared.policy().limits).map_err(|error| error.under(field))
     }
 
-    /// What a write of this field must still find there.
+    /// What a write of this field must still find in the store.
     fn seen(&self, state: &State, field: &str) -> Option<Option<Value>> {
         match self.shared.policy().on_lost_update {
-            // The first of two writes has compared it already, or was made without a look.
+            // The first of two writes compares the field already, or the request never read it.
             OnLostUpdate::Refuse if state.overwrites(field) => None,
             OnLostUpdate::Refuse => state.reads.seen(field),
             OnLostUpdate::LastWriteWins => None,
         }
     }
 
-    /// The one way for a handler's call to the state.
+    /// The only way from a handler's call to the state.
     fn state(&self) -> MutexGuard<'_, State> {
         self.looked();
         self.shared.state()

@@ -54,16 +54,15 @@ pub use {
     open_error::{OpenError, OpenErrorKind},
 };
 
-/// A place where records live, shared by all that serve the same sessions.
+/// A place where records live, shared by all processes that serve the same sessions.
 ///
-/// This is a contract between whoever writes a store and the commit protocol of this library. A
-/// store moves records and decides conditions. It knows nothing of cookies, of HTTP, of retries or
-/// of what a change is, and it never tries a failed call a second time: it reports what happened, and
-/// the protocol decides.
+/// This is the contract between a store and the commit protocol of this library. A store moves
+/// records and decides conditions. It knows nothing of cookies, HTTP, retries or changes. It never
+/// tries a failed call a second time: it reports what happened, and the protocol decides.
 ///
 /// # Laws
 ///
-/// `conformance` has a test for each, by number.
+/// The module `conformance` has tests for each law, by number.
 ///
 /// 1. `load` returns what the last successful commit wrote, or nothing.
 /// 2. A record past a deadline is never returned, swept or not, whatever the store's own expiry
@@ -86,10 +85,10 @@ pub use {
 ///     [`Lookup::Moved`] or [`Lookup::Ended`], not [`Lookup::Missing`]. A destroy that meets a
 ///     record's old key changes nothing and says where the record went.
 ///
-/// A store that cannot keep a law says so in its documentation and in [`Info::capabilities`];
-/// the suite then tests the weaker law that is stated there.
+/// A store that cannot keep a law says so in its documentation and in [`Info::capabilities`]. The
+/// suite then tests the weaker law that is stated there.
 ///
-/// A commit is one conditional write. An upsert, or the store's own blind increment, is never one:
+/// A commit is one conditional write. It is never an upsert or the store's own blind increment:
 /// both lose or double changes when an answer is lost.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -98,9 +97,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Whether a record can be renewed from one of these keys to the other.
     ///
-    /// A store that spreads its records over servers moves one in a single step only within a
-    /// server. New ids are generated until this says yes, so it must do so for at least one key in
-    /// some hundreds, and must depend on nothing but the two keys.
+    /// A store that spreads its records over servers can move a record in one step only within a
+    /// server. The library generates new ids until this returns true. So it must be true for at
+    /// least one key in some hundreds, and depend on nothing but the two keys.
     fn can_renew(&self, _from: &Key, _to: &Key) -> bool {
         true
     }
@@ -108,7 +107,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// What is under `key` at the instant `now`.
     ///
     /// # Errors
-    /// The store cannot tell. That is never the same as [`Lookup::Missing`].
+    /// The store gave no answer. That is never the same as [`Lookup::Missing`].
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Lookup, Error>;
 
     /// Does one write, if its condition holds at the instant `now`, and returns the version that
@@ -122,13 +121,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// have.
     async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError>;
 
-    /// Moves the idle deadline of a live record forward, whatever its version; the store keeps the
-    /// absolute deadline if that is earlier. An earlier deadline than the record has changes nothing
-    /// and is success.
+    /// Moves the idle deadline of a live record forward, whatever its version. The store caps it at
+    /// the absolute deadline. A deadline before the record's changes nothing and is success.
     ///
     /// # Errors
-    /// [`Gone`](CommitError::Gone) if no record is live; never a conflict, unless the store says so in
-    /// its documentation. Else as [`commit`](Self::commit).
+    /// [`Gone`](CommitError::Gone) if no record is live. Never a conflict, unless the store's
+    /// documentation says so. Otherwise as [`commit`](Self::commit).
     async fn touch(
         &self,
         key: &Key,
@@ -142,17 +140,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The store failed; [`Error::applied`] says whether the session may have ended.
     async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, Error>;
 
-    /// Deletes at most `limit` records and marks that are dead at `now`, each only if it still is.
+    /// Deletes at most `limit` records and marks that are dead at `now`, each only if it is still
+    /// dead then.
     ///
     /// # Errors
-    /// Some records may have been deleted all the same, which does no harm.
+    /// Some records may have been deleted all the same. That does no harm.
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error>;
 
-    /// Asks whether the store answers, and whether it would take commits as far as that costs no
-    /// write: for readiness probes.
+    /// Asks whether the store answers, and whether it would take commits as far as it can tell
+    /// without a write. It is for readiness probes.
     ///
     /// # Errors
-    /// It does not answer, or it would refuse to serve sessions.
+    /// The store does not answer, or it would refuse to serve sessions.
     async fn ping(&self) -> Result<(), Error>;
 
     /// The store's lists, if it can list.
@@ -204,15 +203,15 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
 }
 
-/// Lists the records of a store, for people who look after it.
+/// Lists the records of a store, for its operators.
 #[async_trait]
 pub trait List: Send + Sync {
-    /// Live records, at most `limit` at a time; `after` is where the page before ended.
+    /// Live records, at most `limit` at a time. `after` is the end of the page before.
     ///
-    /// A record that is there during the whole listing is on exactly one page.
+    /// A record that exists during the whole listing is on exactly one page.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store gave no answer.
     async fn list(
         &self,
         after: Option<&Cursor>,
@@ -220,10 +219,10 @@ pub trait List: Send + Sync {
         now: Timestamp,
     ) -> Result<Page, Error>;
 
-    /// The same, of the records of one user.
+    /// The same, for the records of one user.
     ///
     /// # Errors
-    /// The store cannot tell.
+    /// The store gave no answer.
     async fn list_by_user(
         &self,
         user: &str,
@@ -235,7 +234,7 @@ pub trait List: Send + Sync {
 
 /// One conditional write, the argument of [`Store::commit`].
 ///
-/// The key of a record that is written stands in its header.
+/// The header of a record holds its key.
 #[derive(Clone, Copy, Debug)]
 pub enum Write<'a> {
     /// Writes a record where none is live. [`CommitError::Conflict`] if one is.
@@ -243,7 +242,7 @@ pub enum Write<'a> {
         /// What to write.
         record: &'a Arc<Record>,
     },
-    /// Writes `record` in the place of `base`. [`CommitError::Conflict`] if the version moved on,
+    /// Replaces `base` by `record`. [`CommitError::Conflict`] if the version moved on,
     /// [`CommitError::Gone`] if the record is no longer there.
     Replace {
         /// What the new record was made from, and the version that must still hold.
@@ -286,7 +285,7 @@ pub enum Lookup {
     },
     /// A destroy ended the session, less than [`MARK_TIME`] ago.
     Ended,
-    /// Nothing: there never was a session, it expired, or it ended long ago.
+    /// Nothing: there never was a session, it expired, or it ended more than [`MARK_TIME`] ago.
     Missing,
 }
 
@@ -306,15 +305,15 @@ impl Lookup {
 pub enum Destroyed {
     /// No session lives under the key any more, or none did.
     Done,
-    /// The record had been moved: this key was dead already, and nothing was changed.
+    /// The record had moved before, so this key was dead already. Nothing was changed.
     Moved {
         /// The key that it was moved to.
         to: Key,
     },
 }
 
-/// How long a renew or a destroy leaves a mark under the old key (law 12): longer than a request that
-/// began before it is under way.
+/// How long a renew or a destroy leaves a mark under the old key (law 12). It is longer than a
+/// request can be under way that began before it.
 pub const MARK_TIME: Duration = Duration::from_secs(60);
 
 /// What one call of [`Store::sweep`] did.
@@ -322,7 +321,7 @@ pub const MARK_TIME: Duration = Duration::from_secs(60);
 pub struct Swept {
     /// How many records were deleted.
     pub deleted: usize,
-    /// Whether there may be more of them.
+    /// Whether there may be more.
     pub more: bool,
 }
 
@@ -335,7 +334,7 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// The end of a page, in the words of the store that gave it out.
+/// The end of a page, in the form of the store that issued it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cursor(pub String);
 

@@ -47,13 +47,13 @@ pub struct TestSessions {
 }
 
 impl TestSessions {
-    /// Sessions with the default settings. The clock shows the time of now, and stands still.
+    /// Sessions with the default settings. The clock shows the current time, and stands still.
     #[must_use]
     pub fn new() -> Self {
         Self::with(|layer| layer)
     }
 
-    /// Sessions with settings of the app's own, such as its cookie and lifetime.
+    /// Sessions with the app's own settings, such as its cookie and lifetime.
     #[must_use]
     pub fn with(set: impl FnOnce(SessionLayer) -> SessionLayer) -> Self {
         let (store, clock) = (Memory::new(), ManualClock::new(SystemClock.now()));
@@ -73,14 +73,14 @@ impl TestSessions {
         &self.clock
     }
 
-    /// The store, to look at what is kept.
+    /// The store, to look at what it holds.
     #[must_use]
     pub fn store(&self) -> &Memory {
         &self.store
     }
 
-    /// A session without a request, to call a handler or a function of the app with. What is recorded in
-    /// it is stored by [`Session::commit`].
+    /// A session without a request, to call a handler or a function of the app with.
+    /// [`Session::commit`] stores what is recorded in it.
     #[must_use]
     pub fn session(&self) -> Session {
         self.layer.door().begin([]).session().clone()

@@ -1,4 +1,4 @@
-//! Random words, of which one call of the operating system gives many.
+//! Random words. One call of the operating system gives many.
 //!
 //! For names that need not be secret, only never the same. Where a machine goes on twice from one
 //! snapshot, both copies have the same words left, and each would take the other's commit for its

@@ -1,10 +1,11 @@
-//! Turns any `Serialize` into a JSON value, and refuses what a session cannot hold on the way.
+//! Turns any `Serialize` into a JSON value, and refuses what a session cannot hold.
 //!
-//! `serde_json::to_value` writes NaN as `null` in silence, keeps integers that no store can, and
-//! follows a value however deep it nests. This one stops at the first such thing and says where.
+//! `serde_json::to_value` silently writes NaN as `null`, keeps integers that no store can hold, and
+//! follows a value however deep it nests. This encoder stops at the first such value and says where
+//! it is.
 //!
-//! It also compares on the way: what equals the value that stands in its place already is not made
-//! again. Most of what a closure is shown, it leaves as it was.
+//! It also compares each value with the stored one, and copies none that is equal. A closure leaves
+//! most of what it is shown as it was.
 
 use std::{borrow::Cow, cell::Cell, fmt};
 
@@ -73,7 +74,7 @@ pub(crate) fn fields<T: Serialize + ?Sized>(
     }
 }
 
-/// What is stored in the place of the value that is encoded.
+/// The stored value at the place of the value that is encoded.
 #[derive(Clone, Copy)]
 enum Stored<'a> {
     Nothing,
@@ -104,7 +105,7 @@ impl<'a> Stored<'a> {
         self.array().and_then(|items| items.get(index)).map_or(Self::Nothing, Self::Value)
     }
 
-    /// What is stored inside an enum's variant: `{"Variant": content}`.
+    /// The stored content of an enum's variant: `{"Variant": content}`.
     fn variant(self, name: &str) -> Self {
         match self.object() {
             Some(data) if data.len() == 1 => self.field(name),
@@ -113,7 +114,7 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// What a serializer has come to: an object is put together by whoever needs it as a value.
+/// The result of a serializer. The caller that needs an object as a value builds it.
 enum Encoded {
     Part(Part),
     Object(Fields),
@@ -153,7 +154,7 @@ impl ser::Error for InvalidValue {
 #[derive(Clone, Copy)]
 struct Encoder<'a> {
     limits: &'a Limits,
-    /// Bytes that texts may still take; it stops a huge text before it is copied.
+    /// How many bytes texts may still take. It stops a huge text before it is copied.
     budget: &'a Cell<usize>,
     /// How many objects and arrays are around this value.
     depth: usize,
@@ -161,7 +162,7 @@ struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// The encoder of what is inside a container at this place.
+    /// The encoder for what is inside a container at this place.
     fn inside(self) -> Result<Self, InvalidValue> {
         if self.depth >= self.limits.depth_max {
             return Err(InvalidValue::new(Reason::TooDeep { max: self.limits.depth_max }));
@@ -184,7 +185,7 @@ impl<'a> Encoder<'a> {
         Ok(Self { stored: self.stored.variant(name), ..self.inside()? })
     }
 
-    /// A value that is copied only if it is another than the stored one.
+    /// A value that is copied only if it differs from the stored one.
     fn scalar(self, is: impl FnOnce(&Value) -> bool, copy: impl FnOnce() -> Value) -> Encoded {
         Encoded::Part(match self.stored {
             Stored::Value(stored) if is(stored) => Part::Same,
@@ -408,7 +409,7 @@ struct ArrayEncoder<'a> {
     variant: Option<&'static str>,
 }
 
-/// The items of an array. They are copied from the first one on that is another than the stored one.
+/// The items of an array. They are copied from the first one on that differs from the stored one.
 enum Items {
     SameSoFar(usize),
     Others(Vec<Value>),
@@ -463,7 +464,7 @@ impl ArrayEncoder<'_> {
 struct ObjectEncoder<'a> {
     inner: Encoder<'a>,
     fields: Vec<Field>,
-    /// The name that the next value belongs to, of a map that is written in two steps.
+    /// The name that the next value belongs to, for a map that is written in two steps.
     name: Option<String>,
     variant: Option<&'static str>,
 }

@@ -22,17 +22,17 @@ impl Part {
     }
 }
 
-/// The fields of an object, each compared with the stored one of its name.
+/// The fields of an object, each compared with the stored field of its name.
 ///
-/// In the order of their names, each name once. For the few that most types have, a list takes less
-/// time than a tree, and less memory than the node of one.
+/// They are in the order of their names, each name once. For the few fields of most types, a list
+/// is faster than a tree and takes less memory than a tree's node.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Fields(Vec<Field>);
 
 pub(super) type Field = (Cow<'static, str>, Part);
 
 impl Fields {
-    /// Of one name the last field counts, as it would in a map.
+    /// If a name comes twice, the last field counts, as it would in a map.
     pub(super) fn new(mut fields: Vec<Field>) -> Self {
         if !fields.is_sorted_by(|(before, _), (after, _)| before < after) {
             fields.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -1,7 +1,7 @@
 //! Data as the app's own type, and back: the typed view of a closure, and what the closure changed.
 //!
-//! Only what changed between the view before and the view after is written, so that fields which
-//! the type does not know, at any depth, stay as they are, and so do numbers that it spells another
+//! Only the difference between the view before and the view after is written. So fields that the
+//! type does not know stay as they are, at any depth. So do numbers that the type writes in another
 //! way.
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -13,7 +13,7 @@ use super::{Data, InvalidValue, Limits, encode, fields::Fields, fields::Part};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` in the data has the wrong type: {message}", path.escape_debug())]
 pub struct WrongType {
-    /// Where in the data, such as `cart.items[2].price`.
+    /// The place in the data, such as `cart.items[2].price`.
     pub path: String,
     /// What was found and what was expected.
     pub message: String,
@@ -21,7 +21,7 @@ pub struct WrongType {
 
 /// Reads the whole data as a `T`.
 ///
-/// No data is `T::default()`, and a field that is missing is what it is in `T::default()`.
+/// No data gives `T::default()`, and a missing field is as in `T::default()`.
 pub(crate) fn from_data<T: Serialize + DeserializeOwned + Default>(
     data: &Data,
 ) -> Result<T, WrongType> {
@@ -29,14 +29,14 @@ pub(crate) fn from_data<T: Serialize + DeserializeOwned + Default>(
         return Ok(T::default());
     }
     T::deserialize(data).or_else(|_| {
-        // Errors and missing fields are rare, so the type is first read without looking for either.
+        // Errors and missing fields are rare, so the first attempt looks for neither.
         let mut complete = defaults::<T>();
         complete.extend(data.clone());
         at_path("", &Value::Object(complete))
     })
 }
 
-/// Reads one field as a `T`; a field that is missing is `T::default()`.
+/// Reads one field as a `T`. A missing field gives `T::default()`.
 pub(crate) fn from_field<T: Serialize + DeserializeOwned + Default>(
     name: &str,
     value: Option<&Value>,
@@ -52,12 +52,12 @@ pub(crate) fn from_field<T: Serialize + DeserializeOwned + Default>(
     }
 }
 
-/// Reads a value as a `T`, with no default for what is missing.
+/// Reads a value as a `T`, without a default for what is missing.
 pub(crate) fn from_value<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T, WrongType> {
     T::deserialize(value).or_else(|_| at_path(name, value))
 }
 
-/// The fields of `T::default()`, or none if it is no object.
+/// The fields of `T::default()`, or none if it is not an object.
 fn defaults<T: Serialize + Default>() -> Data {
     match serde_json::to_value(T::default()) {
         Ok(Value::Object(fields)) => fields,
@@ -65,7 +65,7 @@ fn defaults<T: Serialize + Default>() -> Data {
     }
 }
 
-/// Reads a value that is likely wrong, keeping track of where.
+/// Reads a value that is probably wrong, and keeps track of the place.
 fn at_path<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T, WrongType> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let inner = error.path().to_string();
@@ -80,8 +80,8 @@ fn at_path<T: DeserializeOwned>(name: &str, value: &Value) -> Result<T, WrongTyp
     })
 }
 
-/// A message of serde without the value that it quotes, which may be anyone's secret and would end
-/// in a log. What it expected stays; the words of a type's own check do not, since they may say
+/// A message of serde without the value that it quotes, which may be a secret and would end in a
+/// log. What serde expected stays. The words of a type's own check do not, because they may say
 /// anything.
 fn without_values(message: &str) -> String {
     if message.starts_with("missing field ") || message.starts_with("duplicate field ") {
@@ -96,8 +96,8 @@ fn without_values(message: &str) -> String {
     }
 }
 
-/// A view of the data or of a field, before or after a closure has worked on it. It is known by what
-/// it has other than what is stored.
+/// A view of the data or of a field, before or after a closure has worked on it. It holds only what
+/// differs from what is stored.
 pub(crate) struct View<V>(V);
 
 impl View<Fields> {
@@ -109,7 +109,7 @@ impl View<Fields> {
         encode::fields(view, stored, limits).map(Self)
     }
 
-    /// Tells which fields to set (`Some`) and to remove (`None`) in `stored`, given the view after.
+    /// Says which fields of `stored` to set (`Some`) and to remove (`None`), given the view after.
     pub(crate) fn changes(
         &self,
         Self(after): Self,
@@ -124,7 +124,7 @@ impl View<Fields> {
         }
         for (name, after) in after {
             let value = match (stored.get(&*name), after) {
-                // Once there is something to write, so is what the type has by default.
+                // If there is anything to write, the type's defaults are written, too.
                 (None, Part::Other(after)) => Some(after),
                 (stored, after) => change(self.0.get(&name).unwrap_or(&Part::Same), after, stored),
             };
@@ -144,17 +144,18 @@ impl View<Part> {
         encode::part(view, stored, limits).map(Self)
     }
 
-    /// What to put in the place of `stored`, given the view after; `None` if nothing changed.
+    /// The value that replaces `stored`, given the view after. `None` if nothing changed.
     pub(crate) fn change(&self, Self(after): Self, stored: Option<&Value>) -> Option<Value> {
         change(&self.0, after, stored)
     }
 }
 
-/// What to put in the place of `stored`, if the closure changed the view of it.
+/// The value that replaces `stored`, if the closure changed the view of it.
 fn change(before: &Part, after: Part, stored: Option<&Value>) -> Option<Value> {
     match (before, after, stored) {
         (before, after, _) if *before == after => None,
-        // The type knows all that is stored, or nothing is, so there is nothing else to keep.
+        // The type knows all that is stored, or nothing is stored, so there is nothing else to
+        // keep.
         (Part::Same, Part::Other(after), _) | (Part::Other(_), Part::Other(after), None) => {
             Some(after)
         }
@@ -165,7 +166,7 @@ fn change(before: &Part, after: Part, stored: Option<&Value>) -> Option<Value> {
     }
 }
 
-/// What was stored, with the difference between `before` and `after` made to it.
+/// The stored value, with the difference between `before` and `after` applied to it.
 fn merge(stored: &Value, before: &Value, after: Value) -> Value {
     if *before == after {
         return stored.clone();
@@ -190,8 +191,8 @@ fn merge(stored: &Value, before: &Value, after: Value) -> Value {
     }
 }
 
-/// The same of an array. Items are the same ones as before if they stand before or behind all that
-/// changed, or in the place of one another where as many are there as were.
+/// The same for an array. Items count as the same ones if they stand before or behind everything
+/// that changed, or at the same place where the length has not changed.
 fn merge_items(stored: &[Value], before: &[Value], mut after: Vec<Value>) -> Vec<Value> {
     let same = |(before, after): &(&Value, &Value)| before == after;
     let head = before.iter().zip(&after).take_while(same).count();
@@ -215,7 +216,7 @@ fn merge_items(stored: &[Value], before: &[Value], mut after: Vec<Value>) -> Vec
     after
 }
 
-/// Whether `view` is what a type makes of `stored`, apart from what it does not know or adds.
+/// Whether `view` is what a type makes of `stored`, except for what it does not know or adds.
 fn shows(view: &Value, stored: &Value) -> bool {
     match (view, stored) {
         (Value::Object(view), Value::Object(stored)) => {

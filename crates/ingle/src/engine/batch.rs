@@ -1,4 +1,4 @@
-//! The changes of one commit: run in order on one copy, each standing or falling alone.
+//! The changes of one commit. They run in order on one copy, and each succeeds or fails alone.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::{
     record::{Op, Record},
 };
 
-/// A change on its way into a commit, and what became of it when it was last run.
+/// A change on its way into a commit, and the result of its last run.
 pub(crate) struct Item {
     pub(crate) change: Change,
-    /// The new id, if the session is to be renewed with this change.
+    /// The new id, if this change renews the session.
     pub(crate) renew: Option<SessionId>,
     pub(crate) verdict: Result<(), Refused>,
 }
@@ -26,25 +26,25 @@ impl Item {
     }
 }
 
-/// Changes that are committed together. A renew is the last of its batch, since after it there is
-/// nothing under the old key that a change could be made to.
+/// Changes that are committed together. A renew is the last of its batch, because after it there is
+/// nothing under the old key to change.
 pub(crate) struct Batch {
     pub(crate) items: Vec<Item>,
 }
 
-/// What a batch makes of a record.
+/// The result of running a batch on a record.
 pub(crate) enum Next {
-    /// This is to be written.
+    /// This record is to be written.
     Write(Arc<Record>),
     /// No change made a difference.
     Nothing,
 }
 
 impl Batch {
-    /// Runs all changes on `base`, and prepares the record that is to follow it.
+    /// Runs all changes on `base`, and prepares the record that replaces it.
     ///
     /// # Errors
-    /// The record needs a name for its life, and none can be drawn.
+    /// The record needs a random name, and the system gives no random bytes.
     pub(crate) fn prepare(
         &mut self,
         policy: &Policy,
@@ -53,7 +53,8 @@ impl Batch {
     ) -> Result<Next, NoRandomness> {
         let mut copy = Copy::of(&base.data);
         for item in &mut self.items {
-            // A closure that panicked may be half way through its own state; it is not run again.
+            // A closure that panicked may have left its own state half changed, so it is not run
+            // again.
             if !matches!(item.verdict, Err(Refused::Panicked(_))) {
                 item.verdict = copy.apply(&mut item.change, &policy.limits);
             }
@@ -78,7 +79,7 @@ impl Batch {
         Ok(Next::Write(Arc::new(Record { header, data })))
     }
 
-    /// Generates another new id, since the first one is taken.
+    /// Generates another new id, because the first one is taken.
     pub(crate) fn renew_id(&mut self, context: &Context, from: &Key) -> Result<(), NoRandomness> {
         if let Some(id) = self.items.last_mut().and_then(|last| last.renew.as_mut()) {
             *id = context.id_to_renew(from)?;

@@ -1,4 +1,4 @@
-//! Leaves a store alone that does not answer.
+//! Stops asking a store that does not answer.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -7,20 +7,21 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Stops asking a store that does not answer, so that waiting requests do not pile up, and asks
-/// again by itself.
+/// Stops asking a store that does not answer, so that waiting requests do not pile up. After a
+/// pause it asks again.
 #[derive(Debug)]
 pub(super) struct Breaker {
-    /// What it stops, for messages.
+    /// The calls that it stops, for messages.
     calls: &'static str,
     failures: AtomicU32,
-    /// Milliseconds after `since` until which calls are refused; zero while the breaker is closed.
+    /// Until when calls are refused, in milliseconds after `since`. Zero while the breaker is
+    /// closed.
     open_until: AtomicU64,
     since: Instant,
 }
 
 impl Breaker {
-    /// So many failures in a row open the breaker.
+    /// This many failures in a row open the breaker.
     const FAILURES_MAX: u32 = 16;
     /// How long it stays open before one call may try again.
     const PAUSE: Duration = Duration::from_millis(250);
@@ -37,7 +38,8 @@ impl Breaker {
         }
         let now = self.now();
         let next = now + Self::PAUSE.as_millis() as u64;
-        // Of all that find the pause over, one goes ahead and the pause begins again for the rest.
+        // Of all calls that find the pause over, one goes ahead. For the others the pause begins
+        // again.
         let probe = now >= until
             && self
                 .open_until
@@ -52,7 +54,7 @@ impl Breaker {
 
     pub(super) fn record(&self, answered: bool) {
         if answered {
-            // Looked at first: to write would take the line from all other threads, each time.
+            // Read first: a write would take the cache line from all other threads, each time.
             if self.failures.load(Ordering::Relaxed) != 0 {
                 self.failures.store(0, Ordering::Relaxed);
             }

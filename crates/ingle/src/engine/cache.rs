@@ -1,5 +1,5 @@
-//! What this process last knew of records: never the answer to a read, and never the ground for saying
-//! "nothing to do" or "no".
+//! The cached records: what this process last knew of each. A cached record is never the answer to
+//! a read, and never the reason to say "nothing to do" or "no".
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{data::memory_len, id::Key, record::Loaded};
 
-/// How many sessions' last known records one process keeps, and how many bytes of them.
+/// How many records one process caches, and how many bytes of them.
 const RECORDS_MAX: usize = 16 * 1024;
 const BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// What a record takes beside its data, roughly.
@@ -26,7 +26,7 @@ const CONTENDED_FOR: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct RecordCache {
     records: Cache<Key, Loaded, Weight, RandomState>,
-    /// When another process was last found to commit to a session that this one commits to.
+    /// When another process was last seen to commit to a session that this process commits to.
     contended: Cache<Key, Instant, UnitWeighter, RandomState>,
 }
 
@@ -51,8 +51,8 @@ impl RecordCache {
         self.records.get(key)
     }
 
-    /// Keeps what was loaded or committed, unless something newer is known already. A race here
-    /// costs a conflict and nothing else.
+    /// Keeps what was loaded or committed, unless something newer is cached already. A race here
+    /// costs no more than a conflict.
     pub(crate) fn offer(&self, key: &Key, loaded: &Loaded) {
         let header = &loaded.record.header;
         let newer = |cached: Loaded| {
@@ -64,8 +64,8 @@ impl RecordCache {
         }
     }
 
-    /// Keeps what a commit to the record under `key` left behind; of a renewed session, under the new
-    /// key.
+    /// Keeps the result of a commit to the record under `key`. The record of a renewed session is
+    /// kept under its new key.
     pub(crate) fn keep(&self, key: &Key, loaded: &Loaded) {
         let current = loaded.record.header.key;
         if current != *key {
@@ -83,7 +83,7 @@ impl RecordCache {
         self.contended.insert(*key, Instant::now());
     }
 
-    /// Whether another process was found to commit to the record a moment ago.
+    /// Whether another process was seen to commit to the record a moment ago.
     pub(crate) fn is_contended(&self, key: &Key) -> bool {
         self.contended.get(key).is_some_and(|noted| noted.elapsed() < CONTENDED_FOR)
     }

@@ -1,7 +1,7 @@
-//! Changes: functions from data to data, that can be run again on newer data.
+//! Changes: functions from data to data that can run again on newer data.
 //!
 //! A change sees a [`Draft`] and leaves a patch. Nothing reaches the data before the whole change
-//! has succeeded, so each one stands or falls alone, also in the company of others.
+//! has succeeded. So each change succeeds or fails alone, also in a batch.
 
 use std::{any::Any, borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -12,17 +12,17 @@ use crate::{
     record::{Record, data_of},
 };
 
-/// A change: it reads and writes a draft of the data, as often as the commit protocol needs.
+/// A change. It reads and writes a draft of the data, as often as the commit protocol runs it.
 pub(crate) type Change = Box<dyn FnMut(&mut Draft<'_>) -> Result<(), Refused> + Send>;
 
-/// Why one change was not made, whatever became of the others in its commit.
+/// Why one change was refused, whatever became of the others in its commit.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    /// A field that the request had read was changed by another request.
+    /// The request had read a field, and another request changed it.
     LostUpdate { field: String },
-    /// The data is not what the app's type says.
+    /// The data does not have the app's type.
     WrongType(WrongType),
-    /// The result cannot be kept.
+    /// A session cannot hold the result.
     Invalid(InvalidValue),
     /// The app's closure panicked, with this payload.
     Panicked(Box<dyn Any + Send>),
@@ -88,7 +88,7 @@ impl<'a> Draft<'a> {
         self.patch.iter().map(|(name, _)| name.as_str())
     }
 
-    /// What is left to write: a value that equals the old one is no change.
+    /// What is to be written. A value that equals the old one is no change.
     fn into_patch(mut self) -> Vec<(String, Option<Value>)> {
         self.patch.retain(|(name, value)| value.as_ref() != self.stored.get(name));
         self.patch
@@ -106,7 +106,7 @@ impl<'a> Copy<'a> {
         Self { data: Cow::Borrowed(data), bytes: None }
     }
 
-    /// Runs one change; if it is refused, the copy is as it was before.
+    /// Runs one change. If it is refused, the copy is as it was before.
     pub(crate) fn apply(&mut self, change: &mut Change, limits: &Limits) -> Result<(), Refused> {
         let mut draft = Draft::new(&self.data);
         // A panic leaves nothing behind but the draft, which is dropped.
@@ -135,13 +135,13 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// How many bytes the data would have; data that outgrew a limit elsewhere may still shrink.
+    /// How many bytes the data would have. Data that outgrew a limit elsewhere may still shrink.
     fn check(
         &self,
         patch: &[(String, Option<Value>)],
         limits: &Limits,
     ) -> Result<usize, InvalidValue> {
-        // An object without fields has a byte that the first field does not add to.
+        // The first field needs no comma, so an empty object counts one byte less.
         let empty = usize::from(self.data.is_empty());
         let before = self.bytes.unwrap_or_else(|| data_len(&self.data) - empty);
         let (mut bytes, mut fields) = (before, self.data.len());
@@ -178,7 +178,7 @@ pub(crate) enum Edit {
 pub(crate) type Seen = Option<Value>;
 
 impl Edit {
-    /// Whether the field is this edit's own from here on, whatever was stored there.
+    /// Whether this edit sets the field to a value that does not depend on what was stored.
     pub(crate) fn overwrites(&self, name: &str) -> bool {
         match self {
             Self::Insert { field, .. } | Self::Remove { field, .. } => field == name,
@@ -214,10 +214,11 @@ impl Edit {
     }
 }
 
-/// Refuses to overwrite what another request wrote since this one read the field.
+/// Refuses to overwrite what another request wrote after this one read the field.
 ///
-/// It compares with what is stored, since that is what the request read, whatever edits of its own
-/// came before: to add 1 to a number and then read it is to read what others had made of it.
+/// It compares with what is stored, because that is what the request read, whatever edits of its
+/// own came before. A request that adds 1 to a number and then reads it has read the value of
+/// others.
 fn validate(draft: &Draft<'_>, field: &str, read: Option<&Seen>) -> Result<(), Refused> {
     match read {
         Some(seen) if draft.stored().get(field) != seen.as_ref() => {
@@ -250,7 +251,7 @@ fn incremented(value: Option<&Value>, by: i64) -> Result<Value, Sum> {
         None | Some(Value::Null) => Ok(by.into()),
         Some(Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => integer.checked_add(by).map(Value::from).ok_or(Sum::OutOfRange),
-            // A number that is no integer stays one: 2.5 and 1 more is 3.5.
+            // A number that is not an integer stays so: 2.5 plus 1 is 3.5.
             (None, Some(double)) if number.is_f64() => Ok((double + by as f64).into()),
             _ => Err(Sum::OutOfRange),
         },
@@ -290,7 +291,7 @@ impl Reads {
         self.fields.is_empty() && matches!(self.whole, Whole::Unread)
     }
 
-    /// Notes a read. What a request read last is what it knows.
+    /// Notes a read. The last read of a field is the one that counts.
     pub(crate) fn note(&mut self, field: &str, seen: Option<&Value>) {
         self.fields.insert(field.to_owned(), seen.cloned());
     }
@@ -310,7 +311,8 @@ impl Reads {
         self.fields.get(field).cloned().or_else(whole)
     }
 
-    /// Carries what was read over this request's own change, which is no other request's.
+    /// Applies this request's own change to what it has read, because that is no other request's
+    /// change.
     pub(crate) fn follow(&mut self, draft: &Draft<'_>) {
         for field in draft.changed() {
             if let Some(seen) = self.seen(field) {

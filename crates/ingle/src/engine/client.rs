@@ -1,7 +1,7 @@
-//! What stands between the protocol and any store: a deadline for each call, a bound on the calls
-//! under way, a breaker, the check of the inner key, and the numbers that operators see.
+//! The store client, between the protocol and any store: a deadline for each call, a bound on the
+//! calls under way, a breaker, the check of the inner key, and metrics.
 //!
-//! It is one for all stores, so that no store has to bring its own.
+//! It is the same for all stores, so that no store needs its own.
 
 use std::{
     sync::{
@@ -26,13 +26,13 @@ use crate::{
     store::{Applied, CommitError, Destroyed, Error, ErrorKind, Lookup, Store, Swept, Write},
 };
 
-/// How many calls one process has under way with its store; the next one is refused at once.
+/// How many calls one process has under way with its store. The next one is refused at once.
 const CALLS_MAX: usize = 1024;
 
 /// How long one batch of a sweep may take.
 const SWEEP_MAX: Duration = Duration::from_secs(60);
 
-/// The one way from the engine to a store.
+/// The only way from the engine to a store.
 #[derive(Debug)]
 pub(crate) struct Client {
     store: Arc<dyn Store>,
@@ -41,7 +41,8 @@ pub(crate) struct Client {
     pub(crate) meter: Meter,
     pub(super) budget: RetryBudget,
     calls: Calls,
-    /// One each, since a store that cannot write any more, such as on a full disk, can still read.
+    /// One breaker for loads and one for writes: a store that cannot write, such as on a full disk,
+    /// can still read.
     loads: Breaker,
     commits: Breaker,
     log: RateLimitedLog,
@@ -71,7 +72,7 @@ impl Client {
         self.store.can_renew(from, to)
     }
 
-    /// What is under `key`, asked again while there is time and the retry budget allows.
+    /// Loads what is under `key`. It asks again while there is time and the retry budget allows.
     pub(crate) async fn load(&self, key: &Key, deadline: Instant) -> Result<Lookup, Error> {
         let mut backoff = Backoff::default();
         self.budget.deposit();
@@ -95,7 +96,7 @@ impl Client {
         }
     }
 
-    /// Whether a call that failed may be made again; waits until it is time for that.
+    /// Whether a call that failed may be made again. Waits until it is time for that.
     pub(crate) async fn may_try_again(
         &self,
         why: ErrorKind,
@@ -104,7 +105,7 @@ impl Client {
     ) -> bool {
         let may = match why {
             ErrorKind::Unavailable => self.budget.spend(),
-            // The store is well, so there is nothing to spare it.
+            // The store is well, so retries need not be limited.
             ErrorKind::Contended => true,
             ErrorKind::TooLarge | ErrorKind::Unfit | ErrorKind::Corrupt | ErrorKind::Refused => {
                 false
@@ -151,11 +152,11 @@ impl Client {
 
     pub(crate) async fn sweep(&self, limit: usize) -> Result<Swept, Error> {
         let sweep = tokio::time::timeout(SWEEP_MAX, self.store.sweep(self.now(), limit));
-        // What it has deleted was dead; the next sweep goes on from there.
+        // What it has deleted was dead, and the next sweep continues from there.
         sweep.await.unwrap_or_else(|_| Err(self.refused("it did not answer a sweep in time")))
     }
 
-    /// A failure of this process to wait any longer; nothing was changed.
+    /// The error of a change that this process stops waiting for. Nothing was changed.
     pub(crate) fn too_late(&self, why: &'static str) -> Error {
         Error::new(self.name, ErrorKind::Unavailable, Applied::No).with_source(why)
     }
@@ -181,12 +182,12 @@ impl Client {
         let _call = self.calls.begin().ok_or_else(|| {
             self.refused("there are too many calls under way, which is a limit of this process")
         })?;
-        // Half of the time is left to find out what the call did, should it not answer.
+        // Half of the time is left to find out what the call did, if it does not answer.
         let until = deadline - left / 2;
         let span = tracing::debug_span!("ingle_store", store = self.name, verb = verb.name());
         let work = timeout_at(until, work.instrument(span));
         let done = work.await.unwrap_or_else(|_| {
-            // Nobody can say what a store did that has not answered.
+            // Without an answer, nobody knows what the store did.
             let error = Error::new(self.name, ErrorKind::Unavailable, Applied::Unknown);
             Err(error.with_source("it did not answer in time").into())
         });
@@ -204,8 +205,8 @@ impl Client {
         self.too_late(why)
     }
 
-    /// A reply that was meant for another request must never become this visitor's session: the
-    /// lesson of CVE-2023-28858, where a late reply was read by the next user of a connection.
+    /// A reply that belongs to another request must never become this visitor's session. In
+    /// CVE-2023-28858, the next user of a connection read a late reply.
     fn check(&self, key: &Key, loaded: Loaded) -> Result<Loaded, Error> {
         let header = &loaded.record.header;
         let problem = if header.key != *key {
@@ -223,12 +224,12 @@ impl Client {
     }
 }
 
-/// How many calls are under way. Nobody ever waits for one to end, so a number is enough.
+/// How many calls are under way. Nobody waits for one to end, so a number is enough.
 #[derive(Debug, Default)]
 struct Calls(AtomicUsize);
 
 impl Calls {
-    /// Counts a call until what this returns is dropped. None if there are as many as there may be.
+    /// Counts a call until the returned guard is dropped. None if the bound is reached.
     fn begin(&self) -> Option<Call<'_>> {
         let call = Call(&self.0);
         (self.0.fetch_add(1, Ordering::Relaxed) < CALLS_MAX).then_some(call)
@@ -243,7 +244,7 @@ impl Drop for Call<'_> {
     }
 }
 
-/// What kind of failure an error is, for the breaker: a conflict is none.
+/// The kind of failure that the breaker counts. A conflict is none.
 trait AsFailure {
     fn as_failure(&self) -> Option<&Error>;
 }
@@ -263,11 +264,11 @@ impl AsFailure for CommitError {
     }
 }
 
-/// Tells operators why calls fail, and does not fill their logs with it.
+/// Tells operators why calls fail, at most once per pause, so that the log does not fill.
 #[derive(Debug)]
 struct RateLimitedLog {
     since: Instant,
-    /// Milliseconds after `since` before which nothing more is told.
+    /// Before this time nothing more is logged, in milliseconds after `since`.
     quiet_until: AtomicU64,
 }
 

@@ -1,13 +1,13 @@
-//! Coalescing: commits of one session that meet in one process are made one.
+//! Coalescing: concurrent commits of one session in one process become one commit.
 //!
-//! While a commit of a key is under way, further changes of that key queue. When it ends, a task takes
-//! all that wait, runs them on one copy and commits once, and so on until nobody waits. So a hot
-//! session costs the store one write per round trip however many requests come, and does not fight
-//! itself.
+//! While a commit of a key is under way, further changes of that key queue. When it ends, a task
+//! takes all that wait, runs them on one copy and commits once. This repeats until nothing waits.
+//! So a hot session costs the store one write per round trip, however many requests come, and
+//! causes no conflicts with itself.
 //!
-//! Each key has exactly one [`Leader`]: the task of the first request, which commits for itself, or a
-//! task of its own. When the leader is dropped, wherever and however that happens, the next one
-//! follows; nobody waits for a task that is gone, or that nobody polls.
+//! Each key has exactly one [`Leader`]: the task of the first request, which commits for itself, or
+//! a separate task. When the leader is dropped, for any reason, the next one follows. So no request
+//! waits for a task that has ended, or that nothing polls.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -40,29 +40,29 @@ use crate::{
     jitter,
 };
 
-/// How many changes of one session may wait; the next one is refused at once.
+/// How many changes of one session may wait. The next one is refused at once.
 const WAITING_MAX: usize = 1024;
 
 const SHARDS: usize = 64;
 
-/// How long a process commits to one record without a pause. Where another process was found to
-/// commit to it, it pauses after each commit.
+/// How long a process commits to one record without a pause. If another process commits to it too,
+/// this process pauses after each commit.
 const LEAD_MAX: Duration = Duration::from_millis(100);
 
-/// The shortest pause, which is what the runtime's timer can tell, and the longest.
+/// The shortest pause, which is the resolution of the runtime's timer, and the longest.
 const YIELD_MIN: Duration = Duration::from_millis(1);
 const YIELD_MAX: Duration = Duration::from_millis(20);
 
-/// How long after its deadline a task still listens for an exact answer, which then is due.
+/// How long after its deadline a task still listens for an exact answer, which is due then.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// How one change ended: the change itself, and the record since, or why there was no commit.
+/// How one change ended: the change itself, and the record after it or why there was no commit.
 pub(crate) struct Outcome {
     pub(crate) item: Item,
     pub(crate) result: Result<Done, Failure>,
 }
 
-/// A change that waits, and where its task listens.
+/// A change that waits, and the sender that its task listens to.
 struct Waiting {
     ticket: Ticket,
     item: Item,
@@ -70,14 +70,14 @@ struct Waiting {
     answer: oneshot::Sender<Outcome>,
 }
 
-/// Tells one waiting change from all others of this process.
+/// Identifies one waiting change among all others of this process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Ticket(u64);
 
 /// A key that has a commit under way.
 struct Queue {
     waiting: VecDeque<Waiting>,
-    /// Lets the request go on by itself that commits for itself, if one does.
+    /// Detaches the request that commits for itself, if one does.
     first: Option<DetachHandle>,
 }
 
@@ -129,15 +129,17 @@ struct Leader {
 }
 
 impl Leader {
-    /// Ends a commit: lets the next leader follow at once, or after a pause if others may need one.
+    /// Ends a commit. The next leader follows at once, or after a pause if other processes may need
+    /// one.
     ///
-    /// A process that commits without a load is always faster than one that must load first. Without
-    /// a pause now and then it would keep the record to itself, and the other's requests would fail.
+    /// A process that commits from its cached record is always faster than one that must load
+    /// first. Without a pause it would keep the record to itself, and the requests of the other
+    /// process would fail.
     fn end(mut self, began: Instant) {
         let now = Instant::now();
         if now - self.since > LEAD_MAX || self.coalescer.context.cache.is_contended(&self.key) {
-            // Time for the other one to fail, to load, and to commit; random, or two that pause
-            // equally long would keep in step.
+            // Time for the other process to fail, to load, and to commit. Random, because two equal
+            // pauses would keep both in step.
             let took = now - began;
             let pause = jitter::between(2 * took, 4 * took).clamp(YIELD_MIN, YIELD_MAX);
             detach::spawn(async move {
@@ -148,8 +150,8 @@ impl Leader {
         }
     }
 
-    /// Takes what waits, up to a renew: after it nothing is left under the key to change. Ends the
-    /// queue if nothing waits.
+    /// Takes what waits, up to and including a renew, after which nothing is left under the key.
+    /// Ends the queue if nothing waits.
     fn take_batch(&self) -> Vec<Waiting> {
         let mut shard = self.coalescer.shard(&self.key);
         let Entry::Occupied(mut queue) = shard.entry(self.key) else { return Vec::new() };
@@ -166,7 +168,7 @@ impl Leader {
 }
 
 impl Drop for Leader {
-    /// Lets a task of its own follow, with all that waits.
+    /// Lets a separate task follow as leader, with all that waits.
     fn drop(&mut self) {
         let batch = self.take_batch();
         if !batch.is_empty() {
@@ -177,11 +179,11 @@ impl Drop for Leader {
     }
 }
 
-/// Commits one change to the record under `key`, together with others if any wait. `handle` is that of
-/// the work which this is a part of.
+/// Commits one change to the record under `key`, together with others if any wait. `handle` is that
+/// of the work that this is a part of.
 ///
-/// Boxed, as is whatever else not every request comes to: where futures hold each other by value, all
-/// have the size of the largest.
+/// The future is boxed, as are other states that are rare: a future that holds others by value has
+/// the size of the largest.
 pub(crate) fn submit<'a>(
     coalescer: &'a Arc<Coalescer>,
     key: Key,
@@ -230,7 +232,7 @@ fn enqueue(
             queue.get_mut().waiting.push_back(Waiting { ticket, item, deadline, answer });
             let first = queue.get_mut().first.take();
             drop(shard);
-            // From now on somebody waits for it, whoever polls it or not.
+            // From now on another request waits for it, so it must go on even if nothing polls it.
             first.iter().for_each(DetachHandle::detach);
             Enqueued::Waits(ticket, listener)
         }
@@ -246,7 +248,7 @@ async fn listen(
 ) -> Outcome {
     match timeout_at(deadline + GRACE, &mut answer).await {
         Ok(Ok(outcome)) => outcome,
-        // Whoever had this change is gone without a word.
+        // The task that had this change ended without an answer.
         Ok(Err(_)) => lost(Failure::Unknown),
         Err(_) => {
             answer.close();
@@ -255,9 +257,9 @@ async fn listen(
     }
 }
 
-/// Takes back the change of a task that listens no more, if no commit has begun with it.
+/// Takes back the change of a task that stops listening, if no commit has begun with it.
 ///
-/// Only that very one: to take another's would say of a change that may be made that it was not.
+/// It takes back only that change. For another one, "not made" could be wrong.
 fn withdraw(coalescer: &Coalescer, key: Key, ticket: Ticket) -> Outcome {
     let mut shard = coalescer.shard(&key);
     let own = shard.get_mut(&key).and_then(|queue| {
@@ -273,7 +275,7 @@ fn withdraw(coalescer: &Coalescer, key: Key, ticket: Ticket) -> Outcome {
     }
 }
 
-/// The end of a change that is no longer in this task's hands.
+/// The outcome of a change that this task no longer holds.
 fn lost(failure: Failure) -> Outcome {
     Outcome { item: Item::new(Box::new(|_| Ok(())), None), result: Err(failure) }
 }
@@ -294,7 +296,7 @@ fn lead_alone(leader: Leader, item: Item, deadline: Instant) -> impl Future<Outp
     }
 }
 
-/// Commits a batch, and tells those who wait what became of their changes.
+/// Commits a batch, and tells each task that waits what became of its change.
 async fn lead(leader: Leader, waiting: Vec<Waiting>) {
     let latest = waiting.iter().map(|waiting| waiting.deadline).max();
     let deadline = latest.unwrap_or_else(Instant::now);
@@ -319,12 +321,12 @@ async fn lead(leader: Leader, waiting: Vec<Waiting>) {
         drop(leader);
     }
     for (outcome, answer) in outcomes.into_iter().zip(answers) {
-        // A task that listens no more has been told that the outcome is unknown.
+        // A task that no longer listens has been told that the outcome is unknown.
         drop(answer.send(outcome));
     }
 }
 
-/// Commits a batch, and keeps what this process knows of the record since.
+/// Commits a batch, and caches the record after it.
 async fn commit(
     context: &Context,
     key: &Key,
@@ -339,14 +341,14 @@ async fn commit(
             }
             context.cache.keep(key, &done.loaded);
         }
-        // What this process believed of the record may be wrong now.
+        // The cached record may be wrong now.
         Err(_) => context.cache.remove(key),
     }
     result
 }
 
-/// Commits the changes of a batch that the store cannot hold, each alone: most likely it is one of
-/// them, and the others shall not fall with it.
+/// Commits the changes of a batch that the store cannot hold, each alone. Most likely one of them
+/// is the cause, and the others must not fail with it.
 async fn one_by_one(
     context: &Context,
     key: &Key,

@@ -1,12 +1,13 @@
-//! The commit protocol: each change is made once or not at all, and the caller learns which, even
+//! The commit protocol. Each change is made once or not at all, and the caller learns which, even
 //! when the answer of the store is lost.
 //!
-//! Every commit has a random name, its op, that goes into the record with the data. Whoever lost an
-//! answer loads the record again and looks for the op. [`attempt`] is the protocol for one write;
-//! [`run`] runs the changes again on newer data as often as another commit was faster.
+//! Every commit has a random name, its op, which goes into the record with the data. If an answer
+//! was lost, the protocol loads the record again and looks for the op. [`attempt`] is the protocol
+//! for one write. [`run`] runs the changes again on newer data as often as another commit was
+//! faster.
 //!
-//! This module knows no cookies and no requests. It never guesses: what cannot be found out is
-//! reported as unknown.
+//! This module knows no cookies and no requests. It never guesses: what it cannot find out, it
+//! reports as unknown.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::{
     store::{self, Applied, CommitError, Destroyed, ErrorKind, Lookup, Write},
 };
 
-/// Where a batch left the record.
+/// The record after a batch.
 #[derive(Clone, Debug)]
 pub(crate) struct Done {
     pub(crate) loaded: Loaded,
@@ -48,7 +49,7 @@ pub(crate) async fn run(
     loop {
         let record = match batch.prepare(&context.policy, &base.loaded().record, op)? {
             Next::Write(record) => record,
-            // On a cached record, "nothing to do" and every refusal are only as good as the cache.
+            // On a cached record, "nothing to do" and every refusal may be out of date.
             Next::Nothing => match base {
                 Base::Fresh(loaded) => return Ok(Done { loaded, written: false }),
                 Base::Cached(_) => {
@@ -75,12 +76,12 @@ pub(crate) async fn run(
     }
 }
 
-/// What the changes are run on.
+/// The record that the changes run on.
 enum Base {
-    /// What this process last knew of the record. Good enough to write on, since the write is
-    /// conditional on its version, and for nothing else.
+    /// The cached record. It may only be written on, because the write is conditional on its
+    /// version.
     Cached(Loaded),
-    /// What the store said during this commit.
+    /// What the store returned during this commit.
     Fresh(Loaded),
 }
 
@@ -92,17 +93,17 @@ impl Base {
     }
 }
 
-/// How one write ended, as far as its caller must go on from there.
+/// How one write ended, as far as its caller needs to know.
 enum Attempt {
-    /// It was made; this is the record since.
+    /// It was made. This is the record after it.
     Applied(Loaded),
-    /// It was not made and never will be; this is the newer record.
+    /// It was not made and never will be. This is the newer record.
     Moved(Loaded),
     /// It was not made: the new key of a renew belongs to another record.
     KeyTaken,
 }
 
-/// Makes one write, or finds out that it never will be made.
+/// Makes one write, or finds out that it will never be made.
 async fn attempt(
     context: &Context,
     base: &Loaded,
@@ -114,7 +115,7 @@ async fn attempt(
     let write =
         if renews { Write::Renew { base, record } } else { Write::Replace { base, record } };
     let mut backoff = Backoff::default();
-    // Whether this very write may have been made already, or may still be, by an earlier sending.
+    // Whether an earlier sending of this very write may have been made, or may still be.
     let mut in_doubt = false;
     context.client.budget.deposit();
     loop {
@@ -124,7 +125,7 @@ async fn attempt(
                 resolved(context, in_doubt);
                 return Ok(Attempt::Applied(Loaded { record: Arc::clone(record), version }));
             }
-            // What answers a resending can mean that the first sending won.
+            // After a resending, this answer can also mean that the first sending was made.
             Err(CommitError::Gone) => None,
             Err(CommitError::Conflict(seen)) => {
                 context.client.meter.conflict();
@@ -171,7 +172,7 @@ enum Found {
     Applied(Loaded),
     /// The record is as it was before the write.
     Unmoved,
-    /// The record moved on without the op, so that the write's condition can never hold again.
+    /// The record moved on without the op, so the condition of the write can never hold again.
     Moved(Loaded),
 }
 
@@ -180,14 +181,14 @@ struct Sent<'a> {
     base: &'a Loaded,
     record: &'a Record,
     op: Op,
-    /// Whether it can have been made.
+    /// Whether it may have been made.
     in_doubt: bool,
 }
 
 /// Looks at the record to find out what became of a write.
 ///
-/// Only a write in doubt can have been made; otherwise this merely fetches the newer record, if the
-/// store has not given it along.
+/// Only a write in doubt can have been made. For any other, this only fetches the newer record,
+/// unless the store has returned it already.
 async fn find_out(
     context: &Context,
     sent: &Sent<'_>,
@@ -196,7 +197,7 @@ async fn find_out(
 ) -> Result<Found, Failure> {
     let found = look(context, sent, newer, deadline).await;
     match found {
-        // Neither the op nor proof of its absence was to be had.
+        // Neither the op nor proof of its absence was found.
         Err(_) if sent.in_doubt => Err(unresolved(context)),
         found => found,
     }
@@ -229,8 +230,8 @@ async fn look(
     };
     let (before, after) = (&base.record.header, &loaded.record.header);
     let same_life = before.epoch == after.epoch;
-    // The op is in the record only if this commit was made, also where nobody doubted that it was
-    // not: something between here and the store may have sent it twice.
+    // The op is in the record only if this commit was made. That holds even without a doubt:
+    // something between here and the store may have sent the write twice.
     if after.ops.contains(op) {
         return Ok(Found::Applied(loaded));
     }
@@ -241,8 +242,9 @@ async fn look(
     if same_life && loaded.version == base.version {
         return Ok(Found::Unmoved);
     }
-    // The ring tells of the last commits only; beyond them the op may have come and gone. And a
-    // record without our header remembers none: who took the header away took the op along.
+    // The ring remembers only the last commits. Beyond them, the op may have come and gone. A
+    // record without our header remembers none: the program that removed the header removed the op,
+    // too.
     let remembered =
         same_life && !after.is_foreign() && after.counter - before.counter <= OPS_MAX as u64;
     if in_doubt && !remembered { Err(Failure::Unknown) } else { Ok(Found::Moved(loaded)) }
@@ -268,8 +270,8 @@ fn went_back(context: &Context, from: u64, to: u64) {
 
 /// Creates a record for a session that has none yet, under a new id.
 ///
-/// Each attempt has an id of its own. So a create whose answer was lost, and which is made late, is
-/// a record that nobody can reach and that expires, and never a session that comes back to life.
+/// Each attempt has an id of its own. A create whose answer was lost may be made late. It then
+/// leaves a record that nobody can reach and that expires. It never brings a session back to life.
 pub(crate) async fn create(
     context: &Context,
     mut record: Record,
@@ -287,7 +289,7 @@ pub(crate) async fn create(
         let write = Write::Create { record: &created };
         let error = match context.client.commit(write, deadline).await {
             Ok(version) => return Ok((id, Loaded { record: created, version })),
-            // The id is taken, which chance will not do: generate another one.
+            // The id is taken, which does not happen by chance. Generate another one.
             Err(CommitError::Conflict(_) | CommitError::Gone) if backoff.wait(deadline).await => {
                 continue;
             }
@@ -310,11 +312,11 @@ pub(crate) async fn create(
     }
 }
 
-/// How often a destroy follows a session to where a renew has moved it.
+/// How often a destroy follows a session to the key that a renew moved it to.
 const MOVES_MAX: usize = 64;
 
-/// Ends a session, also where another request has moved it to a new id. To destroy again what may be
-/// destroyed already does no harm.
+/// Ends a session, also if another request has moved it to a new id. A second destroy of the same
+/// session does no harm.
 pub(crate) async fn destroy(
     context: &Context,
     key: &Key,

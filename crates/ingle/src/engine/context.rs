@@ -11,8 +11,8 @@ use crate::{
     store::{Lookup, Store},
 };
 
-/// How often a new id is generated for a store that takes one in 256: that none of so many would do has
-/// a chance of one in 10^27. The store refuses the last one then.
+/// How often a new id is generated for a store that accepts one in 256. The chance that none of so
+/// many is accepted is one in 10^27. Then the store refuses the last one.
 const IDS_MAX: usize = 16 * 1024;
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Context {
         Self { policy, ids, client, cache: RecordCache::new() }
     }
 
-    /// A new id for the session under `from`, to which the store can move it in one step.
+    /// A new id to which the store can move the session under `from` in one step.
     pub(crate) fn id_to_renew(&self, from: &Key) -> Result<SessionId, NoRandomness> {
         let mut id = self.ids.generate()?;
         for _ in 0..IDS_MAX {
@@ -41,7 +41,7 @@ impl Context {
         Ok(id)
     }
 
-    /// The record under `key`, which must be there.
+    /// The record under `key`, which must exist.
     pub(crate) async fn load_live(&self, key: &Key, deadline: Instant) -> Result<Loaded, Failure> {
         match self.client.load(key, deadline).await? {
             Lookup::Live(loaded) => Ok(loaded),
@@ -49,7 +49,7 @@ impl Context {
         }
     }
 
-    /// What this process last knew of a record, if it is still live by that knowledge.
+    /// The cached record, if it is still live as far as this process knows.
     pub(crate) fn cached(&self, key: &Key) -> Option<Loaded> {
         self.cache.get(key).filter(|cached| !cached.record.is_dead(self.policy.now()))
     }

@@ -7,18 +7,18 @@ use crate::{
     store::{self, Lookup},
 };
 
-/// Why no commit was made, as far as all the changes in it are concerned.
+/// Why no commit was made, for all the changes in it alike.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
-    /// There is no session under the key, and none ended there lately. Nothing was changed.
+    /// There is no session under the key, and no recent mark. Nothing was changed.
     Missing,
-    /// The session was ended or moved by another request. Nothing was changed.
+    /// Another request ended or moved the session. Nothing was changed.
     Ended,
     /// The store failed. Nothing was changed.
     Store(Arc<store::Error>),
-    /// It cannot be found out any more whether the commit was made.
+    /// Whether the commit was made cannot be found out any more.
     Unknown,
-    /// No op could be drawn. Nothing was changed.
+    /// The system gave no random bytes for an op. Nothing was changed.
     NoRandomness(Arc<NoRandomness>),
 }
 

@@ -40,7 +40,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The time that decides life and death.
+    /// The time by which deadlines are decided.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -50,7 +50,7 @@ impl Policy {
         Instant::now() + self.deadline
     }
 
-    /// The first record of a session; its key and its first op are drawn when it is written.
+    /// The first record of a session. Its key and its first op are drawn when it is written.
     pub(crate) fn first_record(&self, data: Data) -> Result<Record, NoRandomness> {
         let created = self.now();
         let absolute_deadline = created.after(self.lifetime.absolute());
@@ -70,7 +70,8 @@ impl Policy {
         Ok(Record { header, data })
     }
 
-    /// Gives a record that this library did not write the life that it has from its first commit on.
+    /// Gives a record that this library did not write the lifetime that it has from its first
+    /// commit on.
     pub(crate) fn adopt(&self, header: &mut Header) -> Result<(), NoRandomness> {
         header.epoch = Epoch::random()?;
         header.absolute_deadline = self.now().after(self.lifetime.absolute());
@@ -94,7 +95,7 @@ impl Policy {
     }
 }
 
-/// What a request gets that reads its session while the store does not answer.
+/// What a request gets if it reads its session while the store does not answer.
 ///
 /// Neither choice sets a cookie or changes a record, so an outage logs nobody out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,26 +103,27 @@ pub enum OnOutage {
     /// [`Error::Unavailable`](crate::Error::Unavailable), as a response 503 with Retry-After.
     #[default]
     Fail,
-    /// Reads see no data, as a visitor without a session would; to write is still an error. For
-    /// routes that can live without a session.
+    /// Reads find no data, as for a visitor without a session. Writes are still an error. For
+    /// routes that can do without a session.
     Anonymous,
 }
 
-/// What becomes of an `insert` or a `remove` of a field that this request had read and another one
+/// What happens to an `insert` or a `remove` of a field that this request read and another request
 /// changed since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLostUpdate {
     /// It is refused with [`Error::LostUpdate`](crate::Error::LostUpdate), as a response 409.
     #[default]
     Refuse,
-    /// It overwrites the other request's value in silence: the last write wins.
+    /// It overwrites the other request's value without notice: the last write wins.
     LastWriteWins,
 }
 
-/// What becomes of edits that are not committed when a handler answers with a status of 500 or more.
+/// What happens to edits that are not committed when a handler answers with a status of 500 or
+/// more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnServerError {
-    /// They are discarded, since the handler did not do what it began.
+    /// They are discarded, because the handler did not finish its work.
     #[default]
     Discard,
     /// They are committed as with any other status.
@@ -158,7 +160,8 @@ impl Lifetime {
         Self { idle: Duration::from_secs(idle), absolute: Duration::from_secs(absolute) }
     }
 
-    /// A session ends `idle` after it was last used, and `absolute` after it began whatever happens.
+    /// A session ends `idle` after its last use, and `absolute` after its beginning, whatever
+    /// happens.
     ///
     /// # Errors
     /// One of them is shorter than a second, or the idle time is longer than the absolute one.
@@ -191,13 +194,13 @@ impl Default for Lifetime {
     }
 }
 
-/// A session cannot live like that.
+/// Times that no session can live by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LifetimeError {
     /// A time is shorter than a second.
     #[error("the idle and the absolute time of a session are at least 1 second each")]
     TooShort,
-    /// The idle time could never pass.
+    /// The idle time is longer than the absolute one, so it could never pass.
     #[error("the idle time of a session is at most as long as its absolute time")]
     IdleBeyondAbsolute,
 }
@@ -207,8 +210,8 @@ const TOUCH_EVERY_MIN: Duration = Duration::from_secs(60);
 
 /// How far the idle deadline must move before it is worth a write to the store.
 ///
-/// Where the idle time is shorter than two minutes, a session could end before it was touched once;
-/// there the tenth alone counts.
+/// With an idle time below two minutes, a session could end before its first touch. Then only the
+/// tenth counts.
 fn touch_every(idle: Duration) -> Duration {
     let tenth = idle / 10;
     if idle < TOUCH_EVERY_MIN * 2 { tenth } else { tenth.max(TOUCH_EVERY_MIN) }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::jitter;
 
-/// Lets at most one in ten calls be a retry, so that an outage is not made worse by those who
-/// suffer it. A few are always there to begin with.
+/// Lets at most one in ten calls be a retry, so that retries do not make an outage worse. A few are
+/// always available at the beginning.
 #[derive(Debug)]
 pub(crate) struct RetryBudget(AtomicU64);
 
@@ -25,7 +25,7 @@ impl RetryBudget {
     /// Counts a first attempt.
     pub(crate) fn deposit(&self) {
         let more = |tokens| (tokens < Self::MAX).then_some(tokens + 1);
-        // Full is as good as counted.
+        // A full budget needs no count.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
@@ -54,14 +54,14 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// After another process was faster. It rests now and then, and who waits would miss that; and
-    /// each process has one commit to a record under way, so there is no crowd to disperse.
+    /// After another process was faster. That process yields now and then, and a wait would miss
+    /// it. Each process has one commit to a record under way, so there is no crowd to spread out.
     pub(crate) fn of_rivals() -> Self {
         let ms = Duration::from_millis;
         Self { bound: ms(1), bound_max: ms(2), at_once: 16 }
     }
 
-    /// Waits, unless the deadline would pass meanwhile: then it returns `false` at once.
+    /// Waits. Returns `false` at once if the deadline would pass meanwhile.
     pub(crate) async fn wait(&mut self, deadline: Instant) -> bool {
         if let Some(left) = self.at_once.checked_sub(1) {
             self.at_once = left;

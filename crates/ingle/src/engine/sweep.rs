@@ -1,26 +1,26 @@
 //! Deletes dead records now and then. One scheduler for all stores, in each process.
 //!
-//! That a record is dead is decided at each load. So it does no harm when no sweep runs, and none
-//! when many processes sweep the same store.
+//! Each load decides whether a record is dead. So it does no harm when no sweep runs, or when many
+//! processes sweep the same store.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{client::Client, coalesce::Coalescer};
 use crate::{detach, jitter};
 
-/// How many records one call of the store may delete, so that no sweep holds up commits for long.
+/// How many records one call of the store may delete, so that no sweep delays commits for long.
 const BATCH: usize = 500;
 
 /// A pause between two batches of one sweep, for the commits that wait.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Sweeps as often as the policy says, as long as there is somebody who commits.
+/// Sweeps as often as the policy says, for as long as the layer exists.
 pub(super) fn start(coalescer: &Arc<Coalescer>) {
     let Some(every) = coalescer.context.policy.sweep_every else { return };
     let coalescer = Arc::downgrade(coalescer);
     detach::spawn(async move {
         loop {
-            // Many processes that began together shall not sweep together.
+            // Random, so that processes that began together do not sweep together.
             tokio::time::sleep(jitter::between(every / 2, every + every / 2)).await;
             // The layer is gone, and the app with it.
             let Some(coalescer) = coalescer.upgrade() else { return };

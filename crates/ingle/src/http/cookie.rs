@@ -1,8 +1,8 @@
 //! The cookie: the one place that reads it and the one place that writes it.
 //!
-//! Reading is byte-exact. A name is ours only if each byte is; nothing is decoded, folded or
-//! trimmed beyond the spaces and tabs that HTTP allows. Such courtesies are how a `__Host-` cookie
-//! was forged elsewhere (CVE-2020-7070, CVE-2020-8184, CVE-2022-31629, CVE-2023-23934).
+//! Reading is byte-exact. A name is ours only if every byte is equal. Nothing is decoded, folded or
+//! trimmed beyond the spaces and tabs that HTTP allows. Parsers that did more let attackers forge
+//! `__Host-` cookies (CVE-2020-7070, CVE-2020-8184, CVE-2022-31629, CVE-2023-23934).
 
 use std::time::Duration;
 
@@ -15,24 +15,24 @@ use crate::{
 pub(crate) const COOKIE: &str = "cookie";
 pub(crate) const SET_COOKIE: &str = "set-cookie";
 
-/// How a browser is asked to keep the id. Checked by [`Cookie::new`].
+/// The settings of the cookie. [`Cookie::new`] checks them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieConfig {
-    /// The cookie's name. Default `__Host-id`, which browsers accept only from the very host, over
-    /// TLS (RFC 6265bis 4.1.3.2). Firebase Hosting passes only `__session` on.
+    /// The cookie's name. Default `__Host-id`. Browsers accept this prefix only from the very host,
+    /// over TLS (RFC 6265bis 4.1.3.2). Firebase Hosting passes on only `__session`.
     pub name: String,
-    /// Whether browsers send it over TLS only. Default true. It never depends on how a request
-    /// came in (the lesson of CVE-2023-28708).
+    /// Whether browsers send it over TLS only. Default true. It never depends on how a request came
+    /// in (the lesson of CVE-2023-28708).
     pub secure: bool,
     /// Which requests from other sites carry it. Default [`SameSite::Lax`].
     pub same_site: SameSite,
-    /// The domain whose hosts share it. Default none: the very host alone.
+    /// The domain whose hosts share it. Default none: only the very host has it.
     pub domain: Option<String>,
-    /// The path below which it is sent. Default `/`.
+    /// The path below which browsers send it. Default `/`.
     pub path: String,
-    /// Whether the browser keeps it when it is closed. Default false, as NIST SP 800-63B-4 5.1.1
-    /// advises. If true, it is kept as long as the session can live, and 400 days at most, beyond
-    /// which browsers do not keep any cookie.
+    /// Whether the browser keeps it when it closes. Default false, as NIST SP 800-63B-4 5.1.1
+    /// advises. If true, the browser keeps it as long as the session can live, and 400 days at
+    /// most, the limit of browsers for any cookie.
     pub persistent: bool,
 }
 
@@ -68,7 +68,7 @@ pub enum SameSite {
     None,
 }
 
-/// Browsers would not accept such a cookie, or would not keep it as it was meant.
+/// Browsers would not accept such a cookie, or would not keep it as intended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieError {
@@ -84,10 +84,10 @@ pub enum CookieError {
     /// Browsers reject `SameSite=None` without Secure.
     #[error("a cookie with SameSite=None must be Secure")]
     SameSiteNone,
-    /// The path is not one.
+    /// The path is not valid.
     #[error("the cookie's path must begin with `/` and have no `;` or control character")]
     Path,
-    /// The domain is not one.
+    /// The domain is not valid.
     #[error("the cookie's domain must be letters, digits, `-` and `.`, without a port")]
     Domain,
 }
@@ -96,7 +96,7 @@ pub enum CookieError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie {
     pub(super) config: CookieConfig,
-    /// Everything behind the value but the age, which a removal cookie must repeat to be one.
+    /// All attributes but the age. A removal cookie must repeat them, or browsers keep the cookie.
     attributes: String,
 }
 
@@ -110,16 +110,16 @@ impl Default for Cookie {
 const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 impl Cookie {
-    /// The cookie of these settings.
+    /// Makes the cookie of these settings.
     ///
     /// # Errors
-    /// Browsers would reject it, or one of its parts is not what HTTP allows.
+    /// Browsers would reject it, or HTTP does not allow one of its parts.
     pub fn new(config: CookieConfig) -> Result<Self, CookieError> {
         let CookieConfig { name, secure, same_site, domain, path, persistent: _ } = &config;
         if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token) {
             return Err(CookieError::Name);
         }
-        // Browsers look for the prefixes without regard to case.
+        // Browsers compare the prefixes without regard to case.
         let prefix = |prefix: &str| {
             name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
@@ -168,8 +168,8 @@ impl Cookie {
         &self.config.name
     }
 
-    /// Looks for the cookie in one of a request's Cookie headers, of which there may be many (RFC
-    /// 6265bis 5.8.3).
+    /// Looks for the cookie in one of a request's Cookie headers. There may be many (RFC 6265bis
+    /// 5.8.3).
     pub(crate) fn scan<'a>(&self, header: &'a [u8], found: &mut Scan<'a>) {
         for pair in header.split(|byte| *byte == b';') {
             let Some(equals) = pair.iter().position(|byte| *byte == b'=') else { continue };
@@ -180,8 +180,8 @@ impl Cookie {
         }
     }
 
-    /// The value of the Set-Cookie header that tells the browser what a request made of its session,
-    /// if there is anything to tell.
+    /// The value of the Set-Cookie header that tells the browser what a request did to its session.
+    /// None if there is nothing to tell.
     pub(crate) fn write(&self, pending: &PendingCookie, absolute: Duration) -> Option<String> {
         let (name, attributes) = (&self.config.name, &self.attributes);
         match pending {
@@ -195,7 +195,7 @@ impl Cookie {
         }
     }
 
-    /// The Set-Cookie header that makes the browser forget the cookie: every attribute again.
+    /// The Set-Cookie header that makes the browser forget the cookie. It repeats every attribute.
     pub(crate) fn removal(&self) -> String {
         format!("{}={}; Max-Age=0", self.config.name, self.attributes)
     }
@@ -207,13 +207,13 @@ pub(crate) fn sets(header: &[u8], name: &str) -> bool {
     trim(pair.split(|byte| *byte == b'=').next().unwrap_or_default()) == name.as_bytes()
 }
 
-/// What was found so far in a request's Cookie headers.
+/// What a request's Cookie headers have shown so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Scan<'a> {
     #[default]
     Nothing,
     Value(&'a [u8]),
-    /// Two different values. Which of them is ours, nobody can tell: another host of the domain may
+    /// Two different values. Nobody can tell which of them is ours: another host of the domain may
     /// have set one ("cookie tossing").
     Ambiguous,
 }
@@ -237,7 +237,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// What a request's cookies say.
+/// The result of reading a request's cookies.
 #[derive(Debug)]
 pub(crate) enum CookieLookup {
     /// No id that could be one of ours.
@@ -248,7 +248,7 @@ pub(crate) enum CookieLookup {
     Ambiguous,
 }
 
-/// Without the spaces and tabs around; no other character counts as space here.
+/// Removes the spaces and tabs around. No other character counts as space here.
 fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;

@@ -1,26 +1,4 @@
 //! The door between HTTP and sessions, without HTTP types of any version.
-//!
-//! An adapter for a web framework is a few dozen lines on it:
-//!
-//! ```
-//! # async fn serve(layer: ingle::SessionLayer, cookie_headers: Vec<Vec<u8>>) -> Result<(), ingle::Error> {
-//! let door = layer.door();
-//! let in_flight = door.begin(cookie_headers.iter().map(Vec::as_slice));
-//! // The handler works with it.
-//! in_flight.session().increment("views", 1)?;
-//! let finished = in_flight.finish(ingle::HandlerOutcome::Success).await;
-//! if let Some(error) = finished.error() {
-//!     // The response is to be this one, and not the handler's.
-//!     let response = error.response();
-//!     println!("{}: {}", response.status, response.body);
-//! }
-//! for change in finished.headers() {
-//!     // Appends, replaces, or sets a cookie.
-//!     println!("{}", change.name());
-//! }
-//! # Ok(())
-//! # }
-//! ```
 
 use std::{fmt, sync::Arc};
 
@@ -33,8 +11,30 @@ use crate::{
     session::{Error, HandlerOutcome, Outcome, PendingCookie, Session},
 };
 
-/// Where requests get their sessions, and what they tell the browser of them. Made by
-/// [`SessionLayer::door`](crate::SessionLayer::door); clones share everything.
+/// Gives requests their sessions, and says what to tell the browser.
+/// [`SessionLayer::door`](crate::SessionLayer::door) makes it. Clones share everything.
+///
+/// An adapter for a web framework needs a few dozen lines on top of it:
+///
+/// ```
+/// # async fn serve(layer: ingle::SessionLayer, cookie_headers: Vec<Vec<u8>>) -> Result<(), ingle::Error> {
+/// let door = layer.door();
+/// let in_flight = door.begin(cookie_headers.iter().map(Vec::as_slice));
+/// // The handler works with it.
+/// in_flight.session().increment("views", 1)?;
+/// let finished = in_flight.finish(ingle::HandlerOutcome::Success).await;
+/// if let Some(error) = finished.error() {
+///     // The response is to be this one, and not the handler's.
+///     let response = error.response();
+///     println!("{}: {}", response.status, response.body);
+/// }
+/// for change in finished.headers() {
+///     // Appends, replaces, or sets a cookie.
+///     println!("{}", change.name());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Door(Arc<Shared>);
 
@@ -69,7 +69,8 @@ impl Door {
         Self(Arc::new(Shared { engine: Arc::new(engine), settings, legacy }))
     }
 
-    /// Gives a request its session, from the values of its Cookie headers. Reads nothing from the store.
+    /// Gives a request its session, from the values of its Cookie headers. It reads nothing from
+    /// the store.
     pub fn begin<'a>(&self, cookie_headers: impl IntoIterator<Item = &'a [u8]>) -> InFlight {
         let Shared { engine, settings, legacy } = &*self.0;
         engine.start_sweeps_once();
@@ -93,14 +94,14 @@ impl Door {
         InFlight { door: self.clone(), session, came_by_legacy }
     }
 
-    /// The name of the cookie, which tells the sessions of one request apart.
+    /// The name of the cookie, which distinguishes the sessions of one request.
     #[must_use]
     pub fn cookie_name(&self) -> &str {
         self.0.settings.cookie.name()
     }
 }
 
-/// The id that a request has, if it has one that can be one of ours.
+/// The id that a request brought, if its form is that of an id.
 fn unambiguous(cookies: CookieLookup) -> Option<SessionId> {
     match cookies {
         CookieLookup::Id(id) => Some(id),
@@ -160,7 +161,7 @@ impl InFlight {
             if self.came_by_legacy
                 && let Some((cookie, _)) = legacy
             {
-                // The id in it is of no use any more.
+                // The id in it is of no more use.
                 headers.push(HeaderChange::set_cookie(cookie, cookie.removal()));
             }
         }
@@ -181,8 +182,8 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// What could not be committed. The response must be this error's, since the handler's would say
-    /// what is not so.
+    /// What could not be committed. The response must be this error's, because the handler's would
+    /// claim what did not happen.
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         self.error.as_ref()
@@ -205,15 +206,15 @@ pub enum HeaderChange {
         /// Its value: visible ASCII.
         value: String,
     },
-    /// Puts a header in the place of all others of its name.
+    /// Replaces all other headers of its name.
     Replace {
         /// The header's name, in lower case.
         name: &'static str,
         /// Its value: visible ASCII.
         value: String,
     },
-    /// Adds a Set-Cookie header, in the place of those that [set the same cookie](Self::replaces): a
-    /// response that sets a cookie twice leaves it to the browser which one counts (RFC 6265bis 4.1.1).
+    /// Adds a Set-Cookie header and replaces those that [set the same cookie](Self::replaces). If a
+    /// response sets a cookie twice, each browser decides which one counts (RFC 6265bis 4.1.1).
     SetCookie {
         /// The cookie's name.
         cookie: String,
@@ -223,8 +224,8 @@ pub enum HeaderChange {
 }
 
 impl HeaderChange {
-    /// A response that sets a cookie belongs to one visitor and to no cache, whatever the app said: the
-    /// lesson of CVE-2023-30861 and CVE-2024-26144.
+    /// A response that sets a cookie is for one visitor and for no cache, whatever the app said
+    /// (the lesson of CVE-2023-30861 and CVE-2024-26144).
     fn no_store() -> Self {
         Self::Replace { name: "cache-control", value: "no-store".to_owned() }
     }
@@ -252,7 +253,7 @@ impl HeaderChange {
         }
     }
 
-    /// Whether another header of this name, with this value, must go.
+    /// Whether another header of this name, with this value, must be removed.
     #[must_use]
     pub fn replaces(&self, other: &[u8]) -> bool {
         match self {
@@ -264,7 +265,7 @@ impl HeaderChange {
 }
 
 impl fmt::Debug for HeaderChange {
-    /// Without the value, which may have an id.
+    /// Leaves out the value, which may hold an id.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HeaderChange({})", self.name())
     }

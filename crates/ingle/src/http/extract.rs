@@ -17,7 +17,8 @@ use super::{
 use crate::session::{Error, Session};
 
 impl IntoResponse for NoSessionLayer {
-    /// 500, with a sentence that says which line is missing: it is met before an app is released.
+    /// 500, with a sentence that says which line is missing. Developers meet it before an app is
+    /// released.
     fn into_response(self) -> Response {
         (StatusCode::INTERNAL_SERVER_ERROR, format!("{self}\n")).into_response()
     }

@@ -1,6 +1,6 @@
 //! The way of a request through tower: read the cookie, run the handler, commit, write the cookie.
 //!
-//! [`SessionLayer`] configures, [`SessionService`] does it, by the door.
+//! [`SessionLayer`] holds the settings, and [`SessionService`] does the work through the door.
 
 use std::{
     any::Any,
@@ -40,9 +40,9 @@ const DEADLINE_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Gives each request its [`Session`](crate::Session).
 ///
-/// Safe as [`new`](Self::new) makes it; the settings are chained. Clones, and the services that it
-/// makes, share one set of queues and cached records, so make one for an app and use it for all its
-/// routes.
+/// The default settings of [`new`](Self::new) are safe, and the setters are chained. Clones, and
+/// the services that it makes, share one set of queues and cached records. So make one for an app
+/// and use it for all its routes.
 #[derive(Clone)]
 #[must_use]
 pub struct SessionLayer {
@@ -51,7 +51,7 @@ pub struct SessionLayer {
     namespace: String,
     settings: Settings,
     pub(super) adapter: Adapter,
-    /// Made when the first service is, of the settings as they are then.
+    /// Made with the first service, from the settings at that time.
     door: Arc<OnceLock<Door>>,
 }
 
@@ -65,9 +65,9 @@ pub(super) struct Adapter {
 type OnError = dyn Fn(&Error) -> Response<Bytes> + Send + Sync;
 
 impl SessionLayer {
-    /// A layer with the default settings: see each setting's own documentation.
+    /// A layer with the default settings. Each setting documents its own.
     pub fn new(store: impl Store) -> Self {
-        // A store that is shared already needs no further pointer.
+        // A store in an `Arc` needs no second pointer.
         let shared = (&store as &dyn Any).downcast_ref::<Arc<dyn Store>>().cloned();
         let store = shared.unwrap_or_else(|| Arc::new(store));
         let settings = Settings { cookie: Cookie::default(), clear_site_data: false };
@@ -83,23 +83,24 @@ impl SessionLayer {
         layer
     }
 
-    /// Keeps the sessions of this app apart from those of others in the same store. Default empty.
+    /// Keeps the sessions of this app apart from those of other apps in the same store. Default
+    /// empty.
     ///
-    /// The same id has another key in each namespace, so the cookie of one app is nobody in the
-    /// other (the lesson of CVE-2022-46170). To change it ends all sessions.
+    /// The same id has another key in each namespace, so the cookie of one app is worth nothing in
+    /// another (the lesson of CVE-2022-46170). A change of the namespace ends all sessions.
     pub fn namespace(self, name: impl Into<String>) -> Self {
         self.with(|layer| layer.namespace = name.into())
     }
 
-    /// Gives the session a name, for an app that has [more than one](crate::Named) in a request. Handlers then
-    /// ask for `Named<N>`. Give each layer a [cookie](Self::cookie) and a [namespace](Self::namespace)
-    /// of its own.
+    /// Gives the session a name, for an app that has [more than one](crate::Named) in a request.
+    /// Handlers then ask for `Named<N>`. Give each layer a [cookie](Self::cookie) and a
+    /// [namespace](Self::namespace) of its own.
     pub fn named<N: SessionName>(self) -> Self {
         self.with(|layer| layer.adapter.slot = Slot::named::<N>())
     }
 
-    /// The cookie. Default `__Host-id`: Secure, HttpOnly, SameSite=Lax, until the browser closes; and
-    /// `session_id` on a store with [plain ids](crate::store::Ids::Plain).
+    /// The cookie. Default `__Host-id`: Secure, HttpOnly, SameSite=Lax, kept until the browser
+    /// closes. On a store with [plain ids](crate::store::Ids::Plain), default `session_id`.
     pub fn cookie(self, cookie: Cookie) -> Self {
         self.with(|layer| layer.settings.cookie = cookie)
     }
@@ -114,11 +115,11 @@ impl SessionLayer {
         self.with(|layer| layer.policy.limits = limits)
     }
 
-    /// How long one load or commit may take, with all its retries. Default 1 second, and 20 seconds on
-    /// a store with [plain ids](crate::store::Ids::Plain), whose other apps may lock a record; at most
-    /// 1 hour.
+    /// How long one load or commit may take, with all its retries. Default 1 second, and at most 1
+    /// hour. On a store with [plain ids](crate::store::Ids::Plain), whose other apps may lock a
+    /// record, the default is 20 seconds.
     ///
-    /// It begins when the handler asks, so a slow handler takes nothing from it.
+    /// The time begins when the handler calls, so a slow handler does not shorten it.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.with(|layer| layer.policy.deadline = deadline.min(DEADLINE_MAX))
     }
@@ -128,20 +129,20 @@ impl SessionLayer {
         self.with(|layer| layer.policy.on_outage = on_outage)
     }
 
-    /// What becomes of a write to a field that was read and then changed by another request.
+    /// What happens to a write to a field that this request read and another request changed since.
     /// Default [`OnLostUpdate::Refuse`].
     pub fn on_lost_update(self, on_lost_update: OnLostUpdate) -> Self {
         self.with(|layer| layer.policy.on_lost_update = on_lost_update)
     }
 
-    /// What becomes of uncommitted edits when a handler answers 500 or more. Default
+    /// What happens to uncommitted edits when a handler answers with 500 or more. Default
     /// [`OnServerError::Discard`].
     pub fn on_server_error(self, on_server_error: OnServerError) -> Self {
         self.with(|layer| layer.policy.on_server_error = on_server_error)
     }
 
-    /// The responses to errors, in the place of [`Error::response`]: in JSON, as a page, or in another
-    /// language.
+    /// Makes the responses to errors, instead of [`Error::response`]: in JSON, as a page, or in
+    /// another language.
     ///
     /// They answer what could not be committed when a handler is done, and with axum also each
     /// [`Error`] that a handler returns. Cookies and headers of the session come on top.
@@ -162,24 +163,25 @@ impl SessionLayer {
         self.with(|layer| layer.adapter.on_error = Some(Arc::new(response)))
     }
 
-    /// Whether [`Session::logout`](crate::Session::logout) also tells the browser to clear this site's cookies and storage
-    /// (`Clear-Site-Data`). Default false, since that clears the cookies of all hosts of the domain.
+    /// Whether [`Session::logout`](crate::Session::logout) also tells the browser to clear this
+    /// site's cookies and storage (`Clear-Site-Data`). Default false, because it clears the cookies
+    /// of all hosts of the domain.
     pub fn clear_site_data(self, clear: bool) -> Self {
         self.with(|layer| layer.settings.clear_site_data = clear)
     }
 
-    /// How often this process looks for dead records to delete, give or take half; `None` for
-    /// never. Default every 60 seconds. Any number of processes may do it.
+    /// How often this process deletes dead records, give or take half; `None` for never. Default
+    /// every 60 seconds. Any number of processes may do so at once.
     pub fn sweep_every(self, interval: Option<Duration>) -> Self {
         self.with(|layer| layer.policy.sweep_every = interval)
     }
 
-    /// Where the time comes from. Default the system's clock.
+    /// The source of the time. Default the system's clock.
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         self.with(|layer| layer.policy.clock = clock)
     }
 
-    /// The door that requests go through, for a framework that is not on tower.
+    /// The door, for a framework that is not built on tower.
     #[must_use]
     pub fn door(&self) -> Door {
         let make = || {
@@ -212,7 +214,7 @@ impl fmt::Debug for SessionLayer {
     }
 }
 
-/// A handler asks for a [`Session`](crate::Session), and no [`SessionLayer`] is around it.
+/// A handler asks for a [`Session`](crate::Session), but no [`SessionLayer`] is around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no session layer is around this handler; add `.layer(SessionLayer::new(store))` to the router"
@@ -301,7 +303,7 @@ fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<I
     let slots: &mut Slots = extensions.get_or_insert_default();
     let is_free = slots.put(adapter.slot, door.cookie_name(), in_flight.session());
     if is_free && adapter.slot == Slot::unnamed() {
-        // Also for who asks for it by its type.
+        // Also for handlers that ask for it by its type.
         extensions.insert(in_flight.session().clone());
     }
     is_free.then_some(in_flight)
@@ -337,7 +339,7 @@ async fn close<R>(
 }
 
 impl Adapter {
-    /// Whether the app wants errors to look another way, also those that a handler returned.
+    /// Whether the app replaces the responses to errors, including those that a handler returned.
     pub(super) fn replaces_errors(&self) -> bool {
         self.on_error.is_some()
     }

@@ -1,10 +1,10 @@
-//! More than one session in a request: each layer beside the first has a name.
+//! More than one session in a request: every layer but one has a name.
 
 use std::{fmt, marker::PhantomData, ops::Deref};
 
 use crate::session::Session;
 
-/// The name of a session, as a type of the app's: what its handlers ask for.
+/// The name of a session, as a type of the app. Handlers ask for it.
 ///
 /// ```
 /// struct Admin;
@@ -14,8 +14,8 @@ pub trait SessionName: Send + Sync + 'static {}
 
 /// The session of the layer that was [named](crate::SessionLayer::named) `N`.
 ///
-/// An app may have two sessions in one request, such as a visitor's and an operator's. Each layer has a
-/// cookie and a namespace of its own, and all but one have a name:
+/// An app may have two sessions in one request, such as a visitor's and an operator's. Each layer
+/// has a cookie and a namespace of its own, and all but one have a name:
 ///
 /// ```
 /// # #[cfg(feature = "axum")]

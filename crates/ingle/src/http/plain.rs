@@ -1,5 +1,6 @@
-//! Ids of the form that Google's tutorial *Handling sessions with Firestore* gives sessions: UUIDs, in a
-//! cookie of their own, for apps that share their sessions with such a one or move away from it.
+//! Plain ids: the UUIDs that Google's tutorial *Handling sessions with Firestore* gives its
+//! sessions, in a cookie of their own. They are for apps that share their sessions with such an app
+//! or move away from one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,8 +14,8 @@ use crate::{
     store::{Ids, firestore::plain},
 };
 
-/// Where another app locks the records that it shares with this one. Firestore ends transactions that
-/// wait for each other after some 2 to 15 seconds, and who comes behind them waits as long.
+/// The deadline where another app locks the records that it shares with this one. Firestore ends
+/// transactions that wait for each other after about 2 to 15 seconds, and later ones wait as long.
 const DEADLINE_BESIDE_LOCKS: Duration = Duration::from_secs(20);
 
 /// Gives a layer the defaults for the ids of its store.
@@ -38,7 +39,7 @@ pub(super) fn schemes(ids: Ids, namespace: &str, cookie: &Cookie) -> IdSchemes {
     }
 }
 
-/// The tutorial's cookie, as far as TLS is concerned like this one.
+/// The tutorial's cookie. It is Secure if the layer's own is.
 fn tutorial(like: &Cookie) -> Cookie {
     let config = CookieConfig { secure: like.config.secure, ..CookieConfig::tutorial() };
     Cookie::unchecked(config)
@@ -48,7 +49,7 @@ impl CookieConfig {
     /// The cookie of apps that follow the tutorial *Handling sessions with Firestore*, for sessions
     /// that are shared with them or come from them ([`Ids::Plain`](crate::store::Ids), `Upgrade`).
     ///
-    /// Without the prefix `__Host-`, another host of the domain can set it, too.
+    /// It has no prefix `__Host-`, so another host of the domain can set it, too.
     #[must_use]
     pub fn tutorial() -> Self {
         Self { name: "session_id".to_owned(), ..Self::default() }
@@ -58,7 +59,7 @@ impl CookieConfig {
 /// UUIDs as ids.
 #[derive(Debug)]
 struct PlainIds {
-    /// Sessions with such ids get new ones.
+    /// Whether sessions with such ids get new ones.
     is_outdated: bool,
 }
 

@@ -1,11 +1,11 @@
-//! Errors as responses: what a browser is told of what went wrong.
+//! Errors as responses: what a browser is told of an error.
 
 use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::session::Error;
 
-/// A response that tells a browser what it may know of an error: a status and a fixed text, and when to
-/// try again if that may help (ASVS 5.0 16.5.1).
+/// A response that tells a browser no more of an error than it may know: a status, a fixed text,
+/// and when to try again if that may help (ASVS 5.0 16.5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorResponse {
@@ -18,7 +18,7 @@ pub struct ErrorResponse {
 }
 
 impl Error {
-    /// What a response says that says no more than this error.
+    /// The response to this error. It tells the browser no more than it must.
     #[must_use]
     pub fn response(&self) -> ErrorResponse {
         let (status, body) = match self {
@@ -50,7 +50,7 @@ impl Error {
 }
 
 impl ErrorResponse {
-    /// What a browser is told where the app is wrong.
+    /// What a browser is told when the app is wrong.
     pub(super) const UNSERVABLE: Self =
         Self { status: 500, body: "This session cannot be served.\n", retry_after: None };
 

@@ -5,7 +5,7 @@ use std::any::TypeId;
 use super::response::ErrorResponse;
 use crate::session::Session;
 
-/// Which session of a request is meant: the one without a name, or that with a name.
+/// Names one session of a request: the one without a name, or one with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot(TypeId);
 
@@ -27,8 +27,8 @@ impl Slot {
 pub(super) struct Slots(Vec<(Slot, String, Session)>);
 
 impl Slots {
-    /// Puts a session that came by the cookie of this name into a slot. False if another one is there,
-    /// or came by this cookie: which of them would a handler get?
+    /// Puts a session into a slot, with the name of the cookie that it came in. False if the slot
+    /// or the cookie is taken, because then nobody could say which session a handler gets.
     pub(super) fn put(&mut self, slot: Slot, cookie: &str, session: &Session) -> bool {
         let is_taken = self.0.iter().any(|(other, name, _)| *other == slot || name == cookie);
         if !is_taken {

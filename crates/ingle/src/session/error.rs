@@ -1,4 +1,4 @@
-//! What a handler may have to decide about.
+//! The errors that a handler can branch on.
 
 use std::sync::Arc;
 
@@ -11,19 +11,21 @@ use crate::{
 
 /// Why a session could not do what it was asked.
 ///
-/// A variant for each thing that a caller may do something else about. As a response each is a
-/// status and a short fixed text ([`ErrorResponse`](crate::ErrorResponse)); the cause is for logs, and
-/// names neither ids nor data.
+/// There is a variant for each case in which a caller can do something else. As a response each is
+/// a status and a short fixed text ([`ErrorResponse`](crate::ErrorResponse)). The cause is for
+/// logs, and names neither ids nor data.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The session was destroyed, renewed or expired by another request while this one was working
-    /// on it. Nothing of this call was stored, and the session stays as the other request left it.
+    /// Another request destroyed or renewed the session while this one was working on it, or the
+    /// session expired. Nothing of this call was stored, and the session stays as the other request
+    /// left it.
     #[error("the session was ended by another request")]
     Interrupted,
 
-    /// A field that this request had read was changed by another request before this one wrote it.
-    /// Nothing of this call was stored; the other request's value stands. Try again from the read.
+    /// This request had read a field, and another request changed it before this one wrote it.
+    /// Nothing of this call was stored, and the other request's value stands. Try again from the
+    /// read.
     #[error(
         "the field `{}` was changed by another request since this one read it",
         field.escape_debug()
@@ -33,13 +35,13 @@ pub enum Error {
         field: String,
     },
 
-    /// The store did not answer, or not in time. Nothing was stored, or nothing was to be. The
-    /// session, if there is one, is as it was. Try again later.
+    /// The store did not answer, or not in time. Nothing was stored. The session, if there is one,
+    /// is as it was. Try again later.
     #[error("the session's store is not available")]
     Unavailable(#[source] Arc<store::Error>),
 
-    /// The store did not say whether it stored the change, and cannot be asked any more. The change
-    /// was made once or not at all, never twice. Look at the data before trying again.
+    /// The store did not say whether it stored the change, and did not answer when asked again. The
+    /// change was made once or not at all, never twice. Look at the data before you try again.
     #[error("it is not known whether the session's change was stored")]
     OutcomeUnknown,
 
@@ -47,16 +49,16 @@ pub enum Error {
     #[error("the session's data is too large")]
     TooLarge(#[source] Arc<dyn std::error::Error + Send + Sync>),
 
-    /// The data is not of the type that the app reads it as. Nothing was stored.
+    /// The data does not have the type that the app reads it as. Nothing was stored.
     #[error(transparent)]
     WrongType(#[from] WrongType),
 
-    /// The value cannot be kept in a session. Nothing was stored.
+    /// A session cannot hold the value. Nothing was stored.
     #[error(transparent)]
     InvalidValue(InvalidValue),
 
-    /// The store holds something that is not this session's record, or not readable. It was not
-    /// used, and it was not changed.
+    /// What the store holds under this key is unreadable or another session's record. It was
+    /// neither used nor changed.
     #[error("the session's record is damaged")]
     Damaged(#[source] Arc<store::Error>),
 
@@ -120,7 +122,7 @@ impl From<Failure> for Error {
 }
 
 impl From<Refused> for Error {
-    /// A closure's panic goes on in the request that it belongs to, as if nothing stood between.
+    /// Lets a closure's panic go on in the request that it belongs to.
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::LostUpdate { field } => Self::LostUpdate { field },

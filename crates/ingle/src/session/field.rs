@@ -1,4 +1,4 @@
-//! One top-level field of a session's data, by its own type.
+//! One top-level field of a session's data, as its own type.
 
 use std::convert::Infallible;
 
@@ -17,7 +17,7 @@ pub struct Field<'a> {
 impl Field<'_> {
     /// Changes the field in one transaction; see [`Session::update`].
     ///
-    /// A field that is not there is `T::default()`. What other requests do to other fields
+    /// A field that is not there is `T::default()`. What other requests change in other fields
     /// meanwhile is kept.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Field<'_> {
         done.map_err(|never| match never {})
     }
 
-    /// Changes the field in one transaction, or not at all where `change` returns `Err`; see
+    /// Changes the field in one transaction. Where `change` returns `Err`, it changes nothing; see
     /// [`Session::try_update`].
     ///
     /// # Errors

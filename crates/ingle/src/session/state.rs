@@ -1,4 +1,4 @@
-//! Where a session stands, as far as one request knows, and what is still to be done for it.
+//! The state of a session, as far as one request knows it, and what is still to be done for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
 
@@ -17,18 +17,19 @@ use crate::{
 /// What the clones of one session share.
 pub(super) struct Shared {
     pub(super) engine: Arc<Engine>,
-    /// Whether the request brought an id at all, whatever became of it.
+    /// Whether the request brought an id, whatever became of it.
     pub(super) presented: bool,
-    /// Whether anything was asked of the session, so that the response depends on the cookie.
+    /// Whether the handler asked anything of the session, so that the response depends on the
+    /// cookie.
     pub(super) looked: AtomicBool,
     pub(super) state: Mutex<State>,
     /// Held during each load and commit, so that those of one request come one after the other.
     pub(super) turn: tokio::sync::Mutex<()>,
 }
 
-/// Where a session stands, as far as this request knows.
+/// The state of a session, as far as this request knows it.
 pub(super) enum Standing {
-    /// There is none; to store something begins one.
+    /// There is no session. Storing something begins one.
     None,
     /// The browser brought an id that was not looked up yet.
     Presented(SessionId),
@@ -38,7 +39,7 @@ pub(super) enum Standing {
     Interrupted(SessionId),
 }
 
-/// What the browser is still to be told.
+/// What the browser has not been told yet.
 pub(crate) enum PendingCookie {
     Nothing,
     /// The session has this id from now on.
@@ -59,11 +60,12 @@ pub(super) struct State {
     pub(super) snapshot: Option<Arc<Record>>,
     /// Whether a commit of this request has moved the idle deadline, so that no touch is due.
     pub(super) committed: bool,
-    /// Detaches the work that has the turn from where it is awaited.
+    /// Detaches the work that has the turn from the future that awaits it.
     pub(super) working: Option<DetachHandle>,
-    /// Whether tasks of this request have met; from then on the work of each goes on by itself.
+    /// Whether tasks of this request have met. From then on the work of each is a task of its own.
     pub(super) turn_is_wanted: bool,
-    /// Whether the response has left: no new id can reach the browser, and reads are made anew.
+    /// Whether the response has left. Then no new id can reach the browser, and each read asks the
+    /// store.
     pub(super) responded: bool,
 }
 
@@ -95,32 +97,33 @@ impl Shared {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // No user code runs while it is locked.
+        // No code of the app runs while this is locked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Whether there is neither anything to commit nor, for a touch, anything that was only read.
+    /// Whether there is nothing to commit and no read that a touch would be due for.
     pub(super) fn is_done(&self) -> bool {
         let may_touch = matches!(self.standing, Standing::Live(_)) && !self.committed;
         self.edits.is_empty() && !may_touch
     }
 
-    /// Drops the first edits, which are done with. The app may have ended the session meanwhile,
-    /// and its edits with it.
+    /// Drops the first edits, which are done. The app may have ended the session meanwhile, and its
+    /// edits with it.
     pub(super) fn forget_edits(&mut self, n_edits: usize) {
         self.edits.drain(..n_edits.min(self.edits.len()));
     }
 
-    /// Whether a recorded edit has made the field this request's own.
+    /// Whether a recorded edit sets the field to a value of this request's own.
     pub(super) fn overwrites(&self, name: &str) -> bool {
         self.edits.iter().any(|edit| edit.overwrites(name))
     }
 
-    /// Applies the recorded edits to a draft of the snapshot, for a read of one's own writes.
+    /// Applies the recorded edits to a draft of the snapshot, so that a read sees this request's
+    /// own writes.
     ///
-    /// An edit that cannot be applied is reported by the commit that fails for it.
+    /// An edit that cannot be applied is reported by the commit that it makes fail.
     pub(super) fn replay(&self, draft: &mut Draft<'_>) -> Result<(), Error> {
         self.edits.iter().try_for_each(|edit| edit.apply(draft)).map_err(Error::from)
     }

@@ -1,7 +1,7 @@
-//! What a session does with the store: load, commit, renew, destroy, and its end with the response.
+//! What a session does with the store: load, commit, renew, destroy, and the end with the response.
 //!
-//! Each step takes the request's turn first, then looks where the session stands, and at the end
-//! says where it stands now. No lock on the state is held while the store works.
+//! Each step takes the request's turn, reads the state, does its work, and writes the new state. No
+//! lock on the state is held while the store works.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
 
@@ -43,8 +43,8 @@ pub(super) enum Id {
 pub enum HandlerOutcome {
     /// With a response that is no server error: its edits are committed.
     Success,
-    /// With a status of 500 or more: its edits are discarded, or not, as
-    /// [`OnServerError`](crate::OnServerError) says.
+    /// With a status of 500 or more: [`OnServerError`](crate::OnServerError) says whether its edits
+    /// are discarded.
     ServerError,
 }
 
@@ -53,19 +53,19 @@ pub(crate) struct Outcome {
     /// The session was looked at, so the response depends on the cookie.
     pub(crate) looked: bool,
     pub(crate) cookie: PendingCookie,
-    /// What could not be done, and must be said instead of the handler's response.
+    /// What could not be done, which the response must say instead of the handler's.
     pub(crate) error: Option<Error>,
 }
 
-/// What a change came to when it was last run.
+/// What the last run of a change came to.
 struct LastRun<R> {
     /// What it returned, and what this request has read since.
     returned: Option<(R, Reads)>,
-    /// Whether it was the change that was refused, and not the edits before it.
+    /// Whether the change itself was refused, and not the edits before it.
     change_refused: bool,
 }
 
-/// Nothing of the app runs while it is locked.
+/// No code of the app runs while this is locked.
 fn locked<R>(last: &Mutex<LastRun<R>>) -> MutexGuard<'_, LastRun<R>> {
     last.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -82,14 +82,14 @@ impl Shared {
     /// See [`Session::close`](super::Session::close).
     pub(super) async fn close(&self, handler: HandlerOutcome, handle: DetachHandle) -> Outcome {
         let deadline = self.policy().deadline();
-        // Held until all is told: another task may be at work on an id that the browser must learn.
+        // Held to the end: another task may be at work on an id that the browser must learn.
         let turn = self.turn(deadline, Some(&handle)).await;
         let error = self.finish(handler, deadline, turn.as_ref().err(), &handle).await.err();
         self.tell(error)
     }
 
-    /// The right to load or commit for this request, which one task has at a time. `handle` is that of
-    /// the work which has it from now on.
+    /// The right to load or commit for this request. One task has it at a time. `handle` is that of
+    /// the work that gets it.
     async fn turn(
         &self,
         deadline: Instant,
@@ -98,7 +98,7 @@ impl Shared {
         let turn = match self.turn.try_lock() {
             Ok(turn) => turn,
             Err(_) => {
-                // Whoever has it may be polled by nobody.
+                // Nobody may be polling the task that has it.
                 let working = {
                     let mut state = self.state();
                     state.turn_is_wanted = true;
@@ -126,7 +126,8 @@ impl Shared {
         Ok(turn)
     }
 
-    /// Commits what is recorded or touches, unless the turn did not come, for this reason.
+    /// Commits what is recorded, or touches. Does neither if the turn did not come, for this
+    /// reason.
     async fn finish(
         &self,
         handler: HandlerOutcome,
@@ -160,15 +161,15 @@ impl Shared {
         }
     }
 
-    /// Whether this request saw a session whose id is of a kind that the layer makes no more.
+    /// Whether this request saw a session whose id is of a kind that the layer makes no longer.
     pub(super) fn has_outdated_id(&self) -> bool {
         matches!(&self.state().standing, Standing::Live(id) if id.is_outdated())
     }
 
-    /// Moves the session to a new id, at the very end: a handler that was cut off before would have
-    /// kept the new id from the browser.
+    /// Moves the session to a new id, at the very end. A handler that was cut off earlier would
+    /// have kept the new id from the browser.
     ///
-    /// That it fails ends no request: the session has its id as long as it would have.
+    /// A failure ends no request: the session keeps its id as long as it would have.
     async fn replace_outdated_id(&self, deadline: Instant, handle: &DetachHandle) {
         let moved = self.transact_in_turn(|_| Ok(()), Id::Renew, deadline, handle).await;
         if let Err(error) = moved {
@@ -176,19 +177,19 @@ impl Shared {
         }
     }
 
-    /// What the response must say, and that from now on it is too late to say more.
+    /// Returns what the response must say. From now on it is too late to say more.
     fn tell(&self, error: Option<Error>) -> Outcome {
         let mut state = self.state();
         state.responded = true;
         if error.is_some() {
-            // They were refused, and the response says so.
+            // The commit refused them, and the response says so.
             state.edits.clear();
         }
         let cookie = std::mem::replace(&mut state.pending, PendingCookie::Nothing);
         Outcome { looked: self.looked.load(Ordering::Relaxed), cookie, error }
     }
 
-    /// The record as this request sees it, if there is one, and the turn, which the caller keeps
+    /// The record as this request sees it, if there is one, and the turn. The caller keeps the turn
     /// until it has noted what it read.
     pub(super) async fn load(&self) -> Result<(Turn<'_, ()>, Option<Arc<Record>>), Error> {
         let deadline = self.policy().deadline();
@@ -196,7 +197,7 @@ impl Shared {
         Ok((turn, self.load_in_turn(deadline).await?))
     }
 
-    /// The first call loads the record; others find it.
+    /// The first call loads the record. Later calls find it.
     async fn load_in_turn(&self, deadline: Instant) -> Result<Option<Arc<Record>>, Error> {
         let (id, was_live) = {
             let state = self.state();
@@ -236,7 +237,7 @@ impl Shared {
         }
     }
 
-    /// Another request ended the session under this one.
+    /// Another request ended the session while this one was working on it.
     fn interrupted(&self, id: &SessionId) -> Error {
         meter::interrupted();
         tracing::info!(session = %id.handle(), "a session ended under a request");
@@ -246,14 +247,14 @@ impl Shared {
         Error::Interrupted
     }
 
-    /// There is no record. Either it expired under this request, or there was none to begin with, and
-    /// then the visitor is one without a session.
+    /// There is no record. Either it expired during this request, or the id never had one, and then
+    /// the visitor has no session.
     fn missing(&self, id: &SessionId, was_live: bool) -> Result<(), Error> {
         if was_live {
             return Err(self.interrupted(id));
         }
         meter::unknown_id();
-        // ASVS 5.0 16.3: a session's beginning and its end are logged, and who asks for neither.
+        // ASVS 5.0 16.3: the beginning and the end of a session are logged, and unknown ids too.
         tracing::info!(session = %id.handle(), "there is no session under an id that was presented");
         let mut state = self.state();
         state.snapshot = None;
@@ -308,7 +309,8 @@ impl Shared {
         let applied = self.apply(Box::new(whole), id, deadline, handle).await;
         let LastRun { returned, change_refused } = &mut *locked(&last);
         if let Err(error) = applied {
-            // What became of an unknown outcome's last run says nothing of the one that was sent.
+            // The last run of a change with an unknown outcome says nothing of the one that was
+            // sent.
             let kept =
                 *change_refused && !matches!(error, Error::OutcomeUnknown | Error::Interrupted);
             let n_dropped = if kept { 0 } else { n_edits };
@@ -323,9 +325,9 @@ impl Shared {
         Ok(returned)
     }
 
-    /// Drops the edits of a commit that was refused, so that the handler may begin again from its
-    /// reads, and those whose outcome is unknown, since to commit them again could make them twice.
-    /// While the store is away, nothing has happened and they stay.
+    /// Drops the edits of a commit that was refused, so that the handler can begin again from its
+    /// reads. Drops those with an unknown outcome, too: committing them again could make them
+    /// twice. While the store does not answer, nothing has happened and they stay.
     fn refused(&self, error: &Error, n_edits: usize) {
         let nothing_happened =
             matches!(error, Error::Unavailable(_) | Error::NoRandomness(_) | Error::ResponseSent);
@@ -334,7 +336,7 @@ impl Shared {
             state.forget_edits(n_edits);
             state.reads = Reads::default();
             if matches!(error, Error::OutcomeUnknown) {
-                // Whoever looks what became of it must see the store's record, not the one before.
+                // A look at what became of it must see the store's record, not the one before.
                 state.snapshot = None;
             }
         }
@@ -433,7 +435,7 @@ impl Shared {
         let deadline = self.policy().deadline();
         let _turn = self.turn(deadline, Some(handle)).await?;
         let id = match &self.state().standing {
-            // One that another request has moved ends where it went.
+            // A session that another request has moved ends where it went.
             Standing::Presented(id) | Standing::Live(id) | Standing::Interrupted(id) => {
                 Some(id.clone())
             }
@@ -463,7 +465,7 @@ impl Shared {
 
     /// Moves the idle deadline, if this request read a live record and the move is worth a write.
     ///
-    /// That it fails ends no request: the session lives on as long as it would have.
+    /// A failure ends no request: the session lives on as long as it would have.
     async fn touch(&self, deadline: Instant) {
         let client = &self.engine.context().client;
         let (key, idle_deadline) = {

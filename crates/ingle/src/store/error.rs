@@ -1,4 +1,4 @@
-//! What a store could not do, and whether it may have happened all the same.
+//! What a store could not do, and whether it was done all the same.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::record::Loaded;
 
 /// A store could not do what it was asked.
 ///
-/// As text it names the store and the kind of failure, and nothing that belongs to a session.
+/// Its text names the store and the kind of failure, and nothing that belongs to a session.
 #[derive(Debug, thiserror::Error)]
 #[error("the {store} store {kind}")]
 pub struct Error {
@@ -17,25 +17,25 @@ pub struct Error {
     source: Option<BoxError>,
 }
 
-/// The cause of an error, in the words of whoever caused it.
+/// The cause of an error, of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a caller does about a store's failure.
+/// The kind of a store's failure, by what a caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// It did not answer, or not in time. Another attempt may help.
+    /// The store did not answer, or not in time. Another attempt may help.
     Unavailable,
     /// The record is larger than the store takes.
     TooLarge,
-    /// It cannot hold such data, whoever asks.
+    /// The store cannot hold such data, from any caller.
     Unfit,
-    /// What it holds is not a record that this version of the library can read.
+    /// What the store holds is not a record that this version of the library can read.
     Corrupt,
-    /// It said no, and will say no again: a permission or a setting.
+    /// The store refused, and will refuse again: a permission or a setting.
     Refused,
-    /// The record is in another writer's hands at this moment. The store is well, and another
-    /// attempt will help.
+    /// Another writer has locked the record at this moment. The store is well, and another attempt
+    /// will help.
     Contended,
 }
 
@@ -55,9 +55,9 @@ impl fmt::Display for ErrorKind {
 /// Whether a write that failed was applied all the same (law 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// It surely was not, and never will be.
+    /// It was not applied, and never will be.
     No,
-    /// It may have been, or may still be.
+    /// It may have been applied, or may still be.
     Unknown,
 }
 
@@ -74,25 +74,25 @@ impl Error {
         self
     }
 
-    /// The same error where this is known of the write: for a write of several steps.
+    /// The same error where this is known of the write. For a write of several steps.
     #[must_use]
     pub fn with_applied(self, applied: Applied) -> Self {
         Self { applied, ..self }
     }
 
-    /// What a caller does about it.
+    /// What a caller can do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Whether it is the data that was refused, and surely not written.
+    /// Whether the store refused the data, and surely did not write it.
     pub(crate) fn is_about_the_data(&self) -> bool {
         let data = matches!(self.kind, ErrorKind::TooLarge | ErrorKind::Unfit);
         data && self.applied == Applied::No
     }
 
-    /// Why, down to the first cause.
+    /// The causes, down to the first one.
     pub(crate) fn cause(&self) -> String {
         let mut text = String::new();
         let mut cause = std::error::Error::source(self);
@@ -118,14 +118,14 @@ impl Error {
 pub enum CommitError {
     /// The condition does not hold: the record moved on, or the key is taken. Nothing was changed.
     ///
-    /// A store that has seen the record under the base's key meanwhile gives it along, which saves a
-    /// load.
+    /// A store that has seen the record under the base's key meanwhile returns it here, which saves
+    /// a load.
     #[error("the record moved on")]
     Conflict(Option<Loaded>),
     /// There is no live record. Nothing was changed.
     #[error("the record is gone")]
     Gone,
-    /// The store failed; the error says what is true now.
+    /// The store failed. The error says what is true now.
     #[error(transparent)]
     Failed(#[from] Error),
 }

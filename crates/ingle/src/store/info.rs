@@ -9,7 +9,7 @@ use super::{List, MARK_TIME, Store};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
-    /// What this kind of store is called in messages and metrics, such as `sqlite`.
+    /// The name of this kind of store in messages and metrics, such as `sqlite`.
     pub name: &'static str,
     /// What an acknowledged commit survives, as the end of a sentence: `a crash and a power loss`.
     pub durability: Cow<'static, str>,
@@ -43,22 +43,23 @@ impl Info {
     }
 }
 
-/// Which ids the sessions have whose records a store holds, and so what a browser may bring.
+/// The kind of ids whose records a store holds, and so what a browser may bring.
 ///
-/// Anything but [`Hashed`](Self::Hashed) is for an app that has sessions already, of the form that
-/// Google's tutorial *Handling sessions with Firestore* gave them.
+/// Kinds other than [`Hashed`](Self::Hashed) are for an app that already has sessions of the form
+/// in Google's tutorial *Handling sessions with Firestore*.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ids {
-    /// 256 random bits each, of which the store knows a hash. Who reads the store can make no cookie
-    /// of what is there.
+    /// 256 random bits each. The store knows a hash of them, and an attacker who reads the store
+    /// cannot make a cookie of it.
     #[default]
     Hashed,
-    /// UUIDs, which name the records: who reads the store, a backup or a console can take over every
-    /// session. For apps that share their sessions with one that does so.
+    /// UUIDs, which name the records. An attacker who reads the store, a backup or a console can
+    /// take over every session. For apps that share their sessions with an app that follows the
+    /// tutorial.
     Plain,
-    /// As [`Hashed`](Self::Hashed); and a session that has a plain id is still found, and moves to a
-    /// new, safe one when its visitor next comes.
+    /// As [`Hashed`](Self::Hashed). In addition, a session with a plain id is still found, and
+    /// moves to a new, safe id when its visitor next comes.
     Upgrade,
 }
 
@@ -68,7 +69,7 @@ pub enum Ids {
 pub struct Capabilities {
     /// How law 6 is kept.
     pub renew: Renew,
-    /// Who can share the records (law 11).
+    /// Whether processes can share the records (law 11).
     pub shared: Shared,
     /// Whether law 10 is kept: the store has a [`List`] that lists by user.
     pub lists_by_user: bool,
@@ -123,7 +124,7 @@ impl Capabilities {
 pub enum Marks {
     /// For [`MARK_TIME`], as the law says.
     Kept,
-    /// As the law says, unless the store needs the room: a cache that evicts.
+    /// As the law says, unless the store needs the memory: a cache that evicts.
     MayBeForgotten,
 }
 
@@ -132,12 +133,12 @@ pub enum Marks {
 pub enum Renew {
     /// In one step, as the law says.
     OneStep,
-    /// In two: the new key is there before the old one ends, so a reader may find both for a
-    /// moment and never neither.
+    /// In two steps. The new key is there before the old one ends, so a reader may find both for a
+    /// moment, and never neither.
     TwoSteps,
 }
 
-/// Who can share the records of a store (law 11).
+/// Who shares the records of a store (law 11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shared {
     /// The threads of one process.

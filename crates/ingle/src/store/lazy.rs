@@ -1,4 +1,4 @@
-//! A store that is opened when it is first needed, so that an app may start before its store.
+//! A store that is opened when it is first needed, so that an app can start before its store.
 
 use std::{
     fmt,
@@ -16,19 +16,19 @@ use super::{
 };
 use crate::{clock::Timestamp, detach, id::Key, record::Version};
 
-/// How long a store that could not be opened is left alone.
+/// The pause after a failed attempt to open a store.
 const PAUSE: Duration = Duration::from_secs(1);
 
 type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn Store>, OpenError>> + Send>>;
 
-/// A store that is opened by the first call of it, and until that succeeds by one call a second.
+/// A store that its first call opens. If that fails, one call a second tries again.
 pub(super) struct Lazy(Arc<Shared>);
 
 struct Shared {
     info: Info,
     open: Box<dyn Fn() -> Opening + Send + Sync>,
     opened: OnceLock<Arc<dyn Store>>,
-    /// When it could not be opened last, and why. Held while it is being opened.
+    /// When the last attempt to open it failed, and why. Held while an attempt runs.
     failed: Mutex<Option<(Instant, OpenError)>>,
 }
 
@@ -41,7 +41,7 @@ impl Lazy {
 
     async fn store(&self) -> Result<&dyn Store, Error> {
         if self.0.opened.get().is_none() {
-            // To its end, also where the call that began it gives up.
+            // To its end, even if the call that began it is dropped.
             let shared = Arc::clone(&self.0);
             let opened = detach::run_to_end(async move { shared.open().await }).await;
             opened.map_err(|error| self.0.unopened().with_source(error))?;

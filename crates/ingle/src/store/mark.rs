@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::{Destroyed, Lookup, MARK_TIME};
 use crate::{clock::Timestamp, id::Key};
 
-/// A mark. A create finds its key taken, no list shows it, and a sweep deletes it when it is dead.
+/// A mark. To a create its key is taken, no list shows it, and a sweep deletes it when it is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
-    /// The key that a renew moved the record to; none where a destroy ended the session.
+    /// The key that a renew moved the record to. None if a destroy ended the session.
     pub(crate) moved_to: Option<Key>,
-    /// The mark is dead from here on.
+    /// The mark is dead from this instant on.
     pub(crate) until: Timestamp,
 }
 

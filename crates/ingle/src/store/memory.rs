@@ -68,7 +68,7 @@ impl Memory {
         Self::default()
     }
 
-    /// How many records there are, the dead ones that no sweep has met yet included.
+    /// How many records there are, including dead ones that no sweep has deleted yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.locked(|records| records.values().filter_map(Entry::record).count())
@@ -224,7 +224,8 @@ fn check(records: &Records, base: &Loaded, now: Timestamp) -> Result<(), CommitE
         Some(record) if record.is_dead(now) => Err(CommitError::Gone),
         None => Err(CommitError::Gone),
         Some(record) if version(record) != base.version => Err(CommitError::Conflict(None)),
-        // The counter begins anew in each life of a key, so an earlier one may have counted alike.
+        // The counter begins anew in each life of a key, so an earlier life may have had the same
+        // count.
         Some(record) if record.header.epoch != base.record.header.epoch => {
             Err(CommitError::Conflict(None))
         }

@@ -1,4 +1,4 @@
-//! A store by its URL, the same in the library as on a command line.
+//! Opens a store by its URL, the same in the library as on a command line.
 
 use std::sync::Arc;
 
@@ -22,21 +22,22 @@ const FORMS: &str = "memory:, sqlite:///absolute/folder, sqlite:relative/folder,
 /// | `firestore://…?ids=plain` | the same, shared with an app that follows the tutorial: [`Ids::Plain`](super::Ids::Plain) |
 /// | `firestore://…?ids=upgrade` | the same, moving away from such ids: [`Ids::Upgrade`](super::Ids::Upgrade) |
 /// | `memcached://HOST:PORT,HOST:PORT` | one memcached or several, by default at port 11211 |
-/// | `memcached://…?prefix=NAME` | the same, with keys that begin with `NAME:` in the place of `ingle:` |
-/// | `redis://HOST:PORT` | a Redis or Valkey server, or the cluster that it is part of |
-/// | `redis://USER:PASSWORD@HOST:PORT/DATABASE` | the same for a user, and in another database than 0; what means something in a URL is written as `%XX` |
-/// | `redis://HOST1:PORT1,HOST2:PORT2` | a cluster, of which not every server need be there at the start |
+/// | `memcached://…?prefix=NAME` | the same, with keys that begin with `NAME:` instead of `ingle:` |
+/// | `redis://HOST:PORT` | a Redis or Valkey server, or one server of a cluster |
+/// | `redis://USER:PASSWORD@HOST:PORT/DATABASE` | the same for a user, and in another database than 0; write characters with a meaning in URLs as `%XX` |
+/// | `redis://HOST1:PORT1,HOST2:PORT2` | a cluster; not every server need run at the start |
 /// | `redis://…?prefix=NAME` | the same with `NAME` before each key instead of `ingle` |
 /// | `rediss://…` | the same with TLS, and `?cacert=FILE` for certificates of your own |
 /// | `redis+unix:///run/redis.sock?db=2` | a Redis or Valkey server by its Unix socket, and another database than 0 |
 /// | `valkey://…`, `valkeys://…`, `valkey+unix://…`, `unix:…` | the same as `redis://`, `rediss://` and `redis+unix://` |
 /// | `postgres://USER:PASSWORD@HOST/DATABASE` | the table `ingle_sessions` of a PostgreSQL database, which [`migrate`] makes |
 /// | `postgres://…?table=NAME` | another table, `NAME` or `SCHEMA.NAME` |
-/// | `postgres://…?pool=NUMBER` | at most so many connections; 16 if it is not said |
-/// | `postgres://…?pooler=transaction` | through PgBouncer in that mode, or the like |
+/// | `postgres://…?pool=NUMBER` | at most this many connections; 16 by default |
+/// | `postgres://…?pooler=transaction` | through PgBouncer in transaction mode, or another pooler of that kind |
 ///
 /// # Errors
-/// The URL is wrong, or the store cannot be opened; the text of the error says which and what to do.
+/// The URL is wrong, or the store cannot be opened. The text of the error says what is wrong and
+/// what to do.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     let url = url.trim();
     match scheme(url)? {
@@ -53,14 +54,15 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     }
 }
 
-/// Names the store that a URL names, and opens it at the first call: an app may start before its store.
+/// Reads a store's URL, and opens the store at the first call, so an app can start before its
+/// store.
 ///
-/// Until the store can be opened, every call fails as [`ErrorKind::Unavailable`](super::ErrorKind), so
-/// requests that need a session get 503 and nobody is logged out. One call a second tries again. Why
-/// it cannot be opened is the source of that error, and in the log.
+/// Until the store can be opened, every call fails as [`ErrorKind::Unavailable`](super::ErrorKind).
+/// Requests that need a session get 503, and nobody is logged out. One call a second tries again.
+/// The source of that error and the log say why the store cannot be opened.
 ///
 /// # Errors
-/// The URL is wrong, or this program was built without the store. Nothing else is looked at.
+/// The URL is wrong, or this program was built without the store. Nothing else is checked.
 pub async fn open_lazily(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     let url = url.trim().to_owned();
     let info = match scheme(&url)? {
@@ -80,9 +82,8 @@ pub async fn open_lazily(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     })))
 }
 
-/// Makes what the store that a URL names must find, where that is not there yet, and opens the store
-/// once to see that it will do: for PostgreSQL the table. The other stores need nothing made, and
-/// nothing is done for them.
+/// Creates what a store needs before it can be opened, if that is missing, and then opens the store
+/// once as a check. For PostgreSQL that is the table. The other stores need nothing.
 ///
 /// # Errors
 /// As [`open`].
@@ -100,7 +101,8 @@ fn scheme(url: &str) -> Result<&str, OpenError> {
     url.split_once(':').map(|(scheme, _)| scheme).ok_or_else(unknown)
 }
 
-/// A URL whose scheme is missing or no store's. It is not told: it may be a password.
+/// A URL whose scheme is missing or no store's. The message does not repeat it, because it may be a
+/// password.
 fn unknown() -> OpenError {
     wrong("session", &format!("the URL begins with the scheme of no store; it is {FORMS}"))
 }
@@ -109,7 +111,7 @@ fn wrong(store: &'static str, problem: &str) -> OpenError {
     OpenError::new(store, OpenErrorKind::Config, problem, "")
 }
 
-/// For each store a function that opens it, or says that this program was built without it.
+/// For each store a function that opens it, or that says that this program was built without it.
 macro_rules! stores {
     ($($feature:literal: $name:ident($url:ident) -> $opened:ty $open:block)*) => {$(
         #[cfg(feature = $feature)]
@@ -125,7 +127,7 @@ macro_rules! stores {
     )*};
 }
 
-/// What is said of the durability of a store that is not open yet.
+/// What a store that is not open yet says of its durability.
 const NOT_OPEN: &str = "what its server says once the store is open";
 
 stores! {

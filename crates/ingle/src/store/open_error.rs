@@ -6,7 +6,7 @@ use super::BoxError;
 
 /// A store could not be opened.
 ///
-/// As text it says what is wrong and what to do, on one line and without a password.
+/// Its text says what is wrong and what to do, on one line and without a password.
 #[derive(Clone, Debug)]
 pub struct OpenError {
     store: &'static str,
@@ -16,7 +16,7 @@ pub struct OpenError {
     source: Option<Arc<BoxError>>,
 }
 
-/// What is wrong, for a program that decides by it.
+/// What is wrong, for a program to branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenErrorKind {
@@ -24,24 +24,24 @@ pub enum OpenErrorKind {
     Config,
     /// This program was built without the store.
     NotBuilt,
-    /// No server answers there, or not in time. It may later.
+    /// No server answers there, or not in time. It may answer later.
     Unreachable,
-    /// TLS failed, or is not offered.
+    /// TLS failed, or the server does not offer it.
     Tls,
-    /// The server or the file system lets this user not do what it takes.
+    /// The server or the file system does not give this user the rights that the store needs.
     Denied,
-    /// Something must be made first: a database, a table, an index, a folder.
+    /// Something must be created first: a database, a table, an index, a folder.
     Missing,
-    /// What is there belongs to another program, or to a newer version of this one.
+    /// What is there belongs to another program, or to a newer version of this library.
     Foreign,
-    /// The server's version or its settings will not do.
+    /// The server's version or its settings do not meet the requirements.
     Unsupported,
     /// Something else failed.
     Failed,
 }
 
 impl OpenError {
-    /// An error of the store called `store`: what is wrong, and what to do, each as a part of a
+    /// An error of the store called `store`: what is wrong, and what to do. Each is a part of a
     /// sentence.
     pub fn new(
         store: &'static str,
@@ -59,13 +59,13 @@ impl OpenError {
         self
     }
 
-    /// What kind of store it is about, such as `redis`.
+    /// The kind of store, such as `redis`.
     #[must_use]
     pub fn store(&self) -> &'static str {
         self.store
     }
 
-    /// What is wrong, for a program.
+    /// What is wrong, for a program to branch on.
     #[must_use]
     pub fn kind(&self) -> OpenErrorKind {
         self.kind
