@@ -56,7 +56,7 @@ impl Place {
     /// How many sessions it holds, of which none may come or go meanwhile. None if it cannot list them.
     pub(crate) async fn count(&self) -> Option<usize> {
         let store = (self.open)(self).await;
-        let lists = store.inspect()?;
+        let lists = store.as_list()?;
         let (mut count, mut after) = (0, None);
         loop {
             let page = lists.list(after.as_ref(), 1000, SystemClock.now()).await;
