@@ -11,7 +11,7 @@ use http::{
     HeaderValue, Request, Response,
     header::{COOKIE, SET_COOKIE},
 };
-use ingle::{Session, SessionLayer, store::Memory};
+use ingle::{ResponseBody, Session, SessionLayer, store::Memory};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::{Builder, Runtime};
 use tower::{
@@ -23,7 +23,7 @@ use tower::{
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 type Answer = Response<&'static str>;
-type App = BoxCloneService<Request<()>, Answer, Infallible>;
+type App<B = ResponseBody<&'static str>> = BoxCloneService<Request<()>, Response<B>, Infallible>;
 
 const KIB: usize = 1024;
 
@@ -107,7 +107,7 @@ fn layer(
     ServiceBuilder::new().layer(SessionLayer::new(store).sweep_every(None))
 }
 
-async fn call(app: &mut App, request: Request<()>) -> Answer {
+async fn call<B>(app: &mut App<B>, request: Request<()>) -> Response<B> {
     app.ready().await.expect("it is always ready").call(request).await.expect("it always answers")
 }
 

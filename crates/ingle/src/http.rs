@@ -4,7 +4,7 @@
 //! the layer and the extractors are adapters on it.
 
 #[cfg(feature = "actix")]
-mod actix;
+pub mod actix;
 mod body;
 mod cookie;
 mod door;
@@ -20,15 +20,11 @@ mod plain;
 mod response;
 mod slots;
 
-#[cfg(feature = "actix")]
-pub use actix::{NoSessionMiddleware, SessionMiddleware};
-#[cfg(feature = "axum")]
-pub use extract::NoSessionLayer;
 pub use {
     body::ResponseBody,
     cookie::{Cookie, CookieConfig, CookieError, SameSite},
     door::{Door, Finished, HeaderChange, InFlight},
-    layer::{ResponseFuture, SessionLayer, SessionService},
+    layer::{NoSessionLayer, ResponseFuture, SessionLayer, SessionService},
     named::{Named, SessionName},
     response::ErrorResponse,
 };

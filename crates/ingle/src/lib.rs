@@ -31,18 +31,11 @@ mod fuzz;
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
 
-#[cfg(feature = "axum")]
-pub use crate::http::NoSessionLayer;
-#[cfg(feature = "actix")]
-pub use crate::http::{NoSessionMiddleware, SessionMiddleware};
 #[doc(inline)]
 pub use crate::{
     data::{InvalidValue, Limits, Reason, typed::WrongType},
     engine::policy::{Lifetime, LifetimeError, OnLostUpdate, OnOutage, OnServerError},
-    http::{
-        Cookie, CookieConfig, CookieError, Door, ErrorResponse, Finished, HeaderChange, InFlight,
-        Named, ResponseBody, ResponseFuture, SameSite, SessionLayer, SessionName, SessionService,
-    },
+    http::*,
     id::{Handle, Key, NoRandomness, NotAHandle, NotAKey},
     session::{Error, Field, HandlerOutcome, Session},
 };

@@ -34,8 +34,3 @@ pub mod tutorial;
 
 pub use program::Program;
 pub use server::Server;
-
-/// The name of [`proxy::Proxy`] where it only counts calls.
-pub mod calls {
-    pub use crate::proxy::Proxy;
-}

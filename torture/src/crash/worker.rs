@@ -4,7 +4,6 @@
 use std::{
     io::{self, Write as _},
     path::Path,
-    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};

@@ -4,8 +4,6 @@
 //! it has the first change of a session, and no second one. And what happens in the same instant of
 //! a time that stands still has no order.
 
-use std::time::Duration;
-
 use super::{
     visit::{Doc, Kind, Outcome, Visit},
     world::{History, Left},

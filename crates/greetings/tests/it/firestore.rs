@@ -2,10 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use ingle::{
-    Ids,
-    store::{Firestore, FirestoreConfig, Store},
-};
+use ingle::store::{Firestore, FirestoreConfig, Ids, Store};
 
 use crate::{
     outages::{after_a_loss_of_all_data_visitors_begin_anew, no_view_and_no_session_is_lost},

@@ -73,21 +73,42 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts the lab on the sessions in a place.
+    ///
+    /// A store that has just been started may be slower on a busy machine than the program waits for
+    /// it when it opens it. Then it is opened once more.
     pub(crate) fn start(place: &Place, options: &[&str]) -> Self {
-        let mut program = patient();
-        program.args(["--lab", "--listen", "127.0.0.1:0", "--store", &place.url]).args(options);
-        program.envs(place.environment.iter().map(|(name, value)| (name, value)));
-        Self::spawn(program)
+        let begin = Instant::now();
+        loop {
+            let mut program = patient();
+            program.args(["--lab", "--listen", "127.0.0.1:0", "--store", &place.url]).args(options);
+            program.envs(place.environment.iter().map(|(name, value)| (name, value)));
+            match Self::try_spawn(program) {
+                Ok(process) => return process,
+                Err(said) => {
+                    let late = ["did not answer in time", "Timeout expired"];
+                    let is_slow = late.iter().any(|late| said.contains(late));
+                    assert!(is_slow && begin.elapsed() < PATIENCE, "it ended and said: {said}");
+                }
+            }
+        }
     }
 
-    pub(crate) fn spawn(mut program: Command) -> Self {
+    pub(crate) fn spawn(program: Command) -> Self {
+        Self::try_spawn(program).unwrap_or_else(|said| panic!("it ended and said: {said}"))
+    }
+
+    /// What it said, if it ended before it listened.
+    fn try_spawn(mut program: Command) -> Result<Self, String> {
         let mut child = program.stderr(Stdio::piped()).spawn().expect("the program starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         let mut banner = String::new();
         let address = loop {
             let start = banner.len();
             let read = stderr.read_line(&mut banner).expect("its stderr is text");
-            assert_ne!(read, 0, "it ended and said: {banner}");
+            if read == 0 {
+                child.wait().expect("it ends");
+                return Err(banner);
+            }
             let line = banner[start..].trim_end();
             if let Some(address) = line.strip_prefix("listening on http://") {
                 break address.parse::<SocketAddr>().expect("an address");
@@ -100,7 +121,7 @@ impl Process {
             log
         });
         let address = SocketAddr::from(([127, 0, 0, 1], address.port()));
-        Self { child, address, banner, log: Some(log) }
+        Ok(Self { child, address, banner, log: Some(log) })
     }
 
     pub(crate) fn browser(&self) -> Browser {

@@ -41,7 +41,7 @@ where
     type Future = Ready<Result<SessionMiddleware<S>, ()>>;
 
     fn new_transform(&self, inner: S) -> Self::Future {
-        let (door, adapter) = (self.door(), self.adapter());
+        let (door, adapter) = (self.door(), self.adapter.clone());
         ready(Ok(SessionMiddleware { door, adapter, inner: Rc::new(inner) }))
     }
 }

@@ -10,17 +10,11 @@ use axum_core::{
 use http::{StatusCode, request::Parts};
 
 use super::{
+    layer::NoSessionLayer,
     named::{Named, SessionName},
     slots::{Slot, Slots},
 };
 use crate::session::{Error, Session};
-
-/// A handler asks for a [`Session`], and no [`SessionLayer`](crate::SessionLayer) is around it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no session layer is around this handler; add `.layer(SessionLayer::new(store))` to the router"
-)]
-pub struct NoSessionLayer;
 
 impl IntoResponse for NoSessionLayer {
     /// 500, with a sentence that says which line is missing: it is met before an app is released.

@@ -50,7 +50,7 @@ pub struct SessionLayer {
     policy: Policy,
     namespace: String,
     settings: Settings,
-    adapter: Adapter,
+    pub(super) adapter: Adapter,
     /// Made when the first service is, of the settings as they are then.
     door: Arc<OnceLock<Door>>,
 }
@@ -192,11 +192,6 @@ impl SessionLayer {
         self.door.get_or_init(make).clone()
     }
 
-    #[cfg(feature = "actix")]
-    pub(super) fn adapter(&self) -> Adapter {
-        self.adapter.clone()
-    }
-
     fn with(mut self, set: impl FnOnce(&mut Self)) -> Self {
         set(&mut self);
         // A layer with other settings shares nothing with those made before.
@@ -216,6 +211,13 @@ impl fmt::Debug for SessionLayer {
             .finish_non_exhaustive()
     }
 }
+
+/// A handler asks for a [`Session`](crate::Session), and no [`SessionLayer`] is around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no session layer is around this handler; add `.layer(SessionLayer::new(store))` to the router"
+)]
+pub struct NoSessionLayer;
 
 impl<S> Layer<S> for SessionLayer {
     type Service = SessionService<S>;

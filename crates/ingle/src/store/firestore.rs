@@ -106,10 +106,9 @@ async fn ask(client: &Client) -> Result<(), Status> {
 
 impl fmt::Debug for Firestore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let server = &self.client.server;
         f.debug_struct("Firestore")
-            .field("config", &server.config)
-            .field("emulator", &server.emulator)
+            .field("config", &self.client.config)
+            .field("emulator", &self.client.server.emulator)
             .finish_non_exhaustive()
     }
 }
@@ -121,7 +120,7 @@ impl Store for Firestore {
             Some(_) => "nothing: FIRESTORE_EMULATOR_HOST names an emulator, which is for tests",
             None => "the loss of a zone",
         };
-        Info::new(NAME, durability).with_ids(self.client.server.config.ids)
+        Info::new(NAME, durability).with_ids(self.client.config.ids)
     }
 
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Lookup, Error> {

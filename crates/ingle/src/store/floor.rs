@@ -9,6 +9,8 @@ pub(super) mod batch;
 pub(super) mod provider;
 pub(super) mod text;
 #[cfg(feature = "__tls")]
+#[allow(dead_code, reason = "Firestore's client has its own TLS, and needs the provider alone")]
 pub(super) mod tls;
 #[cfg(feature = "__server")]
+#[allow(dead_code, reason = "no single store needs every part of a URL")]
 pub(super) mod url;

@@ -30,12 +30,10 @@ mod stream;
 mod write;
 
 pub use config::{PostgresConfig, PostgresTls};
+use error::NAME;
 use pool::Pool;
 use statements::Kind;
 use write::Writer;
-
-/// What messages and metrics call this store.
-const NAME: &str = "postgres";
 
 /// The store in a table of a PostgreSQL database. Clones share the connections.
 ///

@@ -29,7 +29,7 @@ use ingle::{
 };
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
-use testbed::calls::Proxy;
+use testbed::proxy::Proxy;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
@@ -315,7 +315,7 @@ async fn a_document_of_the_tutorials_app_is_a_session() {
     assert_eq!(map(&document, "_ingle")["counter"].value_type, Some(integer(1)));
 }
 
-/// Who writes the document without our header takes the ring of ops along: nobody can tell any more
+/// A writer that leaves our header out takes the ring of ops along. Then nobody can tell any more
 /// what became of a commit whose answer was lost, and to make it again could make it twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_header_that_is_taken_away_while_a_commit_is_in_doubt_leaves_it_unknown() {
@@ -525,7 +525,7 @@ async fn each_kind_of_request_costs_the_calls_that_it_must() {
     assert_eq!(costs(&app, "/logout").await, 2, "a look, and the mark");
 }
 
-/// Passes connections on to the server, until those that there are go dead without a word.
+/// Passes connections on to the server, until it cuts all of them silently.
 struct Wire {
     address: SocketAddr,
     dead_before: watch::Sender<usize>,
@@ -571,7 +571,7 @@ impl Wire {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_is_dead_without_a_word_costs_a_few_calls_only() {
+async fn a_connection_that_was_cut_silently_costs_a_few_calls_only() {
     let mut scene = Scene::new().await;
     let wire = Wire::to(testbed::firestore::hidane()).await;
     scene.config.emulator = Some(wire.address.to_string());

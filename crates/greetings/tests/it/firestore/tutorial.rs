@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 use ingle::{
     Key,
     clock::{Clock as _, SystemClock},
-    store::ErrorKind,
+    store::Lookup,
 };
 use testbed::{
     Server,
@@ -119,22 +119,20 @@ async fn the_tutorials_locks_cost_us_time_and_nothing_else(emulator: SocketAddr)
     assert_eq!(crashes::views(&mut window).await, counts.len() as u64 + 1);
 }
 
-/// Whether a session has this plain id, or an error that says that it has moved. The keys of documents
-/// with plain ids are these themselves.
-async fn look_up(place: &Place, browser: &Browser) -> Result<bool, ErrorKind> {
+/// What the store holds under a plain id.
+async fn look_up(place: &Place, browser: &Browser) -> Lookup {
     let store = (place.open)(place).await;
     let cookie = browser.cookie.as_ref().expect("a cookie");
     let id = cookie.strip_prefix("session_id=").expect("the tutorial's cookie");
-    let key: Key = id.parse().expect("a plain id");
-    let loaded = store.load(&key, SystemClock.now()).await;
-    loaded.map(|loaded| loaded.is_some()).map_err(|error| error.kind())
+    let key = Key::of_plain_id(id).expect("a plain id");
+    store.load(&key, SystemClock.now()).await.expect("the store answers")
 }
 
 async fn a_plain_id_is_replaced_at_the_first_visit(emulator: SocketAddr) {
     let both = Both::start(emulator, "?ids=upgrade");
     let mut browser = both.visitor_of_the_tutorial(3).await;
     let mut old = browser.window(both.greetings.address);
-    assert_eq!(look_up(&both.place, &old).await, Ok(true));
+    assert!(matches!(look_up(&both.place, &old).await, Lookup::Live(_)));
 
     browser = browser.window(both.greetings.address);
     let answer = browser.get("/").await;
@@ -149,7 +147,7 @@ async fn a_plain_id_is_replaced_at_the_first_visit(emulator: SocketAddr) {
     assert_eq!(new.len(), "id=".len() + 43, "one cookie is left, with a safe id");
 
     // Who still has the old id learns that the session has moved, and not where to.
-    assert_eq!(look_up(&both.place, &old).await, Err(ErrorKind::Moved));
+    assert!(matches!(look_up(&both.place, &old).await, Lookup::Moved { .. }));
     for target in ["/lab/data", "/"] {
         let answer = old.get(target).await;
         assert_eq!((answer.status, answer.set_cookie()), (409, None), "{answer:?}");
@@ -184,6 +182,6 @@ async fn first_visits_at_once_lead_to_one_safe_id(emulator: SocketAddr) {
     let mut browser = Browser::new(other.address);
     browser.cookie = cookies.pop_first();
     assert_eq!(browser.get("/").await.views(), 4 + counts.len() as u64);
-    assert_eq!(look_up(&both.place, &old).await, Err(ErrorKind::Moved));
+    assert!(matches!(look_up(&both.place, &old).await, Lookup::Moved { .. }));
     assert_eq!(both.place.count().await, Some(1));
 }

@@ -100,7 +100,7 @@ async fn send(shared: Arc<Shared>, batch: Vec<Replace>) {
         batch.into_iter().map(|replace| (*replace.write, replace.outcome)).unzip();
     // The caller may have gone meanwhile.
     let tell = |caller: oneshot::Sender<Outcome>, outcome| _ = caller.send(outcome);
-    match timeout(client.server.config.batch_timeout, client.write_each(writes)).await {
+    match timeout(client.config.batch_timeout, client.write_each(writes)).await {
         Ok(Ok(results)) => {
             // With too few answers some callers learn of none.
             for (caller, result) in callers.into_iter().zip(results) {

@@ -46,21 +46,20 @@ const SCOPE: &str = "https://www.googleapis.com/auth/datastore";
 const CALLS_PER_CONNECTION: usize = 90;
 const CONNECTIONS: usize = 12;
 
-/// After so many calls in a row that were given up, and not at once, others go over another
-/// connection for a while: one that was dropped without a word looks like a slow server until the
-/// next ping.
+/// After so many calls in a row that were waited for in vain, others go over another connection for a
+/// while: a connection that was cut silently looks like a slow server until the next ping.
 const UNANSWERED_MAX: usize = 3;
 const REST: Duration = Duration::from_secs(5);
-/// Whoever gives up sooner did not wait for an answer, such as a visitor who hangs up.
+/// A caller that gives up sooner did not wait for an answer, such as a visitor who hangs up.
 const PATIENCE_MIN: Duration = Duration::from_millis(100);
 
-/// No call takes longer, whoever made it; the guard of a session gives it far less.
+/// No call takes longer. A session gives it far less.
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
-/// Less than a call takes, so that who waits for a token in vain learns that it was the token.
+/// Less than a call takes, so that the error can say that it was the token.
 const TOKEN_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Finds connections that were dropped without a word; as often as Google's own clients ask.
+/// Finds connections that were cut silently, as often as Google's own clients do.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -71,6 +70,7 @@ const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 pub(super) struct Client {
+    pub(super) config: FirestoreConfig,
     pub(super) server: Server,
     pub(super) names: Names,
     connections: Vec<Connection>,
@@ -136,8 +136,9 @@ impl Client {
             set("authorization", "Bearer owner".to_owned());
         }
         let connections = connections.collect();
-        let (server, since) = (Server { config, emulator }, Instant::now());
-        Ok(Self { server, names, connections, since, headers, credentials })
+        let FirestoreConfig { project, database, .. } = config.clone();
+        let (server, since) = (Server { project, database, emulator }, Instant::now());
+        Ok(Self { config, server, names, connections, since, headers, credentials })
     }
 
     /// The document with this name.
@@ -155,7 +156,7 @@ impl Client {
         self.call(request, async |mut client, request| {
             let mut answers = client.batch_get_documents(request).await?.into_inner();
             while let Some(answer) = answers.message().await? {
-                // A document that nobody asked for is nobody's.
+                // An answer about another document is not used.
                 match answer.result {
                     Some(Got::Found(document)) if document.name == name => {
                         return Ok(Some(document));
@@ -270,7 +271,7 @@ impl Client {
     }
 }
 
-/// A call under way on a connection, until it is dropped; who drops it unanswered gave it up.
+/// A call under way on a connection, until it is dropped. If that is before an answer, it was given up.
 struct Call<'a> {
     client: &'a Client,
     connection: &'a Connection,
@@ -318,7 +319,7 @@ fn limited(endpoint: Endpoint) -> Endpoint {
         .initial_connection_window_size(CONNECTION_WINDOW)
 }
 
-/// Every write that changes something has a time; without it, nobody knows the version.
+/// The version after a write. Every write that changes something has a time of its change.
 pub(super) fn version_of(version: Option<Version>) -> Result<Version, Status> {
     version.ok_or_else(|| Status::internal("the answer has no time of the change"))
 }

@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use tonic::{Code, ConnectError, Status};
 use tonic_types::StatusExt as _;
 
-use super::{config::FirestoreConfig, plain};
+use super::plain;
 use crate::store::{
     Applied, Error, ErrorKind, OpenError, OpenErrorKind,
     floor::{
@@ -101,7 +101,8 @@ pub(super) fn no_token(why: &str) -> Diagnosis {
 /// Whose Firestore it is, for messages.
 #[derive(Clone, Debug)]
 pub(super) struct Server {
-    pub(super) config: FirestoreConfig,
+    pub(super) project: String,
+    pub(super) database: String,
     /// The emulator's host and port, if it is one.
     pub(super) emulator: Option<String>,
 }
@@ -127,7 +128,7 @@ impl Server {
 
     /// Something that must be made first.
     fn missing(&self, status: &Status) -> Option<Diagnosis> {
-        let FirestoreConfig { project, database, .. } = &self.config;
+        let Self { project, database, .. } = self;
         let (problem, help) = match (status.code(), reason(status).as_deref()) {
             (_, Some("SERVICE_DISABLED")) => (
                 format!("the Firestore API is not enabled in project `{project}`"),
@@ -153,7 +154,7 @@ impl Server {
 
     /// Any other failure, by its code.
     fn refused(&self, code: Code, message: &str) -> Diagnosis {
-        let FirestoreConfig { project, database, .. } = &self.config;
+        let Self { project, database, .. } = self;
         let (kind, problem, help) = match code {
             Code::Unauthenticated => (
                 OpenErrorKind::Denied,

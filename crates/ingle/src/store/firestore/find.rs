@@ -20,7 +20,7 @@ pub(super) enum Found {
     Free(Dead),
 }
 
-/// What is dead and still there. Whoever takes the key replaces it, unless it changes meanwhile.
+/// What is dead and still there. A write that takes the key replaces it, unless it changes meanwhile.
 #[derive(Default)]
 pub(super) struct Dead {
     pub(super) record: Option<Version>,

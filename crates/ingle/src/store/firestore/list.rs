@@ -94,8 +94,8 @@ pub(super) async fn page(
     }
 }
 
-/// The record in a document, if it is one for a list. One that is damaged is logged and left out:
-/// whoever looks for it needs the list of the others.
+/// The record in a document, if it is one for a list. A damaged one is logged and left out: a person who
+/// looks for it needs the list of the others.
 fn listed(client: &Client, document: Document, now: Timestamp) -> Option<Loaded> {
     let key = client.names.key(&document.name)?;
     let loaded = match codec::read(document, &key) {

@@ -434,10 +434,10 @@ fn a_damaged_mark_is_an_error_that_names_the_place() {
 }
 
 fn server() -> Server {
-    Server { config: FirestoreConfig::new("shop", "sessions"), emulator: None }
+    Server { project: "shop".to_owned(), database: "(default)".to_owned(), emulator: None }
 }
 
-fn because(code: Code, reason: &str) -> Status {
+fn with_reason(code: Code, reason: &str) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, "googleapis.com", std::collections::HashMap::new());
     Status::with_error_details(code, "says Google", details)
@@ -447,10 +447,10 @@ fn because(code: Code, reason: &str) -> Status {
 fn each_failure_is_one_line_with_the_command_that_mends_it() {
     for (status, command) in [
         (
-            because(Code::PermissionDenied, "SERVICE_DISABLED"),
+            with_reason(Code::PermissionDenied, "SERVICE_DISABLED"),
             "gcloud services enable firestore.googleapis.com --project=shop",
         ),
-        (because(Code::PermissionDenied, "CONSUMER_INVALID"), "gcloud projects list"),
+        (with_reason(Code::PermissionDenied, "CONSUMER_INVALID"), "gcloud projects list"),
         (Status::permission_denied("no"), "gcloud projects add-iam-policy-binding shop"),
         (Status::unauthenticated("no"), "gcloud auth application-default login"),
         (
@@ -477,7 +477,7 @@ fn each_failure_is_one_line_with_the_command_that_mends_it() {
 #[test]
 fn a_program_can_tell_what_to_wait_for_from_what_to_mend() {
     for (status, kind) in [
-        (because(Code::PermissionDenied, "SERVICE_DISABLED"), OpenErrorKind::Missing),
+        (with_reason(Code::PermissionDenied, "SERVICE_DISABLED"), OpenErrorKind::Missing),
         (Status::not_found("no"), OpenErrorKind::Missing),
         (Status::permission_denied("no"), OpenErrorKind::Denied),
         (Status::unauthenticated("no"), OpenErrorKind::Denied),

@@ -28,7 +28,6 @@ pub(in crate::store) enum Trust {
     /// The same, signed by an authority whose certificate is in this PEM file.
     File(PathBuf),
     /// Any: what is sent is encrypted, and whom it is sent to is not checked.
-    #[allow(dead_code, reason = "only PostgreSQL has such a mode")]
     Anyone,
 }
 

@@ -8,7 +8,7 @@ use tokio_postgres::{
     types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
 };
 
-use super::{NAME, jsonb};
+use super::{error::NAME, jsonb};
 use crate::{
     clock::Timestamp,
     data::Data,

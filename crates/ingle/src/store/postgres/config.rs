@@ -6,7 +6,11 @@ use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::Config;
 
-use super::{NAME, error::Names, link::Source, stream::Stream};
+use super::{
+    error::{NAME, Names},
+    link::Source,
+    stream::Stream,
+};
 use crate::store::{BoxError, OpenError, OpenErrorKind, floor::url::StoreUrl};
 
 /// What the table is called where nothing else is said.

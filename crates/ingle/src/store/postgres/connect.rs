@@ -13,9 +13,8 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    NAME,
     config::{PostgresConfig, PostgresTls},
-    error::Failure,
+    error::{Failure, NAME},
     link::{Connecting, Link, Source},
     stream::Stream,
 };

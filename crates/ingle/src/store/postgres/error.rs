@@ -7,11 +7,13 @@ use std::{error::Error as StdError, fmt, io};
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use super::NAME;
 use crate::store::{
     Applied, BoxError, Error, ErrorKind, OpenError, OpenErrorKind,
     floor::text::{one_line, root_cause},
 };
+
+/// What messages and metrics call this store.
+pub(super) const NAME: &str = "postgres";
 
 /// What messages call the server and what is on it.
 #[derive(Clone, Debug)]

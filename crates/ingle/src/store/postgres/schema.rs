@@ -39,7 +39,9 @@ const LOOK: &str = "
                    SELECT needed FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS needed
                    WHERE NOT has_table_privilege(to_regclass($1), needed)
                ), ', ')
-           END";
+           END,
+           current_user::text,
+           current_database()::text";
 
 /// What there is of the table.
 enum Table {
@@ -49,8 +51,8 @@ enum Table {
 
 /// Makes the table, if it is not there.
 pub(super) async fn migrate(pool: &Arc<Pool>) -> Result<(), Problem> {
-    let names = pool.names();
-    let row = look(pool).await?;
+    let (row, names) = look(pool).await?;
+    let names = &names;
     check_server(&row, names)?;
     match check_table(&row, names)? {
         Table::Ours => Ok(()),
@@ -68,8 +70,8 @@ pub(super) async fn migrate(pool: &Arc<Pool>) -> Result<(), Problem> {
 
 /// Checks all that the store needs, and returns what an acknowledged commit survives there.
 pub(super) async fn check(pool: &Arc<Pool>) -> Result<&'static str, Problem> {
-    let names = pool.names();
-    let row = look(pool).await?;
+    let (row, names) = look(pool).await?;
+    let names = &names;
     check_server(&row, names)?;
     if matches!(check_table(&row, names)?, Table::Missing) {
         return Err(Problem::no_table(names));
@@ -81,12 +83,17 @@ pub(super) async fn check(pool: &Arc<Pool>) -> Result<&'static str, Problem> {
     durability(&row, names)
 }
 
-async fn look(pool: &Arc<Pool>) -> Result<Row, Problem> {
+/// Asks the server; and the names with what it calls the user and the database, which a pool or a pooler
+/// may have chosen.
+async fn look(pool: &Arc<Pool>) -> Result<(Row, Names), Problem> {
     let names = pool.names();
     let rows = pool.look(LOOK, pool.config().table_sql()).await;
     let rows = rows.map_err(|failure| failure.explain(names))?;
     let none = || Problem::other("02000", "it answered a query without a row");
-    rows.into_iter().next().ok_or_else(none)
+    let row = rows.into_iter().next().ok_or_else(none)?;
+    let (user, database) = (get(&row, 10, names)?, get(&row, 11, names)?);
+    let names = Names { user, database, ..names.clone() };
+    Ok((row, names))
 }
 
 fn get<'a, T: tokio_postgres::types::FromSql<'a>>(

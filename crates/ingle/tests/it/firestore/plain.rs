@@ -64,7 +64,7 @@ impl ForAnyKey {
         self.keys()[key]
     }
 
-    fn known_loaded(&self, loaded: Loaded) -> Loaded {
+    fn known_loaded(&self, loaded: &Loaded) -> Loaded {
         let mut record = Record::clone(&loaded.record);
         record.header.key = self.known(&record.header.key);
         Loaded { record: Arc::new(record), version: loaded.version }
@@ -73,14 +73,14 @@ impl ForAnyKey {
     fn known_error(&self, error: CommitError) -> CommitError {
         match error {
             CommitError::Conflict(Some(newer)) => {
-                CommitError::Conflict(Some(self.known_loaded(newer)))
+                CommitError::Conflict(Some(self.known_loaded(&newer)))
             }
             other => other,
         }
     }
 
     fn known_page(&self, mut page: Page) -> Page {
-        page.records = page.records.into_iter().map(|loaded| self.known_loaded(loaded)).collect();
+        page.records = page.records.iter().map(|loaded| self.known_loaded(loaded)).collect();
         page
     }
 }
@@ -96,7 +96,7 @@ impl Store for ForAnyKey {
 
     async fn load(&self, key: &Key, now: Instant) -> Result<Lookup, store::Error> {
         Ok(match self.store.load(&self.plain(key), now).await? {
-            Lookup::Live(loaded) => Lookup::Live(self.known_loaded(loaded)),
+            Lookup::Live(loaded) => Lookup::Live(self.known_loaded(&loaded)),
             Lookup::Moved { to } => Lookup::Moved { to: self.known(&to) },
             other => other,
         })

@@ -158,7 +158,7 @@ async fn a_client_certificate_lets_its_user_in() {
     let own = format!("&sslcert={}&sslkey={}", certificate.display(), key.display());
     // A connection that began before the settings were read anew is of the old ones.
     let mut opened = ingle::store::open(&url(&own)).await;
-    for _ in 0..50 {
+    for _ in 0..600 {
         if opened.is_ok() {
             break;
         }

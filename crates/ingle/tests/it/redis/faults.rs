@@ -299,7 +299,7 @@ async fn a_server_that_is_down_says_so_and_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_paused_server_makes_no_caller_wait_until_it_goes_on() {
+async fn a_paused_server_makes_callers_wait_no_longer_than_they_may() {
     let server = start(&[]);
     let scene = Scene::on(server.address());
     let app = scene.app_with(Duration::from_secs(1)).await;

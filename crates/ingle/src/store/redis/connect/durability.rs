@@ -6,7 +6,7 @@ use super::Client;
 
 /// Asks the first server, and warns of what loses sessions. Where the settings may not be read, as
 /// with most services, it says so.
-pub(in super::super) async fn of(client: &Client) -> String {
+pub(in crate::store) async fn of(client: &Client) -> String {
     let setting = async |name: &str| {
         let command = redis::cmd("CONFIG").arg("GET").arg(name).to_owned();
         let answer = client.masters().first()?.call(&command).await.ok()?;

@@ -37,7 +37,7 @@ use super::{
     pipeline::Pipelines,
     tls::Tls,
 };
-use crate::detach;
+use crate::{detach, store::floor::text::root_cause};
 
 /// How long each step of making a connection may take: to be let in, to agree on TLS, to say who is
 /// there.
@@ -243,7 +243,7 @@ impl fmt::Display for Address {
 
 /// A connection on which Redis is spoken, by way of a host and a port.
 async fn over_tcp(host: &str, port: u16, server: &str, tls: Option<&Tls>) -> Result<Link, Cause> {
-    let unreachable = |error: io::Error| error::unreachable(server, &error.to_string());
+    let unreachable = |error: io::Error| error::unreachable(server, &root_cause(&error));
     let late = |_| Err(io::Error::other("it lets nobody in within 2 seconds"));
     let stream = timeout(STEP_TIME_MAX, TcpStream::connect((host, port))).await;
     let stream = stream.unwrap_or_else(late).map_err(unreachable)?;
@@ -263,7 +263,7 @@ async fn over_tcp(host: &str, port: u16, server: &str, tls: Option<&Tls>) -> Res
 async fn over_socket(path: &Path, server: &str) -> Result<Link, Cause> {
     let late = |_| Err(io::Error::other("it lets nobody in within 2 seconds"));
     let stream = timeout(STEP_TIME_MAX, UnixStream::connect(path)).await;
-    let unreachable = |error: io::Error| error::unreachable_socket(path, &error.to_string());
+    let unreachable = |error: io::Error| error::unreachable_socket(path, &root_cause(&error));
     Link::over(stream.unwrap_or_else(late).map_err(unreachable)?, server).await
 }
 

@@ -12,7 +12,10 @@ use super::super::{
 };
 use crate::store::{
     OpenError,
-    floor::tls::{ClientCertificate, Trust, client_config},
+    floor::{
+        text::root_cause,
+        tls::{ClientCertificate, Trust, client_config},
+    },
 };
 
 /// How TLS is spoken with all servers of a store.
@@ -53,6 +56,6 @@ impl Tls {
         let name = ServerName::try_from(host.to_owned());
         let name =
             name.map_err(|_| "the host has no name that a certificate could have".to_owned())?;
-        self.0.connect(name, stream).await.map_err(|error| error.to_string())
+        self.0.connect(name, stream).await.map_err(|error| root_cause(&error))
     }
 }

@@ -62,20 +62,20 @@ const OTHER_BYTES: usize = 128;
 /// How many bytes the name of a hash, the condition and the data have most often.
 const SHORT_TEXTS: usize = 352;
 
-pub(in super::super) fn script() -> &'static Script {
+pub(in crate::store) fn script() -> &'static Script {
     &ADVANCE
 }
 
 /// Whether a replace is one, and its base is live. Without a name of its newest commit a record is told by
 /// its epoch as well.
-pub(in super::super) fn is_one(base: &Loaded, record: &Record, now: Timestamp) -> bool {
+pub(in crate::store) fn is_one(base: &Loaded, record: &Record, now: Timestamp) -> bool {
     let before = &base.record.header;
     let has_op = before.ops.newest().is_some();
     has_op && before.only_moves(&record.header) && !base.record.is_dead(now)
 }
 
 /// One of them, as the script is told of it.
-pub(in super::super) struct Advance {
+pub(in crate::store) struct Advance {
     expiry: Option<u64>,
     now: Timestamp,
     /// The name of the hash, the condition, the head and the data, one behind the other: while they wait
@@ -86,7 +86,7 @@ pub(in super::super) struct Advance {
 }
 
 impl Advance {
-    pub(in super::super) fn of(
+    pub(in crate::store) fn of(
         names: &Names,
         base: &Loaded,
         record: &Record,
@@ -112,14 +112,14 @@ impl Advance {
     }
 
     /// Whether no other is to come into one call after it.
-    pub(in super::super) fn is_large(&self) -> bool {
+    pub(in crate::store) fn is_large(&self) -> bool {
         let [.., data] = self.texts();
         data.len() >= LARGE
     }
 }
 
 /// The call for all of these.
-pub(in super::super) fn call(all: &[Advance]) -> Cmd {
+pub(in crate::store) fn call(all: &[Advance]) -> Cmd {
     let bytes = all.iter().map(|one| one.texts.len() + OTHER_BYTES).sum::<usize>();
     let mut command = ADVANCE.call_of(all.len(), 4 + ARGUMENTS * all.len(), bytes + OTHER_BYTES);
     for one in all {
@@ -141,7 +141,7 @@ pub(in super::super) fn call(all: &[Advance]) -> Cmd {
 
 /// What the answer says to each of `count`: nothing if it is done, a refusal, or what there is. None if it
 /// makes no sense.
-pub(in super::super) fn answers(answer: Value, count: usize) -> Option<Vec<Value>> {
+pub(in crate::store) fn answers(answer: Value, count: usize) -> Option<Vec<Value>> {
     let undone = match answer {
         Value::Nil => Vec::new(),
         Value::Array(undone) => undone,

@@ -43,6 +43,16 @@ async fn a_pool_of_the_apps_own_serves() {
 }
 
 #[tokio::test]
+async fn an_error_on_a_pool_of_the_apps_own_has_the_names_of_its_server() {
+    let scene = Scene::new().await;
+    let mut none = config(&scene, &pool(&scene, 1));
+    none.table = "none".to_owned();
+    let error = Postgres::open(none).await.unwrap_err();
+    assert_eq!(error.kind(), OpenErrorKind::Missing);
+    assert!(error.to_string().contains("database `postgres` has no table `none`"), "{error}");
+}
+
+#[tokio::test]
 async fn no_answer_reaches_another_call_on_a_pool_of_the_apps_own() {
     let scene = Scene::new().await;
     let pool = pool(&scene, 3);
