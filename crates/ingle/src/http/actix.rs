@@ -118,7 +118,7 @@ fn conclude<B>(
     done: ServiceResponse<B>,
 ) -> ServiceResponse<EitherBody<B>> {
     let returned = done.response().error().and_then(|error| error.as_error::<Error>());
-    let returned = returned.filter(|_| adapter.replaces_errors());
+    let returned = returned.inspect(|error| error.log()).filter(|_| adapter.replaces_errors());
     let mut done = match finished.error().or(returned) {
         Some(error) => {
             let response = of_http(adapter.error(error));
@@ -139,7 +139,8 @@ fn conclude_error(
     finished: Finished,
     error: actix_web::Error,
 ) -> actix_web::Error {
-    let returned = error.as_error::<Error>().filter(|_| adapter.replaces_errors());
+    let returned = error.as_error::<Error>().inspect(|error| error.log());
+    let returned = returned.filter(|_| adapter.replaces_errors());
     let error = match finished.error().or(returned) {
         Some(ours) => {
             let response = of_http(adapter.error(ours));
@@ -256,7 +257,6 @@ impl ResponseError for Error {
     /// [`Error::response`], which the layer replaces by that of
     /// [`on_error`](SessionLayer::on_error).
     fn error_response(&self) -> HttpResponse {
-        self.log();
         response(self.response())
     }
 }

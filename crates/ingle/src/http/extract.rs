@@ -65,7 +65,6 @@ impl IntoResponse for Error {
     /// [`Error::response`], which the layer replaces by that of
     /// [`on_error`](crate::SessionLayer::on_error).
     fn into_response(self) -> Response {
-        self.log();
         let mut response = self.response().into_http::<Body>();
         response.extensions_mut().insert(self);
         response

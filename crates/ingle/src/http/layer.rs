@@ -325,7 +325,8 @@ async fn close<R>(
 ) -> Response<ResponseBody<R>> {
     let finished = in_flight.finish(outcome(&response)).await;
     let returned = response.extensions_mut().remove::<Error>();
-    let returned = returned.as_ref().filter(|_| adapter.replaces_errors());
+    let returned = returned.as_ref().inspect(|error| error.log());
+    let returned = returned.filter(|_| adapter.replaces_errors());
     let mut response = match finished.error().or(returned) {
         Some(error) => adapter.error(error).map(ResponseBody::error),
         None => response.map(ResponseBody::handler),

@@ -49,7 +49,6 @@ impl Error {
     }
 
     /// Logs what the response to a handler's error does not tell.
-    #[cfg(any(feature = "axum", feature = "actix"))]
     pub(super) fn log(&self) {
         let cause = std::error::Error::source(self);
         match self {
