@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::CACHE_CONTROL};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -144,8 +144,8 @@ impl SessionLayer {
     /// Makes the responses to errors, instead of [`Error::response`]: in JSON, as a page, or in
     /// another language.
     ///
-    /// They answer what could not be committed when a handler is done, and with axum also each
-    /// [`Error`] that a handler returns. Cookies and headers of the session come on top.
+    /// They answer what could not be committed when a handler is done, and with axum and
+    /// actix-web also each [`Error`] that a handler returns. Cookies and headers of the session come on top.
     ///
     /// ```
     /// # use ingle::{SessionLayer, store::Memory};
@@ -327,7 +327,8 @@ async fn close<R>(
 ) -> Response<ResponseBody<R>> {
     let finished = in_flight.finish(outcome(&response)).await;
     let returned = response.extensions_mut().remove::<Error>();
-    let returned = returned.as_ref().filter(|_| adapter.replaces_errors());
+    let returned = returned.as_ref().inspect(|error| error.log());
+    let returned = returned.filter(|_| adapter.replaces_errors());
     let mut response = match finished.error().or(returned) {
         Some(error) => adapter.error(error).map(ResponseBody::error),
         None => response.map(ResponseBody::handler),
@@ -356,9 +357,7 @@ fn apply(change: &HeaderChange, headers: &mut HeaderMap) {
     let name = HeaderName::from_static(change.name());
     // Every part was checked when the cookie was made, so this cannot fail.
     let Ok(mut value) = HeaderValue::from_str(change.value()) else { return };
-    if name == CACHE_CONTROL {
-        warn_of_public(headers);
-    }
+    change.warn_of_public(headers.get_all(&name).iter().map(HeaderValue::as_bytes));
     value.set_sensitive(matches!(change, HeaderChange::SetCookie { .. }));
     if matches!(change, HeaderChange::Append { .. }) {
         headers.append(name, value);
@@ -369,15 +368,6 @@ fn apply(change: &HeaderChange, headers: &mut HeaderMap) {
     headers.insert(name.clone(), value);
     for other in others {
         headers.append(name.clone(), other);
-    }
-}
-
-fn warn_of_public(headers: &HeaderMap) {
-    let is_public = |other: &HeaderValue| other.as_bytes().windows(6).any(|word| word == b"public");
-    if headers.get(CACHE_CONTROL).is_some_and(is_public) {
-        tracing::warn!(
-            "a response that sets the session cookie was marked public; it is not stored"
-        );
     }
 }
 

@@ -9,6 +9,8 @@
 )]
 
 mod hostile_input;
+#[cfg(feature = "actix")]
+mod actix;
 mod answers;
 mod broken;
 mod clock;
