@@ -23,7 +23,7 @@ use super::{
     layer::{Adapter, SessionLayer},
     named::{Named, SessionName},
     response::ErrorResponse,
-    slots::{Slot, Slots},
+    slots::{Slot, Slots, Told},
 };
 use crate::session::{Error, HandlerOutcome, Session};
 
@@ -72,13 +72,14 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let headers = request.headers().get_all(cookie::COOKIE).map(HeaderValue::as_bytes);
         let in_flight = self.door.begin(headers);
-        let is_free = {
+        let (is_free, has_outer) = {
             let mut extensions = request.extensions_mut();
             let mut slots = extensions.remove::<Slots>().unwrap_or_default();
             let session = in_flight.session();
             let is_free = slots.put(self.adapter.slot, self.door.cookie_name(), session);
+            let has_outer = slots.has_outer();
             extensions.insert(slots);
-            is_free
+            (is_free, has_outer)
         };
         if !is_free {
             let response = response(Slots::refuse());
@@ -92,7 +93,7 @@ where
                 false => HandlerOutcome::Success,
             };
             let finished = in_flight.finish(handler).await;
-            Ok(conclude(&adapter, &finished, done))
+            Ok(conclude(&adapter, &finished, has_outer, done))
         })
     }
 }
@@ -101,19 +102,28 @@ where
 fn conclude<B>(
     adapter: &Adapter,
     finished: &Finished,
-    done: ServiceResponse<B>,
+    has_outer: bool,
+    mut done: ServiceResponse<B>,
 ) -> ServiceResponse<EitherBody<B>> {
+    let told = done.response_mut().extensions_mut().remove::<Told>();
+    let Told(mut told) = told.unwrap_or_default();
     let returned = done.response().error().and_then(|error| error.as_error::<Error>());
     let returned = returned.filter(|_| adapter.replaces_errors());
     let mut done = match finished.error().or(returned) {
         Some(error) => {
             let response = of_http(adapter.error(error));
-            done.into_response(response).map_into_right_body()
+            let mut done = done.into_response(response).map_into_right_body();
+            told.iter().for_each(|change| apply(change, done.headers_mut()));
+            done
         }
         None => done.map_into_left_body(),
     };
     for change in finished.headers() {
         apply(change, done.headers_mut());
+    }
+    if has_outer {
+        told.extend_from_slice(finished.headers());
+        done.response_mut().extensions_mut().insert(Told(told));
     }
     done
 }
