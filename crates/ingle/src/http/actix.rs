@@ -25,7 +25,7 @@ use super::{
     layer::{Adapter, SessionLayer},
     named::{Named, SessionName},
     response::ErrorResponse,
-    slots::{Slot, Slots},
+    slots::{Slot, Slots, Told},
 };
 use crate::session::{Error, HandlerOutcome, Session};
 
@@ -74,13 +74,14 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let headers = request.headers().get_all(cookie::COOKIE).map(HeaderValue::as_bytes);
         let in_flight = self.door.begin(headers);
-        let is_free = {
+        let (is_free, has_outer) = {
             let mut extensions = request.extensions_mut();
             let mut slots = extensions.remove::<Slots>().unwrap_or_default();
             let session = in_flight.session();
             let is_free = slots.put(self.adapter.slot, self.door.cookie_name(), session);
+            let has_outer = slots.has_outer();
             extensions.insert(slots);
-            is_free
+            (is_free, has_outer)
         };
         if !is_free {
             let response = response(Slots::refuse());
@@ -91,8 +92,8 @@ where
             let handled = inner.call(request).await;
             let finished = in_flight.finish(outcome(&handled)).await;
             match handled {
-                Ok(done) => Ok(conclude(&adapter, &finished, done)),
-                Err(error) => Err(conclude_error(&adapter, finished, error)),
+                Ok(done) => Ok(conclude(&adapter, &finished, has_outer, done)),
+                Err(error) => Err(conclude_error(&adapter, finished, has_outer, error)),
             }
         })
     }
@@ -115,19 +116,28 @@ fn outcome<B>(handled: &Result<ServiceResponse<B>, actix_web::Error>) -> Handler
 fn conclude<B>(
     adapter: &Adapter,
     finished: &Finished,
-    done: ServiceResponse<B>,
+    has_outer: bool,
+    mut done: ServiceResponse<B>,
 ) -> ServiceResponse<EitherBody<B>> {
+    let told = done.response_mut().extensions_mut().remove::<Told>();
+    let Told(mut told) = told.unwrap_or_default();
     let returned = done.response().error().and_then(|error| error.as_error::<Error>());
-    let returned = returned.inspect(|error| error.log()).filter(|_| adapter.replaces_errors());
+    let returned = adapter.returned(returned, has_outer);
     let mut done = match finished.error().or(returned) {
         Some(error) => {
             let response = of_http(adapter.error(error));
-            done.into_response(response).map_into_right_body()
+            let mut done = done.into_response(response).map_into_right_body();
+            told.iter().for_each(|change| apply(change, done.headers_mut()));
+            done
         }
         None => done.map_into_left_body(),
     };
     for change in finished.headers() {
         apply(change, done.headers_mut());
+    }
+    if has_outer {
+        told.extend_from_slice(finished.headers());
+        done.response_mut().extensions_mut().insert(Told(told));
     }
     done
 }
@@ -137,10 +147,10 @@ fn conclude<B>(
 fn conclude_error(
     adapter: &Adapter,
     finished: Finished,
+    has_outer: bool,
     error: actix_web::Error,
 ) -> actix_web::Error {
-    let returned = error.as_error::<Error>().inspect(|error| error.log());
-    let returned = returned.filter(|_| adapter.replaces_errors());
+    let returned = adapter.returned(error.as_error::<Error>(), has_outer);
     let error = match finished.error().or(returned) {
         Some(ours) => {
             let response = of_http(adapter.error(ours));

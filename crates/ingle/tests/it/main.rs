@@ -24,6 +24,7 @@ mod firestore;
 mod flow;
 mod store_client;
 mod layers;
+mod marks;
 #[cfg(feature = "memcached")]
 mod memcached;
 #[cfg(any(feature = "firestore", feature = "postgres", feature = "redis"))]
