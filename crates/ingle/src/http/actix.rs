@@ -1,5 +1,25 @@
 //! The layer as middleware of actix-web, the session as an argument of its handlers, and errors as its
 //! responses.
+//!
+//! ```no_run
+//! # async fn serve() -> std::io::Result<()> {
+//! use actix_web::{App, HttpServer, web};
+//! use ingle::{Error, Session, SessionLayer, store::Memory};
+//!
+//! async fn home(session: Session) -> Result<String, Error> {
+//!     let views = session.field("views").update(|views: &mut u64| {
+//!         *views += 1;
+//!         *views
+//!     });
+//!     Ok(format!("{} views", views.await?))
+//! }
+//!
+//! // Made once: each worker makes its own app, and the clones of a layer share what they know.
+//! let sessions = SessionLayer::new(Memory::new());
+//! let app = move || App::new().route("/", web::get().to(home)).wrap(sessions.clone());
+//! HttpServer::new(app).bind(("127.0.0.1", 8080))?.run().await
+//! # }
+//! ```
 
 use std::{
     fmt,
