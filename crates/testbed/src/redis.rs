@@ -33,7 +33,7 @@ pub const SYNCED: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"]
 /// How many slots a cluster has.
 const SLOTS: usize = 16384;
 
-/// How long servers may take to become a cluster.
+/// How long servers may take to become a cluster, and one to answer, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The Redis that tests share.
@@ -219,7 +219,7 @@ fn bare(folder: &TempDir) -> Command {
 ///
 /// If the server cannot be reached, or refuses.
 pub fn ask(address: SocketAddr, command: &str) -> Result<String> {
-    let mut answer = say(address, command, answer::PATIENCE)?;
+    let mut answer = say(address, command, PATIENCE)?;
     answer.truncate(answer.trim_end().len());
     if answer.starts_with('-') {
         bail!("Redis refuses `{command}`: {answer}");

@@ -3,7 +3,7 @@
 #[cfg(any(feature = "firestore", feature = "postgres"))]
 use ingle::store::conformance::Place;
 #[cfg(feature = "firestore")]
-use ingle::store::{Firestore, FirestoreConfig};
+use ingle::store::{Firestore, FirestoreConfig, OpenErrorKind};
 #[cfg(feature = "memcached")]
 use ingle::store::{Memcached, MemcachedConfig};
 #[cfg(feature = "redis")]
@@ -26,12 +26,24 @@ ingle::conformance!(firestore_on_google, |place| async move {
     firestore(&place, testbed::firestore::google()).await
 });
 
-/// A store in a collection of its own, on the emulator at this address.
+/// A store in a collection of its own, on the emulator at this address. The first answers of Google's, which
+/// is a JVM, may take longer on a busy machine than a store waits for them.
 #[cfg(feature = "firestore")]
 async fn firestore(place: &Place, server: std::net::SocketAddr) -> Firestore {
     let mut config = FirestoreConfig::new("ingle-test", place.name());
     config.emulator = Some(server.to_string());
-    Firestore::open(config).await.unwrap()
+    let end = tokio::time::Instant::now() + crate::common::LONG;
+    loop {
+        match Firestore::open(config.clone()).await {
+            Err(error)
+                if error.kind() == OpenErrorKind::Unreachable
+                    && tokio::time::Instant::now() < end =>
+            {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 #[cfg(feature = "memcached")]

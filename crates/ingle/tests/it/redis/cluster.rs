@@ -85,7 +85,7 @@ fn move_all(from: &Server, to: &Server, scene: &Scene) {
         for key in keys {
             // Requests meet the slot half way for a moment.
             std::thread::sleep(Duration::from_millis(30));
-            say(from, &format!("MIGRATE {} {} {key} 0 1000", place.ip(), place.port()));
+            say(from, &format!("MIGRATE {} {} {key} 0 60000", place.ip(), place.port()));
         }
         std::thread::sleep(Duration::from_millis(30));
         say(to, &format!("CLUSTER SETSLOT {slot} NODE {to_id}"));
