@@ -32,7 +32,7 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
         (format!("memcached://{one}/0"), 2, "takes no path"),
         (format!("memcached://mary:s3cret@{one}"), 2, "takes no user and no password"),
         (format!("memcached://{one}?ids=plain"), 2, "has one option, which is `prefix=NAME`"),
-        (format!("memcache://{one}"), 2, "no store has the scheme `memcache`"),
+        (format!("memcache://{one}"), 2, "begins with the scheme of no store"),
         (format!("memcached://{gone}"), 3, "no memcached can be reached"),
         (format!("memcached://{one},{gone}"), 3, "no memcached can be reached"),
         (format!("memcached://{}", other.address), 3, "is not memcached"),

@@ -45,7 +45,7 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
         (format!("postgres://u:s3cret@{server}"), 2, "names a database"),
         (format!("postgres://u:s3cret@{server}/d?pool=0"), 2, "as a number from 1 to 128"),
         (format!("postgres://u:s3cret@{server}/d?ids=plain"), 2, "takes, after `?`, `table`"),
-        (format!("pg://u:s3cret@{server}/d"), 2, "no store has the scheme `pg`"),
+        (format!("pg://u:s3cret@{server}/d"), 2, "begins with the scheme of no store"),
         (format!("postgres://u:s3cret@{gone}/d"), 3, "PostgreSQL does not answer at"),
         (format!("postgres://u:s3cret@{}/d", other.address), 3, "PostgreSQL does not answer at"),
         (format!("postgres://nobody:s3cret@{server}/postgres"), 3, "does not let user `nobody` in"),

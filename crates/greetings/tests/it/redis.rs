@@ -29,11 +29,11 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
     let other = Process::start(&Place::sqlite(), &[]);
     let not_accepted = "does not accept this user and password";
     for (url, code, says) in [
-        (format!("redis:{plain}"), 2, "takes redis://"),
+        (format!("redis:{plain}"), 2, "must look like redis://"),
         (format!("redis://s3cret@{with}"), 2, "without a password"),
         (format!("redis://:s3cret@{with}/name"), 2, "by its number"),
-        (format!("redis://:s3cret@{with}?ids=plain"), 2, "has two options"),
-        (format!("valkey://:s3cret@{with}"), 2, "no store has the scheme `valkey`"),
+        (format!("redis://:s3cret@{with}?ids=plain"), 2, "has these options: `prefix`"),
+        (format!("valkey-s://:s3cret@{with}"), 2, "begins with the scheme of no store"),
         (format!("redis://{with}"), 3, "wants a password, and none is given"),
         (format!("redis://:s3cret-not@{with}"), 3, not_accepted),
         (format!("redis://mary:s3cret@{with}"), 3, not_accepted),

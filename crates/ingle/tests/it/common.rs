@@ -1,6 +1,6 @@
 //! An app, its visitors, and what they see: whole requests through the layer, without a socket.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{Router, body::Body, handler::Handler, routing::get};
@@ -99,8 +99,16 @@ impl<S: Store> Store for Intercept<S> {
     }
 }
 
-/// A layer as it comes, but for the sweeps, which would be in the log.
+/// Longer than any request takes, however busy the machine is.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// A layer that gives up no request because the machine is slow. It never sweeps: that would be in the log.
 pub(crate) fn layer(store: impl Store) -> SessionLayer {
+    layer_as_it_comes(store).deadline(LONG)
+}
+
+/// The same with the deadline that a layer has by itself: for paused time, and for outages.
+pub(crate) fn layer_as_it_comes(store: impl Store) -> SessionLayer {
     SessionLayer::new(store).sweep_every(None)
 }
 

@@ -10,7 +10,7 @@ use ingle::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::common::{App, Held, Visitor, app, faulty, layer};
+use crate::common::{App, Held, Visitor, app, faulty, layer, layer_as_it_comes};
 
 fn process(layer: &SessionLayer) -> App {
     app(layer)
@@ -39,7 +39,7 @@ const LONGEST: Duration = Duration::from_millis(1250);
 #[tokio::test(start_paused = true)]
 async fn a_response_waits_for_the_new_id_that_another_task_is_making() {
     let (memory, store) = faulty();
-    let layer = layer(store.clone());
+    let layer = layer_as_it_comes(store.clone());
     let app = process(&layer);
     let mut visitor = Visitor::default();
     for begins in [true, false] {
@@ -63,7 +63,7 @@ async fn a_response_waits_for_the_new_id_that_another_task_is_making() {
 #[tokio::test(start_paused = true)]
 async fn an_update_takes_one_deadline_also_where_it_begins_a_session() {
     let (_, store) = faulty();
-    let app = process(&layer(store.clone()));
+    let app = process(&layer_as_it_comes(store.clone()));
     store.on(Step::Load(1), Fault::Delay(LONG));
     for commit in 1..20 {
         store.on(Step::Commit(commit), Fault::Hang);
@@ -78,7 +78,7 @@ async fn an_update_takes_one_deadline_also_where_it_begins_a_session() {
 #[tokio::test(start_paused = true)]
 async fn many_tasks_of_one_request_wait_no_longer_than_one() {
     let (_, store) = faulty();
-    let layer = layer(store.clone());
+    let layer = layer_as_it_comes(store.clone());
     let app = process(&layer);
     let mut visitor = Visitor::default();
     visitor.get(&app, "/add").await.ok();
@@ -101,7 +101,7 @@ async fn a_request_that_overtakes_the_answer_of_a_renew_or_a_logout_is_told() {
     for path in ["/renew", "/logout"] {
         for late in ["/get-and-insert", "/insert"] {
             let (_, store) = faulty();
-            let app = process(&layer(store.clone()));
+            let app = process(&layer_as_it_comes(store.clone()));
             let mut visitor = Visitor::default();
             visitor.get(&app, "/add").await.ok();
             // It is done, and its answer never comes.
@@ -122,7 +122,7 @@ async fn a_request_that_overtakes_the_answer_of_a_renew_or_a_logout_is_told() {
 #[tokio::test(start_paused = true)]
 async fn work_that_nobody_polls_holds_nobody_up() {
     let (_, store) = faulty();
-    let layer = layer(store.clone());
+    let layer = layer_as_it_comes(store.clone());
     let app = process(&layer);
     let mut visitor = Visitor::default();
     visitor.get(&app, "/add").await.ok();

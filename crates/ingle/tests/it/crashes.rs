@@ -10,7 +10,7 @@ use ingle::{
     store::{Fault, Faulty, List as _, Memory, Step, Store as _, Write},
 };
 
-use crate::common::{App, Visitor, app, faulty, layer};
+use crate::common::{App, Visitor, app, faulty, layer_as_it_comes};
 
 const FAULTS: [Fault; 8] = [
     Fault::Refuse,
@@ -77,7 +77,7 @@ fn play(store: &Faulty, plan: &[(Step, Fault)]) {
 /// What a fresh process reads once everything that was under way has landed.
 async fn settled(memory: &Memory, visitor: &Visitor) -> u64 {
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let calm = process(&layer(memory.clone()));
+    let calm = process(&layer_as_it_comes(memory.clone()));
     let answer = calm.get("/read", &visitor.cookie).await;
     // A session that has ended is told for a minute.
     if answer.status == StatusCode::CONFLICT { 0 } else { answer.ok().body.parse().unwrap() }
@@ -105,10 +105,10 @@ async fn no_update_is_lost_or_doubled_at_any_step() {
             .flat_map(|warm| plans().into_iter().map(move |plan| (warm, plan)))
         {
             let (memory, store) = faulty();
-            let app = process(&layer(store.clone()));
+            let app = process(&layer_as_it_comes(store.clone()));
             let mut visitor = Visitor::default();
             visitor.get(&app, "/count").await.ok();
-            let app = if warm { app } else { process(&layer(store.clone())) };
+            let app = if warm { app } else { process(&layer_as_it_comes(store.clone())) };
             play(&store, &plan);
             let answer = visitor.get(&app, path).await;
             let story = format!("{path} warm={warm} {plan:?}: {:?}", store.log());
@@ -130,7 +130,7 @@ async fn no_update_is_lost_or_doubled_at_any_step() {
 async fn a_session_begins_once_or_not_at_all() {
     for plan in plans() {
         let (memory, store) = faulty();
-        let app = process(&layer(store.clone()));
+        let app = process(&layer_as_it_comes(store.clone()));
         play(&store, &plan);
         let mut visitor = Visitor::default();
         let answer = visitor.get(&app, "/count").await;
@@ -150,7 +150,7 @@ async fn a_session_begins_once_or_not_at_all() {
 async fn a_renew_moves_the_session_once_or_not_at_all() {
     for plan in plans() {
         let (memory, store) = faulty();
-        let app = process(&layer(store.clone()));
+        let app = process(&layer_as_it_comes(store.clone()));
         let mut visitor = Visitor::default();
         visitor.get(&app, "/count").await.ok();
         let old = visitor.clone();
@@ -173,7 +173,7 @@ async fn a_renew_moves_the_session_once_or_not_at_all() {
 async fn a_logout_that_was_acknowledged_is_final() {
     for plan in plans() {
         let (memory, store) = faulty();
-        let app = process(&layer(store.clone()));
+        let app = process(&layer_as_it_comes(store.clone()));
         let mut visitor = Visitor::default();
         visitor.get(&app, "/count").await.ok();
         let stolen = visitor.clone();
@@ -201,8 +201,8 @@ async fn a_logout_that_was_acknowledged_is_final() {
 #[tokio::test(start_paused = true)]
 async fn beyond_the_ring_nobody_guesses() {
     let (memory, store) = faulty();
-    let app = process(&layer(store.clone()));
-    let other = process(&layer(memory.clone()));
+    let app = process(&layer_as_it_comes(store.clone()));
+    let other = process(&layer_as_it_comes(memory.clone()));
     let mut visitor = Visitor::default();
     visitor.get(&app, "/count").await.ok();
     for (others, expected) in
@@ -232,7 +232,10 @@ async fn beyond_the_ring_nobody_guesses() {
 async fn in_a_storm_of_faults_every_answer_is_true() {
     for seed in 0..40_u64 {
         let (memory, store) = faulty();
-        let apps = [process(&layer(store.clone())), process(&layer(store.clone()))];
+        let apps = [
+            process(&layer_as_it_comes(store.clone())),
+            process(&layer_as_it_comes(store.clone())),
+        ];
         let mut visitor = Visitor::default();
         visitor.get(&apps[0], "/count").await.ok();
         // A plain generator, so that a seed replays.
@@ -285,7 +288,7 @@ async fn in_a_storm_of_faults_every_answer_is_true() {
 async fn a_create_that_lands_late_brings_no_session_back() {
     for late in [20, 700] {
         let (memory, store) = faulty();
-        let app = process(&layer(store.clone()));
+        let app = process(&layer_as_it_comes(store.clone()));
         let mut visitor = Visitor::default();
         store.on(Step::Commit(1), Fault::Late(Duration::from_millis(late)));
         visitor.get(&app, "/count").await.ok();
@@ -299,7 +302,7 @@ async fn a_create_that_lands_late_brings_no_session_back() {
 async fn a_record_that_went_back_in_time_proves_nothing() {
     for in_doubt in [true, false] {
         let (memory, store) = faulty();
-        let app = process(&layer(store.clone()));
+        let app = process(&layer_as_it_comes(store.clone()));
         let mut visitor = Visitor::default();
         visitor.get(&app, "/count").await.ok();
         let now = SystemClock.now();

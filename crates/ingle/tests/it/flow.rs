@@ -11,7 +11,7 @@ use ingle::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::common::{App, Visitor, app, faulty, layer};
+use crate::common::{App, Visitor, app, faulty, layer, layer_as_it_comes};
 
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Visit {
@@ -456,7 +456,7 @@ async fn a_request_whose_session_ends_under_it_is_told() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn while_the_store_is_down_nobody_is_logged_out() {
     for (outage, read_status) in
         [(OnOutage::Fail, StatusCode::SERVICE_UNAVAILABLE), (OnOutage::Anonymous, StatusCode::OK)]
@@ -490,6 +490,7 @@ async fn while_the_store_is_down_nobody_is_logged_out() {
             if answer.status == StatusCode::OK {
                 break answer;
             }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         };
         assert_eq!(answer.body, "2 views for \"Hallo Welt\"", "the same cookie, the same session");
     }
@@ -499,7 +500,7 @@ async fn while_the_store_is_down_nobody_is_logged_out() {
 async fn a_store_that_hangs_holds_no_request_beyond_its_deadline() {
     tokio::time::pause();
     let (_, store) = faulty();
-    let app = all(&layer(store.clone()));
+    let app = all(&layer_as_it_comes(store.clone()));
     let mut visitor = Visitor::default();
     visitor.get(&app, "/").await.ok();
     store.fail_all(Some(Fault::Hang));
@@ -819,7 +820,7 @@ async fn data_that_outgrew_the_limit_can_be_made_smaller() {
     assert_eq!(visitor.get(&shrink, "/read").await.ok().body.matches("\"x\"").count(), 90);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_store_that_cannot_write_can_still_be_read() {
     let (memory, store) = faulty();
     let app = all(&layer(store.clone()).deadline(Duration::from_millis(50)));

@@ -260,7 +260,7 @@ async fn a_logout_with_a_plain_id_removes_both_cookies() {
     assert!(scene.records().await.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_move_that_fails_leaves_the_session_where_it_is() {
     let scene = Scene::new(Ids::Upgrade);
     scene.foreign(7).await;

@@ -1,6 +1,6 @@
 //! PostgreSQL as people use it beside the app, and as it fails.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ingle::{
     Error, Key, Session, SessionLayer,
@@ -9,9 +9,10 @@ use ingle::{
     store::{List as _, Postgres, PostgresConfig, Store as _, Write},
 };
 use serde_json::{Value as Json, json};
+use tokio::time::{sleep, timeout};
 use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage};
 
-use crate::common::{App, app};
+use crate::common::{self, App, LONG, app, layer_as_it_comes};
 
 mod batches;
 mod connections;
@@ -56,11 +57,37 @@ impl Scene {
     }
 
     async fn layer(&self) -> SessionLayer {
-        SessionLayer::new(Arc::new(self.store().await)).sweep_every(None)
+        common::layer(self.store().await)
     }
 
     async fn app(&self) -> App {
         counting(&self.layer().await)
+    }
+
+    /// With the deadline that a layer has by itself, so that an outage is soon told.
+    async fn hasty_app(&self) -> App {
+        counting(&layer_as_it_comes(self.store().await))
+    }
+
+    /// A store that does not give up a row's lock before anything else: see [`Self::commit_waits`].
+    async fn store_that_waits(&self) -> Postgres {
+        let options = format!("&application_name={}&options=-c%20lock_timeout=0", self.table);
+        Postgres::open(self.config(&options)).await.unwrap()
+    }
+
+    /// Returns when a commit of [such a store](Self::store_that_waits) waits for a lock, with another shell:
+    /// this one may have a transaction open, which sees all activity as it was.
+    async fn commit_waits(&self) -> Client {
+        let other = shell(self.server).await;
+        let waiting = "SELECT FROM pg_stat_activity \
+                       WHERE application_name = $1 AND wait_event_type = 'Lock'";
+        let waits = async {
+            while other.query(waiting, &[&self.table]).await.unwrap().is_empty() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LONG, waits).await.expect("the commit waits for a lock");
+        other
     }
 
     /// What a person types; TABLE stands for the table.
@@ -93,6 +120,18 @@ async fn shell(server: SocketAddr) -> Client {
     let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
+}
+
+/// Returns when a server that was told to take TLS does so. It reads its settings anew before its certificate.
+async fn offers_tls(scene: &Scene) {
+    let url = scene.url("&sslmode=require");
+    let offers = async {
+        while let Err(error) = ingle::store::open(&url).await {
+            assert!(error.to_string().contains("offers no TLS"), "{error}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, offers).await.expect("the server takes TLS");
 }
 
 /// An app that counts.

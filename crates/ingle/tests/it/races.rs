@@ -1,15 +1,22 @@
 //! Many requests of one session at once, in one process and in two, and a number that must be exact.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use ingle::{
     Error, Session,
     store::{Fault, Memory},
 };
 use serde_json::Value;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::task::JoinSet;
 
-use crate::common::{App, Visitor, app, faulty, layer};
+use crate::common::{App, Visitor, app, faulty, layer, layer_as_it_comes};
 
 async fn update(session: Session) -> Result<(), Error> {
     session.field("n").update(|n: &mut u64| *n += 1).await
@@ -173,21 +180,22 @@ async fn two_tasks_of_one_request_begin_one_session() {
 
 #[tokio::test(start_paused = true)]
 async fn no_process_keeps_a_session_to_itself() {
+    const UPDATES: u64 = 3600;
     // Each call of the store takes a while, so a process that must load first is always slower.
     let (_, store) = faulty();
     let processes: Vec<App> = (0..2)
-        .map(|_| app(&layer(store.clone())).on("/update", update).on("/read", read))
+        .map(|_| app(&layer_as_it_comes(store.clone())).on("/update", update).on("/read", read))
         .collect();
     let mut visitor = Visitor::default();
     visitor.get(&processes[0], "/update").await.ok();
     store.fail_all(Some(Fault::Delay(Duration::from_millis(2))));
-    let mut clients = JoinSet::new();
+    let (mut clients, begun) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
     for client in 0..16 {
         let (app, cookie) = (processes[client % 2].clone(), visitor.cookie.clone());
-        let end = Instant::now() + Duration::from_secs(5);
+        let begun = Arc::clone(&begun);
         clients.spawn(async move {
             let mut n = 0;
-            while Instant::now() < end {
+            while begun.fetch_add(1, Ordering::Relaxed) < UPDATES {
                 app.get("/update", &cookie).await.ok();
                 n += 1;
             }
@@ -195,7 +203,8 @@ async fn no_process_keeps_a_session_to_itself() {
         });
     }
     let counts = clients.join_all().await;
-    assert_eq!(data(&processes, &visitor).await["n"], 1 + counts.iter().sum::<u64>());
+    assert_eq!(counts.iter().sum::<u64>(), UPDATES);
+    assert_eq!(data(&processes, &visitor).await["n"], 1 + UPDATES);
     // Each of the clients had its part, whichever process it was on.
     assert!(counts.iter().all(|n| *n > 100), "{counts:?}");
 }

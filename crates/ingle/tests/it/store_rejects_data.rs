@@ -23,7 +23,7 @@ fn picky(inner: Faulty, kind: ErrorKind) -> Intercept<Faulty> {
 }
 
 /// Changes that are committed together stand or fall alone, also where it is the store that refuses.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn one_change_that_cannot_be_stored_takes_no_other_with_it() {
     for (kind, expected) in [
         (ErrorKind::Unfit, StatusCode::INTERNAL_SERVER_ERROR),
@@ -40,7 +40,8 @@ async fn one_change_that_cannot_be_stored_takes_no_other_with_it() {
             });
         let mut visitor = Visitor::default();
         visitor.get(&app, "/add").await.ok();
-        // The first one holds the others up, so that they are committed together.
+        // The first one holds the others up, so that they are committed together: paused time goes on when
+        // all of them wait.
         faulty.on(Step::Commit(1), Fault::Delay(Duration::from_millis(50)));
         let paths = ["/add", "/add", "/bad", "/add", "/bad", "/add"];
         let requests = paths.map(|path| {

@@ -31,10 +31,11 @@ fn why_closed(environment: &[(&str, &OsStr)]) -> String {
 
 #[test]
 fn a_wrong_url_is_one_line_and_exit_code_2() {
-    let form = "takes firestore://PROJECT/COLLECTION or";
-    let option = "has one option, which is `ids=plain` or `ids=upgrade`";
-    let (project, database) = ("names the project by its id", "names a database with letters");
-    let collection = "names a collection, which is neither";
+    let form = "does not name a collection; write `firestore://PROJECT/COLLECTION` or";
+    let option = "has an option other than `ids=plain` and `ids=upgrade`";
+    let project = "does not name the project by its id";
+    let database = "names a database that is neither `(default)` nor letters";
+    let collection = "names a collection that is empty, `.`, `..` or";
     for (rest, says) in [
         ("", form),
         ("project/collection", form),
@@ -47,13 +48,12 @@ fn a_wrong_url_is_one_line_and_exit_code_2() {
         ("//../collection", project),
         ("//proj%65ct/collection", project),
         ("//user:password@host/collection", project),
-        ("//project/", collection),
-        ("//project/..", collection),
+        ("//project/", form),
+        ("//project/..", form),
         ("//project/__all__", collection),
-        ("//project/a#b", collection),
+        ("//project/a#b", form),
         ("//project//collection", database),
         ("//project/(other)/collection", database),
-        ("//project/collection?", option),
         ("//project/collection?ids", option),
         ("//project/collection?ids=hashed", option),
         ("//project/collection?ids=plain&ids=upgrade", option),
@@ -63,7 +63,10 @@ fn a_wrong_url_is_one_line_and_exit_code_2() {
         let url = format!("firestore:{rest}");
         // A URL that is taken for a good one finds nothing to connect to.
         let line = line(&begin(&url, &[(EMULATOR, OsStr::new("127.0.0.1:1"))]), 2);
-        assert!(line.starts_with("--store: `firestore:` "), "{url}: {line}");
+        assert!(
+            line.starts_with("--store: could not open the firestore store: the URL "),
+            "{url}: {line}"
+        );
         assert!(line.contains(says), "{url}: {line}");
     }
 }
@@ -77,8 +80,7 @@ fn an_emulator_that_does_not_answer_is_one_line_and_exit_code_3() {
         [(nobody.as_str(), "Connection refused"), ("no-such-host.invalid:8080", "no-such-host")]
     {
         let why = why_closed(&[(EMULATOR, OsStr::new(host))]);
-        let expected =
-            format!("no Firestore emulator answers at `{host}`, where {EMULATOR} points");
+        let expected = format!("no Firestore emulator answers at `{host}` (");
         assert!(why.starts_with(&expected), "{why}");
         assert!(why.contains(says), "{why}");
         let mends = format!("run `gcloud emulators firestore start --host-port={host}`, or unset");
@@ -104,7 +106,7 @@ async fn a_server_that_is_no_emulator_is_one_line_and_exit_code_3() {
 }
 
 #[test]
-fn a_variable_that_names_no_emulator_is_one_line_and_exit_code_3() {
+fn a_variable_that_names_no_emulator_is_one_line_and_exit_code_2() {
     for host in [
         "127.0.0.1",
         "127.0.0.1:",
@@ -119,9 +121,11 @@ fn a_variable_that_names_no_emulator_is_one_line_and_exit_code_3() {
         "::1",
         "a\nb:8080",
     ] {
-        let why = why_closed(&[(EMULATOR, OsStr::new(host))]);
-        assert!(why.starts_with(&format!("{EMULATOR} is `")), "{host}: {why}");
-        assert!(why.contains("which is no host and port; run `export"), "{host}: {why}");
+        let wrong = [(EMULATOR, OsStr::new(host))];
+        let why = line(&begin("firestore://ingle-test/sessions", &wrong), 2);
+        assert!(why.contains("the emulator's host is `"), "{host}: {why}");
+        let mends = format!("which is no host and port; run `export {EMULATOR}=");
+        assert!(why.contains(&mends), "{host}: {why}");
     }
 }
 

@@ -10,11 +10,15 @@ use ingle::{Session, SessionLayer, store::conformance};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::common::{App, Visitor, app};
+use crate::common::{App, Visitor, app, layer, layer_as_it_comes};
 
-/// One process of the app: `/add` counts, and `/fill` makes the session large besides.
+/// One process of an app with the deadline that a layer has by itself, so that an outage is soon told:
+/// `/add` counts, and `/fill` makes the session large besides.
 async fn process(scene: &Scene) -> App {
-    let layer = SessionLayer::new(Arc::new(scene.store().await)).sweep_every(None);
+    serve(&layer_as_it_comes(scene.store().await))
+}
+
+fn serve(layer: &SessionLayer) -> App {
     let add = async |session: &Session| {
         let n = session.field("n").update(|n: &mut u64| {
             *n += 1;
@@ -22,7 +26,7 @@ async fn process(scene: &Scene) -> App {
         });
         n.await.map(|n| n.to_string())
     };
-    app(&layer)
+    app(layer)
         .on("/add", async move |session: Session| add(&session).await)
         .on("/fill", async |session: Session| {
             session.insert("fill", "x".repeat(20_000))?;
@@ -270,7 +274,7 @@ async fn a_store_that_is_down_says_so() {
 async fn flush_all_is_a_restart() {
     let server = testbed::memcached::start(&[]);
     let scene = Scene::on([server.address()]);
-    let app = process(&scene).await;
+    let app = serve(&layer(scene.store().await));
     let mut visitor = Visitor::default();
     for n in 1..4 {
         assert_eq!(visitor.get(&app, "/add").await.ok().body, n.to_string());

@@ -293,6 +293,7 @@ async fn each_request_costs_what_the_page_says() {
     let layer = || {
         ingle::SessionLayer::new(Arc::clone(&store))
             .sweep_every(None)
+            .deadline(crate::common::LONG)
             .clock(Arc::new(clock.clone()))
     };
     let process = |layer| {

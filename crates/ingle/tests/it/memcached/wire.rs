@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::common::LONG;
 
 /// What a proxy does to the next question or answer, once.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -226,9 +227,15 @@ async fn calls_that_are_dropped_leave_no_answer_to_others() {
     }
     let (dropped, answered) = many_loads(&scene, &store, &all, 300).await;
     assert!(dropped > 100 && answered > 100, "{dropped} and {answered}");
-    // All at once must wait for their turn, and no more connections are made.
-    let open = Shell::new(server.address()).stat("curr_connections");
-    assert!(open <= 64 + 8, "{open} connections");
+    // All at once must wait for their turn, and no more connections are made. The server may be slow to
+    // notice which of them were closed.
+    let mut shell = Shell::new(server.address());
+    let few = async {
+        while shell.stat("curr_connections") > 64 + 8 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, few).await.expect("the connections of calls that were dropped are closed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -248,12 +255,14 @@ async fn answers_that_come_late_reach_nobody() {
                 let (store, now) = (store.clone(), scene.now);
                 let key = all[n % all.len()].record.header.key;
                 tokio::spawn(async move {
-                    timeout(Duration::from_millis(100), store.load(&key, now)).await.is_err()
+                    timeout(Duration::from_millis(100), store.load(&key, now)).await
                 })
             })
             .collect();
         for given_up in given_up {
-            assert!(given_up.await.unwrap());
+            // By us, or by the store, where that came first to see how late it is.
+            let answer = given_up.await.unwrap();
+            assert!(!matches!(answer, Ok(Ok(_))), "{answer:?}");
         }
         server.resume();
         let (_, answered) = many_loads(&scene, &store, &all, 20).await;

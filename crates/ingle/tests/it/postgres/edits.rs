@@ -1,7 +1,5 @@
 //! Rows that someone reads, edits and deletes with the database's own tools.
 
-use std::time::Duration;
-
 use http::StatusCode;
 use ingle::{
     clock::{Clock as _, SystemClock},
@@ -91,7 +89,7 @@ async fn an_edit_beside_a_commit_is_not_written_over() {
 #[tokio::test]
 async fn an_edit_under_way_is_waited_for_and_then_seen() {
     let scene = Scene::new().await;
-    let store = scene.store().await;
+    let store = scene.store_that_waits().await;
     let base = create(&store, &record(key(1), SystemClock.now(), views(1))).await;
     scene.sql("BEGIN").await;
     scene.sql("UPDATE TABLE SET data = jsonb_set(data, '{views}', '41')").await;
@@ -100,7 +98,7 @@ async fn an_edit_under_way_is_waited_for_and_then_seen() {
         store.commit(Write::Replace { base: &base, record: &late }, SystemClock.now()).await
     };
     let end = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        scene.commit_waits().await;
         scene.sql("COMMIT").await;
     };
     let (committed, _) = tokio::join!(commit, end);

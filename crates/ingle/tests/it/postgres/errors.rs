@@ -5,7 +5,7 @@ use std::process::Command;
 use ingle::store::{self, Postgres, PostgresConfig, Store as _};
 use testbed::postgres::Postgres as Server;
 
-use super::{Scene, shell};
+use super::{Scene, offers_tls, shell};
 
 const SECRET: &str = "s3cret";
 
@@ -212,7 +212,7 @@ async fn tls_is_what_the_url_asks_for() {
     let roles = "CREATE ROLE with_tls LOGIN SUPERUSER; \
                  CREATE ROLE with_password LOGIN SUPERUSER PASSWORD 's3cret'";
     scene.shell.batch_execute(roles).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    offers_tls(&scene).await;
 
     let trusted = folder.path().join("certificate");
     let trusted = trusted.display();

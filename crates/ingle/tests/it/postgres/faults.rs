@@ -3,24 +3,21 @@
 
 #![expect(clippy::print_stdout, reason = "`--nocapture` shows what visitors were told")]
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use ingle::{
-    SessionLayer,
     clock::{Clock as _, SystemClock},
+    record::Loaded,
     store::{
-        Applied, CommitError, ErrorKind, Lookup, OpenErrorKind, Postgres, PostgresConfig,
+        self, Applied, CommitError, ErrorKind, Lookup, OpenErrorKind, Postgres, PostgresConfig,
         Store as _, Write,
     },
 };
 use testbed::postgres::Postgres as Server;
 use tokio::task::JoinHandle;
 
-use super::{Scene, counting, create, key, next, record, replace, shell, views};
+use super::{Scene, create, key, next, record, replace, views};
 use crate::common::{App, Visitor};
 
 /// After this long a store that does not go on never will. It is not how long it may take.
@@ -44,14 +41,13 @@ struct Load {
 
 impl Load {
     async fn begin(scene: &Scene) -> Self {
-        let layer = SessionLayer::new(Arc::new(scene.store().await)).sweep_every(None);
-        let app = counting(&layer);
+        let (first, app) = (scene.app().await, scene.hasty_app().await);
         let (until, ended) = tokio::sync::watch::channel(false);
         let mut visitors = Vec::new();
         for _ in 0..8 {
             let (app, ended) = (app.clone(), ended.clone());
             let mut visitor = Visitor::default();
-            visitor.get(&app, "/add").await.ok();
+            visitor.get(&first, "/add").await.ok();
             visitors.push(tokio::spawn(async move {
                 let mut told = Told { acknowledged: 1, ..Told::default() };
                 while !*ended.borrow() {
@@ -174,9 +170,9 @@ async fn connections_that_the_server_ends_lose_nothing() {
 async fn a_hot_session_counts_each_acknowledged_change_once() {
     let server = Server::start(&[]);
     let scene = Scene::on(server.address()).await;
-    let apps = [scene.app().await, scene.app().await];
+    let apps = [scene.hasty_app().await, scene.hasty_app().await];
     let mut visitor = Visitor::default();
-    visitor.get(&apps[0], "/add").await.ok();
+    visitor.get(&scene.app().await, "/add").await.ok();
     let counters: Vec<_> = (0..8)
         .map(|n| {
             let (app, cookie) = (apps[n % 2].clone(), visitor.cookie.clone());
@@ -218,7 +214,7 @@ async fn a_hot_session_counts_each_acknowledged_change_once() {
 async fn what_happened_is_told_as_it_is_known() {
     let mut server = Server::start(&[]);
     let scene = Scene::on(server.address()).await;
-    let store = scene.store().await;
+    let store = scene.store_that_waits().await;
     let now = SystemClock.now();
     let base = create(&store, &record(key(1), now, views(1))).await;
     let late = next(&base, views(2));
@@ -233,23 +229,29 @@ async fn what_happened_is_told_as_it_is_known() {
     scene.sql("BEGIN").await;
     scene.sql("UPDATE TABLE SET idle_timeout_ms = 1").await;
     let end = async {
-        pause(100).await;
-        let other = shell(scene.server).await;
-        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE application_name = 'ingle'";
-        other.batch_execute(sql).await.unwrap();
+        let other = scene.commit_waits().await;
+        let ours = "FROM pg_stat_activity WHERE application_name = $1";
+        let end = format!("SELECT pg_terminate_backend(pid) {ours}");
+        other.query(&end, &[&scene.table]).await.unwrap();
+        let left = format!("SELECT {ours}");
+        while !other.query(&left, &[&scene.table]).await.unwrap().is_empty() {
+            pause(10).await;
+        }
     };
     let (error, ()) = tokio::join!(commit(), end);
     assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::Unknown));
     // Until the other connections are seen to have ended.
-    pause(200).await;
+    let began = Instant::now();
+    while let Err(error) = store.ping().await {
+        assert!(began.elapsed() < PATIENCE, "{error:?}");
+        pause(10).await;
+    }
     // It is told to stop by a person.
     let end = async {
-        pause(100).await;
-        let other = shell(scene.server).await;
+        let other = scene.commit_waits().await;
         let sql = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity \
-                   WHERE application_name = 'ingle' AND state = 'active'";
-        other.batch_execute(sql).await.unwrap();
+                   WHERE application_name = $1 AND state = 'active'";
+        other.query(sql, &[&scene.table]).await.unwrap();
     };
     let (error, ()) = tokio::join!(commit(), end);
     assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::No));
@@ -269,11 +271,17 @@ async fn what_happened_is_told_as_it_is_known() {
     scene.sql(&format!("DROP TRIGGER no ON {name}")).await;
     // Nobody is there.
     tokio::task::block_in_place(|| server.kill());
-    pause(200).await;
+    let why = |error: &store::Error| std::error::Error::source(error).unwrap().to_string();
+    let nobody = "PostgreSQL does not answer at `127.0.0.1:";
+    // Until the connections are seen to have ended.
+    let began = Instant::now();
+    while !why(&store.ping().await.unwrap_err()).starts_with(nobody) {
+        assert!(began.elapsed() < PATIENCE, "the end of its connections is not seen");
+        pause(10).await;
+    }
     let error = commit().await;
     assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::No));
-    let text = format!("{}", std::error::Error::source(&error).unwrap());
-    assert!(text.starts_with("PostgreSQL does not answer at `127.0.0.1:"), "{text}");
+    assert!(why(&error).starts_with(nobody), "{error:?}");
     tokio::task::block_in_place(|| server.restart());
     replace(&store, &base, views(3)).await;
 }
@@ -326,23 +334,30 @@ async fn a_server_that_turns_to_reading_only_is_left() {
     let scene = Scene::on(server.address()).await;
     let store = scene.store().await;
     let now = SystemClock.now();
-    let base = create(&store, &record(key(1), now, views(1))).await;
+    let mut base = create(&store, &record(key(1), now, views(1))).await;
     let set = |value: &'static str| {
         let scene = &scene;
         async move {
             scene.sql(&format!("ALTER SYSTEM SET default_transaction_read_only = {value}")).await;
             scene.sql("SELECT pg_reload_conf()").await;
-            pause(300).await;
         }
     };
     set("on").await;
+    // Until its connection has read that.
+    let began = Instant::now();
+    let first = loop {
+        let record = next(&base, views(2));
+        match store.commit(Write::Replace { base: &base, record: &record }, now).await {
+            Ok(version) => base = Loaded { record, version },
+            Err(error) => break Err(error),
+        }
+        assert!(began.elapsed() < PATIENCE, "it still writes");
+    };
     let late = next(&base, views(2));
+    let again = || store.commit(Write::Replace { base: &base, record: &late }, now);
     let mut kinds = Vec::new();
-    for _ in 0..3 {
-        let write = Write::Replace { base: &base, record: &late };
-        let Err(CommitError::Failed(error)) = store.commit(write, now).await else {
-            panic!("it only reads")
-        };
+    for refused in [first, again().await, again().await] {
+        let Err(CommitError::Failed(error)) = refused else { panic!("it only reads") };
         assert_eq!(error.applied(), Applied::No);
         let why = std::error::Error::source(&error).unwrap().to_string();
         assert!(why.contains("only reads, as a standby does"), "{why}");
@@ -355,6 +370,10 @@ async fn a_server_that_turns_to_reading_only_is_left() {
     assert!(why.contains("only reads, as a standby does"), "{why}");
     scene.sql("SET default_transaction_read_only = off").await;
     set("off").await;
-    store.ping().await.unwrap();
+    let began = Instant::now();
+    while let Err(error) = store.ping().await {
+        assert!(began.elapsed() < PATIENCE, "{error:?}");
+        pause(10).await;
+    }
     replace(&store, &base, views(2)).await;
 }

@@ -8,6 +8,7 @@ use ingle::{
     store::{OpenError, OpenErrorKind, Postgres, PostgresConfig, Store as _, Write},
 };
 use serde_json::json;
+use testbed::postgres::Postgres as Server;
 
 use super::{Scene, create, key, record, replace, views};
 
@@ -93,7 +94,9 @@ async fn open(scene: &Scene) -> Result<(), OpenError> {
 /// A commit that touches an index costs more, and leaves more behind for the vacuum.
 #[tokio::test]
 async fn commits_and_touches_write_no_index() {
-    let scene = Scene::new().await;
+    // A server of its own: while another test has a transaction open, no page gets rid of old rows.
+    let server = Server::start(&[]);
+    let scene = Scene::on(server.address()).await;
     let store = scene.store().await;
     let now = SystemClock.now();
     let mut bases = Vec::new();
