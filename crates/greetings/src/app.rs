@@ -24,7 +24,7 @@ const GREETINGS: [&str; 5] =
     ["Hello World", "Hallo Welt", "Ciao Mondo", "Salut le Monde", "Hola Mundo"];
 
 /// A store that has not answered by then is not ready, if nothing else was said.
-const READY_WITHIN: Duration = Duration::from_secs(1);
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a session of this app holds.
 #[derive(Default, Clone, Serialize, Deserialize)]
@@ -35,6 +35,10 @@ struct Visit {
 }
 
 async fn home(session: Session) -> Result<Html<String>, ingle::Error> {
+    Ok(Html(page(&session).await?))
+}
+
+pub(crate) async fn page(session: &Session) -> Result<String, ingle::Error> {
     let visit = session
         .update(|visit: &mut Visit| {
             if visit.greeting.is_empty() {
@@ -45,11 +49,11 @@ async fn home(session: Session) -> Result<Html<String>, ingle::Error> {
         })
         .await?;
     let greeting = escaped(&visit.greeting);
-    Ok(Html(format!("<body>{} views for \"{greeting}\"</body>", visit.views)))
+    Ok(format!("<body>{} views for \"{greeting}\"</body>", visit.views))
 }
 
 /// Answers with a text and not with the page: the page would begin the next session.
-async fn logout(session: Session) -> Result<&'static str, ingle::Error> {
+pub(crate) async fn logout(session: Session) -> Result<&'static str, ingle::Error> {
     session.logout().await?;
     Ok("You are logged out.\n")
 }
@@ -103,15 +107,23 @@ pub(crate) fn router(
     app.with_state(())
 }
 
-/// Whether the store answers.
 async fn ready(
     State((store, within)): State<(Arc<dyn Store>, Duration)>,
 ) -> (StatusCode, &'static str) {
+    match readiness(&*store, within).await {
+        Ok(text) => (StatusCode::OK, text),
+        Err(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
+    }
+}
+
+/// Whether the store answers.
+pub(crate) async fn readiness(
+    store: &dyn Store,
+    within: Duration,
+) -> Result<&'static str, &'static str> {
     match timeout(within, store.ping()).await {
-        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
-        Ok(Err(_)) | Err(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the session store does not answer\n")
-        }
+        Ok(Ok(())) => Ok("ready\n"),
+        Ok(Err(_)) | Err(_) => Err("the session store does not answer\n"),
     }
 }
 

@@ -30,7 +30,7 @@ use tokio::{
 };
 
 /// The whole data of a session, whatever its fields.
-type Data = Map<String, Value>;
+pub(crate) type Data = Map<String, Value>;
 
 /// What a route answers that has nothing to show.
 type Done = Result<StatusCode, ingle::Error>;
@@ -64,13 +64,13 @@ pub(crate) fn routes() -> Routes {
 }
 
 #[derive(Deserialize)]
-struct Written {
+pub(crate) struct Written {
     #[serde(default)]
-    value: String,
+    pub(crate) value: String,
 }
 
 #[derive(Deserialize)]
-struct Slow {
+pub(crate) struct Slow {
     /// How long a slow request waits if it is not released before; without it until it is.
     ms: Option<u16>,
 }
@@ -86,13 +86,44 @@ impl Slow {
 
 /// The slow requests of this process.
 #[derive(Debug, Default)]
-struct Slowness {
+pub(crate) struct Slowness {
     waiting: AtomicUsize,
     /// When those that wait at its last change go on.
     released: watch::Sender<Option<Instant>>,
 }
 
 impl Slowness {
+    /// Reads a field, takes its time, and writes the field: a lost update, were it not refused.
+    pub(crate) async fn write(
+        &self,
+        session: &Session,
+        field: String,
+        new: Written,
+        slow: &Slow,
+    ) -> Result<(), ingle::Error> {
+        session.get::<Value>(&field).await?;
+        self.wait(slow).await;
+        session.insert(field, new.value)
+    }
+
+    /// Reads all of the session, takes its time, and returns what it had read.
+    pub(crate) async fn read(&self, session: &Session, slow: &Slow) -> Result<Data, ingle::Error> {
+        let data = session.data().await?;
+        self.wait(slow).await;
+        Ok(data)
+    }
+
+    /// How many slow requests have read and not yet gone on.
+    pub(crate) fn waiting(&self) -> String {
+        self.waiting.load(Ordering::SeqCst).to_string()
+    }
+
+    /// Lets all slow requests that wait now go on, at once or so much later.
+    pub(crate) fn release(&self, later: &Slow) {
+        let later = Duration::from_millis(later.ms.unwrap_or_default().into());
+        self.released.send_replace(Some(Instant::now() + later));
+    }
+
     async fn wait(&self, slow: &Slow) {
         // Made before it is counted, so that whoever sees the count can release it.
         let mut released = self.released.subscribe();
@@ -148,7 +179,6 @@ async fn push(session: Session, Path(field): Path<String>, Query(new): Query<Wri
     Ok(DONE)
 }
 
-/// Reads a field, takes its time, and writes the field: a lost update, were it not refused.
 async fn slow_write(
     State(slowness): State<Arc<Slowness>>,
     session: Session,
@@ -156,32 +186,24 @@ async fn slow_write(
     Query(new): Query<Written>,
     Query(slow): Query<Slow>,
 ) -> Done {
-    session.get::<Value>(&field).await?;
-    slowness.wait(&slow).await;
-    session.insert(field, new.value)?;
+    slowness.write(&session, field, new, &slow).await?;
     Ok(DONE)
 }
 
-/// Reads all of the session, takes its time, and answers what it had read.
 async fn slow_read(
     State(slowness): State<Arc<Slowness>>,
     session: Session,
     Query(slow): Query<Slow>,
 ) -> Result<Json<Data>, ingle::Error> {
-    let data = session.data().await?;
-    slowness.wait(&slow).await;
-    Ok(Json(data))
+    Ok(Json(slowness.read(&session, &slow).await?))
 }
 
-/// How many slow requests have read and not yet gone on.
 async fn waiting(State(slowness): State<Arc<Slowness>>) -> String {
-    slowness.waiting.load(Ordering::SeqCst).to_string()
+    slowness.waiting()
 }
 
-/// Lets all slow requests that wait now go on, at once or so much later.
 async fn release(State(slowness): State<Arc<Slowness>>, Query(later): Query<Slow>) -> StatusCode {
-    let later = Duration::from_millis(later.ms.unwrap_or_default().into());
-    slowness.released.send_replace(Some(Instant::now() + later));
+    slowness.release(&later);
     DONE
 }
 

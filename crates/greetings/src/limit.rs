@@ -21,7 +21,7 @@ use http_body_util::Limited;
 use tokio::{sync::Semaphore, time::timeout};
 use tower::{Layer, Service};
 
-const BODY_BYTES_MAX: usize = 256 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Lets so many requests in at once, each for so long and with so large a body.
 #[derive(Clone, Debug)]

@@ -28,7 +28,7 @@ use tokio::{
 };
 
 /// Further connections wait in the backlog of the operating system until one ends.
-const CONNECTIONS_MAX: usize = 4096;
+pub(crate) const CONNECTIONS_MAX: usize = 4096;
 
 /// One client must not take all connections. This machine may: it is trusted.
 const CONNECTIONS_PER_CLIENT_MAX: usize = 256;
@@ -61,7 +61,7 @@ pub(crate) struct Limits {
 pub(crate) enum Ended {
     /// Every request that had begun was answered.
     Drained,
-    /// So many connections were still busy after [`Limits::drain_time`].
+    /// So many connections or requests were still busy after [`Limits::drain_time`].
     Overdue(usize),
     /// A second signal, of this number, came while requests were being finished.
     AtOnce(u8),
@@ -199,7 +199,7 @@ impl Signals {
     }
 
     /// The number of the next signal.
-    async fn next(&mut self) -> u8 {
+    pub(crate) async fn next(&mut self) -> u8 {
         select! {
             _ = self.interrupt.recv() => 2,
             _ = self.terminate.recv() => 15,

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use ingle::store::{Firestore, FirestoreConfig, Ids, Store};
 
-use crate::place::Place;
+use crate::{
+    outages::{after_a_loss_of_all_data_visitors_begin_anew, no_view_and_no_session_is_lost},
+    place::Place,
+};
 
 /// Makes a test of each function for each emulator. The function is given the address of one that
 /// others use, too; but not at the same time, since these tests keep it busy, and a request of the app
@@ -72,3 +75,24 @@ async fn open(place: &Place) -> Arc<dyn Store> {
 
 /// The variable that leads to an emulator.
 const EMULATOR: &str = "FIRESTORE_EMULATOR_HOST";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hidane_is_paused_and_resumed() {
+    let server = testbed::firestore::start_hidane();
+    let place = place(server.address());
+    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn google_is_paused_and_resumed() {
+    let server = testbed::firestore::start_google();
+    let place = place(server.address());
+    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hidane_is_killed_and_restarted() {
+    let server = testbed::firestore::start_hidane();
+    let place = place(server.address());
+    after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
+}

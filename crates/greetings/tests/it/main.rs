@@ -60,10 +60,14 @@ macro_rules! on_each_store {
     };
 }
 
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_greetings");
+
 mod cookies;
 mod crashes;
 #[cfg(feature = "firestore")]
 mod firestore;
+mod hyper;
 mod limits;
 #[cfg(feature = "memcached")]
 mod memcached;

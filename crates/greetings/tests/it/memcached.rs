@@ -4,7 +4,12 @@ use std::net::SocketAddr;
 
 use testbed::memcached;
 
-use crate::{options::refused, place::Place, process::Process};
+use crate::{
+    options::refused,
+    outages::{after_a_loss_of_all_data_visitors_begin_anew, no_view_and_no_session_is_lost},
+    place::Place,
+    process::Process,
+};
 
 /// Keys of their own on the servers that tests share. There are several, so that a session that gets
 /// a new id may have to move to another.
@@ -39,4 +44,18 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
     ] {
         refused(&url, code, says);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memcached_is_paused_and_resumed() {
+    let server = testbed::memcached::start(&[]);
+    let place = place(&[server.address()]);
+    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memcached_is_killed_and_restarted() {
+    let server = testbed::memcached::start(&[]);
+    let place = place(&[server.address()]);
+    after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
 }

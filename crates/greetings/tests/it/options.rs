@@ -58,13 +58,10 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
         (&["--header-timeout", "0s"], "--header-timeout \"0s\": it takes a duration from 1s to 1h"),
         (&["--lab=yes"], "--lab takes no value"),
         (&["--behind-https", "--insecure-http"], "exclude each other"),
-        (&["--store", "mysql:x"], "--store: could not open the session store: the URL begins with"),
-        (&["--store", "greetings-data"], "the scheme of no store; it is memory:, sqlite:"),
-        (
-            &["--store", "sqlite:"],
-            "--store: could not open the sqlite store: the URL takes a folder",
-        ),
-        (&["--store", "memory:x"], "`memory:` takes nothing after the colon"),
+        (&["--store", "nosuch:x"], "--store: could not open the session store: "),
+        (&["--store", "greetings-data"], "the URL begins with the scheme of no store"),
+        (&["--store", "sqlite:"], "--store: could not open the sqlite store: "),
+        (&["--store", "memory:x"], "--store: could not open the memory store: "),
     ];
     for (options, says) in cases {
         let mut arguments = vec!["--listen", "127.0.0.1:0"];
@@ -82,7 +79,7 @@ fn a_wrong_variable_is_one_line_and_exit_code_2() {
         ("PORT", "65536".as_ref(), "PORT \"65536\""),
         ("PORT", "".as_ref(), "PORT \"\""),
         ("PORT", not_utf8, "PORT \"\\xFF\" is not UTF-8 text"),
-        ("INGLE_STORE", "mysql:x".as_ref(), "INGLE_STORE: could not open the session store"),
+        ("INGLE_STORE", "nosuch:x".as_ref(), "INGLE_STORE: could not open the session store: "),
         ("INGLE_STORE", not_utf8, "INGLE_STORE"),
         ("RUST_LOG", "a=b=c".as_ref(), "RUST_LOG \"a=b=c\": it takes levels and targets"),
         ("RUST_LOG", not_utf8, "RUST_LOG"),
@@ -123,7 +120,7 @@ async fn port_0_of_any_address_is_a_port_that_the_banner_tells() {
 #[test]
 fn a_store_that_cannot_be_opened_is_one_line_and_exit_code_3() {
     let file = NamedTempFile::new().expect("a file");
-    let store = format!("sqlite://{}", file.path().display());
+    let store = format!("sqlite://{}/below", file.path().display());
     let line = line(&run(&["--listen", "127.0.0.1:0", "--store", &store], &[]), 3);
     assert!(line.starts_with("could not open the sqlite store: "), "{line}");
 }

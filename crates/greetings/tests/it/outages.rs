@@ -1,6 +1,6 @@
 //! A server that says nothing, or is gone: 503 and no cookie, and afterwards all is as it was.
 //!
-//! Each test has a server of its own, since it stops it. That says nothing of losses of power: what a
+//! Each test, beside the others of its store, has a server of its own, since it stops it. That says nothing of losses of power: what a
 //! process has written is there after it was killed.
 
 use std::{
@@ -12,8 +12,6 @@ use std::{
 };
 
 use testbed::http::{Answer, Browser};
-#[cfg(feature = "postgres")]
-use testbed::postgres::Postgres;
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -180,7 +178,7 @@ async fn views(browser: &mut Browser) -> u64 {
 }
 
 /// An outage of a server that keeps what it acknowledged.
-async fn no_view_and_no_session_is_lost<S>(
+pub(crate) async fn no_view_and_no_session_is_lost<S>(
     mut server: S,
     place: Place,
     begin: fn(&mut S),
@@ -219,7 +217,10 @@ async fn no_view_and_no_session_is_lost<S>(
 
 /// An outage of a server that has nothing any more when it comes back.
 #[cfg(any(feature = "firestore", feature = "memcached", feature = "redis"))]
-async fn after_a_loss_of_all_data_visitors_begin_anew(mut server: testbed::Server, place: Place) {
+pub(crate) async fn after_a_loss_of_all_data_visitors_begin_anew(
+    mut server: testbed::Server,
+    place: Place,
+) {
     let _alone = ALONE.write().await;
     let instances = Instances::start_with(place, 2, &IN_A_HURRY);
     let visits = Visits::start(visitors(&instances, 1).await, |answer| {
@@ -240,86 +241,4 @@ async fn after_a_loss_of_all_data_visitors_begin_anew(mut server: testbed::Serve
         let counted = views(&mut seen.browser).await;
         assert!((last..=last + seen.unknown).contains(&counted), "{counted}, {last} was shown");
     }
-}
-
-#[cfg(feature = "firestore")]
-#[tokio::test(flavor = "multi_thread")]
-async fn hidane_is_paused_and_resumed() {
-    let server = testbed::firestore::start_hidane();
-    let place = crate::firestore::place(server.address());
-    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
-}
-
-#[cfg(feature = "firestore")]
-#[tokio::test(flavor = "multi_thread")]
-async fn google_is_paused_and_resumed() {
-    let server = testbed::firestore::start_google();
-    let place = crate::firestore::place(server.address());
-    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
-}
-
-#[cfg(feature = "firestore")]
-#[tokio::test(flavor = "multi_thread")]
-async fn hidane_is_killed_and_restarted() {
-    let server = testbed::firestore::start_hidane();
-    let place = crate::firestore::place(server.address());
-    after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
-}
-
-#[cfg(feature = "memcached")]
-#[tokio::test(flavor = "multi_thread")]
-async fn memcached_is_paused_and_resumed() {
-    let server = testbed::memcached::start(&[]);
-    let place = crate::memcached::place(&[server.address()]);
-    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
-}
-
-#[cfg(feature = "memcached")]
-#[tokio::test(flavor = "multi_thread")]
-async fn memcached_is_killed_and_restarted() {
-    let server = testbed::memcached::start(&[]);
-    let place = crate::memcached::place(&[server.address()]);
-    after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
-}
-
-#[cfg(feature = "redis")]
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_is_paused_and_resumed() {
-    let server = testbed::redis::start(&testbed::redis::SYNCED);
-    let place = crate::redis::place(server.address());
-    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
-}
-
-#[cfg(feature = "redis")]
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_is_killed_and_restarted() {
-    let server = testbed::redis::start(&testbed::redis::SYNCED);
-    let place = crate::redis::place(server.address());
-    no_view_and_no_session_is_lost(server, place, testbed::Server::kill, testbed::Server::restart)
-        .await;
-}
-
-#[cfg(feature = "redis")]
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_that_keeps_nothing_is_killed_and_restarted() {
-    let server = testbed::redis::start(&[]);
-    let place = crate::redis::place(server.address());
-    after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
-}
-
-#[cfg(feature = "postgres")]
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres_is_paused_and_resumed() {
-    let server = Postgres::start(&[]);
-    let place = crate::postgres::place(server.address());
-    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
-}
-
-#[cfg(feature = "postgres")]
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres_is_killed_and_restarted() {
-    let server = Postgres::start(&[]);
-    let place = crate::postgres::place(server.address());
-    let (kill, restart) = (Postgres::kill, Postgres::restart);
-    no_view_and_no_session_is_lost(server, place, kill, restart).await;
 }

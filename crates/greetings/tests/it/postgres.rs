@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use testbed::postgres;
+use testbed::postgres::{self, Postgres};
 
 use crate::{
     options::{line, refused},
+    outages::no_view_and_no_session_is_lost,
     place::Place,
     process::{Process, run},
 };
@@ -58,4 +59,19 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
     let url = format!("postgres://u:s3cret@{gone}/d");
     let line = line(&run(&["--migrate", "--store", &url], &[]), 3);
     assert!(line.contains("PostgreSQL does not answer at") && !line.contains("s3cret"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_paused_and_resumed() {
+    let server = Postgres::start(&[]);
+    let place = place(server.address());
+    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_killed_and_restarted() {
+    let server = Postgres::start(&[]);
+    let place = place(server.address());
+    let (kill, restart) = (Postgres::kill, Postgres::restart);
+    no_view_and_no_session_is_lost(server, place, kill, restart).await;
 }

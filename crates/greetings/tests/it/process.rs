@@ -35,7 +35,7 @@ const PATIENT: [&str; 8] = [
 
 /// A program without the environment of whoever runs the tests.
 pub(crate) fn program() -> Command {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_greetings"));
+    let mut program = Command::new(crate::PROGRAM);
     for name in [
         "PORT",
         "INGLE_STORE",

@@ -4,7 +4,12 @@ use std::net::SocketAddr;
 
 use testbed::redis;
 
-use crate::{options::refused, place::Place, process::Process};
+use crate::{
+    options::refused,
+    outages::{after_a_loss_of_all_data_visitors_begin_anew, no_view_and_no_session_is_lost},
+    place::Place,
+    process::Process,
+};
 
 /// Keys of their own on the server that tests share.
 pub(crate) fn shared() -> Place {
@@ -33,12 +38,12 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
         (format!("redis://s3cret@{with}"), 2, "without a password"),
         (format!("redis://:s3cret@{with}/name"), 2, "by its number"),
         (format!("redis://:s3cret@{with}?ids=plain"), 2, "has these options: `prefix`"),
-        (format!("valkey-s://:s3cret@{with}"), 2, "begins with the scheme of no store"),
+        (format!("keydb://:s3cret@{with}"), 2, "the scheme of no store"),
         (format!("redis://{with}"), 3, "wants a password, and none is given"),
         (format!("redis://:s3cret-not@{with}"), 3, not_accepted),
         (format!("redis://mary:s3cret@{with}"), 3, not_accepted),
         (format!("redis://:s3cret@{plain}"), 3, not_accepted),
-        (format!("redis://:s3cret@{with}/16"), 3, "has no database 16"),
+        (format!("redis://:s3cret@{with}/16"), 2, "has no database 16"),
         (format!("rediss://:s3cret@{with}"), 3, "no TLS connection"),
         (format!("redis://{}", other.address), 3, "is not a Redis server"),
     ] {
@@ -46,4 +51,26 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
     }
     server.kill();
     refused(&format!("redis://:s3cret@{with}"), 3, "can be reached");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_paused_and_resumed() {
+    let server = testbed::redis::start(&testbed::redis::SYNCED);
+    let place = place(server.address());
+    no_view_and_no_session_is_lost(server, place, |s| s.pause(), |s| s.resume()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_killed_and_restarted() {
+    let server = testbed::redis::start(&testbed::redis::SYNCED);
+    let place = place(server.address());
+    no_view_and_no_session_is_lost(server, place, testbed::Server::kill, testbed::Server::restart)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_that_keeps_nothing_is_killed_and_restarted() {
+    let server = testbed::redis::start(&[]);
+    let place = place(server.address());
+    after_a_loss_of_all_data_visitors_begin_anew(server, place).await;
 }

@@ -2,6 +2,7 @@
 //! responses.
 
 use std::{
+    fmt,
     future::{Ready, ready},
     pin::Pin,
     rc::Rc,
@@ -11,6 +12,7 @@ use actix_web::{
     FromRequest, HttpMessage as _, HttpRequest, HttpResponse, ResponseError,
     body::{EitherBody, MessageBody},
     dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    error::InternalError,
     http::{
         StatusCode,
         header::{HeaderMap, HeaderName, HeaderValue},
@@ -23,7 +25,7 @@ use super::{
     layer::{Adapter, SessionLayer},
     named::{Named, SessionName},
     response::ErrorResponse,
-    slots::{Slot, Slots},
+    slots::{Slot, Slots, Told},
 };
 use crate::session::{Error, HandlerOutcome, Session};
 
@@ -51,8 +53,8 @@ pub struct SessionMiddleware<S> {
     inner: Rc<S>,
 }
 
-impl<S> std::fmt::Debug for SessionMiddleware<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<S> fmt::Debug for SessionMiddleware<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionMiddleware").field("door", &self.door).finish_non_exhaustive()
     }
 }
@@ -72,13 +74,14 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let headers = request.headers().get_all(cookie::COOKIE).map(HeaderValue::as_bytes);
         let in_flight = self.door.begin(headers);
-        let is_free = {
+        let (is_free, has_outer) = {
             let mut extensions = request.extensions_mut();
             let mut slots = extensions.remove::<Slots>().unwrap_or_default();
             let session = in_flight.session();
             let is_free = slots.put(self.adapter.slot, self.door.cookie_name(), session);
+            let has_outer = slots.has_outer();
             extensions.insert(slots);
-            is_free
+            (is_free, has_outer)
         };
         if !is_free {
             let response = response(Slots::refuse());
@@ -86,14 +89,26 @@ where
         }
         let (inner, adapter) = (Rc::clone(&self.inner), self.adapter.clone());
         Box::pin(async move {
-            let done = inner.call(request).await?;
-            let handler = match done.status().is_server_error() {
-                true => HandlerOutcome::ServerError,
-                false => HandlerOutcome::Success,
-            };
-            let finished = in_flight.finish(handler).await;
-            Ok(conclude(&adapter, &finished, done))
+            let handled = inner.call(request).await;
+            let finished = in_flight.finish(outcome(&handled)).await;
+            match handled {
+                Ok(done) => Ok(conclude(&adapter, &finished, has_outer, done)),
+                Err(error) => Err(conclude_error(&adapter, finished, has_outer, error)),
+            }
         })
+    }
+}
+
+/// An error that a middleware returns is a response to the browser, as much as one that a handler
+/// returns.
+fn outcome<B>(handled: &Result<ServiceResponse<B>, actix_web::Error>) -> HandlerOutcome {
+    let status = match handled {
+        Ok(done) => done.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    match status.is_server_error() {
+        true => HandlerOutcome::ServerError,
+        false => HandlerOutcome::Success,
     }
 }
 
@@ -101,27 +116,88 @@ where
 fn conclude<B>(
     adapter: &Adapter,
     finished: &Finished,
-    done: ServiceResponse<B>,
+    has_outer: bool,
+    mut done: ServiceResponse<B>,
 ) -> ServiceResponse<EitherBody<B>> {
+    let told = done.response_mut().extensions_mut().remove::<Told>();
+    let Told(mut told) = told.unwrap_or_default();
     let returned = done.response().error().and_then(|error| error.as_error::<Error>());
-    let returned = returned.filter(|_| adapter.replaces_errors());
+    let returned = adapter.returned(returned, has_outer);
     let mut done = match finished.error().or(returned) {
         Some(error) => {
             let response = of_http(adapter.error(error));
-            done.into_response(response).map_into_right_body()
+            let mut done = done.into_response(response).map_into_right_body();
+            told.iter().for_each(|change| apply(change, done.headers_mut()));
+            done
         }
         None => done.map_into_left_body(),
     };
     for change in finished.headers() {
         apply(change, done.headers_mut());
     }
+    if has_outer {
+        told.extend_from_slice(finished.headers());
+        done.response_mut().extensions_mut().insert(Told(told));
+    }
     done
+}
+
+/// The same where a middleware below returned an error: the response is made of it later, by the server
+/// or by a middleware around this one.
+fn conclude_error(
+    adapter: &Adapter,
+    finished: Finished,
+    has_outer: bool,
+    error: actix_web::Error,
+) -> actix_web::Error {
+    let returned = adapter.returned(error.as_error::<Error>(), has_outer);
+    let error = match finished.error().or(returned) {
+        Some(ours) => {
+            let response = of_http(adapter.error(ours));
+            InternalError::from_response(ours.clone(), response).into()
+        }
+        None => error,
+    };
+    match finished.headers().is_empty() {
+        true => error,
+        false => Concluded { error, finished }.into(),
+    }
+}
+
+/// An error whose response says what became of the session: a middleware may return one after a handler
+/// has renewed it.
+#[derive(Debug)]
+struct Concluded {
+    error: actix_web::Error,
+    finished: Finished,
+}
+
+impl fmt::Display for Concluded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl ResponseError for Concluded {
+    fn status_code(&self) -> StatusCode {
+        self.error.as_response_error().status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = self.error.error_response();
+        for change in self.finished.headers() {
+            apply(change, response.headers_mut());
+        }
+        response
+    }
 }
 
 fn apply(change: &HeaderChange, headers: &mut HeaderMap) {
     let name = HeaderName::from_static(change.name());
     // Every part was checked when the cookie was made, so this cannot fail.
-    let Ok(value) = HeaderValue::from_str(change.value()) else { return };
+    let Ok(mut value) = HeaderValue::from_str(change.value()) else { return };
+    change.warn_of_public(headers.get_all(&name).map(HeaderValue::as_bytes));
+    value.set_sensitive(matches!(change, HeaderChange::SetCookie { .. }));
     if matches!(change, HeaderChange::Append { .. }) {
         headers.append(name, value);
         return;

@@ -262,6 +262,16 @@ impl HeaderChange {
             Self::SetCookie { cookie, .. } => cookie::sets(other, cookie),
         }
     }
+
+    /// Tells the app's author of a mistake, where one of the values that this takes the place of is one.
+    pub(super) fn warn_of_public<'a>(&self, mut others: impl Iterator<Item = &'a [u8]>) {
+        let is_public = |other: &[u8]| other.windows(6).any(|word| word == b"public");
+        if *self == Self::no_store() && others.any(is_public) {
+            tracing::warn!(
+                "a response that sets the session cookie was marked public; it is not stored"
+            );
+        }
+    }
 }
 
 impl fmt::Debug for HeaderChange {

@@ -66,15 +66,6 @@ impl IntoResponse for Error {
     /// [`Error::response`], which the layer replaces by that of
     /// [`on_error`](crate::SessionLayer::on_error).
     fn into_response(self) -> Response {
-        let cause = std::error::Error::source(&self);
-        match &self {
-            // Each request of an outage brings one; the outage itself is logged once, as an error.
-            Self::Unavailable(_) => tracing::debug!(error = %self, cause, "no session was served"),
-            _ if self.status().is_server_error() => {
-                tracing::error!(error = %self, cause, "no session was served");
-            }
-            _ => {}
-        }
         let mut response = self.response().into_http::<Body>();
         response.extensions_mut().insert(self);
         response

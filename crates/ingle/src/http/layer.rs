@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::CACHE_CONTROL};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -22,7 +22,7 @@ use super::{
     door::{Door, HeaderChange, IdSchemes, InFlight, Settings},
     named::SessionName,
     plain,
-    slots::{Slot, Slots},
+    slots::{Slot, Slots, Told},
 };
 use crate::{
     clock::Clock,
@@ -144,8 +144,8 @@ impl SessionLayer {
     /// Makes the responses to errors, instead of [`Error::response`]: in JSON, as a page, or in
     /// another language.
     ///
-    /// They answer what could not be committed when a handler is done, and with axum also each
-    /// [`Error`] that a handler returns. Cookies and headers of the session come on top.
+    /// They answer what could not be committed when a handler is done, and with axum and
+    /// actix-web also each [`Error`] that a handler returns. Cookies and headers of the session come on top.
     ///
     /// ```
     /// # use ingle::{SessionLayer, store::Memory};
@@ -283,11 +283,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let adapter = self.adapter.clone();
         ResponseFuture(match open(&self.door, &adapter, &mut request) {
-            Some(in_flight) => {
+            Some(opened) => {
                 let handler = self.inner.call(request);
                 Box::pin(async move {
                     let response = handler.await?;
-                    Ok(close(in_flight, adapter, response).await)
+                    Ok(close(opened, adapter, response).await)
                 })
             }
             None => Box::pin(async { Ok(nested()) }),
@@ -295,18 +295,26 @@ where
     }
 }
 
+/// A session on its way through a handler.
+struct Opened {
+    in_flight: InFlight,
+    /// Whether another layer is around this one.
+    has_outer: bool,
+}
+
 /// Reads the cookie, and gives the request its session. None if it has one of this name already.
-fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<InFlight> {
+fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<Opened> {
     let headers = request.headers().get_all(cookie::COOKIE).iter().map(HeaderValue::as_bytes);
     let in_flight = door.begin(headers);
     let extensions = request.extensions_mut();
     let slots: &mut Slots = extensions.get_or_insert_default();
     let is_free = slots.put(adapter.slot, door.cookie_name(), in_flight.session());
+    let has_outer = slots.has_outer();
     if is_free && adapter.slot == Slot::unnamed() {
         // Also for handlers that ask for it by its type.
         extensions.insert(in_flight.session().clone());
     }
-    is_free.then_some(in_flight)
+    is_free.then_some(Opened { in_flight, has_outer })
 }
 
 /// How a handler answered. A failed call of gRPC has status 200, and its own status in a header.
@@ -321,19 +329,31 @@ fn outcome<R>(response: &Response<R>) -> HandlerOutcome {
 
 /// Commits, and makes the response say what became of the session.
 async fn close<R>(
-    in_flight: InFlight,
+    Opened { in_flight, has_outer }: Opened,
     adapter: Adapter,
     mut response: Response<R>,
 ) -> Response<ResponseBody<R>> {
     let finished = in_flight.finish(outcome(&response)).await;
-    let returned = response.extensions_mut().remove::<Error>();
-    let returned = returned.as_ref().filter(|_| adapter.replaces_errors());
+    let extensions = response.extensions_mut();
+    let Told(mut told) = extensions.remove().unwrap_or_default();
+    // Where this layer leaves it as it is, one around it may not.
+    let is_ours = adapter.replaces_errors() || !has_outer;
+    let returned = is_ours.then(|| extensions.remove::<Error>()).flatten();
+    let returned = adapter.returned(returned.as_ref(), has_outer);
     let mut response = match finished.error().or(returned) {
-        Some(error) => adapter.error(error).map(ResponseBody::error),
+        Some(error) => {
+            let mut response = adapter.error(error).map(ResponseBody::error);
+            told.iter().for_each(|change| apply(change, response.headers_mut()));
+            response
+        }
         None => response.map(ResponseBody::handler),
     };
     for change in finished.headers() {
         apply(change, response.headers_mut());
+    }
+    if has_outer {
+        told.extend_from_slice(finished.headers());
+        response.extensions_mut().insert(Told(told));
     }
     response
 }
@@ -342,6 +362,19 @@ impl Adapter {
     /// Whether the app replaces the responses to errors, including those that a handler returned.
     pub(super) fn replaces_errors(&self) -> bool {
         self.on_error.is_some()
+    }
+
+    /// The error that a handler returned, if this layer is to answer it. The layer that answers it, or the
+    /// outermost one, logs what the response does not tell.
+    pub(super) fn returned<'a>(
+        &self,
+        error: Option<&'a Error>,
+        has_outer: bool,
+    ) -> Option<&'a Error> {
+        if self.replaces_errors() || !has_outer {
+            error.inspect(|error| error.log());
+        }
+        error.filter(|_| self.replaces_errors())
     }
 
     pub(super) fn error(&self, error: &Error) -> Response<Bytes> {
@@ -356,9 +389,7 @@ fn apply(change: &HeaderChange, headers: &mut HeaderMap) {
     let name = HeaderName::from_static(change.name());
     // Every part was checked when the cookie was made, so this cannot fail.
     let Ok(mut value) = HeaderValue::from_str(change.value()) else { return };
-    if name == CACHE_CONTROL {
-        warn_of_public(headers);
-    }
+    change.warn_of_public(headers.get_all(&name).iter().map(HeaderValue::as_bytes));
     value.set_sensitive(matches!(change, HeaderChange::SetCookie { .. }));
     if matches!(change, HeaderChange::Append { .. }) {
         headers.append(name, value);
@@ -369,15 +400,6 @@ fn apply(change: &HeaderChange, headers: &mut HeaderMap) {
     headers.insert(name.clone(), value);
     for other in others {
         headers.append(name.clone(), other);
-    }
-}
-
-fn warn_of_public(headers: &HeaderMap) {
-    let is_public = |other: &HeaderValue| other.as_bytes().windows(6).any(|word| word == b"public");
-    if headers.get(CACHE_CONTROL).is_some_and(is_public) {
-        tracing::warn!(
-            "a response that sets the session cookie was marked public; it is not stored"
-        );
     }
 }
 

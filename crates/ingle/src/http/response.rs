@@ -47,6 +47,19 @@ impl Error {
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.response().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
+
+    /// Logs what the response to a handler's error does not tell.
+    pub(super) fn log(&self) {
+        let cause = std::error::Error::source(self);
+        match self {
+            // Each request of an outage brings one; the outage itself is logged once, as an error.
+            Self::Unavailable(_) => tracing::debug!(error = %self, cause, "no session was served"),
+            _ if self.status().is_server_error() => {
+                tracing::error!(error = %self, cause, "no session was served");
+            }
+            _ => {}
+        }
+    }
 }
 
 impl ErrorResponse {

@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use super::response::ErrorResponse;
+use super::{door::HeaderChange, response::ErrorResponse};
 use crate::session::Session;
 
 /// Names one session of a request: the one without a name, or one with a name.
@@ -37,6 +37,11 @@ impl Slots {
         !is_taken
     }
 
+    /// Whether a layer is around the one that was the last to put its session here.
+    pub(super) fn has_outer(&self) -> bool {
+        self.0.len() > 1
+    }
+
     /// The answer to a request whose sessions would share a slot or a cookie.
     pub(super) fn refuse() -> ErrorResponse {
         tracing::error!(
@@ -50,3 +55,8 @@ impl Slots {
         self.0.iter().find(|(other, ..)| *other == slot).map(|(.., session)| session)
     }
 }
+
+/// What the layers within say of their sessions, in the extensions of a response: where a layer around
+/// them answers in its place, the browser must learn their ids all the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told(pub(super) Vec<HeaderChange>);

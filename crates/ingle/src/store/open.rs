@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Info, Memory, OpenError, OpenErrorKind, Store, lazy::Lazy};
+use super::{
+    Info, Memory, OpenError, OpenErrorKind, Store,
+    lazy::{CanRenew, Lazy},
+};
 
 /// What can be written after `--store`, for messages and help.
 const FORMS: &str = "memory:, sqlite:///absolute/folder, sqlite:relative/folder, \
@@ -65,18 +68,19 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
 /// The URL is wrong, or this program was built without the store. Nothing else is checked.
 pub async fn open_lazily(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     let url = url.trim().to_owned();
-    let info = match scheme(&url)? {
+    let always: CanRenew = |_, _| true;
+    let (info, can_renew) = match scheme(&url)? {
         "memory" => return open(&url).await,
-        "sqlite" => sqlite_info(&url).await,
-        "firestore" => firestore_info(&url).await,
-        "memcached" => memcached_info(&url).await,
+        "sqlite" => (sqlite_info(&url).await?, always),
+        "firestore" => (firestore_info(&url).await?, always),
+        "memcached" => (memcached_info(&url).await?, always),
         "redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" | "unix" => {
-            redis_info(&url).await
+            redis_info(&url).await?
         }
-        "postgres" | "postgresql" => postgres_info(&url).await,
-        _ => Err(unknown()),
-    }?;
-    Ok(Arc::new(Lazy::new(info, move || {
+        "postgres" | "postgresql" => (postgres_info(&url).await?, always),
+        _ => return Err(unknown()),
+    };
+    Ok(Arc::new(Lazy::new(info, can_renew, move || {
         let url = url.clone();
         Box::pin(async move { open(&url).await })
     })))
@@ -142,9 +146,9 @@ stores! {
         super::MemcachedConfig::parse(url)?;
         Ok(super::memcached::info())
     }
-    "redis": redis_info(url) -> Info {
+    "redis": redis_info(url) -> (Info, CanRenew) {
         super::RedisConfig::parse(url)?;
-        Ok(Info::new("redis", NOT_OPEN))
+        Ok((Info::new("redis", NOT_OPEN), super::redis::can_renew))
     }
     "postgres": postgres_info(url) -> Info {
         super::PostgresConfig::parse(url)?;

@@ -113,6 +113,11 @@ impl fmt::Debug for Redis {
     }
 }
 
+/// Whether one script reaches both keys.
+pub(super) fn can_renew(from: &Key, to: &Key) -> bool {
+    Partition::of(from) == Partition::of(to)
+}
+
 #[async_trait]
 impl Store for Redis {
     fn info(&self) -> Info {
@@ -120,7 +125,7 @@ impl Store for Redis {
     }
 
     fn can_renew(&self, from: &Key, to: &Key) -> bool {
-        Partition::of(from) == Partition::of(to)
+        can_renew(from, to)
     }
 
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Lookup, Error> {

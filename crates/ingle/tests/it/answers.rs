@@ -251,3 +251,132 @@ async fn a_session_goes_through_the_door_without_http() {
     let response = finished.error().unwrap().response();
     assert_eq!((response.status, response.retry_after), (503, None));
 }
+
+/// The visitor's layer around the handler, and the operator's around that.
+fn both(visitors: SessionLayer, admins: SessionLayer, page: axum::routing::MethodRouter) -> App {
+    let admins = admins.named::<Admin>().cookie(admin_cookie()).namespace("admin");
+    App::with(Router::new().route("/", page).layer(visitors).layer(admins))
+}
+
+/// The visitor's session moved, whatever became of the operator's; without its new id it is lost.
+#[tokio::test]
+async fn an_error_of_one_session_keeps_no_new_id_of_the_other_from_the_browser() {
+    let (memory, (_, fails)) = (Memory::new(), faulty());
+    let visitors = layer(memory.clone());
+    let page = async |visitor: Session, admin: Named<Admin>| {
+        visitor.insert("name", "ada")?;
+        visitor.renew().await?;
+        admin.insert("seen", true)
+    };
+    let read = async |visitor: Session| {
+        Ok::<_, Error>(format!("{:?}", visitor.get::<String>("name").await?))
+    };
+    let app = both(visitors.clone(), layer(fails.clone()), axum::routing::get(page));
+    fails.fail_all(Some(Fault::Refuse));
+    let answer = app.get("/", "").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.set_cookie().starts_with("__Host-id="), "{answer:?}");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let pair = answer.set_cookie().split(';').next().unwrap();
+    let reader = self::app(&visitors).on("/read", read);
+    assert_eq!(reader.get("/read", pair).await.ok().body, "Some(\"ada\")");
+}
+
+#[tokio::test]
+async fn an_error_that_a_handler_returns_is_the_app_s_also_where_only_the_outer_layer_knows_how() {
+    let page = async |visitor: Session| {
+        visitor.increment("n", 1)?;
+        visitor.commit().await?;
+        visitor.insert("x", "y".repeat(70_000))
+    };
+    let (visitors, admins) = (layer(Memory::new()), layer(Memory::new()));
+    let app = both(visitors, admins.on_error(in_json), axum::routing::get(page));
+    let answer = app.get("/", "").await;
+    assert_eq!(answer.body, "{\"error\":\"413\"}");
+    assert!(answer.set_cookie().starts_with("__Host-id="), "{answer:?}");
+}
+
+/// What the handler said of its body says nothing of the error's.
+#[tokio::test]
+async fn an_error_in_the_place_of_a_response_keeps_none_of_its_headers() {
+    let (_, store) = faulty();
+    let page = async |session: Session| {
+        session.increment("n", 1)?;
+        let headers =
+            [("content-length", "12345"), ("content-encoding", "gzip"), ("etag", "\"x\"")];
+        Ok::<_, Error>((headers, Bytes::from(vec![b'x'; 12345])))
+    };
+    let app = app(&layer(store.clone())).on("/", page);
+    store.fail_all(Some(Fault::Refuse));
+    for method in ["GET", "HEAD"] {
+        let request = http::Request::builder().method(method).uri("/");
+        let answer = app.serve(request.body(axum::body::Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!((answer.header("content-encoding"), answer.header("etag")), ("", ""));
+        let length = answer.header("content-length");
+        assert!(length.is_empty() || length != "12345", "{answer:?}");
+        assert!(method == "GET" || answer.body.is_empty(), "{answer:?}");
+    }
+}
+
+/// An answer of the app's own, with a cookie of its own, does not hide that the session has a new id.
+#[tokio::test]
+async fn a_session_s_cookie_comes_on_top_of_the_app_s_answer_to_an_error() {
+    let own = |error: &Error| {
+        let mut response = in_json(error);
+        let headers = response.headers_mut();
+        headers.append("set-cookie", "theme=dark".parse().unwrap());
+        headers.append("cache-control", "public, max-age=60".parse().unwrap());
+        response
+    };
+    let page = async |session: Session| {
+        session.increment("n", 1)?;
+        session.renew().await?;
+        session.insert("x", "y".repeat(70_000))
+    };
+    let app = app(&layer(Memory::new()).on_error(own)).on("/", page);
+    let answer = app.get("/", "").await;
+    let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
+    assert_eq!(cookies.len(), 2, "{cookies:?}");
+    assert!(cookies.iter().any(|cookie| *cookie == "theme=dark"));
+    assert_eq!(answer.header("cache-control"), "no-store");
+}
+
+#[tokio::test]
+async fn messages_for_a_later_request_are_out_of_every_type_s_way() {
+    use std::collections::BTreeMap;
+    #[derive(serde::Serialize, serde::Deserialize, Default)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {
+        n: u64,
+    }
+    type Map = BTreeMap<String, serde_json::Value>;
+    let layer = layer(Memory::new());
+    let mut visitor = Visitor::default();
+    let app = app(&layer)
+        .on("/leave", async |session: Session| {
+            session.push_flash("hello")?;
+            session.increment("n", 1)?;
+            // Also where the message is not committed yet.
+            let n = session.data::<Strict>().await?.n;
+            session.update(|map: &mut Map| map.len()).await.map(|len| format!("{n} {len}"))
+        })
+        .on("/clear", async |session: Session| session.update(|map: &mut Map| map.clear()).await)
+        .on("/strict", async |session: Session| {
+            session.update(|data: &mut Strict| data.n += 1).await?;
+            Ok::<_, Error>(format!("{}", session.data::<Strict>().await?.n))
+        })
+        .on("/forge", async |session: Session| {
+            session.update(|map: &mut Map| drop(map.insert("_flash".into(), 1.into()))).await
+        })
+        .on("/take", async |session: Session| {
+            Ok::<_, Error>(format!("{:?}", session.take_flashes::<String>().await?))
+        });
+    assert_eq!(visitor.get(&app, "/leave").await.ok().body, "1 1");
+    assert_eq!(visitor.get(&app, "/strict").await.ok().body, "2");
+    visitor.get(&app, "/clear").await.ok();
+    let forged = visitor.get(&app, "/forge").await;
+    assert_eq!(forged.status, StatusCode::INTERNAL_SERVER_ERROR, "no app can have that field");
+    assert_eq!(visitor.get(&app, "/take").await.ok().body, "[\"hello\"]");
+    assert_eq!(visitor.get(&app, "/take").await.ok().body, "[]");
+}

@@ -9,6 +9,8 @@
 )]
 
 mod hostile_input;
+#[cfg(feature = "actix")]
+mod actix;
 mod answers;
 mod broken;
 mod clock;
@@ -22,6 +24,7 @@ mod firestore;
 mod flow;
 mod store_client;
 mod layers;
+mod marks;
 #[cfg(feature = "memcached")]
 mod memcached;
 #[cfg(any(feature = "firestore", feature = "postgres", feature = "redis"))]

@@ -15,7 +15,7 @@ use crate::{
     fuzz::{self, SECRET, fuzz, spoiled},
     id::Key,
     record::{Loaded, Op},
-    store::{Applied, ErrorKind, OpenError, OpenErrorKind, mark::Mark},
+    store::{Applied, ErrorKind, OpenError, OpenErrorKind, Store as _, mark::Mark, open_lazily},
 };
 
 fn parsed(url: &str) -> Result<RedisConfig, OpenError> {
@@ -444,4 +444,17 @@ fn fuzz_urls_of_redis() {
         }
         Ok(())
     });
+}
+
+/// A login may be the first that a process does, and draws its new id before the store is open.
+#[tokio::test]
+async fn a_store_that_is_not_open_yet_says_which_keys_a_session_can_move_to() {
+    let store = open_lazily("redis://localhost:1").await.unwrap();
+    let key = |first: u8, last: u8| {
+        let mut bytes = [last; 32];
+        bytes[0] = first;
+        Key::from_bytes(bytes)
+    };
+    assert!(store.can_renew(&key(7, 1), &key(7, 2)));
+    assert!(!store.can_renew(&key(7, 1), &key(8, 1)));
 }

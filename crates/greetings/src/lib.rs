@@ -1,0 +1,194 @@
+//! The tutorial's app as a program: options, store, sessions, server, and a clean end.
+//!
+//! `app.rs` is what the tutorial shows; the rest is what any service needs around it. `run` names
+//! all of it in order. `actix.rs` is the same app on another framework.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use ingle::{
+    Cookie, CookieConfig, SessionLayer,
+    store::{Ids, OpenError, OpenErrorKind, Store},
+};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+#[cfg(feature = "actix")]
+mod actix;
+mod app;
+mod banner;
+mod lab;
+mod limit;
+mod options;
+mod server;
+
+use limit::Limit;
+use options::{Command, Options, Transport, Wrong};
+use server::{Ended, Signals};
+
+/// How long the end waits for work in the background, which nobody was promised.
+const BACKGROUND_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// Why the program ends with another code than 0: one line for people.
+struct Failure {
+    code: u8,
+    line: String,
+}
+
+/// What a server begins with.
+struct Start {
+    options: Options,
+    listener: TcpListener,
+    store: Arc<dyn Store>,
+    sessions: SessionLayer,
+    signals: Signals,
+}
+
+/// The program `greetings`, on axum.
+#[must_use]
+pub fn on_axum() -> ExitCode {
+    program(async |start| {
+        let Start { options, listener, store, sessions, signals } = start;
+        let limit = Limit::new(options.limits.in_flight, options.limits.request_time);
+        let app = app::router(store, options.store_time, sessions, limit, options.lab);
+        Ok(server::serve(listener, app, options.limits, signals).await)
+    })
+}
+
+/// The program `greetings-actix`: the same app on actix-web.
+#[cfg(feature = "actix")]
+#[must_use]
+pub fn on_actix() -> ExitCode {
+    program(actix::serve)
+}
+
+fn program(serve: impl AsyncFnOnce(Start) -> io::Result<Ended>) -> ExitCode {
+    let ended = match Runtime::new() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(serve));
+            runtime.shutdown_timeout(BACKGROUND_TIME_MAX);
+            ended
+        }
+        Err(error) => Err(Failure::start("begin", &error)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { code, line }) => {
+            // Whoever closed stderr does not want to know.
+            let _ = writeln!(io::stderr(), "greetings: {line}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// The whole program.
+async fn run(serve: impl AsyncFnOnce(Start) -> io::Result<Ended>) -> Result<(), Failure> {
+    let arguments = std::env::args_os().skip(1);
+    let options = match options::command(arguments, |name| std::env::var_os(name))? {
+        Command::Serve(options) => *options,
+        Command::Help => return print(options::HELP),
+        Command::Version => return print(banner::VERSION),
+    };
+    log_to_stderr(&options);
+    if options.migrate {
+        return migrate(&options).await;
+    }
+    let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
+    let listener = listen(&options).await?;
+    let store = open_store(&options).await?;
+    let cookie = cookie(options.transport, store.info().ids)?;
+    banner::announce(&options, store.as_ref(), &cookie, &listener);
+    let sessions = sessions(&options, Arc::clone(&store), cookie);
+    let start = Start { options, listener, store, sessions, signals };
+    match serve(start).await.map_err(|error| Failure::start("serve", &error))? {
+        Ended::Drained => Ok(()),
+        Ended::Overdue(busy) => {
+            tracing::warn!(busy, "stopped before all requests were answered");
+            Ok(())
+        }
+        // The runtime would still wait for what it runs.
+        Ended::AtOnce(signal) => std::process::exit(128 + i32::from(signal)),
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    // A reader that has seen enough, such as `head`, is no failure.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn log_to_stderr(options: &Options) {
+    let subscriber = tracing_subscriber::fmt().with_env_filter(options.log.as_str());
+    subscriber.with_writer(io::stderr).init();
+}
+
+async fn listen(options: &Options) -> Result<TcpListener, Failure> {
+    let address = options.listen;
+    let result = TcpListener::bind(address).await;
+    result.map_err(|error| Failure::start(&format!("listen on {address}"), &error))
+}
+
+async fn open_store(options: &Options) -> Result<Arc<dyn Store>, Failure> {
+    let opened = ingle::store::open(&options.store.value).await;
+    opened.map_err(|error| Failure::store(options, &error))
+}
+
+/// Makes what the store must find, where it is not there yet.
+async fn migrate(options: &Options) -> Result<(), Failure> {
+    let made = ingle::store::migrate(&options.store.value).await;
+    made.map_err(|error| Failure::store(options, &error))?;
+    print("greetings: the store is ready\n")
+}
+
+/// A cookie that outlives the browser, and that the tutorial's app can read where sessions are
+/// shared with it.
+fn cookie(transport: Transport, ids: Ids) -> Result<Cookie, Failure> {
+    let for_transport = match transport {
+        Transport::Https => CookieConfig::default(),
+        Transport::Loopback | Transport::Insecure => CookieConfig::development(),
+    };
+    let config = match ids {
+        Ids::Plain => CookieConfig { name: "session_id".to_owned(), ..for_transport },
+        _ => for_transport,
+    };
+    let cookie = Cookie::new(CookieConfig { persistent: true, ..config });
+    cookie.map_err(|error| Failure::usage(&error.to_string()))
+}
+
+/// How the sessions of this app are: in its own namespace, and as long as it was asked for.
+fn sessions(options: &Options, store: Arc<dyn Store>, cookie: Cookie) -> SessionLayer {
+    let layer = SessionLayer::new(store).namespace(&options.namespace);
+    let layer = layer.cookie(cookie).lifetime(options.lifetime);
+    match options.store_time {
+        Some(time) => layer.deadline(time),
+        None => layer,
+    }
+}
+
+impl Failure {
+    fn start(what: &str, error: &io::Error) -> Self {
+        Self { code: 1, line: format!("could not {what}: {error}") }
+    }
+
+    fn store(options: &Options, error: &OpenError) -> Self {
+        match error.kind() {
+            OpenErrorKind::Config | OpenErrorKind::NotBuilt => {
+                Self::usage(&format!("{}: {error}", options.store.name))
+            }
+            _ => Self { code: 3, line: error.to_string() },
+        }
+    }
+
+    fn usage(line: &str) -> Self {
+        Self { code: 2, line: line.to_owned() }
+    }
+}
+
+impl From<Wrong> for Failure {
+    fn from(Wrong(line): Wrong) -> Self {
+        Self::usage(&line)
+    }
+}
