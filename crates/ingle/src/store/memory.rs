@@ -224,8 +224,7 @@ fn check(records: &Records, base: &Loaded, now: Timestamp) -> Result<(), CommitE
         Some(record) if record.is_dead(now) => Err(CommitError::Gone),
         None => Err(CommitError::Gone),
         Some(record) if version(record) != base.version => Err(CommitError::Conflict(None)),
-        // The counter begins anew in each life of a key, so an earlier life may have had the same
-        // count.
+        // The counter begins anew in each life of a key, so an earlier life may have had this count.
         Some(record) if record.header.epoch != base.record.header.epoch => {
             Err(CommitError::Conflict(None))
         }
