@@ -38,7 +38,7 @@ pub(crate) async fn run(options: &Options) -> Result<Section> {
 
     let killed = kill::run(options.count(40, 200), &mut rng).await?;
     section.text += &format!(
-        "**Kill.** {} processes were killed with SIGKILL while they committed to the embedded \
+        "**Kill.** {} processes were killed with SIGKILL while they committed to the SQLite \
          store, {} of them while they opened it, and {} times all was looked for: {} tokens were \
          acknowledged, {} refused, {} unknown.\n\n",
         killed.rounds,

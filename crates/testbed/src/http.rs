@@ -4,7 +4,7 @@
 //! connection and its cookies, and sends nothing a second time. It knows the page that all apps here
 //! have, and nothing of what a test wants to see on it.
 //!
-//! Two things cannot be asked of hyper, and read answers by [`wire`]: bytes that no client should
+//! Two things cannot be asked of hyper, and read answers by `wire`: bytes that no client should
 //! send ([`raw`]), and requests as many as a machine can send ([`load`](crate::load)).
 
 mod answer;
