@@ -23,7 +23,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::common::{faulty, layer};
+use crate::common::{faulty, layer, layer_as_it_comes};
 
 async fn home(session: Session) -> Result<String, Error> {
     let add_one = |views: &mut u64| {
@@ -205,7 +205,7 @@ async fn a_request_whose_session_ends_under_it_is_told() {
 async fn errors_of_a_handler_and_of_the_commit_are_their_responses() {
     let (_, store) = faulty();
     let app = app!(
-        layer(store.clone()),
+        layer_as_it_comes(store.clone()),
         "/large" => async |session: Session| session.insert("x", "y".repeat(70_000)).map(|()| ""),
     );
     let begun = app.get("/", "").await.ok();
@@ -227,7 +227,7 @@ async fn errors_of_a_handler_and_of_the_commit_are_their_responses() {
 #[tokio::test]
 async fn the_app_can_replace_every_error_s_response() {
     let (_, store) = faulty();
-    let layer = layer(store.clone()).on_error(|error| {
+    let layer = layer_as_it_comes(store.clone()).on_error(|error| {
         let body = format!("{{\"error\":{}}}", error.status().as_u16());
         http::Response::builder().status(418).header("x-own", "yes").body(body.into()).unwrap()
     });
@@ -293,7 +293,7 @@ async fn fails(
 #[tokio::test]
 async fn the_error_of_a_middleware_below_has_the_cookie_as_well() {
     let (_, store) = faulty();
-    let below = layer(store.clone());
+    let below = layer_as_it_comes(store.clone());
     let whole = app!(below.clone());
     let app = served!(App::new().configure(routes).wrap(from_fn(fails)).wrap(below));
     let begun = app.get("/", "").await;
@@ -327,7 +327,7 @@ async fn a_middleware_may_return_an_error_of_a_session() {
         next.call(request).await
     }
     let (_, store) = faulty();
-    let plain = layer(store.clone());
+    let plain = layer_as_it_comes(store.clone());
     let own = plain.clone().on_error(|_| http::Response::new("mine".into()));
     let cookie = app!(plain.clone()).get("/", "").await.ok().pair().to_owned();
     store.fail_all(Some(Fault::Refuse));
