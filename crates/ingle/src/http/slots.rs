@@ -51,6 +51,7 @@ impl Slots {
         ErrorResponse::UNSERVABLE
     }
 
+    #[cfg(any(feature = "actix", feature = "axum"))]
     pub(super) fn get(&self, slot: Slot) -> Option<&Session> {
         self.0.iter().find(|(other, ..)| *other == slot).map(|(.., session)| session)
     }

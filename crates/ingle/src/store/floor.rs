@@ -3,10 +3,11 @@
 //! It knows no store. `__server` and `__tls` are features for this crate alone: the stores' features
 //! turn on what they need.
 
-#[cfg(feature = "__server")]
+#[cfg(any(feature = "firestore", feature = "redis"))]
 pub(super) mod batch;
 #[cfg(feature = "__tls")]
 pub(super) mod provider;
+#[cfg(any(feature = "__server", feature = "sqlite"))]
 pub(super) mod text;
 #[cfg(feature = "__tls")]
 #[allow(dead_code, reason = "Firestore's client has its own TLS, and needs the provider alone")]

@@ -132,6 +132,7 @@ macro_rules! stores {
 }
 
 /// What a store that is not open yet says of its durability.
+#[cfg(any(feature = "sqlite", feature = "firestore", feature = "redis", feature = "postgres"))]
 const NOT_OPEN: &str = "what its server says once the store is open";
 
 stores! {
