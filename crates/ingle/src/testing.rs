@@ -2,7 +2,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
-//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 //! use std::time::Duration;
 //! use axum::{Router, body::Body, http::Request, routing::get};
 //! use ingle::{Error, Session, testing::TestSessions};

@@ -51,7 +51,7 @@ impl Slots {
         ErrorResponse::UNSERVABLE
     }
 
-    #[cfg(any(feature = "actix", feature = "axum"))]
+    #[allow(dead_code, reason = "only the extractors of frameworks ask")]
     pub(super) fn get(&self, slot: Slot) -> Option<&Session> {
         self.0.iter().find(|(other, ..)| *other == slot).map(|(.., session)| session)
     }

@@ -3,11 +3,12 @@
 //! It knows no store. `__server` and `__tls` are features for this crate alone: the stores' features
 //! turn on what they need.
 
-#[cfg(any(feature = "firestore", feature = "redis"))]
+#[cfg(feature = "__server")]
+#[allow(dead_code, reason = "PostgreSQL and memcached batch nothing")]
 pub(super) mod batch;
 #[cfg(feature = "__tls")]
 pub(super) mod provider;
-#[cfg(any(feature = "__server", feature = "sqlite"))]
+#[allow(dead_code, reason = "the store in memory has no causes to tell")]
 pub(super) mod text;
 #[cfg(feature = "__tls")]
 #[allow(dead_code, reason = "Firestore's client has its own TLS, and needs the provider alone")]
