@@ -10,7 +10,7 @@ use ingle::{
     store::{List as _, Memory, Store},
 };
 
-use crate::common::{App, Visitor, app, layer};
+use crate::common::{App, Visitor, app, generator, layer};
 
 const MINUTE: u64 = 60 * 1000;
 const HOUR: u64 = 60 * MINUTE;
@@ -47,17 +47,6 @@ fn instance(store: impl Store, clock: &ManualClock) -> App {
 
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(millis)
-}
-
-/// Numbers that look random and replay.
-fn generator(seed: u64) -> impl FnMut(u64) -> u64 {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    move |below| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % below
-    }
 }
 
 #[tokio::test]

@@ -112,6 +112,17 @@ pub(crate) fn layer_as_it_comes(store: impl Store) -> SessionLayer {
     SessionLayer::new(store).sweep_every(None)
 }
 
+/// Numbers that look random and replay.
+pub(crate) fn generator(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    }
+}
+
 /// An app with one handler per path. `layer` stands for one process.
 pub(crate) fn app(layer: &SessionLayer) -> App {
     App { router: Router::new(), layer: Some(layer.clone()) }

@@ -10,7 +10,7 @@ use ingle::{
     store::{Fault, Faulty, List as _, Memory, Step, Store as _, Write},
 };
 
-use crate::common::{App, Visitor, app, faulty, layer_as_it_comes};
+use crate::common::{App, Visitor, app, faulty, generator, layer_as_it_comes};
 
 const FAULTS: [Fault; 8] = [
     Fault::Refuse,
@@ -238,14 +238,7 @@ async fn in_a_storm_of_faults_every_answer_is_true() {
         ];
         let mut visitor = Visitor::default();
         visitor.get(&apps[0], "/count").await.ok();
-        // A plain generator, so that a seed replays.
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut random = move |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+        let mut random = generator(seed);
         for call in 1..200 {
             if random(3) == 0 {
                 store.on(Step::Commit(call), FAULTS[random(FAULTS.len() as u64) as usize]);

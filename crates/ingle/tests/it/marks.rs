@@ -11,7 +11,7 @@ use ingle::{
 };
 use tokio::task::JoinSet;
 
-use crate::common::{App, Held, Visitor, app, faulty, layer, layer_as_it_comes};
+use crate::common::{App, Held, Visitor, app, faulty, generator, layer, layer_as_it_comes};
 
 fn process(layer: &SessionLayer) -> App {
     app(layer)
@@ -208,13 +208,7 @@ async fn in_a_storm_of_renews_and_logouts_nothing_comes_back_and_nothing_is_made
         let (memory, store) = faulty();
         let apps = [(); 3].map(|()| process(&layer_as_it_comes(store.clone())));
         let visitor = known_to(&apps).await;
-        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut random = move |below: u64| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state % below
-        };
+        let mut random = generator(seed);
         for call in 1..100 {
             if random(3) == 0 {
                 store.on(Step::Commit(call), FAULTS[random(FAULTS.len() as u64) as usize]);
