@@ -2,7 +2,9 @@
 //!
 //! rustls panics in an app that has not installed a provider of cryptography unless exactly one is
 //! compiled in, so a library that turns one on ends apps that use the other. The small app in
-//! `xtask/providers` is built and run once for each choice that an app can make, and once with none.
+//! `xtask/providers` is built once for each choice that an app can make by its features, and run with and
+//! without a provider that it has installed. It makes TLS connections by rustls' default provider before and
+//! after it opens the stores.
 
 use std::fs;
 
@@ -17,19 +19,29 @@ const TARGET: &str = "target/providers";
 /// What a store says that needs TLS where there is no cryptography for it.
 const HINT: &str = "cargo add rustls";
 
-/// How the line of the app begins that names what rustls has chosen for it.
+/// What is said of the app's own server by a store that has spoken TLS with it.
+const SPOKEN: &str = "is not a Redis server";
+
+/// How the lines of the app begin that name what rustls has chosen for its own connections.
 const PROVIDER: &str = "provider: ";
 
-/// A choice that an app makes by a feature of its own, and what it must find then.
+/// A choice that an app makes by features of its own and when it starts, and what it must find then.
 struct Choice {
-    feature: Option<&'static str>,
+    features: &'static str,
+    /// The provider that it installs as the process's default.
+    installs: Option<&'static str>,
     provider: &'static str,
 }
 
-const CHOICES: [Choice; 3] = [
-    Choice { feature: None, provider: "None" },
-    Choice { feature: Some("ring"), provider: "Ring" },
-    Choice { feature: Some("aws-lc-rs"), provider: "AwsLcRs" },
+const CHOICES: [Choice; 7] = [
+    Choice { features: "", installs: None, provider: "None" },
+    Choice { features: "ring", installs: None, provider: "Ring" },
+    Choice { features: "ring", installs: Some("install-ring"), provider: "Ring" },
+    Choice { features: "aws-lc-rs", installs: None, provider: "AwsLcRs" },
+    Choice { features: "aws-lc-rs", installs: Some("install-aws-lc-rs"), provider: "AwsLcRs" },
+    // With both compiled in, rustls itself asks the app to choose.
+    Choice { features: "aws-lc-rs,ring", installs: Some("install-ring"), provider: "Ring" },
+    Choice { features: "aws-lc-rs,ring", installs: Some("install-aws-lc-rs"), provider: "AwsLcRs" },
 ];
 
 pub(crate) fn run(steps: &mut Steps) -> Result<()> {
@@ -42,12 +54,14 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
 }
 
 fn try_choice(choice: &Choice) -> Result<()> {
-    let features = choice.feature.unwrap_or_default();
-    let run = ["run", "--manifest-path", MANIFEST, "--target-dir", TARGET, "--features", features];
+    let run = ["run", "--quiet", "--manifest-path", MANIFEST, "--target-dir", TARGET];
     let mut run = cargo(&run);
+    run.args(["--features", choice.features, "--"]).args(choice.installs);
     // Nothing but what the app says: no emulator, and credentials that are not there.
     run.env_remove("FIRESTORE_EMULATOR_HOST");
-    run.env("GOOGLE_APPLICATION_CREDENTIALS", root().join(TARGET).join("absent.json"));
+    let target = root().join(TARGET);
+    run.env("GOOGLE_APPLICATION_CREDENTIALS", target.join("absent.json"));
+    run.env("CERTIFICATE", target.join("certificate.pem"));
     let printed = capture(run).with_context(|| format!("with {}", named(choice)))?;
     let problems = problems(choice, &printed);
     if !problems.is_empty() {
@@ -63,24 +77,34 @@ fn try_choice(choice: &Choice) -> Result<()> {
 }
 
 fn named(choice: &Choice) -> String {
-    choice.feature.map_or_else(|| "no provider".to_owned(), |feature| format!("rustls's {feature}"))
+    let compiled = match choice.features {
+        "" => "no provider".to_owned(),
+        features => format!("rustls's {features}"),
+    };
+    choice.installs.map_or(compiled.clone(), |what| format!("{compiled} and `{what}`"))
 }
 
 /// What is wrong with what the app printed.
 fn problems(choice: &Choice, printed: &str) -> Vec<String> {
-    let (provider, stores): (Vec<_>, Vec<_>) =
+    let (providers, stores): (Vec<_>, Vec<_>) =
         printed.lines().partition(|line| line.starts_with(PROVIDER));
+    let has_one = !choice.features.is_empty();
+    // One connection before the stores are opened, and one after.
+    let expected = vec![format!("{PROVIDER}{}", choice.provider); 1 + usize::from(has_one)];
     let mut problems = Vec::new();
-    if provider != [format!("{PROVIDER}{}", choice.provider)] {
-        problems.push(format!("rustls has not chosen {}", choice.provider));
+    if providers != expected {
+        problems.push(format!("rustls has not chosen {} each time", choice.provider));
     }
     if stores.is_empty() {
         problems.push("no store was tried".to_owned());
     }
+    if has_one && !stores.iter().any(|line| line.contains(SPOKEN)) {
+        problems.push("no store has spoken TLS with the app's server".to_owned());
+    }
     for store in stores {
-        match (choice.feature, store.contains(HINT)) {
-            (None, false) => problems.push(format!("does not say `{HINT}`: {store}")),
-            (Some(_), true) => problems.push(format!("does not find it: {store}")),
+        match (has_one, store.contains(HINT)) {
+            (false, false) => problems.push(format!("does not say `{HINT}`: {store}")),
+            (true, true) => problems.push(format!("does not find it: {store}")),
             _ => {}
         }
     }
@@ -91,15 +115,19 @@ fn problems(choice: &Choice, printed: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const NONE: Choice = Choice { feature: None, provider: "None" };
-    const RING: Choice = Choice { feature: Some("ring"), provider: "Ring" };
+    const NONE: Choice = Choice { features: "", installs: None, provider: "None" };
+    const RING: Choice = Choice { features: "ring", installs: None, provider: "Ring" };
+    const BOTH_TIMES: &str = "provider: Ring\nprovider: Ring\n";
 
     #[test]
     fn a_store_uses_the_provider_that_the_app_has() {
-        assert!(problems(&RING, "rediss://a: refused\nprovider: Ring\n").is_empty());
-        let blind = "rediss://a: do `cargo add rustls`\nprovider: Ring\n";
-        assert_eq!(problems(&RING, blind).len(), 1);
-        assert_eq!(problems(&RING, "rediss://a: refused\nprovider: AwsLcRs\n").len(), 1);
+        let spoken = format!("rediss://a: what answers {SPOKEN}\n{BOTH_TIMES}");
+        assert!(problems(&RING, &spoken).is_empty());
+        let blind = format!("{spoken}rediss://a: do `cargo add rustls`\n");
+        assert_eq!(problems(&RING, &blind).len(), 1);
+        assert_eq!(problems(&RING, &spoken.replace("Ring", "AwsLcRs")).len(), 1);
+        let once = spoken.replace(BOTH_TIMES, "provider: Ring\n");
+        assert_eq!(problems(&RING, &once).len(), 1, "it did not come to its end");
     }
 
     #[test]
@@ -111,7 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn an_app_that_tries_no_store_proves_nothing() {
-        assert_eq!(problems(&RING, "provider: Ring\n").len(), 1);
+    fn an_app_whose_stores_spoke_to_nobody_proves_nothing() {
+        assert_eq!(problems(&RING, BOTH_TIMES).len(), 2);
+        assert_eq!(problems(&RING, &format!("rediss://a: refused\n{BOTH_TIMES}")).len(), 1);
     }
 }
