@@ -105,6 +105,7 @@ fn text(u: &mut Unstructured<'_>) -> Result<String> {
 }
 
 /// A record that the library could have written.
+#[allow(dead_code, reason = "only stores beside the one in memory write and read anything")]
 pub(crate) fn record(u: &mut Unstructured<'_>) -> Result<Record> {
     let time = |u: &mut Unstructured<'_>| u.arbitrary().map(Timestamp::from_millis);
     let mut header = Header {
@@ -128,6 +129,7 @@ pub(crate) fn record(u: &mut Unstructured<'_>) -> Result<Record> {
 }
 
 /// What an error says, down to its first cause, which must not be what the record holds.
+#[allow(dead_code, reason = "only stores beside the one in memory write and read anything")]
 pub(crate) fn tells_no_secret(error: &(dyn std::error::Error + 'static)) {
     let mut error = Some(error);
     while let Some(cause) = error {
