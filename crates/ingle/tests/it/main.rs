@@ -22,6 +22,7 @@ mod faulty;
 #[cfg(feature = "firestore")]
 mod firestore;
 mod flow;
+mod log;
 mod store_client;
 mod layers;
 mod marks;

@@ -1,10 +1,6 @@
 //! Sessions that are shared with apps whose ids are the keys, or that come from them.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use ingle::{
@@ -15,7 +11,10 @@ use ingle::{
 };
 use serde_json::json;
 
-use crate::common::{Answer, App, Intercept, Visitor, app, layer};
+use crate::{
+    common::{Answer, App, Intercept, Visitor, app, layer},
+    log::Log,
+};
 
 const UUID: &str = "0b2f6c1e-7a3d-4c55-9d0a-5e1f2a3b4c5d";
 
@@ -319,28 +318,9 @@ async fn the_development_cookie_takes_the_tutorials_with_it() {
     let _ = &scene.layer;
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_plain_id_is_in_no_log_although_it_is_a_key() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::catch();
     for ids in [Ids::Plain, Ids::Upgrade] {
         let scene = Scene::new(ids);
         let key = scene.foreign(7).await;
@@ -350,7 +330,7 @@ async fn a_plain_id_is_in_no_log_although_it_is_a_key() {
             scene.app.get(path, &format!("session_id={UUID}")).await;
         }
     }
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains("debug output"), "the log was caught: {log}");
     assert!(!log.contains(UUID) && !log.contains("0b2f6c1e"), "{log}");
 }

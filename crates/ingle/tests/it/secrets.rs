@@ -1,48 +1,19 @@
 //! No id ever reaches a log, a store or a message.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use ingle::{
     Error, Session,
     clock::{Clock as _, SystemClock},
     store::List as _,
 };
-use tracing_subscriber::fmt::MakeWriter;
 
-use crate::common::{Visitor, app, faulty, layer};
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
+use crate::{
+    common::{Visitor, app, faulty, layer},
+    log::Log,
+};
 
 #[tokio::test]
 async fn neither_logs_nor_records_nor_debug_output_hold_an_id() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::catch();
     let (memory, store) = faulty();
     let app = app(&layer(store))
         .on("/", async |session: Session| {
@@ -70,7 +41,7 @@ async fn neither_logs_nor_records_nor_debug_output_hold_an_id() {
     let records = memory.list(None, 100, SystemClock.now()).await.unwrap();
     let records = format!("{:?} {:?}", records.records, memory);
     visitor.get(&app, "/logout").await.ok();
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     for told in [
         "in the handler",
         "a session began",
