@@ -188,12 +188,13 @@ impl Typed {
         let absolute = given_or(self.absolute, "--absolute", "365d");
         let store = given_or(self.store, "--store", "sqlite:greetings-data");
         // As the store takes it: empty is as good as not set.
-        let emulator = self.emulator.filter(|host| !host.is_empty());
+        let emulator = self.emulator.map(|host| host.to_string_lossy().trim().to_owned());
+        let emulator = emulator.filter(|host| !host.is_empty());
         let emulator = emulator.filter(|_| store.value.starts_with("firestore:"));
         Ok(Options {
             listen,
             store,
-            emulator: emulator.map(|host| host.to_string_lossy().into_owned()),
+            emulator,
             namespace,
             lifetime: Lifetime::new(idle.duration()?, absolute.duration()?)
                 .map_err(|error| Wrong(format!("--idle and --absolute: {error}")))?,
@@ -235,7 +236,8 @@ fn given_or(given: Option<Setting>, name: &'static str, default: &str) -> Settin
 impl Setting {
     fn new(name: &'static str, value: OsString) -> Result<Self, Wrong> {
         match value.into_string() {
-            Ok(value) => Ok(Self { name, value }),
+            // Mounted secrets end in blanks and line ends, which are meant by nobody.
+            Ok(value) => Ok(Self { name, value: value.trim().to_owned() }),
             Err(value) => Err(Wrong(format!("{name} {value:?} is not UTF-8 text"))),
         }
     }

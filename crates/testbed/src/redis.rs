@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -104,6 +104,21 @@ pub fn start_with_tls_for_known_clients() -> (Server, PathBuf) {
     started(tls("yes"))
 }
 
+/// A Redis of one's own that speaks TLS with the certificate and the key in these files.
+///
+/// # Panics
+///
+/// If it does not start.
+#[must_use]
+#[track_caller]
+pub fn start_with_certificate(certificate: &Path, key: &Path) -> Server {
+    started(
+        TempDir::new()
+            .context("could not create a folder for Redis")
+            .and_then(|folder| speaking_tls(folder, [certificate, key].map(Path::to_owned), "no")),
+    )
+}
+
 #[track_caller]
 fn started<T>(result: Result<T>) -> T {
     match result {
@@ -191,6 +206,14 @@ fn tls(auth_clients: &'static str) -> Result<(Server, PathBuf)> {
     fs::write(&cert, made.cert.pem()).context("could not write a certificate")?;
     fs::write(&key, made.signing_key.serialize_pem()).context("could not write a key")?;
     let file = cert.clone();
+    Ok((speaking_tls(folder, [cert, key], auth_clients)?, file))
+}
+
+fn speaking_tls(
+    folder: TempDir,
+    [cert, key]: [PathBuf; 2],
+    auth_clients: &'static str,
+) -> Result<Server> {
     let command = move |address: SocketAddr| {
         let mut command = bare(&folder);
         command.args(["--port", "0", "--tls-auth-clients", auth_clients]);
@@ -199,10 +222,9 @@ fn tls(auth_clients: &'static str) -> Result<(Server, PathBuf)> {
         command.arg("--tls-ca-cert-file").arg(&cert);
         command
     };
-    let server = Server::start(Program::new("Redis with TLS", command, |address| {
+    Server::start(Program::new("Redis with TLS", command, |address| {
         TcpStream::connect_timeout(&address, answer::PATIENCE).is_ok()
-    }))?;
-    Ok((server, file))
+    }))
 }
 
 fn bare(folder: &TempDir) -> Command {

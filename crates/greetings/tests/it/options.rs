@@ -125,6 +125,25 @@ fn a_store_that_cannot_be_opened_is_one_line_and_exit_code_3() {
     assert!(line.starts_with("could not open the sqlite store: "), "{line}");
 }
 
+#[tokio::test]
+async fn blanks_and_line_ends_around_a_variable_are_meant_by_nobody() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("sessions");
+    let store = format!(" sqlite://{}\r\n", folder.display());
+    let place = Place::at(store);
+    let process = Process::start(&place, &[]);
+    let told = format!("sessions     sqlite://{0} (the folder {0})\n", folder.display());
+    assert!(process.banner.contains(&told), "{}", process.banner);
+    let made: Vec<_> = parent.path().read_dir().expect("a folder").flatten().collect();
+    assert_eq!(made.len(), 1, "{made:?}");
+    assert_eq!(made[0].path(), folder);
+    let wrong = line(
+        &run::<&str>(&[], &[("INGLE_STORE", "nosuch:x\n".as_ref()), ("PORT", "0\n".as_ref())]),
+        2,
+    );
+    assert!(wrong.contains("INGLE_STORE"), "the port is good: {wrong}");
+}
+
 #[test]
 fn help_and_version_are_for_stdout() {
     for (option, begins) in [

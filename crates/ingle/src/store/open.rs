@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Info, Memory, OpenError, OpenErrorKind, Store,
+    floor::text::similar,
     lazy::{CanRenew, Lazy},
 };
 
@@ -13,7 +14,25 @@ const FORMS: &str = "memory:, sqlite:///absolute/folder, sqlite:relative/folder,
                      redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], redis+unix:///SOCKET or \
                      postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
 
-/// Opens the store that a URL names.
+/// The schemes of all stores, which are found behind a misspelt one.
+const SCHEMES: [&str; 13] = [
+    "firestore",
+    "memcached",
+    "memory",
+    "postgres",
+    "postgresql",
+    "redis",
+    "redis+unix",
+    "rediss",
+    "sqlite",
+    "unix",
+    "valkey",
+    "valkey+unix",
+    "valkeys",
+];
+
+/// Opens the store that a URL names. Blanks and line ends around it are no part of it: mounted secrets end in
+/// them.
 ///
 /// | URL | store |
 /// |---|---|
@@ -53,7 +72,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
             redis(url).await
         }
         "postgres" | "postgresql" => postgres(url).await,
-        _ => Err(unknown()),
+        scheme => Err(unknown(scheme)),
     }
 }
 
@@ -78,7 +97,7 @@ pub async fn open_lazily(url: &str) -> Result<Arc<dyn Store>, OpenError> {
             redis_info(&url).await?
         }
         "postgres" | "postgresql" => (postgres_info(&url).await?, always),
-        _ => return Err(unknown()),
+        scheme => return Err(unknown(scheme)),
     };
     Ok(Arc::new(Lazy::new(info, can_renew, move || {
         let url = url.clone();
@@ -97,18 +116,20 @@ pub async fn migrate(url: &str) -> Result<(), OpenError> {
         "memory" | "sqlite" | "firestore" | "memcached" | "redis" | "rediss" | "valkey"
         | "valkeys" | "redis+unix" | "valkey+unix" | "unix" => Ok(()),
         "postgres" | "postgresql" => migrate_postgres(url).await,
-        _ => Err(unknown()),
+        scheme => Err(unknown(scheme)),
     }
 }
 
 fn scheme(url: &str) -> Result<&str, OpenError> {
-    url.split_once(':').map(|(scheme, _)| scheme).ok_or_else(unknown)
+    url.split_once(':').map(|(scheme, _)| scheme).ok_or_else(|| unknown(""))
 }
 
 /// A URL whose scheme is missing or no store's. The message does not repeat it, because it may be a
-/// password.
-fn unknown() -> OpenError {
-    wrong("session", &format!("the URL begins with the scheme of no store; it is {FORMS}"))
+/// password; one that it resembles is named.
+fn unknown(scheme: &str) -> OpenError {
+    let meant = similar(scheme, &SCHEMES).map(|meant| format!(" (did you mean `{meant}:`?)"));
+    let meant = meant.unwrap_or_default();
+    wrong("session", &format!("the URL begins with the scheme of no store{meant}; it is {FORMS}"))
 }
 
 fn wrong(store: &'static str, problem: &str) -> OpenError {

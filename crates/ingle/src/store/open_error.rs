@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::BoxError;
+use super::{BoxError, floor::text::on_one_line};
 
 /// A store could not be opened.
 ///
@@ -42,14 +42,15 @@ pub enum OpenErrorKind {
 
 impl OpenError {
     /// An error of the store called `store`: what is wrong, and what to do. Each is a part of a
-    /// sentence.
+    /// sentence. What breaks lines in them is made a blank.
     pub fn new(
         store: &'static str,
         kind: OpenErrorKind,
         problem: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
-        Self { store, kind, problem: problem.into(), help: help.into(), source: None }
+        let [problem, help] = [problem.into(), help.into()].map(|part| on_one_line(&part));
+        Self { store, kind, problem, help, source: None }
     }
 
     /// The same error with its cause.
@@ -89,5 +90,17 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|source| &***source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_one_line_whatever_it_is_made_of() {
+        let error =
+            OpenError::new("mine", OpenErrorKind::Failed, "a\r\nb\n", "c\u{1b}[2J\u{2028}d");
+        assert_eq!(error.to_string(), "could not open the mine store: a b; c [2J d");
     }
 }

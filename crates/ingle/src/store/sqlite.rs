@@ -74,6 +74,7 @@ impl Sqlite {
     /// Outside of a Tokio runtime.
     pub async fn open(folder: impl AsRef<Path>) -> Result<Self, OpenError> {
         let folder = folder.as_ref().to_owned();
+        config::check(&folder)?;
         let opened = tokio::task::spawn_blocking(move || Self::open_blocking(&folder)).await;
         opened.map_err(|ended| no_thread(&ended.into()))?
     }

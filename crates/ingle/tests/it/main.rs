@@ -13,6 +13,8 @@ mod hostile_input;
 mod actix;
 mod answers;
 mod broken;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod certificates;
 mod clock;
 mod concurrent_handles;
 mod common;

@@ -21,6 +21,7 @@ mod errors;
 mod faults;
 mod marks;
 mod tables;
+mod tls;
 
 /// A table of its own on a server, seen by apps and by a person with a shell.
 struct Scene {

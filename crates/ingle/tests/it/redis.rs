@@ -17,6 +17,8 @@ mod console;
 mod faults;
 mod groups;
 mod opening;
+mod rights;
+mod tls;
 
 /// Keys with a prefix of their own on a server.
 struct Scene {

@@ -56,9 +56,9 @@ fn a_wrong_url_is_one_line_and_exit_code_2() {
         ("//project/(other)/collection", database),
         ("//project/collection?ids", option),
         ("//project/collection?ids=hashed", option),
-        ("//project/collection?ids=plain&ids=upgrade", option),
+        ("//project/collection?ids=plain&ids=upgrade", "has the option `ids` twice"),
         ("//project/collection?ids=PLAIN", option),
-        ("//project/collection?idz=plain", option),
+        ("//project/collection?idz=plain", "did you mean `ids`?"),
     ] {
         let url = format!("firestore:{rest}");
         // A URL that is taken for a good one finds nothing to connect to.
@@ -81,6 +81,9 @@ fn an_emulator_that_does_not_answer_is_one_line_and_exit_code_3() {
     {
         let why = why_closed(&[(EMULATOR, OsStr::new(host))]);
         let expected = format!("no Firestore emulator answers at `{host}` (");
+        // Variables that come from a file end in a line end.
+        let with_blanks = why_closed(&[(EMULATOR, OsStr::new(&format!(" {host}\n")))]);
+        assert!(with_blanks.starts_with(&expected), "{with_blanks}");
         assert!(why.starts_with(&expected), "{why}");
         assert!(why.contains(says), "{why}");
         let mends = format!("run `gcloud emulators firestore start --host-port={host}`, or unset");

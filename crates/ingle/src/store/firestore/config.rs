@@ -12,7 +12,13 @@ use super::{
 };
 use crate::{
     id::Key,
-    store::{Ids, OpenError, floor::url::StoreUrl},
+    store::{
+        Ids, OpenError,
+        floor::{
+            text::is_tidy,
+            url::{StoreUrl, Wrong},
+        },
+    },
 };
 
 /// Where a [`Firestore`](super::Firestore) store keeps its documents, and how it gets there.
@@ -66,13 +72,13 @@ impl FirestoreConfig {
     /// # Errors
     /// The URL is none of these, or one of its names is not allowed.
     pub fn parse(url: &str) -> Result<Self, OpenError> {
-        Self::read(url).map_err(bad_url)
+        Self::read(url).map_err(|problem| bad_url(&problem))
     }
 
-    fn read(url: &str) -> Result<Self, &'static str> {
+    fn read(url: &str) -> Result<Self, Wrong> {
         let (scheme, rest) = url.trim().split_once("://").ok_or(FORM)?;
         if scheme != "firestore" {
-            return Err("does not begin with `firestore://`");
+            return Err("does not begin with `firestore://`".into());
         }
         // A project is no host: that of a domain has a colon and letters behind it.
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -81,7 +87,7 @@ impl FirestoreConfig {
         let (database, collection) = match url.path.as_slice() {
             [collection] => (None, collection),
             [database, collection] => (Some(database.clone()), collection),
-            _ => return Err(FORM),
+            _ => return Err(FORM.into()),
         };
         let mut config = Self::new(project, collection);
         config.database = database.unwrap_or(config.database);
@@ -90,7 +96,7 @@ impl FirestoreConfig {
             config.ids = plain::option(&ids).ok_or(OPTIONS)?;
         }
         url.no_more(OPTIONS)?;
-        config.problem().map_or(Ok(config), Err)
+        config.problem().map_or(Ok(config), |problem| Err(problem.into()))
     }
 
     /// Checks the names, so that none of them can lead to another place.
@@ -116,10 +122,13 @@ impl FirestoreConfig {
             );
         }
         let printable = |c: char| !c.is_control() && !matches!(c, '%' | '#' | '?' | '/');
-        if !is_id(&self.collection) || !self.collection.chars().all(printable) {
+        if !is_id(&self.collection)
+            || !is_tidy(&self.collection)
+            || !self.collection.chars().all(printable)
+        {
             return Some(
                 "names a collection that is empty, `.`, `..` or `__…__`, or has a `/`, `?`, `#` or \
-                 `%`",
+                 `%`, or a blank around it",
             );
         }
         None

@@ -109,8 +109,10 @@ impl Client {
     /// Prepares connections, to an emulator if one is named. Sends nothing.
     pub(super) fn new(config: FirestoreConfig) -> Result<Self, OpenError> {
         config.check()?;
-        let variable = || env::var_os("FIRESTORE_EMULATOR_HOST").filter(|host| !host.is_empty());
-        let variable = || variable().map(|host| host.to_string_lossy().into_owned());
+        let variable = || {
+            let host = env::var_os("FIRESTORE_EMULATOR_HOST")?.to_string_lossy().trim().to_owned();
+            Some(host).filter(|host| !host.is_empty())
+        };
         let emulator = config.emulator.clone().or_else(variable);
         let (endpoint, credentials) = match &emulator {
             Some(host) => (emulator_at(host)?, None),
@@ -329,7 +331,10 @@ fn emulator_at(host: &str) -> Result<Endpoint, OpenError> {
     let (name, port) = host.rsplit_once(':').ok_or_else(wrong)?;
     // A scheme, a path or a login would be taken for a part of another URL.
     let in_name = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
-    if name.is_empty() || !name.chars().all(in_name) || port.parse::<u16>().is_err() {
+    if name.is_empty()
+        || !name.chars().all(in_name)
+        || !port.parse().is_ok_and(|port: u16| port != 0)
+    {
         return Err(wrong());
     }
     let endpoint = Endpoint::from_shared(format!("http://{host}")).map_err(|_| wrong())?;

@@ -8,24 +8,31 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as RustlsError, RootCertStore,
+    SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem, pem::PemObject as _},
 };
 
+use self::pinned::Pinned;
 use super::{
     provider::{NoProvider, provider},
-    text::one_line,
+    text::{one_line, shown},
 };
 use crate::store::{OpenError, OpenErrorKind};
+
+mod pinned;
 
 /// Whose certificates a store takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Trust {
     /// One for the host's name, signed by an authority that the system trusts.
     System,
-    /// The same, signed by an authority whose certificate is in this PEM file.
+    /// One that is in this PEM file, or that an authority in it has signed: for the host's name, too.
     File(PathBuf),
     /// Any: what is sent is encrypted, and whom it is sent to is not checked.
     Anyone,
@@ -45,7 +52,7 @@ pub(in crate::store) enum TlsError {
     NoProvider(#[from] NoProvider),
     #[error("this system has no list of trusted authorities")]
     NoRoots,
-    #[error("`{}` is of no use for TLS ({problem})", file.display())]
+    #[error("`{}` is of no use for TLS ({problem})", shown(file))]
     File { file: PathBuf, problem: String },
     #[error("TLS cannot be set up ({0})")]
     Config(String),
@@ -82,7 +89,9 @@ pub(in crate::store) fn client_config(
         .with_safe_default_protocol_versions()?;
     let config = match trust {
         Trust::System => config.with_root_certificates(system_roots()?),
-        Trust::File(file) => config.with_root_certificates(roots_in(file)?),
+        Trust::File(file) => config
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(those_in(file, Arc::clone(&provider))?)),
         Trust::Anyone => {
             config.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
         }
@@ -102,12 +111,47 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
     if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok(roots) }
 }
 
-fn roots_in(file: &Path) -> Result<RootCertStore, TlsError> {
+/// The certificates of a file, and what they have signed.
+fn those_in(file: &Path, provider: Arc<CryptoProvider>) -> Result<Pinned, TlsError> {
+    let trusted = certificates(file)?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| refused(file, &error))?;
+    for certificate in &trusted {
+        roots.add(certificate.clone()).map_err(|error| refused(file, &error))?;
     }
-    Ok(roots)
+    let signed = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    let signed = signed.map_err(|error| TlsError::Config(one_line(&error.to_string())))?;
+    Ok(Pinned::new(trusted, signed))
+}
+
+/// What to do about a handshake that failed, where its error says it. `option` is what names a file of
+/// certificates in a URL.
+pub(in crate::store) fn help(error: &RustlsError, trust: &Trust, option: &str) -> Option<String> {
+    let RustlsError::InvalidCertificate(problem) = error else { return None };
+    Some(match (problem, trust) {
+        (
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            _,
+        ) => "write the host as the server's certificate names it".to_owned(),
+        (
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+            _,
+        ) => "renew the server's certificate, or see the clock of this machine".to_owned(),
+        (_, Trust::File(file)) => {
+            format!(
+                "`{}` has neither the server's certificate nor that of the authority that signed it; \
+                 `openssl s_client -showcerts` shows what the server has",
+                shown(file)
+            )
+        }
+        (_, Trust::System) => format!(
+            "name the file of the server's certificate, or of the authority that signed it, with \
+             `{option}=FILE`"
+        ),
+        (_, Trust::Anyone) => return None,
+    })
 }
 
 /// The certificates of a PEM file, at least one.

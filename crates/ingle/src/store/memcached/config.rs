@@ -9,7 +9,10 @@ use sha2::{Digest as _, Sha256};
 use super::error;
 use crate::{
     id::Key,
-    store::{OpenError, floor::url::StoreUrl},
+    store::{
+        OpenError,
+        floor::url::{StoreUrl, Wrong},
+    },
 };
 
 /// The servers that a [`Memcached`](super::Memcached) store keeps its records on, and under which
@@ -25,7 +28,7 @@ pub struct MemcachedConfig {
 }
 
 const FORM: &str = "takes memcached://HOST[:PORT][,HOST[:PORT]…], and may end in `?prefix=NAME`; a port \
-                    is a number up to 65535, and an IPv6 address stands between `[` and `]`";
+                    is a number from 1 to 65535, and an IPv6 address stands between `[` and `]`";
 
 /// memcached takes keys of 250 bytes; those of this store have 64 digits and a colon behind the prefix.
 const PREFIX_BYTES_MAX: usize = 100;
@@ -58,48 +61,49 @@ impl MemcachedConfig {
                 config.prefix = prefix;
             }
             url.no_more("has one option, which is `prefix=NAME`")?;
-            config.addresses().map(|_| config)
+            config.addresses()?;
+            Ok::<_, Wrong>(config)
         };
-        read(url).map_err(error::url)
+        read(url).map_err(|problem| error::url(&problem))
     }
 
     /// The servers, if this is a configuration at all.
-    pub(super) fn addresses(&self) -> Result<Vec<Address>, &'static str> {
+    pub(super) fn addresses(&self) -> Result<Vec<Address>, Wrong> {
         let of_prefix = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if self.prefix.is_empty()
             || self.prefix.len() > PREFIX_BYTES_MAX
             || !self.prefix.bytes().all(of_prefix)
         {
-            return Err("has a prefix of 1 to 100 letters, digits, `-`, `_` and `.`");
+            return Err("has a prefix of 1 to 100 letters, digits, `-`, `_` and `.`".into());
         }
         let mut url = parse(&format!("memcached://{}", self.servers.join(",")))?;
         if !url.take_rest().is_empty() {
-            return Err("names servers as HOST or HOST:PORT, without options");
+            return Err("names servers as HOST or HOST:PORT, without options".into());
         }
         addresses(&url)
     }
 }
 
-fn parse(url: &str) -> Result<StoreUrl, &'static str> {
+fn parse(url: &str) -> Result<StoreUrl, Wrong> {
     let url = url.trim();
-    if url.starts_with("memcached://") { StoreUrl::parse(url, FORM) } else { Err(FORM) }
+    if url.starts_with("memcached://") { StoreUrl::parse(url, FORM) } else { Err(FORM.into()) }
 }
 
-fn addresses(url: &StoreUrl) -> Result<Vec<Address>, &'static str> {
+fn addresses(url: &StoreUrl) -> Result<Vec<Address>, Wrong> {
     if url.user.is_some() || url.password.is_some() {
-        return Err("takes no user and no password: memcached belongs on a private network");
+        return Err("takes no user and no password: memcached belongs on a private network".into());
     }
     if !url.path.is_empty() {
-        return Err("takes no path behind the servers");
+        return Err("takes no path behind the servers".into());
     }
     if url.hosts.len() > SERVERS_MAX {
-        return Err("names at most 64 servers");
+        return Err("names at most 64 servers".into());
     }
     let mut addresses = Vec::new();
     for (host, port) in &url.hosts {
         let address = Address::new(host, *port)?;
         if addresses.contains(&address) {
-            return Err("names a server twice");
+            return Err("names a server twice".into());
         }
         addresses.push(address);
     }
@@ -114,15 +118,12 @@ pub(super) struct Address {
 }
 
 impl Address {
-    fn new(host: &str, port: Option<u16>) -> Result<Self, &'static str> {
+    fn new(host: &str, port: Option<u16>) -> Result<Self, Wrong> {
         let of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
         if host.len() > 253 || !host.bytes().all(of_host) {
-            return Err("names a host with letters, digits, `-`, `_` and `.`");
+            return Err("names a host with letters, digits, `-`, `_` and `.`".into());
         }
-        match port.unwrap_or(PORT) {
-            0 => Err("has a port that is not a number from 1 to 65535"),
-            port => Ok(Self { host: host.to_ascii_lowercase(), port }),
-        }
+        Ok(Self { host: host.to_ascii_lowercase(), port: port.unwrap_or(PORT) })
     }
 }
 

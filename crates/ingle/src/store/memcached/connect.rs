@@ -56,7 +56,7 @@ pub(super) struct Servers {
 impl Servers {
     /// Asks each server whether it can be used.
     pub(super) async fn open(settings: MemcachedConfig) -> Result<Self, Cause> {
-        let addresses = settings.addresses().map_err(config)?;
+        let addresses = settings.addresses().map_err(|problem| config(&problem))?;
         let mut servers = Vec::new();
         for address in addresses {
             servers.push(Server::open(address, &settings.prefix).await?);

@@ -1,6 +1,6 @@
 //! Which table of which database the sessions are in, and how to get there.
 
-use std::{fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,7 +11,14 @@ use super::{
     link::Source,
     stream::Stream,
 };
-use crate::store::{BoxError, OpenError, OpenErrorKind, floor::url::StoreUrl};
+use crate::store::{
+    BoxError, OpenError, OpenErrorKind,
+    floor::{
+        text::is_tidy,
+        tls::Trust,
+        url::{StoreUrl, Wrong, ends_a_line},
+    },
+};
 
 /// What the table is called where nothing else is said.
 const TABLE: &str = "ingle_sessions";
@@ -41,8 +48,7 @@ const OPTIONS: &str = "takes, after `?`, `table`, `pool`, `pooler`, `sslmode`, `
                        `sslcert`, `sslkey`, and of libpq's parameters `host`, `port`, `user`, \
                        `password`, `dbname`, `application_name`, `options`, `connect_timeout`, \
                        `keepalives…`, `tcp_user_timeout`, `target_session_attrs`, \
-                       `channel_binding` and `load_balance_hosts`; one of those given is neither, \
-                       or has a wrong value";
+                       `channel_binding` and `load_balance_hosts`; one of those given is none of these";
 
 /// The parameters that the driver reads as libpq does.
 const LIBPQ: [&str; 9] = [
@@ -116,15 +122,16 @@ pub enum PostgresTls {
     /// `disable`: none at all.
     Disable,
     /// `prefer`: encryption, if the server offers it and the program has cryptography for it. Nobody's
-    /// identity is checked.
+    /// identity is checked, of which the log warns unless the server is on this machine.
     Prefer,
-    /// `require`: encryption. Nobody's identity is checked.
+    /// `require`: encryption. Nobody's identity is checked, of which the log warns unless the server is on
+    /// this machine.
     Require,
-    /// `verify-full`: encryption, and a certificate for the host's name, signed by an authority that is
-    /// trusted.
+    /// `verify-full`: encryption, and a certificate for the host's name that is trusted itself, or signed by
+    /// an authority that is.
     VerifyFull {
-        /// A PEM file with the authorities that are trusted. Where there is none, those that the system
-        /// trusts.
+        /// A PEM file with the certificates that are trusted: the server's own, or those of authorities.
+        /// Where there is none, those of the authorities that the system trusts.
         roots: Option<PathBuf>,
     },
 }
@@ -172,7 +179,7 @@ impl PostgresConfig {
     /// # Errors
     /// [`OpenError`] says what is wrong with it.
     pub fn parse(url: &str) -> Result<Self, OpenError> {
-        let config = Self::read(url).map_err(wrong)?;
+        let config = Self::read(url).map_err(|problem| wrong(&problem))?;
         config.check()?;
         Ok(config)
     }
@@ -227,10 +234,10 @@ impl PostgresConfig {
         self
     }
 
-    fn read(url: &str) -> Result<Self, &'static str> {
+    fn read(url: &str) -> Result<Self, Wrong> {
         let mut url = StoreUrl::parse_hostless(url, FORM)?;
         if !matches!(url.scheme.as_str(), "postgres" | "postgresql") {
-            return Err(FORM);
+            return Err(FORM.into());
         }
         let user = url.take("user").or(url.user.take()).ok_or(FORM)?;
         let hosts = hosts(&mut url)?;
@@ -238,7 +245,7 @@ impl PostgresConfig {
             (Some(name), _) => name,
             (None, [name]) => name.clone(),
             (None, []) => String::new(),
-            (None, _) => return Err(FORM),
+            (None, _) => return Err(FORM.into()),
         };
         let mut config = Self::on(hosts, user, database);
         config.password = url.take("password").or(url.password.take());
@@ -251,13 +258,15 @@ impl PostgresConfig {
         config.pooler = match url.take("pooler").as_deref() {
             None => false,
             Some("transaction") => true,
-            Some(_) => return Err("takes `pooler=transaction`, or no `pooler` at all"),
+            Some(_) => return Err("takes `pooler=transaction`, or no `pooler` at all".into()),
         };
         if url
             .take("target_session_attrs")
             .is_some_and(|attrs| attrs != "read-write" && attrs != "any")
         {
-            return Err("takes no `target_session_attrs` but `read-write`: sessions are written");
+            return Err(
+                "takes no `target_session_attrs` but `read-write`: sessions are written".into()
+            );
         }
         config.read_tls(&mut url)?;
         config.read_libpq(&mut url)?;
@@ -265,7 +274,7 @@ impl PostgresConfig {
         Ok(config)
     }
 
-    fn read_tls(&mut self, url: &mut StoreUrl) -> Result<(), &'static str> {
+    fn read_tls(&mut self, url: &mut StoreUrl) -> Result<(), Wrong> {
         let roots = url.take("sslrootcert").map(PathBuf::from);
         self.tls = match (url.take("sslmode").as_deref(), roots) {
             (Some("disable"), None) => PostgresTls::Disable,
@@ -274,10 +283,13 @@ impl PostgresConfig {
             (Some("verify-full"), roots) => PostgresTls::VerifyFull {
                 roots: roots.filter(|roots| roots.as_os_str() != "system"),
             },
-            (_, Some(_)) => return Err("takes `sslrootcert` with `sslmode=verify-full` alone"),
+            (_, Some(_)) => {
+                return Err("takes `sslrootcert` with `sslmode=verify-full` alone".into());
+            }
             _ => {
-                return Err("takes `sslmode` as `disable`, `prefer` (the default), `require` or \
-                            `verify-full`");
+                let modes = "takes `sslmode` as `disable`, `prefer` (the default), `require` or \
+                             `verify-full`";
+                return Err(modes.into());
             }
         };
         self.certificate = url.take("sslcert").map(PathBuf::from);
@@ -286,12 +298,17 @@ impl PostgresConfig {
     }
 
     /// Has the driver read what it reads as libpq does.
-    fn read_libpq(&mut self, url: &mut StoreUrl) -> Result<(), &'static str> {
+    fn read_libpq(&mut self, url: &mut StoreUrl) -> Result<(), Wrong> {
         let mut parameters = String::new();
         for name in LIBPQ.into_iter().chain(["options"]) {
             if let Some(value) = url.take(name) {
                 let value = value.replace('\\', r"\\").replace('\'', r"\'");
-                parameters.push_str(&format!("{name}='{value}' "));
+                let parameter = format!("{name}='{value}' ");
+                let is_good = parameter.parse::<Config>().is_ok();
+                parameters.push_str(&parameter);
+                if !is_good {
+                    return Err(format!("has a value of `{name}` that libpq would refuse").into());
+                }
             }
         }
         self.libpq = parameters.parse().map_err(|_| OPTIONS)?;
@@ -306,7 +323,21 @@ impl PostgresConfig {
 
     /// Whether all that it says can be.
     pub(super) fn check(&self) -> Result<(), OpenError> {
-        let problem = if self.source.is_none() && (self.hosts.is_empty() || self.user.is_empty()) {
+        let mut names = self.hosts.iter().map(|(host, _)| host).chain([&self.user, &self.database]);
+        let roots = match &self.tls {
+            PostgresTls::VerifyFull { roots } => roots.as_ref(),
+            PostgresTls::Disable | PostgresTls::Prefer | PostgresTls::Require => None,
+        };
+        let files = [roots, self.certificate.as_ref(), self.certificate_key.as_ref()];
+        let mut files = files.into_iter().flatten().map(|file| file.to_string_lossy());
+        let problem = if !names.all(|name| is_tidy(name)) {
+            "names a host, a user or a database with a blank or a line end around it, or with a \
+             control character"
+        } else if !files.all(|file| is_tidy(&file)) {
+            "names a file with a blank or a line end around its path"
+        } else if self.password.as_deref().is_some_and(ends_a_line) {
+            "has a password that ends in a line end, as the content of a file does"
+        } else if self.source.is_none() && (self.hosts.is_empty() || self.user.is_empty()) {
             FORM
         } else if self.source.is_none() && self.database.is_empty() {
             "names a database: postgres://USER@HOST/DATABASE"
@@ -323,6 +354,25 @@ impl PostgresConfig {
             return Ok(());
         };
         Err(wrong(problem))
+    }
+
+    /// Whose certificates are taken, if TLS is spoken at all.
+    pub(super) fn trust(&self) -> Option<Trust> {
+        match &self.tls {
+            PostgresTls::Disable => None,
+            PostgresTls::Prefer | PostgresTls::Require => Some(Trust::Anyone),
+            PostgresTls::VerifyFull { roots: None } => Some(Trust::System),
+            PostgresTls::VerifyFull { roots: Some(file) } => Some(Trust::File(file.clone())),
+        }
+    }
+
+    /// Whether what is sent leaves this machine, as far as the names of the hosts tell.
+    pub(super) fn is_remote(&self) -> bool {
+        let is_local = |host: &str| {
+            let address = host.parse::<IpAddr>();
+            host.starts_with('/') || host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
+        };
+        !self.hosts.iter().all(|(host, _)| is_local(host))
     }
 
     /// How long it may take to connect to all the hosts in turn, logging in included.
@@ -353,7 +403,7 @@ impl PostgresConfig {
         if self.source.is_some() {
             let [hosts, user, database] =
                 ["the app's pool", "of the app's pool", "of the app's pool"].map(str::to_owned);
-            return Names { hosts, user, database, table };
+            return Names { hosts, user, database, table, trust: None };
         }
         let hosts = self.hosts.iter().map(|(host, port)| match host {
             folder if folder.starts_with('/') => folder.clone(),
@@ -361,21 +411,24 @@ impl PostgresConfig {
             name => format!("{name}:{port}"),
         });
         let hosts = hosts.collect::<Vec<_>>().join(",");
-        Names { hosts, user: self.user.clone(), database: self.database.clone(), table }
+        let (user, database) = (self.user.clone(), self.database.clone());
+        Names { hosts, user, database, table, trust: self.trust() }
     }
 }
+
+const BAD_PORT: &str = "takes `port` as a number from 1 to 65535";
 
 const POOL_RANGE: &str =
     "takes `pool`, how many connections there are at most, as a number from 1 to 128";
 
-fn wrong(problem: &'static str) -> OpenError {
+fn wrong(problem: &str) -> OpenError {
     OpenError::new(NAME, OpenErrorKind::Config, format!("its URL {problem}"), "")
 }
 
 /// The hosts, of the parameters of libpq or else of the URL's authority.
-fn hosts(url: &mut StoreUrl) -> Result<Vec<(String, u16)>, &'static str> {
+fn hosts(url: &mut StoreUrl) -> Result<Vec<(String, u16)>, Wrong> {
     let port = match url.take("port") {
-        Some(port) => port.parse().map_err(|_| OPTIONS)?,
+        Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(BAD_PORT)?,
         None => PORT,
     };
     if let Some(hosts) = url.take("host") {
@@ -401,7 +454,7 @@ fn is_table(value: &str) -> bool {
 
 impl fmt::Debug for PostgresConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Names { hosts, user, database, table } = self.names();
+        let Names { hosts, user, database, table, .. } = self.names();
         f.debug_struct("PostgresConfig")
             .field("hosts", &hosts)
             .field("user", &user)

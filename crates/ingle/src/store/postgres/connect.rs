@@ -22,7 +22,7 @@ use crate::{
     detach,
     store::{
         OpenError,
-        floor::tls::{ClientCertificate, TlsError, Trust, client_config},
+        floor::tls::{ClientCertificate, TlsError, client_config},
     },
 };
 
@@ -48,6 +48,17 @@ pub(super) struct Connector {
 impl Connector {
     pub(super) fn new(config: &PostgresConfig) -> Result<Self, OpenError> {
         let tls = tls(config).map_err(|error| error.into_open_error(NAME, "sslrootcert"))?;
+        // A stream of the app's may be safe by itself.
+        if matches!(config.tls, PostgresTls::Prefer | PostgresTls::Require)
+            && config.is_remote()
+            && config.streams.is_none()
+        {
+            tracing::warn!(
+                "PostgreSQL is spoken to without a check of its certificate, so whoever is between this \
+                 process and the server can read and change every session; `sslmode=verify-full` \
+                 checks it, and `sslmode=disable` says that nobody is in between"
+            );
+        }
         let mut driver = driver(config);
         if tls.is_none() {
             driver.ssl_mode(SslMode::Disable);
@@ -133,12 +144,7 @@ where
 
 /// What TLS is spoken by, if it may be.
 fn tls(config: &PostgresConfig) -> Result<Option<MakeRustlsConnect>, TlsError> {
-    let trust = match &config.tls {
-        PostgresTls::Disable => return Ok(None),
-        PostgresTls::Prefer | PostgresTls::Require => Trust::Anyone,
-        PostgresTls::VerifyFull { roots: None } => Trust::System,
-        PostgresTls::VerifyFull { roots: Some(file) } => Trust::File(file.clone()),
-    };
+    let Some(trust) = config.trust() else { return Ok(None) };
     let certificate = config.certificate.clone().zip(config.certificate_key.clone());
     let certificate = certificate.map(|(certificate, key)| ClientCertificate { certificate, key });
     match client_config(&trust, certificate.as_ref()) {

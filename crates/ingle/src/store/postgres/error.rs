@@ -9,7 +9,10 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::store::{
     Applied, BoxError, Error, ErrorKind, OpenError, OpenErrorKind,
-    floor::text::{one_line, root_cause},
+    floor::{
+        text::{one_line, root_cause},
+        tls::{self, Trust},
+    },
 };
 
 /// What messages and metrics call this store.
@@ -22,6 +25,8 @@ pub(super) struct Names {
     pub(super) user: String,
     pub(super) database: String,
     pub(super) table: String,
+    /// Whose certificates are taken, if any.
+    pub(super) trust: Option<Trust>,
 }
 
 /// What is wrong, and what to do: the cause of a failed call, or the error of an opening.
@@ -74,12 +79,12 @@ impl Problem {
         )
     }
 
-    fn bad_tls(names: &Names, message: &str) -> Self {
+    fn bad_tls(names: &Names, error: &rustls::Error) -> Self {
+        let help = names.trust.as_ref().and_then(|trust| tls::help(error, trust, "sslrootcert"));
         Self::new(
             OpenErrorKind::Tls,
-            format!("TLS with `{}` failed ({message})", names.hosts),
-            "name the file of the authority that signed its certificate with `sslrootcert=FILE`, \
-             and the host as the certificate does",
+            format!("TLS with `{}` failed ({})", names.hosts, one_line(&error.to_string())),
+            help.unwrap_or_else(|| "see the TLS settings of the server".to_owned()),
         )
     }
 
@@ -162,6 +167,16 @@ impl Problem {
         )
     }
 
+    /// The user may not even enter the database.
+    fn not_let_in(names: &Names, message: &str) -> Self {
+        let Names { user, database, .. } = names;
+        Self::new(
+            OpenErrorKind::Denied,
+            format!("user `{user}` may not use the database `{database}` ({message})"),
+            format!("as its owner run `GRANT CONNECT ON DATABASE {database} TO {user}`"),
+        )
+    }
+
     pub(super) fn may_not_create(names: &Names, message: &str) -> Self {
         let Names { user, table, .. } = names;
         Self::new(
@@ -178,7 +193,8 @@ impl Problem {
         Self::new(
             OpenErrorKind::Unsupported,
             format!("the server at `{}` only reads, as a standby does", names.hosts),
-            "name the primary, or all of them: postgres://USER@HOST1,HOST2/DATABASE",
+            "name the primary, or all of them: postgres://USER@HOST1,HOST2/DATABASE; or take back \
+             `default_transaction_read_only`, which the user, the database or the server has",
         )
     }
 
@@ -336,11 +352,14 @@ impl Failure {
             return match (self, class(answer.code())) {
                 // Some poolers say so of settings that they do not know.
                 (Self::NotConnected(_), "0A") => Problem::pooler(&one_line(answer.message())),
+                (Self::NotConnected(_), "42") => {
+                    Problem::not_let_in(names, &one_line(answer.message()))
+                }
                 _ => said(answer, names),
             };
         }
         if let Some(tls) = cause::<rustls::Error>(error) {
-            return Problem::bad_tls(names, &one_line(&tls.to_string()));
+            return Problem::bad_tls(names, tls);
         }
         match cause::<io::Error>(error) {
             // The client's own check of what kind of server it is.

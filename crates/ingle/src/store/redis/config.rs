@@ -7,7 +7,13 @@ use std::{fmt, path::PathBuf};
 use redis::{Client, ConnectionAddr};
 
 use super::error;
-use crate::store::{OpenError, floor::url::StoreUrl};
+use crate::store::{
+    OpenError,
+    floor::{
+        text::is_tidy,
+        url::{StoreUrl, Wrong, ends_a_line},
+    },
+};
 
 /// Where a [`Redis`](super::Redis) store keeps its records, and how it gets there.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,8 +26,8 @@ pub struct RedisConfig {
     pub socket: Option<PathBuf>,
     /// Whether to speak TLS. Default no.
     pub tls: bool,
-    /// A file of certificates, in PEM, of those who may vouch for the server. Default those that the
-    /// machine trusts.
+    /// A file of certificates, in PEM: the server's own, or those of the authorities that may vouch for it.
+    /// Default those that the machine trusts.
     pub cacert: Option<PathBuf>,
     /// A file with the app's own certificate, in PEM, for a server that asks for one. Default none.
     pub cert: Option<PathBuf>,
@@ -111,11 +117,12 @@ impl RedisConfig {
                 Some("redis" | "valkey") => Self::of_hosts(url, false)?,
                 Some("rediss" | "valkeys") => Self::of_hosts(url, true)?,
                 Some("redis+unix" | "valkey+unix" | "unix") => Self::of_socket(url)?,
-                _ => return Err(FORM),
+                _ => return Err(FORM.into()),
             };
-            config.check().map(|()| config)
+            config.check()?;
+            Ok::<_, Wrong>(config)
         };
-        read(url.trim()).map_err(error::url)
+        read(url.trim()).map_err(|problem| error::url(&problem))
     }
 
     /// The server of an app's client, as the same user and in the same database.
@@ -143,7 +150,11 @@ impl RedisConfig {
         Ok(config)
     }
 
-    fn of_hosts(url: &str, tls: bool) -> Result<Self, &'static str> {
+    fn of_hosts(url: &str, tls: bool) -> Result<Self, Wrong> {
+        // As the crate `redis` writes it.
+        if url.ends_with("#insecure") {
+            return Err("ends in `#insecure`, for which `?verify=none` is written here".into());
+        }
         let mut url = StoreUrl::parse(url, FORM)?;
         let hosts = std::mem::take(&mut url.hosts).into_iter();
         let servers = hosts.map(|(host, port)| (host, port.unwrap_or(PORT))).collect();
@@ -151,14 +162,14 @@ impl RedisConfig {
         config.database = match url.path.as_slice() {
             [] => 0,
             [number] => number.parse().map_err(|_| DATABASE)?,
-            _ => return Err(DATABASE),
+            _ => return Err(DATABASE.into()),
         };
         let mut file = |option| url.take(option).map(PathBuf::from);
         (config.cacert, config.cert, config.key) = (file("cacert"), file("cert"), file("key"));
         config.verify = match url.take("verify").as_deref() {
             None => true,
             Some("none") => false,
-            Some(_) => return Err("has one value for `verify`, which is `none`"),
+            Some(_) => return Err("has one value for `verify`, which is `none`".into()),
         };
         let options = "has these options: `prefix` and, with `rediss:`, `cacert`, `cert` with `key`, and \
                        `verify=none`";
@@ -167,18 +178,18 @@ impl RedisConfig {
 
     /// A socket's URL. `unix:/PATH` is an older form of it. Database and user are options, as the clients
     /// of most languages have them.
-    fn of_socket(url: &str) -> Result<Self, &'static str> {
+    fn of_socket(url: &str) -> Result<Self, Wrong> {
         let (scheme, rest) = url.split_once(':').ok_or(SOCKET_FORM)?;
         let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (userinfo, path) = rest.split_at(rest.find('/').ok_or(SOCKET_FORM)?);
         if !(userinfo.is_empty() || userinfo.ends_with('@')) {
-            return Err(SOCKET_FORM);
+            return Err(SOCKET_FORM.into());
         }
         // A socket has no host, but a URL of a server must.
         let mut url =
             StoreUrl::parse(&format!("{scheme}://{userinfo}localhost{path}"), SOCKET_FORM)?;
         if url.path.is_empty() {
-            return Err(SOCKET_FORM);
+            return Err(SOCKET_FORM.into());
         }
         let mut config = Self::unix(format!("/{}", url.path.join("/")));
         if let Some(number) = url.take("db") {
@@ -191,9 +202,9 @@ impl RedisConfig {
     }
 
     /// What all forms have.
-    fn rest(mut self, mut url: StoreUrl, options: &'static str) -> Result<Self, &'static str> {
+    fn rest(mut self, mut url: StoreUrl, options: &'static str) -> Result<Self, Wrong> {
         if url.user.is_some() && url.password.is_none() {
-            return Err(NO_PASSWORD);
+            return Err(NO_PASSWORD.into());
         }
         if let Some(prefix) = url.take("prefix") {
             self.prefix = prefix;
@@ -206,6 +217,18 @@ impl RedisConfig {
     /// Checks what a URL cannot be trusted with, nor a caller.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let no_host = |(host, port): &(String, u16)| host.is_empty() || *port == 0;
+        if !self.servers.iter().all(|(host, _)| is_tidy(host)) {
+            return Err("names a host with a blank or a line end around it");
+        }
+        let paths = [&self.socket, &self.cacert, &self.cert, &self.key];
+        if !paths.into_iter().flatten().all(|path| is_tidy(&path.to_string_lossy())) {
+            return Err("names a file with a blank or a line end around its path");
+        }
+        if [&self.user, &self.password].into_iter().flatten().any(|text| ends_a_line(text)) {
+            return Err(
+                "has a user or a password that ends in a line end, as the content of a file does",
+            );
+        }
         if self.socket.is_none() && (self.servers.is_empty() || self.servers.iter().any(no_host)) {
             return Err("names no server; write redis://HOST[:PORT], with a port from 1 to 65535");
         }

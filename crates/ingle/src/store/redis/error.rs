@@ -7,7 +7,10 @@ use std::{fmt, path::Path};
 
 use redis::ServerError;
 
-use crate::store::{Applied, Error, ErrorKind, OpenError, OpenErrorKind, floor::text::one_line};
+use crate::store::{
+    Applied, Error, ErrorKind, OpenError, OpenErrorKind,
+    floor::text::{one_line, shown},
+};
 
 /// What messages and metrics call this store.
 pub(super) const NAME: &str = "redis";
@@ -135,7 +138,7 @@ pub(super) fn unreachable(server: &str, message: &str) -> Cause {
 
 /// The socket is not there, or nobody listens on it, or this user may not use it.
 pub(super) fn unreachable_socket(path: &Path, message: &str) -> Cause {
-    let path = one_line(&path.to_string_lossy());
+    let path = shown(path);
     let problem = format!("no Redis server can be reached at {path} ({})", one_line(message));
     let help = "compare the path with `unixsocket` in the server's configuration, and `unixsocketperm` \
                 with the user of this program";
@@ -151,11 +154,10 @@ pub(super) fn silent(server: &str) -> Cause {
 }
 
 /// TLS could not be agreed on.
-pub(super) fn tls(server: &str, message: &str) -> Cause {
+pub(super) fn tls(server: &str, message: &str, help: Option<String>) -> Cause {
     let problem = format!("no TLS connection to {server} could be made ({})", one_line(message));
-    let help = "a server without TLS is `redis:` instead of `rediss:`, and one whose certificate is your \
-                own needs `?cacert=FILE`";
-    Cause::new(OpenErrorKind::Tls, problem, help)
+    let plain = "a server without TLS is `redis:` instead of `rediss:`";
+    Cause::new(OpenErrorKind::Tls, problem, help.unwrap_or_else(|| plain.to_owned()))
 }
 
 /// What answers is no Redis server, or none without TLS.
@@ -185,6 +187,33 @@ pub(super) fn no_database(server: &str, database: u32, message: &str) -> Cause {
     let message = one_line(message);
     let problem = format!("the Redis server at {server} has no database {database} ({message})");
     Cause::new(OpenErrorKind::Config, problem, "write another number, or none for 0")
+}
+
+/// The server does not say who it is: it knows no `HELLO`, or this user may not call it, and the same is so of
+/// `INFO`.
+pub(super) fn nameless(server: &str, hello: &str, info: &str) -> Cause {
+    let (hello, info) = (one_line(hello), one_line(info));
+    let problem = format!(
+        "the Redis server at {server} does not say who it is, neither by HELLO ({hello}) nor by INFO ({info})"
+    );
+    let help = "run `ACL SETUSER USER +hello +info`, or name a server that knows one of them under its own name";
+    Cause::new(OpenErrorKind::Denied, problem, help)
+}
+
+/// The server has as many clients as it takes.
+pub(super) fn full(server: &str) -> Cause {
+    let problem = format!("the Redis server at {server} has no connection left");
+    let help = "raise `maxclients` there, or end some with `CLIENT KILL`";
+    Cause::new(OpenErrorKind::Unreachable, problem, help)
+}
+
+/// The server takes no connection from here.
+fn protected(message: &str) -> Cause {
+    let problem =
+        format!("the Redis server takes connections from its own machine alone ({message})");
+    let help =
+        "give its users a password, or set `protected-mode no` where the network is your own";
+    Cause::new(OpenErrorKind::Denied, problem, help)
 }
 
 /// The server is too old.
@@ -255,11 +284,18 @@ fn denied(prefix: &str, message: &str) -> Cause {
     Cause::new(OpenErrorKind::Denied, problem, help)
 }
 
+/// Whether a command is not to be had: an ACL forbids it, or the server does not know it under this name.
+pub(super) fn is_forbidden(refusal: &ServerError) -> bool {
+    let unknown = refusal.details().is_some_and(|words| words.starts_with("unknown command"));
+    refusal.code() == "NOPERM" || (refusal.code() == "ERR" && unknown)
+}
+
 /// What a refusal says.
 pub(super) fn refused(refusal: &ServerError, prefix: &str) -> Cause {
     let message = one_line(&redacted(refusal.details().unwrap_or_default(), prefix));
     match refusal.code() {
         "NOPERM" => denied(prefix, &message),
+        "DENIED" => protected(&message),
         // So says Redis 7.0 of a command within a script.
         "ERR" if message.starts_with("The user executing the script can't") => {
             denied(prefix, &message)

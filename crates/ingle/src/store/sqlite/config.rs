@@ -2,10 +2,10 @@
 //!
 //! It looks at no disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::error::bad_url;
-use crate::store::OpenError;
+use super::error::{bad_url, untidy};
+use crate::store::{OpenError, floor::text::is_tidy};
 
 /// Reads `sqlite:///absolute/folder` or `sqlite:relative/folder`. Blanks and line ends around it are no
 /// part of it: mounted secrets end in them.
@@ -24,6 +24,12 @@ pub(super) fn folder_of(url: &str) -> Result<PathBuf, OpenError> {
         return Err(bad_url(problem));
     }
     Ok(folder.into())
+}
+
+/// Refuses a name that nobody means, such as that of a file's content with its line end. The folder would be
+/// made, and the next start with the right name would find no session.
+pub(super) fn check(folder: &Path) -> Result<(), OpenError> {
+    if is_tidy(&folder.to_string_lossy()) { Ok(()) } else { Err(untidy(folder)) }
 }
 
 #[cfg(test)]

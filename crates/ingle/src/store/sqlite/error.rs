@@ -8,7 +8,7 @@ use rusqlite::ErrorCode;
 
 use crate::store::{
     Applied, Error, ErrorKind, OpenError, OpenErrorKind,
-    floor::text::{one_line, root_cause},
+    floor::text::{one_line, root_cause, shown},
 };
 
 /// What messages and metrics call this store.
@@ -17,6 +17,14 @@ pub(super) const NAME: &str = "sqlite";
 /// The URL has another form.
 pub(super) fn bad_url(problem: &'static str) -> OpenError {
     OpenError::new(NAME, OpenErrorKind::Config, problem, "")
+}
+
+/// The folder's name has what nobody means to write.
+pub(super) fn untidy(folder: &Path) -> OpenError {
+    let problem =
+        format!("the folder's name `{}` has a blank or a line end around it", shown(folder));
+    let help = "trim it, or name another folder; control characters cannot be in it at all";
+    OpenError::new(NAME, OpenErrorKind::Config, problem, help)
 }
 
 /// The folder, or the file in it, is not there and cannot be made.
@@ -106,11 +114,6 @@ fn locked(file: &Path) -> OpenError {
     let problem = format!("`{}` has been locked by another process for seconds", shown(file));
     let help = "end its open transaction (perhaps a sqlite3 shell) and try again";
     OpenError::new(NAME, OpenErrorKind::Unreachable, problem, help)
-}
-
-/// A path on one line, whatever is in its name.
-fn shown(path: &Path) -> String {
-    one_line(&path.display().to_string())
 }
 
 /// Why a call was not served.

@@ -59,6 +59,23 @@ async fn a_url_leads_to_a_store() {
 }
 
 #[tokio::test]
+async fn a_url_may_name_an_ipv6_address_and_have_blanks_around_it() {
+    let server = testbed::memcached::start(&["-l", "::1"]);
+    let url = format!("memcached://[::1]:{}?prefix=a", server.address().port());
+    for url in [url.clone(), format!(" \t{url}\r\n")] {
+        ingle::store::open(&url).await.unwrap().ping().await.unwrap();
+        ingle::store::open_lazily(&url).await.unwrap();
+    }
+    // A program that names servers by hand may have read them from a file.
+    let config = MemcachedConfig::new([format!("{}\n", server.address())]);
+    Memcached::open(config).await.unwrap();
+    let config = MemcachedConfig::new([format!("{}\n", server.address()), "a\nb".to_owned()]);
+    let error = Memcached::open(config).await.unwrap_err();
+    assert_eq!(error.kind(), OpenErrorKind::Config);
+    assert!(!error.to_string().contains('\n'), "{error}");
+}
+
+#[tokio::test]
 async fn nobody_listens() {
     let mut server = testbed::memcached::start(&[]);
     server.kill();

@@ -1,15 +1,13 @@
 //! What is wrong with a URL, a server or a table: one line each, with what mends it, and no secret.
 
-use std::process::Command;
-
-use ingle::store::{self, Postgres, PostgresConfig, Store as _};
+use ingle::store::{self, OpenErrorKind, Postgres, PostgresConfig, Store as _};
 use testbed::postgres::Postgres as Server;
 
-use super::{Scene, offers_tls, shell};
+use super::{Scene, shell};
 
 const SECRET: &str = "s3cret";
 
-async fn line(url: &str) -> String {
+pub(super) async fn line(url: &str) -> String {
     let error = store::open(url).await.err().unwrap_or_else(|| panic!("{url} was opened"));
     let line = error.to_string();
     assert!(!line.contains('\n') && line.len() < 700, "{url}: {line}");
@@ -26,13 +24,24 @@ async fn a_wrong_url_is_told_in_one_line() {
         ("postgres:/u@h/d", form),
         ("postgres://", form),
         ("postgres:///d", form),
+        ("postgre://u:s3cret@h/d", "did you mean `postgres:`?"),
+        ("POSTGRES://u:s3cret@h/d", "did you mean `postgres:`?"),
         ("postgres://h/d", form),
         ("postgres://u@/d", form),
         ("postgres://@h/d", form),
         ("postgres://u:s3cret@x@h/d", form),
         ("postgres://u:s3cret@h/d#x", form),
-        ("postgres://u:s3cret@h:port/d", form),
-        ("postgres://u:s3cret@h:99999/d", form),
+        ("postgres://u:s3cret@h:port/d", "has a port that is not a number from 1 to 65535"),
+        ("postgres://u:s3cret@h:99999/d", "has a port that is not a number from 1 to 65535"),
+        ("postgres://u:s3cret@h:0/d", "has a port that is not a number from 1 to 65535"),
+        ("postgres://u:s3cret@h/d?port=0", "takes `port` as a number from 1 to 65535"),
+        ("postgres://u:s3cret@::1/d", "write an IPv6 address between `[` and `]`"),
+        ("postgres://u:s3cret@/d", form),
+        ("postgres://u:s3cret@:5432/d", form),
+        ("postgres://u:s3cret%0A@h/d", "ends in a line end"),
+        ("postgres://u@h/d?password=s3cret%0A", "ends in a line end"),
+        ("postgres://u@h/d%0A", "a blank or a line end around it"),
+        ("postgres://u@h/d?sslmode=verify-full&sslrootcert=/ca.pem%0A", "line end around its path"),
         ("postgres://u:s3cret@h", "names a database"),
         ("postgres://u:s3cret@h/", "names a database"),
         ("postgresql://u:s3cret@h/", "names a database"),
@@ -52,10 +61,15 @@ async fn a_wrong_url_is_told_in_one_line() {
         ("postgres://u@h/d?sslmode=require&sslrootcert=x", "with `sslmode=verify-full` alone"),
         ("postgres://u@h/d?sslrootcert=x", "with `sslmode=verify-full` alone"),
         ("postgres://u@h/d?target_session_attrs=read-only", "takes no `target_session_attrs`"),
-        ("postgres://u@h/d?tables=a", options),
-        ("postgres://u@h/d?connect_timeout=soon", options),
-        ("postgres://u@h/d?keepalives", options),
-        ("postgres://u:s3cret?x@h/d", form),
+        ("postgres://u@h/d?tables=a", "did you mean `table`?"),
+        ("postgres://u@h/d?ssl_mode=require", "did you mean `sslmode`?"),
+        ("postgres://u@h/d?sslrootcerts=x", "did you mean `sslrootcert`?"),
+        ("postgres://u@h/d?table=a&table=b", "has the option `table` twice"),
+        ("postgres://u@h/d?sslmode=require&sslmode=disable", "has the option `sslmode` twice"),
+        ("postgres://u@h/d?s3cret=a", options),
+        ("postgres://u@h/d?connect_timeout=soon", "a value of `connect_timeout` that libpq"),
+        ("postgres://u@h/d?keepalives", "a value of `keepalives` that libpq"),
+        ("postgres://u:s3cret?x@h/d", "has a port that is not a number"),
         ("postgres://u@h/d?sslmode=verify-full&sslrootcert=/nowhere.pem", "`/nowhere.pem`"),
     ];
     for (url, expected) in cases {
@@ -143,6 +157,79 @@ async fn what_is_wrong_with_the_server_is_told_in_one_line() {
 }
 
 #[tokio::test]
+async fn each_right_that_is_missing_is_told_with_the_grant_that_gives_it() {
+    let server = Server::start(&[]);
+    let scene = Scene::on(server.address()).await;
+    let (address, table) = (scene.server, &scene.table);
+    for sql in [
+        "CREATE ROLE app LOGIN",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE TO app",
+        "CREATE DATABASE closed",
+        "REVOKE CONNECT ON DATABASE closed FROM PUBLIC",
+        "CREATE SCHEMA hidden",
+    ] {
+        scene.sql(sql).await;
+    }
+    let url = format!("postgres://app@{address}/postgres?table={table}");
+    store::open(&url).await.unwrap();
+    for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
+        scene.sql(&format!("REVOKE {right} ON TABLE FROM app")).await;
+        let told = line(&url).await;
+        assert!(
+            told.contains(&format!("it may not {right});")) && told.contains("GRANT"),
+            "{told}"
+        );
+        scene.sql(&format!("GRANT {right} ON TABLE TO app")).await;
+    }
+    let told = line(&format!("postgres://app@{address}/closed")).await;
+    assert!(told.contains("run `GRANT CONNECT ON DATABASE closed TO app`"), "{told}");
+    let hidden = format!("postgres://app@{address}/postgres?table=hidden.{table}");
+    let owner = format!("postgres://postgres@{address}/postgres?table=hidden.{table}");
+    store::migrate(&owner).await.unwrap();
+    let told = line(&hidden).await;
+    assert!(told.contains("`GRANT USAGE ON SCHEMA … TO app`"), "{told}");
+    scene.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
+    let error = store::migrate(&format!("{url}_new")).await.unwrap_err();
+    assert_eq!(error.kind(), OpenErrorKind::Denied);
+    assert!(error.to_string().contains("`GRANT CREATE ON SCHEMA … TO app`"), "{error}");
+
+    // A database, or a user, that only reads.
+    scene.sql("ALTER ROLE app SET default_transaction_read_only = on").await;
+    let told = line(&url).await;
+    assert!(
+        told.contains("only reads") && told.contains("default_transaction_read_only"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_url_may_have_any_sign_and_blanks_around_it() {
+    let server = Server::start(&["listen_addresses=127.0.0.1,::1"]);
+    server.put("pg_hba.conf", "local all all scram-sha-256\nhost all postgres all trust\nhost all all all scram-sha-256\n");
+    let scene = Scene::on(server.address()).await;
+    scene.sql("SELECT pg_reload_conf()").await;
+    scene.sql("CREATE ROLE \"us:er@\" LOGIN SUPERUSER PASSWORD 'p@ss:w/rd?#&%,é'").await;
+    let (port, table) = (server.address().port(), &scene.table);
+    let password = "p%40ss%3Aw%2Frd%3F%23%26%25%2C%C3%A9";
+    let folder = server.folder().display().to_string();
+    for url in [
+        format!("postgres://us%3Aer%40:{password}@127.0.0.1:{port}/postgres?table={table}"),
+        format!("postgresql://us%3Aer%40:{password}@[::1]:{port}/postgres?table={table}"),
+        format!(
+            "postgres:///postgres?host=::1&port={port}&user=us:er@&password={password}&table={table}"
+        ),
+        format!(
+            "postgres:///postgres?host={folder}&port={port}&user=us:er@&password={password}&table={table}"
+        ),
+    ] {
+        store::open(&url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
+        store::open(&format!(" \t{url}\r\n")).await.unwrap();
+        store::migrate(&format!("\n{url}\n")).await.unwrap();
+        store::open_lazily(&format!("{url}\n")).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_pgbouncer_that_the_url_does_not_tell_of_is_told_in_one_line() {
     let scene = Scene::new().await;
     let pooler = testbed::postgres::shared_pooler();
@@ -180,64 +267,6 @@ async fn what_a_commit_survives_is_said_as_the_server_is_set() {
     let server = Server::start(&["full_page_writes=off"]);
     let scene = Scene::on(server.address()).await;
     assert!(scene.store().await.info().durability.contains("`full_page_writes = off`"));
-}
-
-/// A certificate for `localhost` and the key of it, in PEM form, signed by itself.
-fn certificate(folder: &std::path::Path) -> [String; 2] {
-    let [certificate, key] = ["certificate", "key"].map(|name| folder.join(name));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-out")
-        .arg(&certificate)
-        .arg("-keyout")
-        .arg(&key)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    [certificate, key].map(|path| std::fs::read_to_string(path).unwrap())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn tls_is_what_the_url_asks_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let [certificate, key] = certificate(folder.path());
-    let server = Server::start(&[]);
-    server.put("server.crt", &certificate);
-    server.put("server.key", &key);
-    let scene = Scene::on(server.address()).await;
-    scene.sql("ALTER SYSTEM SET ssl = on").await;
-    scene.sql("SELECT pg_reload_conf()").await;
-    let roles = "CREATE ROLE with_tls LOGIN SUPERUSER; \
-                 CREATE ROLE with_password LOGIN SUPERUSER PASSWORD 's3cret'";
-    scene.shell.batch_execute(roles).await.unwrap();
-    offers_tls(&scene).await;
-
-    let trusted = folder.path().join("certificate");
-    let trusted = trusted.display();
-    let port = server.address().port();
-    let url = |user: &str, host: &str, mode: &str| {
-        format!("postgres://{user}@{host}:{port}/postgres?table={}{mode}", scene.table)
-    };
-    let verified = format!("&sslmode=verify-full&sslrootcert={trusted}");
-    for mode in ["", "&sslmode=prefer", "&sslmode=require", &verified] {
-        store::open(&url("with_tls", "localhost", mode)).await.unwrap();
-        let password = url("with_password:s3cret", "localhost", mode);
-        // The password is bound to the server's certificate.
-        store::open(&password).await.unwrap();
-        store::open(&format!("{password}&channel_binding=require")).await.unwrap();
-    }
-    let cases = [
-        (url("with_tls", "localhost", "&sslmode=disable"), "does not let user `with_tls` in"),
-        (url("with_tls", "localhost", "&sslmode=verify-full"), "invalid peer certificate"),
-        (url("with_tls", "127.0.0.1", &verified), "not valid for name"),
-    ];
-    for (url, expected) in cases {
-        let line = line(&url).await;
-        assert!(line.contains(expected), "{url}: {line}");
-    }
-    store::open(&url("with_tls", "127.0.0.1", "&sslmode=require")).await.unwrap();
 }
 
 #[tokio::test]

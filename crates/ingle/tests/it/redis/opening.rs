@@ -1,28 +1,28 @@
 //! How a store is opened, and what is said where it cannot be.
 
 use ingle::store::{Applied, ErrorKind, OpenErrorKind, open};
-use testbed::redis::{SYNCED, ask, start, start_with_tls, start_with_tls_for_known_clients};
+use testbed::redis::{SYNCED, ask, start, start_with_tls};
 
 use super::*;
 
 /// A server with a password, users, and a replica's role to take.
 const PASSWORD: [&str; 2] = ["--requirepass", "hunter2"];
 
-async fn refused(url: &str) -> String {
+pub(super) async fn refused(url: &str) -> String {
     let error = open(url).await.expect_err(url);
-    assert_eq!(error.store(), "redis", "{url}");
+    assert!(matches!(error.store(), "redis" | "session"), "{url}");
     let error = error.to_string();
     assert!(!error.contains('\n') && !error.contains("hunter2"), "{url}: {error}");
     error
 }
 
 /// Checks that a store works: what it says comes back.
-async fn works(url: &str) {
+pub(super) async fn works(url: &str) {
     let store = open(url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
     keeps_what_it_is_given(&*store).await;
 }
 
-async fn keeps_what_it_is_given(store: &dyn Store) {
+pub(super) async fn keeps_what_it_is_given(store: &dyn Store) {
     store.ping().await.unwrap();
     let record = record(random_key(), Some("mary"));
     store.commit(Write::Create { record: &record }, now()).await.unwrap();
@@ -31,33 +31,6 @@ async fn keeps_what_it_is_given(store: &dyn Store) {
     let lists = store.as_list().unwrap();
     assert!(!lists.list_by_user("mary", None, 10, now()).await.unwrap().records.is_empty());
     assert!(!lists.list(None, 10, now()).await.unwrap().records.is_empty());
-}
-
-#[tokio::test]
-async fn a_user_with_few_rights_a_database_and_a_prefix_will_do() {
-    let server = start(&[]);
-    let at = server.address();
-    let rights = "~shop:* +@hash +@sortedset +del +pexpire +scan +eval +evalsha +select \
-                  +asking +cluster|slots +config|get";
-    ask(at, &format!("ACL SETUSER app on >p@ss:w/rd {rights}")).unwrap();
-    works(&format!("redis://app:p%40ss%3Aw%2Frd@{at}/3?prefix=shop")).await;
-    works(&format!("redis://app:p%40ss%3Aw%2Frd@{at}?prefix=shop:sub")).await;
-    let error = refused(&format!("redis://app:p%40ss%3Aw%2Frd@{at}")).await;
-    assert!(error.contains("may not do this") && error.contains("~ingle:*"), "{error}");
-    assert!(ask(at, "INFO keyspace").unwrap().contains("db3:keys="), "in its database");
-    for right in
-        ["hset", "hget", "hdel", "hmget", "pexpire", "zadd", "zrem", "scan", "evalsha", "del"]
-    {
-        ask(at, &format!("ACL SETUSER app -{right}")).unwrap();
-        let error = refused(&format!("redis://app:p%40ss%3Aw%2Frd@{at}?prefix=shop")).await;
-        assert!(error.contains("ACL SETUSER"), "{right}: {error}");
-        ask(at, &format!("ACL SETUSER app +{right}")).unwrap();
-    }
-    // What only makes the words about durability better is not needed.
-    ask(at, "ACL SETUSER app -config|get").unwrap();
-    let store = open(&format!("redis://app:p%40ss%3Aw%2Frd@{at}?prefix=shop")).await.unwrap();
-    let durability = store.info().durability;
-    assert!(durability.contains("may not be asked"), "{durability}");
 }
 
 #[tokio::test]
@@ -88,7 +61,7 @@ async fn what_is_wrong_is_told_in_one_line() {
         (format!("redis://{plain},{with}"), "is not part of a cluster"),
         (format!("rediss://{plain}"), "no TLS connection"),
         (format!("redis://127.0.0.1:{tls}"), "`rediss:` for `redis:`"),
-        (format!("rediss://127.0.0.1:{tls}"), "needs `?cacert=FILE`"),
+        (format!("rediss://127.0.0.1:{tls}"), "with `?cacert=FILE`"),
         (format!("rediss://127.0.0.1:{tls}?cacert=/nowhere.pem"), "is of no use for TLS"),
         (format!("rediss://127.0.0.1:{tls}?cacert={empty}"), "is of no use for TLS"),
         (format!("rediss://127.0.0.1:{tls}?cacert={cacert}"), "no TLS connection"),
@@ -96,6 +69,20 @@ async fn what_is_wrong_is_told_in_one_line() {
         (format!("redis://hunter2@{plain}"), "without a password"),
         (format!("redis://{plain}/name"), "by its number"),
         (format!("redis://{plain}?ids=plain"), "has these options"),
+        (format!("redis://{plain}?prefx=a"), "did you mean `prefix`?"),
+        (format!("redis://{plain}?ca_cert=a"), "did you mean `cacert`?"),
+        (format!("redis://{plain}?prefix=a&prefix=a"), "has the option `prefix` twice"),
+        (format!("rediss://{plain}/0#insecure"), "`?verify=none`"),
+        (format!("rediss://{plain}?verify=full"), "which is `none`"),
+        (format!("redis://{plain}?verify=none"), "has no TLS"),
+        (format!("redis://:hunter2%0A@{plain}"), "ends in a line end"),
+        (format!("redi://:hunter2@{plain}"), "did you mean `redis:`?"),
+        (format!("REDISS://:hunter2@{plain}"), "did you mean `rediss:`?"),
+        ("redis://127.0.0.1:65536".to_owned(), "is not a number from 1 to 65535"),
+        ("redis://127.0.0.1:0".to_owned(), "is not a number from 1 to 65535"),
+        ("redis://:hunter2@:6379".to_owned(), "names no host"),
+        ("redis:///0".to_owned(), "names no host"),
+        ("redis://::1:6379".to_owned(), "between `[` and `]`"),
         ("unix:///nowhere/redis.sock".to_owned(), "compare the path with `unixsocket`"),
         ("unix:///redis.sock?db=one".to_owned(), "by its number"),
     ] {
@@ -120,27 +107,6 @@ async fn what_is_not_redis_is_told_so() {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_and_the_certificate_looked_at() {
-    let (server, cacert) = start_with_tls();
-    let port = server.address().port();
-    let cacert = cacert.display();
-    works(&format!("rediss://localhost:{port}?cacert={cacert}")).await;
-    works(&format!("valkeys://localhost:{port}?cacert={cacert}")).await;
-    // A name that is not in the certificate, and nobody who would vouch for it.
-    works(&format!("rediss://127.0.0.1:{port}?verify=none")).await;
-}
-
-#[tokio::test]
-async fn a_server_that_knows_its_clients_by_their_certificates_is_shown_one() {
-    let (server, cert) = start_with_tls_for_known_clients();
-    let key = cert.with_file_name("key.pem");
-    let (port, cert, key) = (server.address().port(), cert.display(), key.display());
-    let url = format!("rediss://localhost:{port}?cacert={cert}");
-    assert!(!refused(&url).await.contains("cacert names"));
-    works(&format!("{url}&cert={cert}&key={key}")).await;
-}
-
-#[tokio::test]
 async fn a_server_is_found_by_its_socket() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("redis.sock");
@@ -152,6 +118,48 @@ async fn a_server_is_found_by_its_socket() {
     assert!(refused(&format!("unix://{path}")).await.contains("wants a password"));
     let keys = testbed::redis::ask(server.address(), "PING").unwrap_err().to_string();
     assert!(keys.contains("NOAUTH"), "the server is the one that was started: {keys}");
+}
+
+#[tokio::test]
+async fn a_url_may_have_any_sign_and_blanks_around_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("a b%é.sock");
+    let settings = ["--unixsocket", socket.to_str().unwrap(), "--bind", "127.0.0.1", "::1"];
+    let server = start(&settings);
+    let at = server.address();
+    let rights = "~* +@all";
+    ask(at, &format!("ACL SETUSER us:er@ on >p@ss:w/rd?#&%,é {rights}")).unwrap();
+    let login = "us%3Aer%40:p%40ss%3Aw%2Frd%3F%23%26%25%2C%C3%A9";
+    let path = socket.to_str().unwrap().replace('%', "%25").replace(' ', "%20");
+    let port = at.port();
+    for url in [
+        format!("redis://{login}@{at}/1"),
+        format!("valkey://{login}@localhost:{port}"),
+        format!("redis://{login}@[::1]:{port}"),
+        format!("redis+unix://{login}@{path}?db=2"),
+        format!("valkey+unix://{path}?user=us%3Aer%40&pass={}", &login[11..]),
+        format!("unix:{path}"),
+    ] {
+        works(&url).await;
+        works(&format!(" \t{url}\r\n")).await;
+    }
+}
+
+#[tokio::test]
+async fn what_ends_in_a_line_end_is_told_also_where_there_is_no_url() {
+    let [mut host, mut password, mut cacert] = [(); 3].map(|()| RedisConfig::new("localhost", 1));
+    host.servers[0].0.push('\n');
+    password.password = Some("hunter2\n".to_owned());
+    cacert.tls = true;
+    cacert.cacert = Some("/ca.pem\n".into());
+    let socket = RedisConfig::unix("/run/redis.sock\n");
+    for config in [host, password, cacert, socket] {
+        let error = Redis::open(config).await.unwrap_err();
+        assert_eq!(error.kind(), OpenErrorKind::Config);
+        let line = error.to_string();
+        assert!(line.contains("line end"), "{line}");
+        assert!(!line.contains('\n') && !line.contains("hunter2"), "{line}");
+    }
 }
 
 #[tokio::test]

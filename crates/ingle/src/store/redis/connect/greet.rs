@@ -1,6 +1,6 @@
 //! The first words on a connection: who we are, and who is there.
 
-use redis::Value;
+use redis::{ServerError, Value};
 
 use super::{
     super::{
@@ -23,16 +23,8 @@ pub(super) async fn greet(link: &Link, config: &RedisConfig, server: &str) -> Re
         let let_in = link.call(auth.arg(password)).await;
         let_in.map_err(|failure| not_let_in(failure, config, server, wrong))?;
     }
-    let old = |_: &str| error::too_old(server, "older than 6");
-    let hello = link.call(&redis::cmd("HELLO")).await;
-    let hello = hello.map_err(|failure| not_let_in(failure, config, server, old))?;
-    let Value::Array(words) = hello else {
-        return Err(error::not_redis(server, "it does not say who it is"));
-    };
-    let said = |name: &str| {
-        let at = words.iter().position(|word| text(word) == Some(name))?;
-        text(words.get(at + 1)?)
-    };
+    let said = introduction(link, config, server).await?;
+    let said = |name: &str| said.iter().find(|(other, _)| other == name).map(|(_, is)| is.as_str());
     let (name, version) = (said("server").unwrap_or("redis"), said("version").unwrap_or("0"));
     let major = version.split('.').next().and_then(|major| major.parse().ok());
     if major.unwrap_or(0) < OLDEST {
@@ -54,10 +46,69 @@ pub(super) async fn greet(link: &Link, config: &RedisConfig, server: &str) -> Re
     Ok(is_cluster)
 }
 
+/// What a server says of itself: names and values, as `HELLO` calls them.
+type Introduction = Vec<(String, String)>;
+
+/// Asks a server who it is: by `HELLO`, or by `INFO` where that has another name there or an ACL forbids it.
+async fn introduction(
+    link: &Link,
+    config: &RedisConfig,
+    server: &str,
+) -> Result<Introduction, Cause> {
+    let no_hello = match link.call(&redis::cmd("HELLO")).await {
+        Ok(Value::Array(words)) => {
+            let pairs = words.chunks_exact(2).filter_map(|pair| match pair {
+                [name, value] => Some((text(name)?.to_owned(), text(value)?.to_owned())),
+                _ => None,
+            });
+            return Ok(pairs.collect());
+        }
+        Ok(_) => return Err(error::not_redis(server, "it does not say who it is")),
+        Err(Failure::Refused(refusal)) if error::is_forbidden(&refusal) => words_of(&refusal),
+        Err(failure) => {
+            let otherwise = |message: &str| error::not_redis(server, message);
+            return Err(not_let_in(failure, config, server, otherwise));
+        }
+    };
+    match link.call(&redis::cmd("INFO")).await {
+        Ok(info) => {
+            let lines = text(&info).into_iter().flat_map(str::lines);
+            let pairs = lines.filter_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                let name = match name {
+                    "redis_version" => "version",
+                    "redis_mode" | "server_mode" => "mode",
+                    "server_name" => "server",
+                    "role" => "role",
+                    _ => return None,
+                };
+                Some((name.to_owned(), value.trim_end().to_owned()))
+            });
+            Ok(pairs.collect())
+        }
+        Err(Failure::Refused(refusal)) if error::is_forbidden(&refusal) => {
+            Err(error::nameless(server, &no_hello, &words_of(&refusal)))
+        }
+        Err(failure) => {
+            let otherwise = |message: &str| error::not_redis(server, message);
+            Err(not_let_in(failure, config, server, otherwise))
+        }
+    }
+}
+
+/// Without what a server repeats of the command.
+fn words_of(refusal: &ServerError) -> String {
+    match refusal.code() {
+        "NOPERM" => "this user may not call it",
+        _ => "it knows no such command",
+    }
+    .to_owned()
+}
+
 fn text(value: &Value) -> Option<&str> {
     match value {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
         _ => None,
     }
 }
@@ -74,6 +125,13 @@ fn not_let_in(
         Failure::Lost(message) => error::not_redis(server, &message),
         Failure::Refused(refusal) => match refusal.code() {
             "NOAUTH" => error::no_password(server),
+            "ERR"
+                if refusal
+                    .details()
+                    .is_some_and(|words| words.starts_with("max number of clients")) =>
+            {
+                error::full(server)
+            }
             "WRONGPASS" => error::wrong_password(server),
             "ERR" => otherwise(refusal.details().unwrap_or_default()),
             _ => error::refused(&refusal, &config.prefix),

@@ -252,9 +252,9 @@ async fn over_tcp(host: &str, port: u16, server: &str, tls: Option<&Tls>) -> Res
     let Some(tls) = tls else {
         return Link::over(stream, server).await;
     };
-    let late = |_| Err("it says nothing that is TLS".to_owned());
-    let stream = timeout(STEP_TIME_MAX, tls.connect(host, stream)).await;
-    let stream = stream.unwrap_or_else(late).map_err(|message| error::tls(server, &message))?;
+    let late = |_| Err(error::tls(server, "it says nothing that is TLS", None));
+    let stream = timeout(STEP_TIME_MAX, tls.connect(host, server, stream)).await;
+    let stream = stream.unwrap_or_else(late)?;
     Link::over(stream, server).await
 }
 

@@ -8,19 +8,22 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::super::{
     config::RedisConfig,
-    error::{self, NAME},
+    error::{self, Cause, NAME},
 };
 use crate::store::{
     OpenError,
     floor::{
         text::root_cause,
-        tls::{ClientCertificate, Trust, client_config},
+        tls::{ClientCertificate, Trust, client_config, help},
     },
 };
 
 /// How TLS is spoken with all servers of a store.
 #[derive(Clone)]
-pub(super) struct Tls(TlsConnector);
+pub(super) struct Tls {
+    connector: TlsConnector,
+    trust: Trust,
+}
 
 impl Tls {
     /// Reads the certificates of a configuration, if it has TLS at all.
@@ -42,20 +45,27 @@ impl Tls {
         };
         let own = config.cert.clone().zip(config.key.clone());
         let own = own.map(|(certificate, key)| ClientCertificate { certificate, key });
-        let made = spawn_blocking(move || client_config(&trust, own.as_ref())).await;
+        let trusted = trust.clone();
+        let made = spawn_blocking(move || client_config(&trusted, own.as_ref())).await;
         let made = made.map_err(|error| error::not_now(&error.to_string()))?;
         let made = made.map_err(|error| error.into_open_error(NAME, "cacert"))?;
-        Ok(Some(Self(TlsConnector::from(Arc::new(made)))))
+        Ok(Some(Self { connector: TlsConnector::from(Arc::new(made)), trust }))
     }
 
+    /// Speaks TLS with a host, which messages call `server`.
     pub(super) async fn connect(
         &self,
         host: &str,
+        server: &str,
         stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, String> {
-        let name = ServerName::try_from(host.to_owned());
-        let name =
-            name.map_err(|_| "the host has no name that a certificate could have".to_owned())?;
-        self.0.connect(name, stream).await.map_err(|error| root_cause(&error))
+    ) -> Result<TlsStream<TcpStream>, Cause> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            error::tls(server, "the host has no name that a certificate could have", None)
+        })?;
+        self.connector.connect(name, stream).await.map_err(|error| {
+            let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+            let help = of_tls.and_then(|error| help(error, &self.trust, "?cacert"));
+            error::tls(server, &root_cause(&error), help)
+        })
     }
 }
