@@ -569,6 +569,28 @@ async fn what_is_not_ours_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_folder_whose_name_nobody_means_is_not_made() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().to_str().unwrap();
+    for name in ["a\n", "a\r\n", "a ", "\ta/..\t", "a\nb", "a\u{1b}b"] {
+        let error = Sqlite::open(format!("{path}/{name}")).await.unwrap_err();
+        assert_eq!(error.kind(), OpenErrorKind::Config, "{name:?}");
+        let line = error.to_string();
+        assert!(line.contains("line end around it; trim it") && !line.contains('\n'), "{line}");
+    }
+    let error = Sqlite::open("a\n").await.unwrap_err().to_string();
+    assert!(error.contains(r"`a\n`"), "one sees what is wrong: {error}");
+    assert_eq!(fs::read_dir(path).unwrap().count(), 0);
+    // Of a URL they are no part, which may be a mounted secret.
+    let url = format!(" sqlite://{path}/a b\r\n");
+    crate::store::open(&url).await.unwrap();
+    crate::store::open_lazily(&url).await.unwrap();
+    let made: Vec<_> =
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(made, ["a b"]);
+}
+
+#[tokio::test]
 async fn a_file_is_no_folder() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = Sqlite::open(file.path()).await.unwrap_err();
@@ -615,55 +637,41 @@ fn group(records: &[Arc<Record>]) -> (Vec<Box<dyn writer::Change>>, Vec<Outcome>
     records.iter().map(create).unzip()
 }
 
-#[tokio::test]
-async fn a_write_that_fails_leaves_the_others_of_its_group_alone() {
+/// What becomes of three creates in one group, the second of which SQLite ends by this, and whose records there
+/// are then.
+async fn group_with_a_bad_one(end: &str) -> (Vec<Result<Version, CommitError>>, Vec<Key>) {
     let Opened { folder, store, shell } = opened().await;
-    shell
-        .execute_batch(
-            "CREATE TRIGGER bad BEFORE INSERT ON sessions WHEN NEW.data LIKE '%bad%'
-             BEGIN SELECT RAISE(ABORT, 'bad'); END",
-        )
-        .unwrap();
+    let trigger = "CREATE TRIGGER bad BEFORE INSERT ON sessions WHEN NEW.data LIKE '%bad%'";
+    shell.execute_batch(&format!("{trigger} BEGIN SELECT RAISE({end}, 'bad'); END")).unwrap();
     let connection = schema::prepare(&file_in(&folder)).unwrap();
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true).unwrap();
-    let mut writer = writer::Writer::new(connection);
-
-    let records =
-        [record(1, 1, json!({})), record(2, 1, json!({ "bad": 1 })), record(3, 1, json!({}))];
-    let (mut commits, answers) = group(&records);
-    writer.commit(&mut commits);
-
-    let [first, second, third] = answers.try_into().unwrap();
-    assert_eq!(first.await.unwrap().unwrap(), Version(1));
-    assert_eq!(failure(second.await.unwrap()).applied(), Applied::No);
-    assert_eq!(third.await.unwrap().unwrap(), Version(1));
+    let bad = record(2, 1, json!({ "bad": 1 }));
+    let (mut commits, answers) = group(&[record(1, 1, json!({})), bad, record(3, 1, json!({}))]);
+    writer::Writer::new(connection).commit(&mut commits);
+    let mut outcomes = Vec::new();
+    for answer in answers {
+        outcomes.push(answer.await.unwrap());
+    }
     let page = store.list(None, 10, NOW).await.unwrap();
-    let keys: Vec<_> = page.records.iter().map(|loaded| loaded.record.header.key).collect();
-    assert_eq!(keys, [key(1), key(3)]);
+    (outcomes, page.records.iter().map(|loaded| loaded.record.header.key).collect())
+}
+
+#[tokio::test]
+async fn a_write_that_fails_leaves_the_others_of_its_group_alone() {
+    let (outcomes, records) = group_with_a_bad_one("ABORT").await;
+    let [first, second, third] = outcomes.try_into().unwrap();
+    assert_eq!([first, third].map(Result::unwrap), [Version(1), Version(1)]);
+    assert_eq!(failure(second).applied(), Applied::No);
+    assert_eq!(records, [key(1), key(3)]);
 }
 
 #[tokio::test]
 async fn a_transaction_that_is_taken_back_did_nothing_for_any_of_its_group() {
-    let Opened { folder, store, shell } = opened().await;
-    shell
-        .execute_batch(
-            "CREATE TRIGGER bad BEFORE INSERT ON sessions WHEN NEW.data LIKE '%bad%'
-             BEGIN SELECT RAISE(ROLLBACK, 'bad'); END",
-        )
-        .unwrap();
-    let connection = schema::prepare(&file_in(&folder)).unwrap();
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true).unwrap();
-    let mut writer = writer::Writer::new(connection);
-
-    let records =
-        [record(1, 1, json!({})), record(2, 1, json!({ "bad": 1 })), record(3, 1, json!({}))];
-    let (mut commits, answers) = group(&records);
-    writer.commit(&mut commits);
-
-    for answer in answers {
-        assert_eq!(failure(answer.await.unwrap()).applied(), Applied::No);
+    let (outcomes, records) = group_with_a_bad_one("ROLLBACK").await;
+    for outcome in outcomes {
+        assert_eq!(failure(outcome).applied(), Applied::No);
     }
-    assert_eq!(store.list(None, 10, NOW).await.unwrap().records, []);
+    assert_eq!(records, []);
 }
 
 #[tokio::test]
