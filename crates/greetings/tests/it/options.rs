@@ -2,16 +2,22 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs,
     net::TcpListener,
-    os::unix::ffi::OsStrExt as _,
-    process::Output,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
+    path::Path,
+    process::{Command, Output},
 };
 
 use tempfile::NamedTempFile;
 
 use crate::{
     place::Place,
-    process::{Process, run},
+    process::{Process, program, run},
 };
 
 /// The one line on stderr of a program that did not begin.
@@ -142,6 +148,49 @@ async fn blanks_and_line_ends_around_a_variable_are_meant_by_nobody() {
         2,
     );
     assert!(wrong.contains("INGLE_STORE"), "the port is good: {wrong}");
+}
+
+/// A copy of the program that runs as a user who may write only what everybody may: root may write all.
+fn unprivileged(folder: &Path) -> Command {
+    let mut command = program();
+    if fs::metadata(folder).expect("a folder").uid() == 0 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("its mode is set");
+        let copy = folder.join("greetings");
+        fs::copy(command.get_program(), &copy).expect("the program is copied");
+        let mut nobody = Command::new(copy);
+        nobody.uid(65534).gid(65534).env_clear().current_dir(folder);
+        command = nobody;
+    }
+    command
+}
+
+#[tokio::test]
+async fn a_folder_or_file_that_may_only_be_read_is_one_line_and_exit_code_3() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode is set");
+    };
+    let folder = parent.path().join("sessions");
+    drop(Process::start(&Place::at(format!("sqlite://{}", folder.display())), &[]));
+    let file = folder.join("sessions.sqlite");
+    let refused = |of_file, of_folder, below: &str, says: &str| {
+        mode(&file, of_file);
+        mode(&folder, of_folder);
+        let store = format!("sqlite://{}{below}", folder.display());
+        let mut program = unprivileged(parent.path());
+        let output = program.args(["--listen", "127.0.0.1:0", "--store", &store]).output();
+        let line = line(&output.expect("the program runs"), 3);
+        assert!(
+            line.starts_with("could not open the sqlite store: ") && line.contains(says),
+            "{line}"
+        );
+    };
+    refused(0o444, 0o555, "", "may only be read; give this user the right to write");
+    refused(0o444, 0o555, "/below", "could not be created: Permission denied");
+    fs::remove_file(folder.join("sessions.sqlite-wal")).ok();
+    fs::remove_file(folder.join("sessions.sqlite-shm")).ok();
+    refused(0o666, 0o555, "", "; give this user the right to write to it and to its folder");
+    mode(&folder, 0o755);
 }
 
 #[test]

@@ -22,12 +22,18 @@ use crate::{
     detach,
     store::{
         OpenError,
-        floor::tls::{ClientCertificate, TlsError, client_config},
+        floor::{
+            tls::{ClientCertificate, TlsError, client_config},
+            url::ends_a_line,
+        },
     },
 };
 
 /// How long the answer to a statement is waited for. The server is told to end it sooner.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// What is wrong with the password of an app that reads it from a file.
+const LINE_END: &str = "it ends in a line end, as the content of a file does; trim it";
 
 /// What the server is told about each connection, in milliseconds. Who waits for a row's lock is
 /// told before the request's own deadline, by default half a second for a call, and with proof that
@@ -75,7 +81,10 @@ impl Source for Connector {
         let host = self.config.hosts.first().map_or("", |(host, _)| host.as_str()).to_owned();
         Box::pin(async move {
             if let Some(password) = password {
-                let password = password.await;
+                let password = match password.await {
+                    Ok(password) if ends_a_line(&password) => Err(LINE_END.into()),
+                    given => given,
+                };
                 driver.password(password.map_err(|error| Failure::NotGiven("password", error))?);
             }
             let client = match stream {

@@ -14,6 +14,8 @@ use crate::store::{
 /// What messages and metrics call this store.
 pub(super) const NAME: &str = "sqlite";
 
+const WRITABLE: &str = "give this user the right to write to it and to its folder";
+
 /// The URL has another form.
 pub(super) fn bad_url(problem: &'static str) -> OpenError {
     OpenError::new(NAME, OpenErrorKind::Config, problem, "")
@@ -49,8 +51,7 @@ pub(super) fn not_a_folder(path: &Path) -> OpenError {
 /// The file may be read and not written.
 pub(super) fn read_only(file: &Path) -> OpenError {
     let problem = format!("`{}` may only be read", shown(file));
-    let help = "give this user the right to write to it and to its folder";
-    OpenError::new(NAME, OpenErrorKind::Denied, problem, help)
+    OpenError::new(NAME, OpenErrorKind::Denied, problem, WRITABLE)
 }
 
 /// The file is a database, and not one of this library.
@@ -93,9 +94,14 @@ pub(super) fn opening(file: &Path) -> impl Fn(rusqlite::Error) -> OpenError {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(&file, &cause),
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => read_only(&file),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => locked(&file),
-        _ => {
+        code => {
             let problem = format!("`{}` could not be opened: {}", shown(&file), root_cause(&cause));
-            OpenError::new(NAME, OpenErrorKind::Failed, problem, "")
+            // So SQLite says of a folder in which it cannot make its other files, and of too many files.
+            let help = match code {
+                Some(ErrorCode::CannotOpen) => WRITABLE,
+                _ => "",
+            };
+            OpenError::new(NAME, OpenErrorKind::Failed, problem, help)
         }
     }
 }

@@ -68,6 +68,9 @@ async fn a_token_can_change_between_connections() {
     *token.lock().unwrap() = "three";
     let error = Postgres::open(config.clone()).await.unwrap_err();
     assert_eq!(error.kind(), OpenErrorKind::Denied);
+    *token.lock().unwrap() = "two\n";
+    let error = Postgres::open(config.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("ends in a line end"), "{error}");
     *token.lock().unwrap() = "";
     let error = Postgres::open(config).await.unwrap_err();
     assert_eq!(error.kind(), OpenErrorKind::Unreachable);

@@ -98,3 +98,47 @@ async fn a_server_that_is_full_is_not_called_old() {
     let error = refused(&format!("redis://{}", server.address())).await;
     assert!(error.contains("has no connection left; raise `maxclients`"), "{error}");
 }
+
+/// Does all that a store can be asked for.
+async fn work(url: &str) {
+    let store = Redis::open(RedisConfig::parse(url).unwrap()).await.unwrap();
+    let base = create(&store, &record(random_key(), Some("mary"))).await;
+    let base = replace(&store, &base, |_| {}).await.unwrap();
+    let other = User { name: "ada".to_owned(), generation: 0 };
+    let base = replace(&store, &base, |record| record.header.user = Some(other)).await.unwrap();
+    let key = base.record.header.key;
+    store.touch(&key, now().after(minutes(90)), now()).await.unwrap();
+    let base = live(&store, &key).await.unwrap();
+    let moved = renew(&store, &base).await;
+    store.list(None, 10, now()).await.unwrap();
+    store.list_by_user("ada", None, 10, now()).await.unwrap();
+    store.ping().await.unwrap();
+    store.sweep(now(), 10).await.unwrap();
+    destroy(&store, &moved.record.header.key).await;
+}
+
+#[tokio::test]
+async fn each_command_that_the_store_sends_is_tried_when_it_is_opened() {
+    let server = start(&[]);
+    let at = server.address();
+    ask(at, "ACL SETUSER app on >hunter2 ~ingle:* +@all").unwrap();
+    let url = format!("redis://app:hunter2@{at}/3");
+    ask(at, "CONFIG RESETSTAT").unwrap();
+    work(&url).await;
+    let stats = ask(at, "INFO commandstats").unwrap();
+    let sent = stats.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split(':').next());
+    // What this test sends, what no ACL forbids, and what is not needed.
+    let others = ["auth", "hello", "quit", "info", "config|resetstat", "config|get", "scan"];
+    let sent: Vec<&str> = sent.filter(|command| !others.contains(command)).collect();
+    assert!(sent.len() > 10, "{sent:?}");
+    for command in sent {
+        ask(at, &format!("ACL SETUSER app -{command}")).unwrap();
+        let error = refused(&url).await;
+        assert!(error.contains("ACL SETUSER"), "{command}: {error}");
+        ask(at, &format!("ACL SETUSER app +{command}")).unwrap();
+    }
+    for command in others {
+        ask(at, &format!("ACL SETUSER app -{command}")).unwrap();
+    }
+    open(&url).await.unwrap();
+}
