@@ -1,6 +1,6 @@
 //! A browser for the tests of the examples: it keeps cookies and reads pages.
 //!
-//! It knows nothing of sessions. What a cookie is for, a test says.
+//! It knows nothing of sessions. What a cookie is for, a test says, or `greeting.rs` for the apps that are alike.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,6 +14,8 @@ use tokio_tungstenite::{
     connect_async,
     tungstenite::{Message, client::IntoClientRequest as _},
 };
+
+pub mod greeting;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 

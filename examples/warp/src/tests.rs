@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use browser::Browser;
+use browser::{Browser, greeting};
 use futures_util::{SinkExt as _, StreamExt as _};
 use ingle::store::{Fault, Faulty};
 use warp::ws::{Message, WebSocket, Ws};
@@ -26,41 +26,21 @@ async fn served_with(
 #[tokio::test]
 async fn a_session_survives_two_requests_and_ends_with_a_logout() {
     let browser = Browser::new(served(Arc::new(Memory::new())).await);
-    assert_eq!(browser.post("/greeting/Hola").await.body, "saved");
-    let cookie = browser.cookie().expect("the greeting begins a session");
-    assert_eq!(browser.get("/").await.body, "1 views for \"Hola\"");
-    assert_eq!(browser.get("/").await.body, "2 views for \"Hola\"");
-    assert_eq!(browser.cookie(), Some(cookie.clone()));
-
-    assert_eq!(browser.post("/logout").await.body, "goodbye");
-    assert_eq!(browser.cookie(), None);
-    let late = browser.with_cookie(&cookie).get("/").await;
-    assert_eq!(late.status, 409, "{late:?}");
-    assert_eq!(browser.get("/").await.body, "1 views for \"\"");
+    greeting::survives_two_requests_and_ends_with_a_logout(&browser).await;
 }
 
 #[tokio::test]
 async fn an_outage_of_the_store_is_503_and_logs_nobody_out() {
     let store = Faulty::new(Arc::new(Memory::new()));
     let browser = Browser::new(served(Arc::new(store.clone())).await);
-    assert_eq!(browser.get("/").await.body, "1 views for \"\"");
-    let cookie = browser.cookie();
-
-    store.fail_all(Some(Fault::Refuse));
-    // The first is what the handler answers, the second what the layer does.
-    for page in [browser.get("/").await, browser.post("/greeting/Hola").await] {
-        assert_eq!((page.status, page.header("retry-after")), (503, Some("1")), "{page:?}");
-    }
-    assert_eq!(browser.cookie(), cookie);
+    let fail = || store.fail_all(Some(Fault::Refuse));
+    greeting::outage_is_503_and_logs_nobody_out(&browser, fail).await;
 }
 
 #[tokio::test]
 async fn a_stream_of_events_changes_a_session_that_the_browser_has() {
     let browser = Browser::new(served(Arc::new(Memory::new())).await);
-    assert_eq!(browser.get("/").await.body, "1 views for \"\"");
-    let event = browser.watch("/live").await.body;
-    assert_eq!(event.trim_end().replace("data: ", "data:"), "data:2 views for \"\"");
-    assert_eq!(browser.get("/").await.body, "3 views for \"\"");
+    greeting::stream_of_events_changes_the_session(&browser).await;
 }
 
 /// Answers each message with one more view.
@@ -82,8 +62,5 @@ async fn a_web_socket_changes_a_session_that_the_browser_has() {
     let socket = warp::path!("socket").and(warp::ws()).and(warp::ext::get::<Session>()).map(talk);
     let filters = routes().or(socket);
     let browser = Browser::new(served_with(Arc::new(Memory::new()), filters).await);
-    assert_eq!(browser.get("/").await.body, "1 views for \"\"");
-    let answers = browser.talk("/socket", &["look", "look again"]).await;
-    assert_eq!(answers, ["2 views for \"\"", "3 views for \"\""]);
-    assert_eq!(browser.get("/").await.body, "4 views for \"\"");
+    greeting::web_socket_changes_the_session(&browser).await;
 }
