@@ -20,7 +20,7 @@ const TARGET: &str = "target/providers";
 const HINT: &str = "cargo add rustls";
 
 /// What is said of the app's own server by a store that has spoken TLS with it.
-const SPOKEN: &str = "is not a Redis server";
+const SPOKEN: &str = "does not answer as a Redis server";
 
 /// How the lines of the app begin that name what rustls has chosen for its own connections.
 const PROVIDER: &str = "provider: ";
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_store_uses_the_provider_that_the_app_has() {
-        let spoken = format!("rediss://a: what answers {SPOKEN}\n{BOTH_TIMES}");
+        let spoken = format!("rediss://a: what listens {SPOKEN}\n{BOTH_TIMES}");
         assert!(problems(&RING, &spoken).is_empty());
         let blind = format!("{spoken}rediss://a: do `cargo add rustls`\n");
         assert_eq!(problems(&RING, &blind).len(), 1);

@@ -45,7 +45,7 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
         (format!("redis://:s3cret@{plain}"), 3, not_accepted),
         (format!("redis://:s3cret@{with}/16"), 2, "has no database 16"),
         (format!("rediss://:s3cret@{with}"), 3, "no TLS connection"),
-        (format!("redis://{}", other.address), 3, "is not a Redis server"),
+        (format!("redis://{}", other.address), 3, "does not answer as a Redis server"),
     ] {
         refused(&url, code, says);
     }

@@ -160,10 +160,13 @@ pub(super) fn tls(server: &str, message: &str, help: Option<String>) -> Cause {
     Cause::new(OpenErrorKind::Tls, problem, help.unwrap_or_else(|| plain.to_owned()))
 }
 
-/// What answers is no Redis server, or none without TLS.
+/// What listens is no Redis server, or none without TLS, or it closed the connection: one that is full, or takes
+/// none from here, says so at once and goes, which may be too soon for us to hear it.
 pub(super) fn not_redis(server: &str, message: &str) -> Cause {
-    let problem = format!("what answers at {server} is not a Redis server ({})", one_line(message));
-    let help = "if it expects TLS, write `rediss:` for `redis:`, else see the port";
+    let message = one_line(message);
+    let problem = format!("what listens at {server} does not answer as a Redis server ({message})");
+    let help = "if it expects TLS, write `rediss:` for `redis:`, else see the port, and `maxclients` and \
+                `protected-mode` there";
     Cause::new(OpenErrorKind::Foreign, problem, help)
 }
 

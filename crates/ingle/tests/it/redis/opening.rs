@@ -103,7 +103,7 @@ async fn what_is_not_redis_is_told_so() {
         }
     });
     let error = refused(&format!("redis://{address}")).await;
-    assert!(error.contains("is not a Redis server"), "{error}");
+    assert!(error.contains("does not answer as a Redis server"), "{error}");
 }
 
 #[tokio::test]

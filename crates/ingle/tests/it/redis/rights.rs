@@ -96,7 +96,8 @@ async fn a_server_that_is_full_is_not_called_old() {
     let server = start(&["--maxclients", "1"]);
     let _held = std::net::TcpStream::connect(server.address()).unwrap();
     let error = refused(&format!("redis://{}", server.address())).await;
-    assert!(error.contains("has no connection left; raise `maxclients`"), "{error}");
+    // It may have gone before it could be asked anything.
+    assert!(error.contains("`maxclients`") && !error.contains("older"), "{error}");
 }
 
 /// Does all that a store can be asked for.
