@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 
 pub(crate) mod encode;
 mod fields;
+mod merge;
+pub(crate) mod read;
 pub(crate) mod typed;
+pub(crate) mod update;
 
 /// The data of a session: a JSON object with the app's own top-level fields.
 pub type Data = Map<String, Value>;
@@ -18,7 +21,8 @@ pub type Data = Map<String, Value>;
 pub struct Limits {
     /// Bytes of the data written as JSON without spaces. Default 65,536.
     pub bytes_max: usize,
-    /// How deep objects and arrays may nest; the data itself is level 1. Default 16.
+    /// How deep objects and arrays may nest; the data itself is level 1. Default 16, at most
+    /// [`DEPTH_MAX`](Self::DEPTH_MAX).
     pub depth_max: usize,
     /// How many top-level fields there may be. Default 1000.
     pub fields_max: usize,
@@ -31,6 +35,10 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The highest [`depth_max`](Self::depth_max). What nests deeper could be stored, but readers of
+    /// JSON refuse it from about 127 levels on, so nobody could load it again.
+    pub const DEPTH_MAX: usize = 100;
+
     /// Encodes within these limits. Where stored data has outgrown them elsewhere, the limit is the
     /// size that it has, so that it can still be read and made smaller.
     pub(crate) fn with_room_for<T>(
@@ -123,6 +131,13 @@ pub enum Reason {
     /// The store cannot hold it, for this reason.
     #[error("{0}")]
     Store(String),
+    /// The type does not read what it writes, so no later read would show the change. Its
+    /// `Serialize` and its `Deserialize` must match.
+    #[error(
+        "the type reads something else than it writes, so the change would not be seen; make its \
+         `Serialize` match its `Deserialize`"
+    )]
+    NotReadBack,
     /// The value's own `Serialize` failed, with this message.
     #[error("{0}")]
     Serialize(String),

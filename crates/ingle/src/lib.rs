@@ -34,7 +34,7 @@ pub mod guide {}
 #[doc(inline)]
 pub use crate::{
     data::{InvalidValue, Limits, Reason, typed::WrongType},
-    engine::policy::{Lifetime, LifetimeError, OnLostUpdate, OnOutage, OnServerError},
+    engine::policy::{Lifetime, LifetimeError, OnLostUpdate, OnOutage, OnServerError, OnWrongType},
     http::*,
     id::{Handle, Key, NoRandomness, NotAHandle, NotAKey},
     session::{Error, Field, HandlerOutcome, Session},

@@ -5,7 +5,6 @@
 //! at, or what is still to be committed.
 
 use std::{
-    borrow::Cow,
     convert::Infallible,
     fmt,
     sync::{Arc, MutexGuard, atomic::Ordering},
@@ -16,8 +15,9 @@ use serde_json::Value;
 
 use crate::{
     data::{
-        Data, FLASH, InvalidValue, check_name, encode,
-        typed::{self, View},
+        FLASH, InvalidValue, check_name, encode,
+        read::{self, Mend, Place, Shown},
+        update,
     },
     detach::{DetachHandle, Detachable},
     engine::{
@@ -67,18 +67,36 @@ impl Session {
 
     /// Changes the whole data in one transaction, and returns what `change` returned.
     ///
-    /// `change` gets the data as a `T`. Fields that are missing are those of `T::default()`, and
-    /// fields that `T` does not know stay as they are. If another request commits first, `change`
-    /// runs again on the newer data. So it must only look at its argument and change it.
+    /// `change` gets the data as a `T`. Fields that are missing are those of `T::default()`. If
+    /// another request commits first, `change` runs again on the newer data. So it must only look
+    /// at its argument and change it.
     ///
-    /// When this returns `Ok`, the change is stored, exactly once. A change that makes no
-    /// difference stores nothing, and begins no session.
+    /// When this returns `Ok`, the change is stored, exactly once, and what `change` left is what
+    /// the next read as a `T` gives. A change that makes no difference stores nothing, and begins
+    /// no session.
+    ///
+    /// What `T` does not know stays where it is certain whose it is:
+    ///
+    /// | what `T` does not know of | stays |
+    /// |---|---|
+    /// | the data, a field, a struct in a struct | always |
+    /// | the content of an `Option`, of an enum's variant, of a map's entry | while `change` changes nothing of it |
+    /// | an item of a list | while `change` changes nothing of it, wherever it stands then |
+    ///
+    /// So `*login = Some(Login { .. })` leaves nothing of the earlier login, and a list can be
+    /// sorted. But a struct is a place: `*login = Login { .. }` sets the fields that `Login` has,
+    /// and leaves the others. So does an enum that serde writes without a level of its own (`tag`,
+    /// `untagged`), as long as it has fields of the same names. [`insert`](Self::insert) replaces
+    /// all of a field. A type with `#[serde(flatten)] rest: ingle::data::Data` knows all, and takes
+    /// it along.
     ///
     /// Edits that were recorded before are committed together with it, all or none. If the commit
     /// refuses `change` itself, they stay recorded.
     ///
     /// # Errors
-    /// Nothing was stored, except that [`Error::OutcomeUnknown`] leaves it open.
+    /// Nothing was stored, except that [`Error::OutcomeUnknown`] leaves it open. A `T` that does not
+    /// read what it writes is [`Error::InvalidValue`] with
+    /// [`Reason::NotReadBack`](crate::Reason::NotReadBack).
     ///
     /// # Panics
     /// If `change` panics. Nothing was stored then.
@@ -102,27 +120,36 @@ impl Session {
     ///
     /// # Panics
     /// As [`update`](Self::update).
-    pub async fn try_update<T, R, E, F>(&self, mut change: F) -> Result<Result<R, E>, Error>
+    pub async fn try_update<T, R, E, F>(&self, change: F) -> Result<Result<R, E>, Error>
     where
         T: Serialize + DeserializeOwned + Default,
         R: Send + 'static,
         E: Send + 'static,
         F: FnMut(&mut T) -> Result<R, E> + Send + 'static,
     {
-        let limits = self.shared.policy().limits;
+        self.transact_on(None, change).await
+    }
+
+    /// Runs a closure on the data, or on one field of it, in one transaction.
+    async fn transact_on<T, R, E, F>(
+        &self,
+        field: Option<String>,
+        mut change: F,
+    ) -> Result<Result<R, E>, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        R: Send + 'static,
+        E: Send + 'static,
+        F: FnMut(&mut T) -> Result<R, E> + Send + 'static,
+    {
+        let rules = self.shared.policy().rules();
         self.transact(
             move |draft| {
-                let stored = without_flash(draft.data());
-                let mut view = typed::from_data::<T>(&stored)?;
-                let look = |view: &T| {
-                    limits.with_room_for(&stored, |limits| View::of_data(view, &stored, limits))
-                };
-                let before = look(&view)?;
-                let result = change(&mut view);
-                if result.is_ok() {
-                    let after = look(&view)?;
-                    before.changes(after, &stored, |name, value| draft.set(name, value));
-                }
+                let place = field.as_deref().map_or(Place::Whole, Place::Field);
+                let stored = draft.data();
+                let (result, patch) =
+                    update::update::<T, R, E, Refused>(place, &stored, &rules, &mut change)?;
+                patch.into_iter().for_each(|(name, value)| draft.set(name, value));
                 Ok(result)
             },
             Id::Keep,
@@ -153,12 +180,14 @@ impl Session {
             state.reads.note(name, data.get(name));
         }
         let mut draft = Draft::new(data);
-        state.replay(&mut draft)?;
+        state.replay(&mut draft, &self.shared.policy().rules())?;
         drop(state);
-        Ok(draft.get(name).map(|value| typed::from_value(name, value)).transpose()?)
+        let read = |value| read::read_value(name, value, self.mend());
+        Ok(draft.get(name).map(read).transpose()?.flatten())
     }
 
-    /// Reads the whole data as a `T`. Fields that are missing are those of `T::default()`.
+    /// Reads the whole data as a `T`. Fields that are missing are those of `T::default()`, whatever
+    /// else is stored. In a struct within, serde fills in what it can by itself.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -170,9 +199,10 @@ impl Session {
         let mut state = self.state();
         state.reads.note_whole(record.as_ref());
         let mut draft = Draft::new(data_of(record.as_deref()));
-        state.replay(&mut draft)?;
+        state.replay(&mut draft, &self.shared.policy().rules())?;
         drop(state);
-        Ok(typed::from_data(&without_flash(draft.data()))?)
+        let data = draft.data();
+        Ok(read::read(Place::Whole, Shown::of(&data), self.mend())?.view)
     }
 
     /// Sets a top-level field. It reads nothing, and is stored before the response leaves.
@@ -229,7 +259,9 @@ impl Session {
 
     /// Leaves a message for a later request. Exactly one request [takes](Self::take_flashes) it.
     ///
-    /// Messages are kept beside the app's fields, in a reserved field that no app can name.
+    /// Messages are kept beside the app's fields, in a reserved field that no app can name. If nobody
+    /// takes them, the newest 32 are kept, up to a quarter of the [bytes](crate::Limits::bytes_max).
+    /// Where a change needs the room, the oldest give way.
     ///
     /// # Errors
     /// As [`push`](Self::push).
@@ -246,14 +278,20 @@ impl Session {
     pub async fn take_flashes<T: DeserializeOwned + Send + 'static>(
         &self,
     ) -> Result<Vec<T>, Error> {
+        let mend = self.mend();
         self.transact(
-            |draft| {
-                let messages =
-                    draft.get(FLASH).map(|value| typed::from_value(FLASH, value)).transpose()?;
-                if messages.is_some() {
-                    draft.set(FLASH.to_owned(), None);
-                }
-                Ok(messages.unwrap_or_default())
+            move |draft| {
+                let messages = match draft.get(FLASH) {
+                    None => return Ok(Vec::new()),
+                    // Each message begins and ends for itself.
+                    Some(Value::Array(messages)) => {
+                        let read = |message| read::read_value(FLASH, message, mend).transpose();
+                        messages.iter().filter_map(read).collect::<Result<_, _>>()?
+                    }
+                    Some(other) => read::read_value(FLASH, other, mend)?.unwrap_or_default(),
+                };
+                draft.set(FLASH.to_owned(), None);
+                Ok(messages)
             },
             Id::Keep,
         )
@@ -352,6 +390,11 @@ impl Session {
         Detachable::new(|handle| async move { shared.transact(change, id, &handle).await }).await
     }
 
+    /// How this request reads data.
+    fn mend(&self) -> Mend {
+        Mend { aliases: true, anew: self.shared.policy().rules().anew }
+    }
+
     fn encode<T: Serialize>(&self, field: &str, value: &T) -> Result<Value, InvalidValue> {
         encode::value(value, &self.shared.policy().limits).map_err(|error| error.under(field))
     }
@@ -391,12 +434,4 @@ impl fmt::Debug for Session {
 
 fn checked(name: String) -> Result<String, InvalidValue> {
     check_name(&name).map(|()| name)
-}
-
-/// The data as the app's own type sees it.
-fn without_flash(mut data: Cow<'_, Data>) -> Cow<'_, Data> {
-    if data.contains_key(FLASH) {
-        drop(data.to_mut().remove(FLASH));
-    }
-    data
 }

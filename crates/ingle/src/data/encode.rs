@@ -6,6 +6,10 @@
 //!
 //! It also compares each value with the stored one, and copies none that is equal. A closure leaves
 //! most of what it is shown as it was.
+//!
+//! It tells objects that are places from those that come and go, because only a place may keep what
+//! a type does not know of it. A struct's field is a place, and so is a struct in it. What is in an
+//! `Option`, an enum's variant, a map or a list comes and goes.
 
 use std::{borrow::Cow, cell::Cell, fmt};
 
@@ -25,7 +29,7 @@ pub(crate) fn value<T: Serialize + ?Sized>(
     value: &T,
     limits: &Limits,
 ) -> Result<Value, InvalidValue> {
-    Ok(part(value, None, limits)?.into_value(&Value::Null))
+    Ok(part(value, None, limits)?.into_value(None))
 }
 
 /// The value of one field, compared with what is `stored` there.
@@ -40,7 +44,9 @@ pub(crate) fn part<T: Serialize + ?Sized>(
     // The data that the field belongs to is level 1.
     let budget = Cell::new(limits.bytes_max);
     let stored = stored.map_or(Stored::Nothing, Stored::Value);
-    Ok(value.serialize(Encoder { limits, budget: &budget, depth: 1, stored })?.into_part(stored))
+    Ok(value
+        .serialize(Encoder { limits, budget: &budget, depth: 1, stored, is_place: true })?
+        .into_part(stored))
 }
 
 /// The value of one item of the array in a field.
@@ -53,8 +59,8 @@ pub(crate) fn item<T: Serialize + ?Sized>(
 ) -> Result<Value, InvalidValue> {
     let budget = Cell::new(limits.bytes_max);
     let stored = Stored::Nothing;
-    let encoded = value.serialize(Encoder { limits, budget: &budget, depth: 2, stored })?;
-    Ok(encoded.into_part(stored).into_value(&Value::Null))
+    let encoder = Encoder { limits, budget: &budget, depth: 2, stored, is_place: false };
+    Ok(value.serialize(encoder)?.into_part(stored).into_value(None))
 }
 
 /// The fields of the whole data, compared with what is `stored`.
@@ -68,8 +74,9 @@ pub(crate) fn fields<T: Serialize + ?Sized>(
 ) -> Result<Fields, InvalidValue> {
     let budget = Cell::new(limits.bytes_max);
     let stored = Stored::Data(stored);
-    match value.serialize(Encoder { limits, budget: &budget, depth: 0, stored })? {
-        Encoded::Object(fields) => Ok(fields),
+    let encoder = Encoder { limits, budget: &budget, depth: 0, stored, is_place: true };
+    match value.serialize(encoder)? {
+        Encoded::Object { fields, .. } => Ok(fields),
         Encoded::Part(_) => Err(InvalidValue::new(Reason::NotAnObject)),
     }
 }
@@ -117,31 +124,24 @@ impl<'a> Stored<'a> {
 /// The result of a serializer. The caller that needs an object as a value builds it.
 enum Encoded {
     Part(Part),
-    Object(Fields),
+    Object { fields: Fields, is_place: bool },
 }
 
 impl Encoded {
     fn into_part(self, stored: Stored<'_>) -> Part {
-        let fields = match self {
+        let (fields, is_place) = match self {
             Self::Part(part) => return part,
-            Self::Object(fields) => fields,
+            Self::Object { fields, is_place } => (fields, is_place),
         };
         let before = stored.object();
         let same = before.is_some_and(|before| {
             before.len() == fields.len() && fields.parts().all(|part| *part == Part::Same)
         });
-        if same {
-            return Part::Same;
+        match (same, is_place) {
+            (true, _) => Part::Same,
+            (false, true) => Part::Place(fields),
+            (false, false) => Part::Other(Value::Object(fields.into_data(before))),
         }
-        let value = |name: &str, part: Part| match before.and_then(|before| before.get(name)) {
-            Some(stored) => part.into_value(stored),
-            None => part.into_value(&Value::Null),
-        };
-        let fields = fields.into_iter().map(|(name, part)| {
-            let value = value(&name, part);
-            (name.into_owned(), value)
-        });
-        Part::Other(Value::Object(fields.collect()))
     }
 }
 
@@ -159,6 +159,8 @@ struct Encoder<'a> {
     /// How many objects and arrays are around this value.
     depth: usize,
     stored: Stored<'a>,
+    /// Whether what is here stays the same object, whatever is in it.
+    is_place: bool,
 }
 
 impl<'a> Encoder<'a> {
@@ -180,9 +182,14 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    /// The encoder of what comes and goes here.
+    fn content(self) -> Self {
+        Self { is_place: false, ..self }
+    }
+
     /// The encoder of what an enum's variant contains.
     fn variant(self, name: &str) -> Result<Self, InvalidValue> {
-        Ok(Self { stored: self.stored.variant(name), ..self.inside()? })
+        Ok(Self { stored: self.stored.variant(name), ..self.content().inside()? })
     }
 
     /// A value that is copied only if it differs from the stored one.
@@ -195,7 +202,7 @@ impl<'a> Encoder<'a> {
 
     fn array(self) -> Result<ArrayEncoder<'a>, InvalidValue> {
         let items = Items::SameSoFar(0);
-        Ok(ArrayEncoder { inner: self.inside()?, items, variant: None })
+        Ok(ArrayEncoder { inner: self.content().inside()?, items, variant: None })
     }
 
     fn object(self, fields: usize) -> Result<ObjectEncoder<'a>, InvalidValue> {
@@ -301,7 +308,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Encoded, InvalidValue> {
-        value.serialize(self)
+        value.serialize(self.content())
     }
 
     fn serialize_unit(self) -> Result<Encoded, InvalidValue> {
@@ -337,8 +344,8 @@ impl<'a> ser::Serializer for Encoder<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<Encoded, InvalidValue> {
-        let mut object = self.object(1)?;
-        object.put(Cow::Borrowed(variant), value)?;
+        let mut object = self.content().object(1)?;
+        object.put(Cow::Borrowed(variant), value, false)?;
         ser::SerializeMap::end(object)
     }
 
@@ -396,10 +403,11 @@ impl<'a> ser::Serializer for Encoder<'a> {
 /// Wraps the content of an enum's variant as serde_json does: `{"Variant": content}`.
 fn in_variant(variant: Option<&'static str>, content: Part) -> Part {
     match (variant, content) {
-        (Some(name), Part::Other(content)) => {
+        (None, content) | (_, content @ Part::Same) => content,
+        (Some(name), content) => {
+            let content = content.into_value(None);
             Part::Other(Value::Object(Map::from_iter([(name.to_owned(), content)])))
         }
-        (_, content) => content,
     }
 }
 
@@ -438,6 +446,8 @@ impl ArrayEncoder<'_> {
                     items.push(stored.clone());
                 }
             }
+            // No item is a place.
+            (_, Part::Place(_)) => {}
         }
         Ok(())
     }
@@ -474,18 +484,31 @@ impl ObjectEncoder<'_> {
         &mut self,
         name: Cow<'static, str>,
         value: &T,
+        is_place: bool,
     ) -> Result<(), InvalidValue> {
         check_name(&name)?;
         self.inner.spend(name.len() + 3)?;
         let stored = self.inner.stored.field(&name);
-        let encoded = value.serialize(Encoder { stored, ..self.inner });
+        let encoded = value.serialize(Encoder { stored, is_place, ..self.inner });
         let part = encoded.map_err(|error| error.under(&name))?.into_part(stored);
         self.fields.push((name, part));
         Ok(())
     }
 
+    fn put_named<T: Serialize + ?Sized>(
+        &mut self,
+        value: &T,
+        is_place: bool,
+    ) -> Result<(), InvalidValue> {
+        match self.name.take() {
+            Some(name) => self.put(Cow::Owned(name), value, is_place),
+            None => Err(ser::Error::custom("a value came before its name")),
+        }
+    }
+
     fn finish(self) -> Encoded {
-        let fields = Encoded::Object(Fields::new(self.fields));
+        let is_place = self.inner.is_place;
+        let fields = Encoded::Object { fields: Fields::new(self.fields), is_place };
         match self.variant {
             None => fields,
             Some(_) => {
@@ -527,7 +550,7 @@ macro_rules! object_encoder {
             type Error = InvalidValue;
 
             fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), InvalidValue> {
-                self.put(Cow::Borrowed(name), value)
+                self.put(Cow::Borrowed(name), value, self.inner.is_place)
             }
 
             fn end(self) -> Result<Encoded, InvalidValue> {
@@ -555,10 +578,19 @@ impl ser::SerializeMap for ObjectEncoder<'_> {
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), InvalidValue> {
-        match self.name.take() {
-            Some(name) => self.put(Cow::Owned(name), value),
-            None => Err(ser::Error::custom("a value came before its name")),
-        }
+        self.put_named(value, false)
+    }
+
+    fn serialize_entry<K, V>(&mut self, name: &K, value: &V) -> Result<(), InvalidValue>
+    where
+        K: Serialize + ?Sized,
+        V: Serialize + ?Sized,
+    {
+        self.serialize_key(name)?;
+        // A struct with `flatten` is written as a map, too. But no map owns names without a size,
+        // so this one is a `str`, the name of a struct's field.
+        let is_field = size_of::<&K>() > size_of::<&u8>();
+        self.put_named(value, is_field && self.inner.is_place)
     }
 
     fn end(self) -> Result<Encoded, InvalidValue> {

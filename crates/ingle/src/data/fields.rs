@@ -4,21 +4,32 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::Data;
+
 /// A value, compared with the one that is stored in its place.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Part {
     /// It equals what is stored.
     Same,
     /// Something else, or nothing, is stored there.
     Other(Value),
+    /// The same for an object that is a place: it stays the same object, whatever is in it.
+    Place(Fields),
 }
 
 impl Part {
-    pub(super) fn into_value(self, stored: &Value) -> Value {
+    pub(super) fn into_value(self, stored: Option<&Value>) -> Value {
         match self {
-            Self::Same => stored.clone(),
+            Self::Same => stored.cloned().unwrap_or_default(),
             Self::Other(value) => value,
+            Self::Place(fields) => {
+                Value::Object(fields.into_data(stored.and_then(Value::as_object)))
+            }
         }
+    }
+
+    pub(super) fn to_value(&self, stored: Option<&Value>) -> Value {
+        self.clone().into_value(stored)
     }
 }
 
@@ -26,7 +37,7 @@ impl Part {
 ///
 /// They are in the order of their names, each name once. For the few fields of most types, a list
 /// is faster than a tree and takes less memory than a tree's node.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fields(Vec<Field>);
 
 pub(super) type Field = (Cow<'static, str>, Part);
@@ -60,17 +71,21 @@ impl Fields {
         self.0.iter().map(|(_, part)| part)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Part)> {
+        self.0.iter().map(|(name, part)| (&**name, part))
+    }
+
+    /// The object itself, given the one that is stored.
+    pub(super) fn into_data(self, stored: Option<&Data>) -> Data {
+        let fields = self.0.into_iter().map(|(name, part)| {
+            let value = part.into_value(stored.and_then(|stored| stored.get(&*name)));
+            (name.into_owned(), value)
+        });
+        fields.collect()
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| &**name)
-    }
-}
-
-impl IntoIterator for Fields {
-    type Item = Field;
-    type IntoIter = std::vec::IntoIter<Field>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{fields::Part, *};
-use crate::fuzz;
+use crate::{engine, fuzz};
 
 fn limits() -> Limits {
     Limits::default()
@@ -13,8 +13,7 @@ fn limits() -> Limits {
 
 /// The whole data of a session that has none yet.
 fn encoded<T: Serialize>(value: &T) -> Result<Data, InvalidValue> {
-    let fields = encode::fields(value, &Data::new(), &limits())?.into_iter();
-    Ok(fields.map(|(name, part)| (name.into_owned(), part.into_value(&Value::Null))).collect())
+    Ok(encode::fields(value, &Data::new(), &limits())?.into_data(None))
 }
 
 fn refused<T: Serialize>(value: &T) -> (String, Reason) {
@@ -144,7 +143,8 @@ fn values_are_spelled_as_serde_json_spells_them() {
         let mut stored = ours.clone();
         *stored.pointer_mut(pointer).unwrap() = json!("another");
         let part = encode::part(&all, Some(&stored), &limits()).unwrap();
-        assert_eq!(part, Part::Other(ours.clone()), "{pointer}");
+        assert_ne!(part, Part::Same, "{pointer}");
+        assert_eq!(part.into_value(Some(&stored)), ours, "{pointer}");
     }
 }
 
@@ -203,7 +203,7 @@ proptest! {
         for (value, stored) in pairs.iter().flat_map(|(a, b)| [(a, b), (b, a), (a, a)]) {
             let part = encode::part(value, Some(stored), &limits()).unwrap();
             prop_assert_eq!(part == Part::Same, value == stored);
-            prop_assert_eq!(&part.into_value(stored), value);
+            prop_assert_eq!(&part.into_value(Some(stored)), value);
         }
     }
 }
@@ -233,18 +233,29 @@ fn fuzz_data_in_and_out() {
         let length = serde_json::to_string(&stored).unwrap().len();
         assert_eq!(data_len(&stored), length);
         // A view that is only looked at writes nothing, whatever the type does not know.
-        let Ok(mut seen) = typed::from_data::<Seen>(&stored) else { return Ok(()) };
-        let limits = Limits::default();
-        let look = |seen: &Seen| typed::View::of_data(seen, &stored, &limits).unwrap();
-        let before = look(&seen);
-        before.changes(look(&seen), &stored, |name, _| panic!("{name} of {stored:?}"));
+        let rules = update::Rules { limits: Limits::default(), anew: false };
+        let run = |change: fn(&mut Seen)| {
+            let change = |seen: &mut Seen| {
+                change(seen);
+                Ok::<_, ()>(seen.clone())
+            };
+            update::update::<Seen, _, _, engine::change::Refused>(
+                read::Place::Whole,
+                &stored,
+                &rules,
+                change,
+            )
+        };
+        let Ok((_, patch)) = run(|_| ()) else { return Ok(()) };
+        assert_eq!(patch, read::Patch::new(), "{stored:?}");
         // And one that is changed writes what it says, and what was not there; it leaves all else.
-        seen.a = seen.a.wrapping_add(1);
+        let (seen, patch) = run(|seen| seen.a = seen.a.wrapping_add(1)).unwrap();
+        let seen = seen.unwrap();
         let mut after = stored.clone();
-        before.changes(look(&seen), &stored, |name, value| {
-            drop(after.insert(name, value.expect("nothing was removed")));
-        });
-        assert_eq!(typed::from_data::<Seen>(&after).unwrap(), seen);
+        after.extend(patch.into_iter().map(|(name, value)| (name, value.unwrap())));
+        let shown = read::Shown::of(&after);
+        let mend = read::Mend { aliases: false, anew: false };
+        assert_eq!(read::read::<Seen>(read::Place::Whole, shown, mend).unwrap().view, seen);
         let mut expected = stored.clone();
         expected.insert("a".to_owned(), seen.a.into());
         expected.entry("b").or_insert_with(|| json!([]));

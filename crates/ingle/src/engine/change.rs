@@ -8,7 +8,10 @@ use std::{any::Any, borrow::Cow, collections::BTreeMap, sync::Arc};
 use serde_json::Value;
 
 use crate::{
-    data::{Data, InvalidValue, Limits, Reason, data_len, field_len, typed::WrongType},
+    data::{
+        Data, FLASH, InvalidValue, Limits, Reason, data_len, field_len, json_len, typed::WrongType,
+        update::Rules,
+    },
     record::{Record, data_of},
 };
 
@@ -112,11 +115,11 @@ impl<'a> Copy<'a> {
         // A panic leaves nothing behind but the draft, which is dropped.
         let run = std::panic::AssertUnwindSafe(|| change(&mut draft));
         std::panic::catch_unwind(run).unwrap_or_else(|panic| Err(Refused::Panicked(panic)))?;
-        let patch = draft.into_patch();
+        let mut patch = draft.into_patch();
         if patch.is_empty() {
             return Ok(());
         }
-        self.bytes = Some(self.check(&patch, limits)?);
+        self.bytes = Some(self.fit(&mut patch, limits)?);
         let data = self.data.to_mut();
         for (name, value) in patch {
             match value {
@@ -135,6 +138,36 @@ impl<'a> Copy<'a> {
         }
     }
 
+    /// How many bytes the data would have. Where there is no room, one-time messages give way, the
+    /// oldest first: those that nobody takes must not keep the app from storing anything else.
+    fn fit(
+        &self,
+        patch: &mut Vec<(String, Option<Value>)>,
+        limits: &Limits,
+    ) -> Result<usize, InvalidValue> {
+        loop {
+            match self.check(patch, limits) {
+                Err(InvalidValue { reason: Reason::TooLarge { .. }, .. })
+                    if self.drop_oldest_message(patch) => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn drop_oldest_message(&self, patch: &mut Vec<(String, Option<Value>)>) -> bool {
+        let patched = patch.iter().position(|(name, _)| name == FLASH);
+        let (_, messages) = match patched {
+            Some(index) => patch.swap_remove(index),
+            None => (String::new(), self.data.get(FLASH).cloned()),
+        };
+        let Some(Value::Array(mut messages)) = messages else { return false };
+        let dropped = !messages.is_empty();
+        messages.drain(..usize::from(dropped));
+        let left = (!messages.is_empty()).then_some(Value::Array(messages));
+        patch.push((FLASH.to_owned(), left));
+        dropped
+    }
+
     /// How many bytes the data would have. Data that outgrew a limit elsewhere may still shrink.
     fn check(
         &self,
@@ -144,21 +177,24 @@ impl<'a> Copy<'a> {
         // The first field needs no comma, so an empty object counts one byte less.
         let empty = usize::from(self.data.is_empty());
         let before = self.bytes.unwrap_or_else(|| data_len(&self.data) - empty);
-        let (mut bytes, mut fields) = (before, self.data.len());
+        let own = self.data.len() - usize::from(self.data.contains_key(FLASH));
+        let (mut bytes, mut fields) = (before, own);
         for (name, value) in patch {
+            // The library's own field does not count as one of the app's.
+            let is_own = usize::from(name != FLASH);
             if let Some(old) = self.data.get(name) {
                 bytes = bytes.saturating_sub(field_len(name, old));
-                fields -= 1;
+                fields -= is_own;
             }
             if let Some(new) = value {
                 bytes += field_len(name, new);
-                fields += 1;
+                fields += is_own;
             }
         }
         if bytes > limits.bytes_max && bytes > before {
             return Err(InvalidValue::new(Reason::TooLarge { max: limits.bytes_max }));
         }
-        if fields > limits.fields_max && fields > self.data.len() {
+        if fields > limits.fields_max && fields > own {
             return Err(InvalidValue::new(Reason::TooManyFields { max: limits.fields_max }));
         }
         Ok(bytes)
@@ -186,7 +222,7 @@ impl Edit {
         }
     }
 
-    pub(crate) fn apply(&self, draft: &mut Draft<'_>) -> Result<(), Refused> {
+    pub(crate) fn apply(&self, draft: &mut Draft<'_>, rules: &Rules) -> Result<(), Refused> {
         match self {
             Self::Insert { field, value, read } => {
                 validate(draft, field, read.as_ref())?;
@@ -197,21 +233,43 @@ impl Edit {
                 draft.set(field.clone(), None);
             }
             Self::Increment { field, by } => {
-                let sum = incremented(draft.get(field), *by).map_err(|error| error.at(field))?;
+                let sum = match incremented(draft.get(field), *by) {
+                    Err(Sum::Wrong(..)) if rules.anew => Value::from(*by),
+                    sum => sum.map_err(|error| error.at(field))?,
+                };
                 draft.set(field.clone(), Some(sum));
             }
             Self::Push { field, value } => {
                 let mut items = match draft.get(field) {
                     None | Some(Value::Null) => Vec::new(),
                     Some(Value::Array(items)) => items.clone(),
+                    Some(_) if rules.anew => Vec::new(),
                     Some(other) => return Err(Sum::Wrong(kind(other), "an array").at(field)),
                 };
                 items.push(value.clone());
+                if field == FLASH {
+                    drop_oldest(&mut items, &rules.limits);
+                }
                 draft.set(field.clone(), Some(Value::Array(items)));
             }
         }
         Ok(())
     }
+}
+
+/// How many one-time messages may wait to be taken.
+const MESSAGES_MAX: usize = 32;
+
+/// Bounds the one-time messages that wait: their number, and a quarter of the session's bytes. The
+/// newest stays.
+fn drop_oldest(messages: &mut Vec<Value>, limits: &Limits) {
+    let mut bytes = 0;
+    let newest = messages.iter().rev().take(MESSAGES_MAX).take_while(|message| {
+        bytes += json_len(message) + 1;
+        bytes <= limits.bytes_max / 4
+    });
+    let n_kept = newest.count().max(1);
+    messages.drain(..messages.len().saturating_sub(n_kept));
 }
 
 /// Refuses to overwrite what another request wrote after this one read the field.

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
-    data::{Data, Limits},
+    data::{Data, Limits, update::Rules},
     id::{Key, NoRandomness},
     record::{Epoch, FORMAT, Header, Ops, Record},
 };
@@ -19,6 +19,7 @@ pub(crate) struct Policy {
     pub(crate) deadline: Duration,
     pub(crate) on_outage: OnOutage,
     pub(crate) on_lost_update: OnLostUpdate,
+    pub(crate) on_wrong_type: OnWrongType,
     pub(crate) on_server_error: OnServerError,
     pub(crate) sweep_every: Option<Duration>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -32,6 +33,7 @@ impl Default for Policy {
             deadline: Duration::from_secs(1),
             on_outage: OnOutage::default(),
             on_lost_update: OnLostUpdate::default(),
+            on_wrong_type: OnWrongType::default(),
             on_server_error: OnServerError::default(),
             sweep_every: Some(Duration::from_secs(60)),
             clock: Arc::new(SystemClock),
@@ -48,6 +50,11 @@ impl Policy {
     /// When an operation that begins now gives up.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.deadline
+    }
+
+    /// What holds for each read and change of data.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules { limits: self.limits, anew: self.on_wrong_type == OnWrongType::BeginAnew }
     }
 
     /// The first record of a session. Its key and its first op are drawn when it is written.
@@ -117,6 +124,23 @@ pub enum OnLostUpdate {
     Refuse,
     /// It overwrites the other request's value without notice: the last write wins.
     LastWriteWins,
+}
+
+/// What happens where stored data does not have the type that the app reads it as, such as after a
+/// release that changed the type.
+///
+/// The guide's chapter *Changing your types between releases* says how to keep data readable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnWrongType {
+    /// [`Error::WrongType`](crate::Error::WrongType), as a response 500, until the app stores
+    /// something else there or ends the session.
+    #[default]
+    Fail,
+    /// A top-level field that does not fit is read as if it were missing, and the rest is kept. It
+    /// stays stored until a change of it is committed, so an instance that has the older type still
+    /// finds it. One-time messages that do not fit are dropped when they are taken. Each case is
+    /// logged as a warning.
+    BeginAnew,
 }
 
 /// What happens to edits that are not committed when a handler answers with a status of 500 or

@@ -29,7 +29,7 @@ use crate::{
     data::Limits,
     engine::{
         Engine,
-        policy::{Lifetime, OnLostUpdate, OnOutage, OnServerError, Policy},
+        policy::{Lifetime, OnLostUpdate, OnOutage, OnServerError, OnWrongType, Policy},
     },
     session::{Error, HandlerOutcome},
     store::Store,
@@ -111,7 +111,17 @@ impl SessionLayer {
     }
 
     /// How much data a session may hold. Default 64 KiB, 16 levels, 1000 fields.
+    ///
+    /// # Panics
+    /// If `depth_max` is above [`Limits::DEPTH_MAX`], because what nests deeper can be stored but not
+    /// loaded.
     pub fn limits(self, limits: Limits) -> Self {
+        assert!(
+            limits.depth_max <= Limits::DEPTH_MAX,
+            "`depth_max` is {}, but data that nests deeper than {} levels cannot be loaded",
+            limits.depth_max,
+            Limits::DEPTH_MAX,
+        );
         self.with(|layer| layer.policy.limits = limits)
     }
 
@@ -133,6 +143,12 @@ impl SessionLayer {
     /// Default [`OnLostUpdate::Refuse`].
     pub fn on_lost_update(self, on_lost_update: OnLostUpdate) -> Self {
         self.with(|layer| layer.policy.on_lost_update = on_lost_update)
+    }
+
+    /// What happens where stored data does not have the type that the app reads it as. Default
+    /// [`OnWrongType::Fail`].
+    pub fn on_wrong_type(self, on_wrong_type: OnWrongType) -> Self {
+        self.with(|layer| layer.policy.on_wrong_type = on_wrong_type)
     }
 
     /// What happens to uncommitted edits when a handler answers with 500 or more. Default

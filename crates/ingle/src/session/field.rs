@@ -4,8 +4,7 @@ use std::convert::Infallible;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Error, Session, checked, work::Id};
-use crate::data::typed::{self, View};
+use super::{Error, Session, checked};
 
 /// One top-level field of the data. Made by [`Session::field`].
 #[derive(Debug)]
@@ -37,7 +36,7 @@ impl Field<'_> {
     ///
     /// # Errors
     /// As [`Session::update`].
-    pub async fn try_update<T, R, E, F>(self, mut change: F) -> Result<Result<R, E>, Error>
+    pub async fn try_update<T, R, E, F>(self, change: F) -> Result<Result<R, E>, Error>
     where
         T: Serialize + DeserializeOwned + Default,
         R: Send + 'static,
@@ -45,29 +44,7 @@ impl Field<'_> {
         F: FnMut(&mut T) -> Result<R, E> + Send + 'static,
     {
         let name = checked(self.name)?;
-        let limits = self.session.shared.policy().limits;
-        self.session
-            .transact(
-                move |draft| {
-                    let (data, stored) = (draft.stored(), draft.get(&name));
-                    let mut view = typed::from_field::<T>(&name, stored)?;
-                    let look = |view: &T| {
-                        let look = limits
-                            .with_room_for(data, |limits| View::of_field(view, stored, limits));
-                        look.map_err(|error| error.under(&name))
-                    };
-                    let before = look(&view)?;
-                    let result = change(&mut view);
-                    if result.is_ok()
-                        && let Some(value) = before.change(look(&view)?, stored)
-                    {
-                        draft.set(name.clone(), Some(value));
-                    }
-                    Ok(result)
-                },
-                Id::Keep,
-            )
-            .await
+        self.session.transact_on(Some(name), change).await
     }
 
     /// Reads the field; see [`Session::get`].

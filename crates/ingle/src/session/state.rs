@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
 
 use super::error::Error;
 use crate::{
+    data::update::Rules,
     detach::DetachHandle,
     engine::{
         Engine,
@@ -124,8 +125,8 @@ impl State {
     /// own writes.
     ///
     /// An edit that cannot be applied is reported by the commit that it makes fail.
-    pub(super) fn replay(&self, draft: &mut Draft<'_>) -> Result<(), Error> {
-        self.edits.iter().try_for_each(|edit| edit.apply(draft)).map_err(Error::from)
+    pub(super) fn replay(&self, draft: &mut Draft<'_>, rules: &Rules) -> Result<(), Error> {
+        self.edits.iter().try_for_each(|edit| edit.apply(draft, rules)).map_err(Error::from)
     }
 }
 

@@ -293,10 +293,11 @@ impl Shared {
         let last = Arc::new(Mutex::new(LastRun { returned: None, change_refused: false }));
         let (edits, reads) = self.recorded();
         let n_edits = edits.len();
+        let rules = self.policy().rules();
         let run = Arc::clone(&last);
         let whole = move |draft: &mut Draft<'_>| {
             locked(&run).change_refused = false;
-            edits.iter().try_for_each(|edit| edit.apply(draft))?;
+            edits.iter().try_for_each(|edit| edit.apply(draft, &rules))?;
             let returned = change(draft).inspect_err(|_| locked(&run).change_refused = true)?;
             let mut reads = reads.clone();
             if !reads.is_empty() {

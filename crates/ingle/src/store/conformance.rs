@@ -97,6 +97,7 @@ macro_rules! conformance {
             law_1_every_kind_of_value_keeps_its_kind
             law_1_every_name_is_only_a_name
             law_1_data_at_the_limits_comes_back
+            law_1_data_as_deep_as_can_be_set_comes_back_or_is_refused
             law_2_an_idle_deadline_ends_a_record
             law_2_an_absolute_deadline_ends_a_record
             law_2_the_caller_says_what_time_it_is

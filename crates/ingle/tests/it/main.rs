@@ -27,6 +27,7 @@ mod flow;
 mod log;
 mod store_client;
 mod layers;
+mod left;
 mod marks;
 #[cfg(feature = "memcached")]
 mod memcached;
@@ -40,6 +41,7 @@ mod plain_ids;
 mod postgres;
 mod races;
 mod reads;
+mod releases;
 #[cfg(feature = "redis")]
 mod redis;
 mod secrets;

@@ -6,8 +6,12 @@ fn data(value: Value) -> Data {
     serde_json::from_value(value).unwrap()
 }
 
+fn rules() -> Rules {
+    Rules { limits: Limits::default(), anew: false }
+}
+
 fn edit(edit: Edit) -> Change {
-    Box::new(move |draft| edit.apply(draft))
+    Box::new(move |draft| edit.apply(draft, &rules()))
 }
 
 fn insert(field: &str, value: Value, read: Option<Seen>) -> Change {
@@ -84,7 +88,7 @@ fn a_field_that_was_read_is_compared_before_it_is_overwritten() {
     let own: Change = Box::new(|draft| {
         for value in [2, 3] {
             let read = Some(Some(json!(1)));
-            Edit::Insert { field: "a".into(), value: json!(value), read }.apply(draft)?;
+            Edit::Insert { field: "a".into(), value: json!(value), read }.apply(draft, &rules())?;
         }
         Ok(())
     });

@@ -13,7 +13,7 @@ use crate::{
     data::{self, Data, Limits},
     id::Key,
     record::{Epoch, User},
-    store::MARK_TIME,
+    store::{CommitError, ErrorKind, MARK_TIME},
 };
 
 /// A create, then each of a chain of replaces, is what both handles find, version included.
@@ -258,6 +258,29 @@ pub async fn law_1_data_at_the_limits_comes_back(trial: Trial) {
     let around = data::data_len(&object(json!({ "large": "" })));
     let large = json!({ "large": "x".repeat(limits.bytes_max - around) });
     round_trip(&trial, large).await;
+}
+
+/// Data as deep as a layer lets an app allow it. A store may refuse it, but never store what it cannot load.
+pub async fn law_1_data_as_deep_as_can_be_set_comes_back_or_is_refused(trial: Trial) {
+    for kind in 0..3 {
+        let deep = (2..=Limits::DEPTH_MAX).fold(json!(1), |inner, level| match kind + level % 2 {
+            0 | 1 => json!({ "a": inner }),
+            _ => json!([inner]),
+        });
+        let mut record = trial.record();
+        record.data = object(json!({ "deep": deep }));
+        let expected = Value::Object(record.data.clone());
+        let create = OwnedWrite::create(record.clone());
+        match create.apply(trial.store(), trial.now).await {
+            Ok(_) => drop(found_same(&trial, &record.header.key, &expected, "created").await),
+            Err(CommitError::Failed(error))
+                if matches!(error.kind(), ErrorKind::Unfit | ErrorKind::TooLarge) =>
+            {
+                trial.finds_nothing(&record.header.key, trial.now, "law 1: it was refused").await;
+            }
+            Err(error) => panic!("law 1: it is written or does not fit, but: {error:?}"),
+        }
+    }
 }
 
 /// Writes the data with a create, a replace and a renew, and returns what was found in the end.

@@ -1,0 +1,436 @@
+//! Data read as the app's own type, also where it was written by another version of that type.
+//!
+//! A missing field is that of `T::default()`. Of a field that is stored under two names, the one by
+//! its present name counts. What a type cannot read at all is an error, or begins anew, as the app
+//! has decided.
+
+use std::{cell::Cell, collections::BTreeMap};
+
+use serde::{
+    Deserializer, Serialize,
+    de::{DeserializeOwned, Visitor, value::MapDeserializer},
+    forward_to_deserialize_any,
+};
+use serde_json::Value;
+use serde_path_to_error::{Path, Segment};
+
+use super::{Data, FLASH, typed::WrongType};
+
+/// Fields to set (`Some`) and to remove (`None`).
+pub(crate) type Patch = BTreeMap<String, Option<Value>>;
+
+/// What of the data a type is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    Whole,
+    Field(&'a str),
+}
+
+/// What may be done so that data can be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mend {
+    /// A field that is stored under two names has the value under its present name.
+    pub(crate) aliases: bool,
+    /// A top-level field that does not fit is read as if it were missing.
+    pub(crate) anew: bool,
+}
+
+/// Data as it was read.
+pub(crate) struct Read<T> {
+    pub(crate) view: T,
+    /// The top-level fields that are stored, but did not fit.
+    pub(crate) misfits: Vec<String>,
+    /// Whether more than what is stored may have been needed, such as the default of a field.
+    pub(crate) is_mended: bool,
+}
+
+impl<T: Default> Read<T> {
+    fn of(view: T) -> Self {
+        Self { view, misfits: Vec::new(), is_mended: false }
+    }
+
+    fn anew<'a>(misfits: impl IntoIterator<Item = &'a str>) -> Self {
+        let misfits = misfits.into_iter().map(str::to_owned).collect();
+        Self { view: T::default(), misfits, is_mended: true }
+    }
+}
+
+/// The data as a type sees it: what is stored, with a patch applied to it, and without the library's
+/// own field.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    stored: &'a Data,
+    patch: Option<&'a Patch>,
+}
+
+impl<'a> Shown<'a> {
+    pub(crate) fn of(stored: &'a Data) -> Self {
+        Self { stored, patch: None }
+    }
+
+    pub(crate) fn with(stored: &'a Data, patch: &'a Patch) -> Self {
+        Self { stored, patch: Some(patch) }
+    }
+
+    pub(super) fn get(self, name: &str) -> Option<&'a Value> {
+        match self.patch.and_then(|patch| patch.get(name)) {
+            Some(patched) => patched.as_ref(),
+            None => self.stored.get(name),
+        }
+    }
+
+    fn fields(self) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        let is_patched = move |name: &str| self.patch.is_some_and(|patch| patch.contains_key(name));
+        let stored = self.stored.iter().filter(move |(name, _)| !is_patched(name));
+        let patched = self.patch.into_iter().flatten();
+        let patched = patched.filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        stored
+            .chain(patched)
+            .map(|(name, value)| (&**name, value))
+            .filter(|(name, _)| *name != FLASH)
+    }
+
+    /// The stored data, if that is what there is to see.
+    fn as_stored(self) -> Option<&'a Data> {
+        Some(self.stored).filter(|stored| self.patch.is_none() && !stored.contains_key(FLASH))
+    }
+
+    fn to_data(self) -> Data {
+        self.fields().map(|(name, value)| (name.to_owned(), value.clone())).collect()
+    }
+}
+
+/// Reads the data, or a field of it, as a `T`. What is not there is `T::default()`.
+pub(crate) fn read<T>(place: Place<'_>, shown: Shown<'_>, mend: Mend) -> Result<Read<T>, WrongType>
+where
+    T: Serialize + DeserializeOwned + Default,
+{
+    let (object, name) = match place {
+        Place::Whole if shown.fields().next().is_none() => return Ok(Read::of(T::default())),
+        Place::Whole => (shown, None),
+        Place::Field(name) => match shown.get(name) {
+            None => return Ok(Read::of(T::default())),
+            Some(Value::Object(fields)) => (Shown::of(fields), Some(name)),
+            Some(value) => {
+                let view = read_value(name, value, mend)?;
+                return Ok(view.map_or_else(|| Read::anew([name]), Read::of));
+            }
+        },
+    };
+    let incomplete = Cell::new(false);
+    let first = T::deserialize(Fields { shown: object, incomplete: &incomplete });
+    match first {
+        Ok(view) if !incomplete.get() => Ok(Read::of(view)),
+        first => completed(first.ok(), object, name, mend),
+    }
+}
+
+/// Reads a value as a `T`, without a default for what is missing. `None` if it begins anew.
+pub(crate) fn read_value<T: DeserializeOwned>(
+    name: &str,
+    value: &Value,
+    mend: Mend,
+) -> Result<Option<T>, WrongType> {
+    if let Ok(view) = T::deserialize(value) {
+        return Ok(Some(view));
+    }
+    let mut reading = Reading { data: value.clone(), defaults: Value::Null, mend, misfits: None };
+    reading.view(name)
+}
+
+/// Whether two values are the same, but for the order of lists: a set has another one each time.
+pub(super) fn same(one: &Value, other: &Value) -> bool {
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::Array(items) => {
+                let mut items: Vec<Value> = items.iter().map(sorted).collect();
+                items.sort_by_cached_key(Value::to_string);
+                Value::Array(items)
+            }
+            Value::Object(fields) => {
+                fields.iter().map(|(name, value)| (name.clone(), sorted(value))).collect()
+            }
+            other => other.clone(),
+        }
+    }
+    one == other || sorted(one) == sorted(other)
+}
+
+/// The fields of a value, or none if it is not an object.
+pub(super) fn object<T: Serialize>(value: &T) -> Data {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Data::new(),
+    }
+}
+
+/// The fields of an object, for a type that may ask for more than there is.
+struct Fields<'a> {
+    shown: Shown<'a>,
+    /// Whether fields that the type has may be missing.
+    incomplete: &'a Cell<bool>,
+}
+
+macro_rules! as_a_map {
+    ($($method:ident($($argument:ident: $type:ty),*);)*) => {$(
+        fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
+            self.incomplete.set(true);
+            match self.shown.as_stored() {
+                Some(data) => data.$method($($argument,)* visitor),
+                None => self.shown.to_data().$method($($argument,)* visitor),
+            }
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Fields<'de> {
+    type Error = serde_json::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.incomplete.set(fields.iter().any(|name| self.shown.get(name).is_none()));
+        visitor.visit_map(MapDeserializer::new(self.shown.fields()))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_some(self)
+    }
+
+    as_a_map! {
+        deserialize_any();
+        deserialize_enum(name: &'static str, variants: &'static [&'static str]);
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map identifier ignored_any
+    }
+}
+
+/// Reads an object that may lack fields, or has fields that do not fit.
+fn completed<T>(
+    first: Option<T>,
+    object: Shown<'_>,
+    name: Option<&str>,
+    mend: Mend,
+) -> Result<Read<T>, WrongType>
+where
+    T: Serialize + DeserializeOwned + Default,
+{
+    let defaults = self::object(&T::default());
+    let all_there = || defaults.keys().all(|name| object.get(name).is_some());
+    let view = match first {
+        Some(view) if all_there() => return Ok(Read::of(view)),
+        first => first,
+    };
+    let misfits = name.is_none().then(Vec::new);
+    let data = Value::Object(object.to_data());
+    let mut reading = Reading { data, defaults: Value::Object(defaults), mend, misfits };
+    let view = match view {
+        Some(view) => Some(view),
+        None => reading.view(name.unwrap_or_default())?,
+    };
+    let Some(view) = view else {
+        return Ok(match name {
+            Some(name) => Read::anew([name]),
+            None => Read::anew(object.fields().map(|(name, _)| name)),
+        });
+    };
+    let view = reading.filled_in(view);
+    let misfits = reading.misfits.unwrap_or_default();
+    Ok(Read { view, misfits, is_mended: true })
+}
+
+/// A value on its way into a type, mended as far as is needed and allowed.
+struct Reading {
+    data: Value,
+    /// What `T::default()` is. Null if there is none, or if it is not an object.
+    defaults: Value,
+    mend: Mend,
+    /// The top-level fields that did not fit. None if the value is itself one field.
+    misfits: Option<Vec<String>>,
+}
+
+impl Reading {
+    /// The value as a `T`, or `None` if all of it begins anew.
+    fn view<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, WrongType> {
+        loop {
+            let error = match serde_path_to_error::deserialize::<_, T>(&self.data) {
+                Ok(view) => return Ok(Some(view)),
+                Err(error) => error,
+            };
+            let (path, message) = (error.path(), error.inner().to_string());
+            if self.add_missing(path, &message) || self.drop_alias::<T>(path, &message) {
+                continue;
+            }
+            let wrong = WrongType::new(name, path, &message);
+            if !self.mend.anew {
+                return Err(wrong);
+            }
+            if self.mend.aliases {
+                tracing::warn!(error = %wrong, "data that does not fit begins anew");
+            }
+            if !self.drop_misfit::<T>(path, &message) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Adds a field that the type cannot do without, as `T::default()` has it in the same place.
+    fn add_missing(&mut self, path: &Path, message: &str) -> bool {
+        let place = pointer(path);
+        let (Some(name), Some(place)) = (quoted(message, "missing field `"), place) else {
+            return false;
+        };
+        let default = self.defaults.pointer(&place).and_then(|object| object.get(name));
+        let (Some(default), Some(Value::Object(object))) = (default, self.data.pointer_mut(&place))
+        else {
+            return false;
+        };
+        !object.contains_key(name) && object.insert(name.to_owned(), default.clone()).is_none()
+    }
+
+    /// Drops the values of a field under all of its names but one: the present one, if it is there.
+    fn drop_alias<T: DeserializeOwned>(&mut self, path: &Path, message: &str) -> bool {
+        let place = pointer(path).filter(|_| self.mend.aliases);
+        let (Some(name), Some(place)) = (quoted(message, "duplicate field `"), place) else {
+            return false;
+        };
+        let Some(Value::Object(object)) = self.data.pointer_mut(&place).map(Value::take) else {
+            return false;
+        };
+        let mut set = |object: Value| {
+            if let Some(here) = self.data.pointer_mut(&place) {
+                *here = object;
+            }
+            serde_path_to_error::deserialize::<_, T>(&self.data).err()
+        };
+        // Only another name of the field is in its own way beside it.
+        let is_alias = |(other, value): &(&String, &Value)| {
+            let both = [(name, *value), (other.as_str(), *value)];
+            let both = both.map(|(name, value)| (name.to_owned(), value.clone()));
+            *other != name
+                && set(Value::Object(Data::from_iter(both))).is_some_and(|error| {
+                    pointer(error.path()).as_ref() == Some(&place)
+                        && error.inner().to_string() == message
+                })
+        };
+        let aliases: Vec<String> =
+            object.iter().filter(is_alias).map(|(name, _)| name.clone()).collect();
+        let kept = usize::from(!object.contains_key(name)).min(aliases.len());
+        let mut left = object;
+        for alias in aliases.iter().take(aliases.len() - kept) {
+            left.remove(alias);
+        }
+        set(Value::Object(left));
+        aliases.len() > kept
+    }
+
+    /// Drops the top-level field that does not fit, so that it is as if it were missing.
+    fn drop_misfit<T: DeserializeOwned>(&mut self, path: &Path, message: &str) -> bool {
+        let (Some(misfits), Value::Object(data)) = (&mut self.misfits, &mut self.data) else {
+            return false;
+        };
+        let told = match path.iter().next() {
+            Some(Segment::Map { key }) => Some(key.clone()),
+            Some(_) => None,
+            None => quoted(message, "unknown field `").map(str::to_owned),
+        };
+        // A type with parts that serde flattens does not say where it failed.
+        let found = told.or_else(|| {
+            let fits_without = |name: &&String| {
+                let mut others = data.clone();
+                match self.defaults.get(name.as_str()) {
+                    Some(default) => others.insert((*name).clone(), default.clone()),
+                    None => others.remove(*name),
+                };
+                T::deserialize(Value::Object(others)).is_ok()
+            };
+            data.keys().find(fits_without).cloned()
+        });
+        let Some(name) = found.filter(|name| !misfits.contains(name)) else { return false };
+        let dropped = data.remove(&name).is_some();
+        misfits.push(name);
+        dropped
+    }
+
+    /// Some missing fields serde fills in by itself: an `Option`, and what has a default of its own.
+    /// For these `T::default()` counts all the same.
+    fn filled_in<T: Serialize + DeserializeOwned>(&mut self, mut view: T) -> T {
+        let (Value::Object(defaults), Value::Object(data)) = (&self.defaults, &mut self.data)
+        else {
+            return view;
+        };
+        let missing: Vec<_> =
+            defaults.iter().filter(|(name, _)| !data.contains_key(*name)).collect();
+        let mut seen = if missing.is_empty() { Data::new() } else { object(&view) };
+        for (name, default) in missing {
+            if seen.get(name) == Some(default)
+                || !is_filled_in_by_serde::<T>(name, seen.get(name), defaults)
+            {
+                continue;
+            }
+            data.insert(name.clone(), default.clone());
+            let filled = T::deserialize(&*data).ok().filter(|filled| {
+                let (mut now, mut before) = (object(filled), seen.clone());
+                now.remove(name);
+                before.remove(name);
+                same(&Value::Object(now), &Value::Object(before))
+            });
+            match filled {
+                Some(filled) => {
+                    seen = object(&filled);
+                    view = filled;
+                }
+                // The type knows the field under another name, which is there.
+                None => drop(data.remove(name)),
+            }
+        }
+        view
+    }
+}
+
+/// Whether a type has this value in a field when the field is missing, and only then.
+fn is_filled_in_by_serde<T: Serialize + DeserializeOwned>(
+    name: &str,
+    value: Option<&Value>,
+    defaults: &Data,
+) -> bool {
+    let mut others = defaults.clone();
+    others.remove(name);
+    let without = T::deserialize(&others);
+    without.is_ok_and(|without| object(&without).get(name) == value)
+}
+
+/// The place of an error as a JSON pointer, if serde knows it.
+fn pointer(path: &Path) -> Option<String> {
+    let mut pointer = String::new();
+    for segment in path {
+        pointer.push('/');
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&index.to_string()),
+            Segment::Map { key: name } | Segment::Enum { variant: name } => {
+                pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Unknown => return None,
+        }
+    }
+    Some(pointer)
+}
+
+/// The name that serde quotes in a message that begins like this.
+fn quoted<'a>(message: &'a str, beginning: &str) -> Option<&'a str> {
+    message.strip_prefix(beginning)?.split('`').next()
+}
