@@ -1,10 +1,12 @@
 //! What the closure left is what the next read gives, whatever the type knows of what is stored.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ingle::{Error, Reason, Session, SessionLayer, testing::TestSessions};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+
+use crate::common::layer;
 
 /// A session that holds this, and sees it as each request does.
 pub(crate) async fn holding(stored: &Value) -> (TestSessions, String) {
@@ -314,4 +316,52 @@ async fn a_type_that_denies_unknown_fields_sees_no_flash_message() {
     session.update(|strict: &mut Strict| strict.n += 1).await.unwrap();
     assert_eq!(visit(&sessions, &cookie).data::<Strict>().await.unwrap().n, 2);
     let _: BTreeMap<String, Value> = session.data().await.unwrap();
+}
+
+/// Two processes: the second commits something after the first one has seen the session.
+async fn run_again<T>(stored: Value, theirs: fn(&mut Value), change: fn(&mut T)) -> (usize, Value)
+where
+    T: Serialize + DeserializeOwned + Default + Send + 'static,
+{
+    let (sessions, cookie) = holding(&stored).await;
+    let other = layer(sessions.store().clone()).clock(Arc::new(sessions.clock().clone()));
+    // Now it knows the record.
+    visit(&sessions, &cookie).field("mine").update(|mine: &mut u8| *mine += 1).await.unwrap();
+    let elsewhere = other.door().begin([cookie.as_bytes()]);
+    elsewhere.session().update(theirs).await.unwrap();
+
+    let session = visit(&sessions, &cookie);
+    session.push("list", "an edit").unwrap();
+    let mut runs = 0;
+    let left = session.update(move |view: &mut T| {
+        runs += 1;
+        change(view);
+        (runs, json!(view))
+    });
+    let (runs, left) = left.await.unwrap();
+    assert_eq!(json!(visit(&sessions, &cookie).data::<T>().await.unwrap()), left);
+    let data: Value = visit(&sessions, &cookie).data().await.unwrap();
+    assert_eq!(data["list"], json!(["an edit"]));
+    (runs, data)
+}
+
+#[tokio::test]
+async fn a_change_that_runs_again_on_newer_data_obeys_the_same_law() {
+    let cart = json!({"cart": [{"sku": "C", "price": 3}, {"sku": "A", "price": 1}]});
+    let sort = |data: &mut Value| data["cart"].as_array_mut().unwrap().reverse();
+    let push = |shop: &mut Shop| shop.cart.insert(0, item("N"));
+    let (runs, data) = run_again(cart, sort, push).await;
+    let expected = json!([{"sku": "N"}, {"sku": "A", "price": 1}, {"sku": "C", "price": 3}]);
+    assert_eq!((runs, &data["cart"]), (2, &expected));
+
+    let rename = |data: &mut Value| data["full_name"] = json!("Bob");
+    let shout = |person: &mut Renamed| person.full_name.push('!');
+    let (runs, data) = run_again(json!({"name": "Ada"}), rename, shout).await;
+    assert_eq!((runs, data.get("name"), &data["full_name"]), (2, None, &json!("Bob!")));
+
+    let log_in = |data: &mut Value| data["login"] = json!({"user": "cy", "role": "admin"});
+    let replace = |account: &mut Account| account.login = Some(Login { user: "bob".into() });
+    let stored = json!({"login": {"user": "ada", "role": "user"}});
+    let (runs, data) = run_again(stored, log_in, replace).await;
+    assert_eq!((runs, &data["login"]), (2, &json!({"user": "bob"})));
 }
