@@ -36,18 +36,19 @@ pub(crate) fn greetings(store: String, variables: Vec<(&'static str, String)>) -
     Ok(Program::new("greetings", command, lives))
 }
 
-/// The same with the routes below `/lab/`.
-pub(crate) fn greetings_in_lab(
+/// The same, or `greetings-actix`, with the routes below `/lab/`.
+pub(crate) fn in_lab(
+    name: &'static str,
     store: String,
     variables: Vec<(&'static str, String)>,
 ) -> Result<Program> {
-    let program = beside("greetings")?;
+    let program = beside(name)?;
     let command = move |address| {
         let mut command = bare(&program, address, &store, &variables);
         command.arg("--lab");
         command
     };
-    Ok(Program::new("greetings", command, lives))
+    Ok(Program::new(name, command, lives))
 }
 
 /// Makes what the store must find.

@@ -1,4 +1,5 @@
-//! What is compared: greetings, apps on other session libraries, and the same by hand. All have one page.
+//! What is compared: greetings, on axum and on actix-web; apps on other session libraries; and the
+//! same by hand. All have one page.
 
 use std::{
     net::SocketAddr,
@@ -35,7 +36,8 @@ pub(crate) enum By {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    Greetings,
+    /// One of the programs of this name: on axum, or on actix-web.
+    Greetings(&'static str),
     /// A program of the peers' workspace, and the store that it is started with.
     Peer(&'static str, &'static str),
     Express,
@@ -54,7 +56,13 @@ pub(crate) struct Contestant {
 
 /// Greetings on every store, first in each.
 const fn greetings(place: Place) -> Contestant {
-    Contestant { name: "ingle", place, by: By::Ingle, kind: Kind::Greetings }
+    Contestant { name: "ingle", place, by: By::Ingle, kind: Kind::Greetings("greetings") }
+}
+
+/// The same app on actix-web.
+const fn on_actix(place: Place) -> Contestant {
+    let kind = Kind::Greetings("greetings-actix");
+    Contestant { name: "ingle, actix-web", place, by: By::Ingle, kind }
 }
 
 const fn peer(name: &'static str, place: Place, kind: Kind) -> Contestant {
@@ -68,15 +76,18 @@ const fn hand(name: &'static str, place: Place, store: &'static str) -> Contesta
 const TOWER: &str = "peer-tower-sessions";
 const TRANSACTIONS: &str = "transactions of the crate firestore";
 
-const ALL: [Contestant; 21] = [
+const ALL: [Contestant; 24] = [
     greetings(Place::Memory),
+    on_actix(Place::Memory),
     peer("tower-sessions", Place::Memory, Kind::Peer(TOWER, "memory")),
     hand("by hand, a map", Place::Memory, "memory"),
     greetings(Place::Sqlite),
+    on_actix(Place::Sqlite),
     peer("tower-sessions, SQLite, synced", Place::Sqlite, Kind::Peer(TOWER, "sqlite-synced")),
     peer("tower-sessions, SQLite, not synced", Place::Sqlite, Kind::Peer(TOWER, "sqlite")),
     hand("by hand, a synced log", Place::Sqlite, "log"),
     greetings(Place::Redis),
+    on_actix(Place::Redis),
     peer("tower-sessions", Place::Redis, Kind::Peer(TOWER, "redis")),
     peer("actix-session", Place::Redis, Kind::Peer("peer-actix-session", "redis")),
     peer("axum_session", Place::Redis, Kind::Peer("peer-axum-session", "redis")),
@@ -123,7 +134,7 @@ impl Contestant {
     /// A route that touches no session.
     pub(crate) fn plain(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Greetings => Some("/healthz"),
+            Kind::Greetings(_) => Some("/healthz"),
             Kind::Tutorial => None,
             Kind::Peer(..) | Kind::Express | Kind::FlaskSession => Some("/plain"),
         }
@@ -132,7 +143,7 @@ impl Contestant {
     /// The file that is run.
     fn program(&self) -> Result<PathBuf> {
         Ok(match self.kind {
-            Kind::Greetings => app::beside("greetings")?,
+            Kind::Greetings(name) => app::beside(name)?,
             Kind::Peer(name, _) => workspace().join(PEERS).join(name),
             Kind::Express => tools::folder().join("express/app.mjs"),
             Kind::FlaskSession => tools::folder().join("flask-session/bin/gunicorn"),
@@ -144,13 +155,13 @@ impl Contestant {
     pub(crate) fn start(&self, running: &Running, server: Option<SocketAddr>) -> Result<Server> {
         let url = self.url(running, server)?;
         match self.kind {
-            Kind::Greetings => {
+            Kind::Greetings(name) => {
                 let host = server.map(|server| ("FIRESTORE_EMULATOR_HOST", server.to_string()));
                 let host = host.filter(|_| self.place.is_firestore());
                 if self.place == Place::Postgres {
                     app::migrate(&url)?;
                 }
-                Server::start(app::greetings_in_lab(url, host.into_iter().collect())?)
+                Server::start(app::in_lab(name, url, host.into_iter().collect())?)
             }
             Kind::Tutorial => {
                 let server = server.context("it needs a server")?;
@@ -198,12 +209,12 @@ impl Contestant {
         let file = || running.folder(&self.name.replace([' ', ','], "-"));
         Ok(match (self.place, self.kind) {
             (Place::Memory, _) => "memory:".to_owned(),
-            (Place::Sqlite, Kind::Greetings) => format!("sqlite:{}", slashed(&file())),
+            (Place::Sqlite, Kind::Greetings(_)) => format!("sqlite:{}", slashed(&file())),
             (Place::Sqlite, _) => file().display().to_string(),
             (Place::Redis, _) => format!("redis://{}", server()?),
             (Place::Memcached, _) => format!("memcached://{}", server()?),
             (Place::Postgres, _) => format!("postgres://postgres@{}/postgres", server()?),
-            (Place::Firestore | Place::FirestoreAway, Kind::Greetings) => {
+            (Place::Firestore | Place::FirestoreAway, Kind::Greetings(_)) => {
                 format!("firestore://{PROJECT}/ingle")
             }
             (Place::Firestore | Place::FirestoreAway, _) => "peer".to_owned(),

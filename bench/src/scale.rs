@@ -79,9 +79,8 @@ struct Memory {
     sessions: usize,
     /// The process before it had a session.
     fresh: f64,
-    /// The same process after it made the first of them, which are so many.
+    /// The same process after it made the first [`EARLY`]th of them.
     early: f64,
-    first: usize,
     /// After it made all of them.
     after: f64,
     /// Another one that finds them in the store.
@@ -278,7 +277,7 @@ impl App<'_> {
                 if first > 0 {
                     sessions.add(&self.begin(first)?);
                 }
-                (memory.first, memory.early) = (sessions.len(), bytes(self));
+                memory.early = bytes(self);
             }
             sessions.add(&self.begin(n - sessions.len())?);
             println!("{n} sessions are there");

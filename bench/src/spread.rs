@@ -24,12 +24,6 @@ impl Spread {
         let [median, least, most] = [self.median, self.least, self.most].map(show);
         if least == most { median } else { format!("{median} ({least}–{most})") }
     }
-
-    /// `1.0 to 3.1`, or one number if they look the same.
-    pub(crate) fn range(&self, show: fn(f64) -> String) -> String {
-        let [least, most] = [self.least, self.most].map(show);
-        if least == most { least } else { format!("{least} to {most}") }
-    }
 }
 
 /// A number of things.
@@ -87,8 +81,7 @@ mod tests {
     fn a_spread_is_shown_where_it_can_be_seen() {
         let spread = Spread { median: 2.04, least: 2.01, most: 2.4 };
         assert_eq!(spread.shown(ratio), "2.04 (2.01–2.40)");
-        assert_eq!(spread.range(ratio), "2.01 to 2.40");
-        assert_eq!((spread.shown(whole), spread.range(whole)), ("2".to_owned(), "2".to_owned()));
+        assert_eq!(spread.shown(whole), "2");
         let from_little = Spread { median: 0.04, least: 0.0042, most: 9.87 };
         assert_eq!(from_little.shown(seconds), "0.040 (0.004–9.9)");
     }

@@ -1,6 +1,4 @@
-//! The section of the document: a table for each thing that grows, and a sentence that says how.
-//!
-//! Every sentence is made from the numbers below it.
+//! The section of the document: a table for each thing that grows.
 
 use std::fmt::Write as _;
 
@@ -34,14 +32,21 @@ pub(super) fn text(all: &[OnPlace], options: &Options, load: Option<&str>) -> St
         stores.join("; "),
         env!("CARGO_PKG_VERSION"),
     );
-    let mut part = |head: &str, sentences: fn(&OnPlace) -> String, rows: Rows| {
-        let sentences: Vec<String> = all.iter().map(sentences).collect();
-        _ = write!(text, "### {head}\n\n{}\n\n{}", sentences.join(" "), table(all, rows));
+    let mut part = |head: &str, what: &str, rows: Rows| {
+        _ = write!(text, "### {head}\n\n{what}\n\n{}", table(all, rows));
     };
-    part("Connections", connections, |on| &on.connections);
-    part("Sessions", sessions, |on| &on.sessions);
-    part("Data", data, |on| &on.data);
-    part("Instances on one session", instances, |on| &on.instances);
+    let sessions = thousands(SESSIONS);
+    part("Connections", &format!("{sessions} sessions in turn."), |on| &on.connections);
+    part("Sessions", &format!("{CONNECTIONS} connections."), |on| &on.sessions);
+    let each_kib = all.iter().map(kib_cost).collect::<Vec<_>>().join("; ");
+    part("Data", &format!("Each further KiB costs the app, in CPU time: {each_kib}."), |on| {
+        &on.data
+    });
+    part(
+        "Instances on one session",
+        &format!("{CONNECTIONS} connections change one session. Two instances meet in the store."),
+        |on| &on.instances,
+    );
     text.push_str(&memory(all));
     text
 }
@@ -110,110 +115,23 @@ pub(super) fn line(cell: &Slice) -> String {
     )
 }
 
-fn between(rows: &[Row], from: usize, to: usize) -> Option<(&Row, &Row)> {
-    rows.get(from).zip(rows.get(to))
-}
-
-fn connections(on: &OnPlace) -> String {
-    let last = on.connections.len().saturating_sub(1);
-    let Some((one, most)) = between(&on.connections, 0, last) else { return String::new() };
-    let [slow, fast] = [one, most].map(|row| row.median(|cell| cell.rate));
-    let [low, high] = [one, most].map(|row| row.median(|cell| cell.p99));
-    let [alone, together] = [one, most].map(|row| row.median(|cell| cell.app_us));
-    format!(
-        "On {}, from {} to {} ({} sessions in turn) the requests per second become {} times as many, the \
-         p99 goes from {} to {} ms, and the app's CPU time for each request from {} to {} µs.",
-        on.place.name(),
-        one.name,
-        most.name,
-        thousands(SESSIONS),
-        ratio(fast / slow),
-        ratio(low),
-        ratio(high),
-        whole(alone),
-        whole(together),
-    )
-}
-
-fn sessions(on: &OnPlace) -> String {
-    let named = |end: &str| on.sessions.iter().rfind(|row| row.name.ends_with(end));
-    let few = on.sessions.get(1);
-    let (Some(few), Some(even), Some(zipf)) = (few, named("evenly"), named("law")) else {
-        return String::new();
+/// What a further KiB of data costs the app on one store, from the smallest to the largest.
+fn kib_cost(on: &OnPlace) -> String {
+    let at = |n: usize| {
+        let bytes = DATA_BYTES.get(n).map_or(f64::NAN, |bytes| *bytes as f64);
+        let us = on.data.get(n).map_or(f64::NAN, |row| row.median(|cell| cell.app_us));
+        (bytes / KIB as f64, us)
     };
-    let rate = |row: &Row| row.median(|cell| cell.rate);
-    format!(
-        "On {}, with {} the app answers {} of the requests per second that it answers with {}, and with {} \
-         {}; its CPU time for each request is {} and {} µs in the place of {} µs.",
-        on.place.name(),
-        even.name,
-        percent(rate(even) / rate(few)),
-        few.name,
-        zipf.name,
-        percent(rate(zipf) / rate(few)),
-        whole(even.median(|cell| cell.app_us)),
-        whole(zipf.median(|cell| cell.app_us)),
-        whole(few.median(|cell| cell.app_us)),
-    )
-}
-
-fn percent(part: f64) -> String {
-    format!("{} %", whole(100.0 * part))
-}
-
-fn data(on: &OnPlace) -> String {
-    let last = on.data.len().saturating_sub(1);
-    let Some((least, most)) = between(&on.data, 0, last) else { return String::new() };
-    let kib = |at: usize| DATA_BYTES.get(at).map_or(f64::NAN, |bytes| *bytes as f64 / KIB as f64);
-    let [small, large] = [least, most].map(|row| row.median(|cell| cell.app_us));
-    format!(
-        "On {}, each further KiB of data costs the app {} µs of CPU time ({} µs with {}, {} µs with {}), \
-         and {} become {} requests per second.",
-        on.place.name(),
-        ratio((large - small) / (kib(last) - kib(0))),
-        whole(small),
-        least.name,
-        whole(large),
-        most.name,
-        whole(least.median(|cell| cell.rate)),
-        whole(most.median(|cell| cell.rate)),
-    )
-}
-
-fn instances(on: &OnPlace) -> String {
-    let Some((one, two)) = between(&on.instances, 0, 1) else { return String::new() };
-    let rate = |row: &Row| row.median(|cell| cell.rate);
-    format!(
-        "On {}, one session that {CONNECTIONS} connections change takes {} requests per second on one \
-         instance, and {} on two, which then meet in the store ({}).",
-        on.place.name(),
-        whole(rate(one)),
-        whole(rate(two)),
-        percent(rate(two) / rate(one)),
-    )
+    let ((few, less), (many, more)) = (at(0), at(on.data.len().saturating_sub(1)));
+    format!("{} µs on {}", ratio((more - less) / (many - few)), on.place.name())
 }
 
 fn memory(all: &[OnPlace]) -> String {
-    let mut text = "### Memory\n\n".to_owned();
-    for on in all {
-        let Memory { sessions, first, fresh, early, after, restarted, store } = on.memory;
-        let each = |bytes: f64| whole(bytes / sessions as f64);
-        _ = write!(
-            text,
-            "On {}, the process grows by {} MiB while it makes {} sessions, and had grown by {} after the \
-             first {}: what it keeps is bounded. Another one that finds them in the store has {} MiB, \
-             where one with no session at all has {}. The store takes {} bytes for each. ",
-            on.place.name(),
-            whole((after - fresh) / MIB),
-            thousands(sessions),
-            whole((early - fresh) / MIB),
-            thousands(first),
-            whole(restarted / MIB),
-            whole(fresh / MIB),
-            each(store),
-        );
-    }
-    text.push_str("\n\n| MiB |");
+    let mut text =
+        "### Memory\n\nWhere what a process keeps is bounded, it grows no more after the \
+                    first fifth of the sessions.\n\n"
+            .to_owned();
+    text.push_str("| MiB |");
     for on in all {
         _ = write!(text, " {} |", on.place.name());
     }
@@ -232,6 +150,10 @@ fn memory(all: &[OnPlace]) -> String {
         for on in all {
             _ = write!(text, " {} |", whole(bytes(&on.memory) / MIB));
         }
+    }
+    text.push_str("\n| the store's growth for each session, in bytes |");
+    for on in all {
+        _ = write!(text, " {} |", whole(on.memory.store / on.memory.sessions as f64));
     }
     text.push('\n');
     text

@@ -56,9 +56,10 @@ pub(super) fn text(all: &[OnPlace], options: &Options, load: Option<&str>) -> St
     for on in all {
         text.push_str(&table(on));
     }
+    text.push_str(&beside_peers(all));
+    text.push_str(&frameworks(all));
     text.push_str(&kinds(all));
-    let sentences = all.iter().filter_map(sentence);
-    text.push_str(&sentences.chain([wrongs(all)]).collect::<Vec<_>>().join(" "));
+    text.push_str(&wrongs(all));
     text
 }
 
@@ -201,8 +202,8 @@ fn kinds(all: &[OnPlace]) -> String {
         "What a request costs with ingle, in microseconds of CPU time: the app's, and the \
                      store's server's. `plain` touches nothing of ingle.\n\n| the request |"
             .to_owned();
-    let ours =
-        || all.iter().flat_map(|on| &on.measured).filter(|app| app.contestant.by == By::Ingle);
+    // The first of each store: what the framework costs is another question.
+    let ours = || all.iter().filter_map(|on| on.measured.first());
     for app in ours() {
         _ = write!(table, " {} |", app.contestant.place.name());
     }
@@ -241,29 +242,59 @@ pub(super) fn facts(on: &OnPlace, facts: &mut Facts) {
     set("update", |round| Some(round.spread));
 }
 
-/// Ingle beside the best of its peers on one store.
-fn sentence(on: &OnPlace) -> Option<String> {
-    let rate = |app: &Measured| app.median(|round| Some(round.spread.rate)).unwrap_or_default();
-    let hot = |app: &Measured| app.median(|round| Some(round.hot.rate)).unwrap_or_default();
+/// Ingle beside the fastest of its peers, on each store.
+fn beside_peers(all: &[OnPlace]) -> String {
+    let mut table = "Requests per second of ingle, as times those of the fastest peer.\n\n\
+                     | | sessions in turn | fastest peer | one session for all | fastest peer |\n\
+                     |---|---|---|---|---|"
+        .to_owned();
+    for on in all {
+        let Some(cells) = beside_peer(on, |round| round.spread)
+            .and_then(|spread| Some([spread, beside_peer(on, |round| round.hot)?]))
+        else {
+            continue;
+        };
+        let [spread, hot] = cells.map(|(times, peer)| format!("{times} | {peer}"));
+        _ = write!(table, "\n| {} | {spread} | {hot} |", on.place.name());
+    }
+    table.push_str("\n\n");
+    table
+}
+
+/// How many times the fastest peer, and which that is. None without a peer.
+fn beside_peer(on: &OnPlace, slice: fn(&Round) -> Slice) -> Option<(String, &'static str)> {
+    let rate = |app: &Measured| app.median(|round| Some(slice(round).rate)).unwrap_or_default();
     let ingle = on.measured.iter().find(|app| app.contestant.by == By::Ingle)?;
-    let peers = || on.measured.iter().filter(|app| app.contestant.by == By::Peer);
-    let best = |value: fn(&Measured) -> f64| {
-        peers().max_by(|one, other| value(one).total_cmp(&value(other)))
-    };
-    let spread_best = best(|app| app.median(|round| Some(round.spread.rate)).unwrap_or_default())?;
-    let hot_best = best(|app| app.median(|round| Some(round.hot.rate)).unwrap_or_default())?;
-    let hot_text = if hot(hot_best) > 0.0 {
-        let times = ratio(hot(ingle) / hot(hot_best));
-        format!("{times} times as many as {} with one session for all", hot_best.contestant.name)
-    } else {
-        "none of its peers answers any with one session for all".to_owned()
-    };
-    Some(format!(
-        "On {}, ingle answers {} times as many requests as {} with the sessions in turn, and {hot_text}.",
-        on.place.name(),
-        ratio(rate(ingle) / rate(spread_best)),
-        spread_best.contestant.name,
-    ))
+    let peers = on.measured.iter().filter(|app| app.contestant.by == By::Peer);
+    let fastest = peers.max_by(|one, other| rate(one).total_cmp(&rate(other)))?;
+    if rate(fastest) == 0.0 {
+        return Some((NOT_MEASURED.to_owned(), "none answers any"));
+    }
+    Some((ratio(rate(ingle) / rate(fastest)), fastest.contestant.name))
+}
+
+/// What a framework costs: the same app on axum and on actix-web, each against its own floor.
+fn frameworks(all: &[OnPlace]) -> String {
+    let mut table = "The same app on two frameworks, each as a ratio to its own page without a \
+                     session.\n\n\
+                     | | axum: spread, hot | actix-web: spread, hot | actix-web to axum: spread, hot |\n\
+                     |---|---|---|---|"
+        .to_owned();
+    for on in all {
+        let mut ours = on.measured.iter().filter(|app| app.contestant.by == By::Ingle);
+        let (Some(axum), Some(actix)) = (ours.next(), ours.next()) else { continue };
+        let [on_axum, on_actix] = [axum, actix].map(|app| {
+            [|round: &Round| round.spread, |round: &Round| round.hot]
+                .map(|slice| app.median(|round| to_plain(round, &slice(round))).unwrap_or(f64::NAN))
+        });
+        _ = write!(table, "\n| {} |", on.place.name());
+        let between = [on_actix[0] / on_axum[0], on_actix[1] / on_axum[1]];
+        for [spread, hot] in [on_axum, on_actix, between] {
+            _ = write!(table, " {}, {} |", ratio(spread), ratio(hot));
+        }
+    }
+    table.push_str("\n\n");
+    table
 }
 
 /// What must not be, in any slice.

@@ -1,6 +1,6 @@
 //! The section of the document: where it was measured, a table for each server, and what it shows.
 //!
-//! Every number and every sentence that depends on one is made from what was measured.
+//! Every number is made from what was measured.
 
 use std::{collections::BTreeSet, fmt::Write as _, process::Command};
 
@@ -59,9 +59,7 @@ pub(super) fn text(measured: &[Measured], load: Option<&str>) -> String {
     for measured in measured {
         text.push_str(&table(measured));
     }
-    let sentences = measured.iter().map(sentence);
-    let sentences: Vec<String> = sentences.chain([losses(measured)]).collect();
-    text.push_str(&sentences.join(" "));
+    text.push_str(&losses(measured));
     text
 }
 
@@ -150,26 +148,6 @@ pub(super) fn line(repeat: &Repeat) -> String {
     )
 }
 
-/// What one table shows, from the least to the most of all repeats of each app.
-fn sentence(measured: &Measured) -> String {
-    let of = |is_greetings: bool| {
-        let apps = measured.apps.iter();
-        let apps = apps.filter(|(kind, _)| matches!(kind, Kind::Greetings { .. }) == is_greetings);
-        let repeats: Vec<&Repeat> = apps.flat_map(|(_, repeats)| repeats).collect();
-        format!(
-            "answered {} of {REQUESTS} requests with 200, with {} calls for each request",
-            range(&repeats, whole, |repeat| repeat.answered() as f64),
-            range(&repeats, ratio, |repeat| repeat.calls),
-        )
-    };
-    format!("On {}, greetings {}, and the tutorial's app {}.", measured.server, of(true), of(false))
-}
-
-fn range(repeats: &[&Repeat], show: fn(f64) -> String, value: fn(&Repeat) -> f64) -> String {
-    let spread = Spread::of(repeats.iter().map(|repeat| value(repeat)));
-    spread.map_or_else(|| "none".to_owned(), |spread| spread.range(show))
-}
-
 fn losses(measured: &[Measured]) -> String {
     let apps = measured.iter().flat_map(|measured| &measured.apps);
     let lost: usize = apps.flat_map(|(_, repeats)| repeats).map(|repeat| repeat.lost).sum();
@@ -211,13 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sentences_say_what_the_table_shows() {
-        assert_eq!(
-            sentence(&measured()),
-            "On a server, greetings answered 50 of 50 requests with 200, with 0.10 calls for each \
-             request, and the tutorial's app answered 10 to 20 of 50 requests with 200, with 8.00 \
-             to 9.50 calls for each request."
-        );
+    fn a_lost_view_is_told() {
         let mut measured = measured();
         assert_eq!(losses(&[]), "No app lost a view that it had answered with 200.");
         measured.apps[0].1[2].lost = 3;
