@@ -1,5 +1,5 @@
 //! Leaks: no response holds another session's data (I7), and no record is used under another key
-//! than it was written under (I8), whoever hangs up when, and whatever comes late.
+//! than it was written under (I8), no matter who hangs up when, and what comes late.
 //!
 //! The library is asked in this process, where a request can be dropped at any moment, and
 //! `greetings` over HTTP. A proxy stands before the store, `users.rs` knows whose data it is.
@@ -314,7 +314,7 @@ async fn over_http(
     Ok((all, None))
 }
 
-/// One request on the connection of whoever was here before.
+/// One request on a connection that others used before.
 async fn ask_over_http(
     browser: &mut Browser,
     user: &User,

@@ -101,7 +101,7 @@ fn acknowledged(row: &Row) -> String {
     }
 }
 
-/// One repeat in a line, for whoever waits for the rest.
+/// One repeat in a line, for people who wait for the rest.
 pub(super) fn line(cell: &Slice) -> String {
     format!(
         "{} requests/s, p50 {} ms, p99 {} ms, {} µs in the app, {} in the store; wrong {}, failed {}",

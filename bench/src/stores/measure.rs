@@ -294,7 +294,7 @@ fn trips(contestant: &Contestant, running: &Running, counter: &Counter) -> Resul
     Ok(Trips { alone: count(1, ONE_BY_ONE)?, hot: count(CONNECTIONS, INCREMENTS)? })
 }
 
-/// One round in a line, for whoever waits for the rest.
+/// One round in a line, for people who wait for the rest.
 fn line(round: &Round) -> String {
     let rate = |slice: &Slice| whole(slice.rate);
     let to_plain = |slice: &Slice| match round.plain {

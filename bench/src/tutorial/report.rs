@@ -134,7 +134,7 @@ fn status_name(status: Option<u16>) -> String {
     status.map_or_else(|| "no answer".to_owned(), |status| status.to_string())
 }
 
-/// One repeat in a line, for whoever waits for the rest.
+/// One repeat in a line, for people who wait for the rest.
 pub(super) fn line(repeat: &Repeat) -> String {
     let statuses = repeat.statuses.iter();
     let statuses = statuses.map(|(status, n)| format!("{n} × {}", status_name(*status)));

@@ -62,7 +62,7 @@ fn any_greeting() -> String {
     fastrand::choice(GREETINGS).unwrap_or_default().to_owned()
 }
 
-/// A text as HTML. Whoever looks after the store may edit a greeting, so it is not ours to trust.
+/// A text as HTML. Operators may edit a greeting in the store, so it is not ours to trust.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for character in text.chars() {

@@ -86,7 +86,7 @@ fn cookie(name: &str, transport: Transport) -> String {
     let meant_for = match transport {
         Transport::Loopback => ", for plain HTTP on this machine only",
         Transport::Insecure => {
-            ", over plain HTTP. WARNING: INSECURE! Whoever listens in on the network can take \
+            ", over plain HTTP. WARNING: INSECURE! Anyone who listens on the network can take \
              over sessions"
         }
         Transport::Https => {
@@ -100,7 +100,7 @@ fn cookie(name: &str, transport: Transport) -> String {
 fn ids(ids: Ids) -> &'static str {
     match ids {
         Ids::Plain => {
-            "; its ids are plain UUIDs, which are the keys in the store: whoever reads the store \
+            "; its ids are plain UUIDs, which are the keys in the store: anyone who reads the store \
              can take over sessions"
         }
         Ids::Upgrade => "; a plain UUID in session_id is taken, too, and replaced by a safe id",

@@ -125,7 +125,7 @@ impl Slowness {
     }
 
     async fn wait(&self, slow: &Slow) {
-        // Made before it is counted, so that whoever sees the count can release it.
+        // Made before it is counted, so that a caller who sees the count can release it.
         let mut released = self.released.subscribe();
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let _waiting = Leaves(&self.waiting);

@@ -77,7 +77,7 @@ fn program(serve: impl AsyncFnOnce(Start) -> io::Result<Ended>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, line }) => {
-            // Whoever closed stderr does not want to know.
+            // A closed stderr has no reader.
             let _ = writeln!(io::stderr(), "greetings: {line}");
             ExitCode::from(code)
         }

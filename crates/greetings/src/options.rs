@@ -56,7 +56,7 @@ pub(crate) enum Transport {
     Https,
 }
 
-/// A mistake of whoever started the program: one line.
+/// A mistake in how the program was started: one line.
 #[derive(Debug)]
 pub(crate) struct Wrong(pub(crate) String);
 

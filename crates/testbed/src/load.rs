@@ -98,7 +98,7 @@ struct Run {
     pause: Duration,
 }
 
-/// The same in the runtime of whoever waits for it.
+/// The same in the runtime of its caller.
 pub async fn closed<T: Turns>(plan: &Plan, turns: Vec<T>) -> (Vec<T>, Tally) {
     let now = Instant::now();
     let (start, end, left) = match plan.length {

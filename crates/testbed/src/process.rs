@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_group_is_killed_when_whoever_started_it_is_gone() {
+    fn the_group_is_killed_when_its_parent_is_gone() {
         let mut process = shell("sleep 1000 & wait");
         // The pipe ends like this when the process that holds it ends.
         drop(process.warden.stdin.take());

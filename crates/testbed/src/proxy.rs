@@ -117,7 +117,7 @@ impl Proxy {
     }
 
     /// How many calls there were until now. A call is a gRPC stream, which begins with one frame of
-    /// HTTP/2. Calls are counted before they are passed on, so whoever has an answer finds the calls
+    /// HTTP/2. Calls are counted before they are passed on, so a client that has an answer finds the calls
     /// that it took in the count.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Servers that many tests share, started by whoever starts the tests.
+//! Servers that many tests share, started by the command that runs the tests.
 
 use std::{env, net::SocketAddr};
 

@@ -55,7 +55,7 @@ fn surely_not_done(op: &Op) -> bool {
 }
 
 /// The lowest end of all after each place, in an order that is to agree with the real time.
-/// Whoever began after that end, and stands before, is in the wrong order.
+/// A call that began after that end and stands before it is in the wrong order.
 fn out_of_order<'a>(in_order: &[&'a Op]) -> Option<(&'a Op, &'a Op)> {
     let mut earliest: Option<&Op> = None;
     for op in in_order.iter().rev() {

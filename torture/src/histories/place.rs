@@ -154,7 +154,7 @@ impl Place {
         self.apps.get_mut(number % n)
     }
 
-    /// Keeps what the processes of the app said, for whoever looks into what is broken.
+    /// Keeps what the processes of the app said, for those who look into what is broken.
     pub(crate) fn write_logs(&self, folder: &Path, name: &str) -> Result<()> {
         for (number, app) in self.apps.iter().enumerate() {
             let file = folder.join(format!("{name}.app-{number}.log"));

@@ -33,7 +33,7 @@ const PATIENT: [&str; 8] = [
     "1h",
 ];
 
-/// A program without the environment of whoever runs the tests.
+/// A program without the environment of those who run the tests.
 pub(crate) fn program() -> Command {
     let mut program = Command::new(crate::PROGRAM);
     for name in [

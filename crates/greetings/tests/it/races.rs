@@ -197,7 +197,7 @@ async fn a_slow_read_does_not_undo_a_logout(instances: &Instances) {
     assert_dead(instances, &browser).await;
 }
 
-/// Whoever comes second meets a session that is gone, and is told so.
+/// The second one meets a session that is gone, and is told so.
 async fn of_renewals_at_once_the_data_is_reached_by_one_id(instances: &Instances) {
     let browser = visitor(instances).await;
     let mut clients = JoinSet::new();

@@ -99,7 +99,7 @@ async fn who_awaits_work_is_woken_by_its_end_wherever_it_runs() {
 }
 
 #[tokio::test]
-async fn a_panic_is_for_whoever_awaits_the_work() {
+async fn a_panic_reaches_the_caller_that_awaits_the_work() {
     let (tell, told) = oneshot::channel::<()>();
     let work = Detachable::new(|handle| async move {
         handle.detach();

@@ -1,4 +1,4 @@
-//! The laws of [`Store`] as tests, for whoever writes a store.
+//! The laws of [`Store`] as tests, for authors of stores.
 //!
 //! A store's author writes three lines, in a test, and has one `#[test]` per law:
 //!

@@ -154,7 +154,7 @@ impl Store for Firestore {
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error> {
         match list::sweep(&self.client, now, limit).await {
-            // Where there is no index, the TTL policy is the broom.
+            // Without the index, the TTL policy deletes them.
             Err(status) if status.code() == Code::FailedPrecondition => {
                 if !self.no_index.swap(true, Ordering::Relaxed) {
                     let why = self.client.server.explain(&status);

@@ -1,5 +1,5 @@
 //! Exactly once: whatever goes wrong at whatever step, a change is made once or not at all, and
-//! whoever asked for it is told the truth.
+//! its caller is told the truth.
 
 use std::time::Duration;
 

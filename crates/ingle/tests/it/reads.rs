@@ -107,7 +107,7 @@ async fn after_an_unknown_outcome_a_read_asks_the_store() {
     let unknown = held.session.field("n").update(add).await;
     assert!(matches!(unknown, Err(Error::OutcomeUnknown)), "{unknown:?} {:?}", store.log());
     store.fail_all(None);
-    assert_eq!(n(&held.session).await, Some(2), "it was made, and whoever looks must see it");
+    assert_eq!(n(&held.session).await, Some(2), "it was made, and a reader must see it");
 }
 
 #[tokio::test(start_paused = true)]

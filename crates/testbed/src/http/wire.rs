@@ -1,4 +1,4 @@
-//! How an answer of HTTP/1.1 is read from a socket by whoever does not read it by hyper.
+//! How an answer of HTTP/1.1 is read from a socket without hyper.
 //!
 //! httparse reads the head. Here is where the body ends: after its length, or with the connection.
 

@@ -1,4 +1,4 @@
-//! So many requests in a second, whoever sends them.
+//! So many requests in a second, over all senders.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

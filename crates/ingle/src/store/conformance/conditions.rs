@@ -226,7 +226,7 @@ pub async fn law_9_a_condition_is_never_a_failure(trial: Trial) {
 /// Law 9, for a store whose server was stopped or cannot be reached: no call succeeds, and above
 /// all no load finds that there is nothing.
 ///
-/// The suite cannot stop a server, so this one is called by whoever can.
+/// The suite cannot stop a server, so a test that can stop one calls this.
 ///
 /// # Panics
 /// The store broke the law.

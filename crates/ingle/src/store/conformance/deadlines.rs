@@ -119,7 +119,7 @@ pub async fn law_2_a_sweep_takes_only_the_dead(trial: Trial) {
         assert!(swept.deleted <= limit, "a sweep of at most {limit} reported {swept:?}");
         n_deleted += swept.deleted;
         n_rounds += 1;
-        // Less, where the server's own expiry is the broom.
+        // Less, where the server's own expiry deletes.
         assert!(n_deleted <= n_dead, "of {n_dead} dead records {n_deleted} were deleted");
         if !swept.more {
             break;

@@ -1,4 +1,4 @@
-//! A write that outlives whoever asked for it: for writes that are raced in tasks of their own, or
+//! A write that outlives its caller: for writes that are raced in tasks of their own, or
 //! that land late.
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::{
 /// Tells a process that it was started to help its parent, and where.
 pub(super) const PLACE_OF_PARENT: &str = "INGLE_CONFORMANCE_PLACE";
 
-/// Where one law is tried. Whoever opens a store here twice gets two handles on the same records.
+/// Where one law is tried. A store that is opened here twice gives two handles on the same records.
 ///
 /// Clones are the same place. The folder is removed with the last of them; what a store keeps on a
 /// server under the [`name`](Self::name) is left there, so let the suite have a server, a database

@@ -1,4 +1,4 @@
-//! Law 11: whoever shares a record, and however many they are, an increment that was acknowledged
+//! Law 11: no matter who shares a record, and how many they are, an increment that was acknowledged
 //! is there exactly once.
 
 use std::{

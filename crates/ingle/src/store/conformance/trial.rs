@@ -36,7 +36,7 @@ pub(super) const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug)]
 pub struct Trial {
     /// When the trial began. A law moves time by adding to this, so that a store which uses its
-    /// server's expiry as a broom meets no live record whose deadline is near.
+    /// server's own expiry meets no live record whose deadline is near.
     pub(super) now: Timestamp,
     pub(super) place: Place,
     /// The path of the test that runs this trial, from its crate on.
@@ -105,7 +105,7 @@ impl Trial {
                 Ok(version) => return Outcome::Done(version),
                 Err(CommitError::Conflict(_)) => return Outcome::Conflict,
                 Err(CommitError::Gone) => return Outcome::Gone,
-                // Whoever meets a lock tries again, if it is sure that nothing was changed.
+                // A writer that meets a lock tries again, if it is sure that nothing was changed.
                 Err(CommitError::Failed(error))
                     if error.kind() == ErrorKind::Contended && error.applied() == Applied::No => {}
                 Err(CommitError::Failed(error)) => failed("commit", &error),

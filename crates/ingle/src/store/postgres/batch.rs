@@ -200,7 +200,7 @@ impl Worker {
         while batch.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
             let Some(commit) = state.waiting.pop_front() else { break };
             if commit.caller.is_closed() {
-                // Whoever wanted it gave up, and nothing of it was sent.
+                // Its caller gave up, and nothing of it was sent.
             } else if keys.insert(commit.key) {
                 bytes += commit.params.iter().map(Param::bytes).sum::<usize>();
                 batch.push(commit);

@@ -20,7 +20,7 @@ use crate::{
 /// From 1970 to 2000, where PostgreSQL begins to count.
 const EPOCH_SECONDS: i64 = 946_684_800;
 
-/// A parameter of a statement, which outlives whoever asked for it.
+/// A parameter of a statement, which outlives its caller.
 #[derive(Debug)]
 pub(super) enum Param {
     Bytes(Vec<u8>),

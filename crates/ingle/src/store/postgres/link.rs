@@ -1,4 +1,4 @@
-//! What the store needs of a connection, whoever makes it.
+//! What the store needs of a connection, no matter who makes it.
 
 use std::pin::Pin;
 

@@ -81,7 +81,7 @@ const SCHEMA: &str = "
     END;
 ";
 
-/// The writer's connection to the file, which has the schema then, whoever was first to make it.
+/// The writer's connection to the file, which has the schema then, no matter which process made it.
 pub(super) fn prepare(file: &Path) -> Result<Connection, OpenError> {
     let failed = opening(file);
     let mut connection = connect(file).map_err(&failed)?;

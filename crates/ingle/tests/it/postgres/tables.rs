@@ -203,7 +203,7 @@ async fn a_session_that_gets_a_shorter_time_is_swept_in_that_time() {
     assert_eq!(store.sweep(now.after(HOUR / 30), 10).await.unwrap().deleted, 1);
 }
 
-/// A reply that reached whoever asked next would hand over another visitor's session.
+/// A reply that reached the next caller would hand over another visitor's session.
 pub(super) async fn dropped_calls(store: &Postgres) {
     let now = SystemClock.now();
     for number in 0..20 {
