@@ -73,3 +73,6 @@ impl Breaker {
         self.since.elapsed().as_millis() as u64
     }
 }
+
+#[cfg(test)]
+mod tests;

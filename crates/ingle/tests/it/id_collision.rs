@@ -1,8 +1,11 @@
 //! New ids: one that is taken is drawn again, and without randomness there is none.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use ingle::{
@@ -12,15 +15,19 @@ use ingle::{
 
 use crate::common::{Answer, Intercept, Visitor, app, layer};
 
-/// A store in which the next few new keys belong to others already.
+/// A store in which the next few new keys belong to others, and stay theirs.
 fn crowded(memory: Memory, others: Arc<AtomicUsize>) -> Intercept<Memory> {
     let mut crowded = Intercept::new(memory);
+    let taken = Mutex::new(HashSet::new());
     crowded.commit = Arc::new(move |write| {
         let is_new = matches!(write, Write::Create { .. } | Write::Renew { .. });
+        let key = write.record().header.key.to_string();
+        let mut taken = taken.lock().unwrap();
         let next = |n: usize| n.checked_sub(1);
-        let is_taken =
-            is_new && others.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok();
-        is_taken.then_some(CommitError::Conflict(None))
+        if is_new && others.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok() {
+            taken.insert(key.clone());
+        }
+        (is_new && taken.contains(&key)).then_some(CommitError::Conflict(None))
     });
     crowded
 }
