@@ -52,7 +52,7 @@ pub use self::{
 };
 
 /// After this long a law is taken for stuck. It is not how long one may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// Tries one law on a new store; what each test of [`conformance!`](crate::conformance) calls.
 ///

@@ -15,6 +15,12 @@ pub(super) async fn line(url: &str) -> String {
     line
 }
 
+/// The same for a server that answers, but may be slow to let anybody in.
+pub(super) fn patient(url: &str) -> String {
+    let sign = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{sign}connect_timeout=120")
+}
+
 #[tokio::test]
 async fn a_wrong_url_is_told_in_one_line() {
     let form = "takes postgres://USER[:PASSWORD]@HOST[:PORT]/DATABASE";
@@ -145,7 +151,7 @@ async fn what_is_wrong_with_the_server_is_told_in_one_line() {
         ),
     ];
     for (url, expected) in cases {
-        let line = line(&url).await;
+        let line = line(&patient(&url)).await;
         assert!(line.contains(expected), "{url}: {line}");
     }
     let reader = format!("postgres://{table}_reader@{address}/postgres?table=mine");
@@ -222,6 +228,7 @@ async fn a_url_may_have_any_sign_and_blanks_around_it() {
             "postgres:///postgres?host={folder}&port={port}&user=us:er@&password={password}&table={table}"
         ),
     ] {
+        let url = patient(&url);
         store::open(&url).await.unwrap_or_else(|error| panic!("{url}: {error}"));
         store::open(&format!(" \t{url}\r\n")).await.unwrap();
         store::migrate(&format!("\n{url}\n")).await.unwrap();

@@ -3,7 +3,7 @@
 use ingle::store;
 use testbed::postgres::Postgres as Server;
 
-use super::{Scene, errors::line, offers_tls};
+use super::{Scene, errors::{line, patient}, offers_tls};
 use crate::{
     certificates::{SelfSigned, cases},
     log::Log,
@@ -33,7 +33,7 @@ async fn tls_is_what_the_url_asks_for() {
     let trusted = trusted.display();
     let port = server.address().port();
     let url = |user: &str, host: &str, mode: &str| {
-        format!("postgres://{user}@{host}:{port}/postgres?table={}{mode}", scene.table)
+        patient(&format!("postgres://{user}@{host}:{port}/postgres?table={}{mode}", scene.table))
     };
     let verified = format!("&sslmode=verify-full&sslrootcert={trusted}");
     for mode in ["", "&sslmode=prefer", "&sslmode=require", &verified] {
