@@ -25,10 +25,11 @@ use crate::{
         change::{Draft, Edit, Refused},
         policy::OnLostUpdate,
     },
-    id::{Handle, SessionId},
+    id::Handle,
     record::{Record, data_of},
 };
 
+mod choose;
 mod error;
 mod field;
 mod state;
@@ -37,7 +38,10 @@ mod work;
 pub use error::Error;
 pub use field::Field;
 pub use work::HandlerOutcome;
-pub(crate) use {state::PendingCookie, work::Outcome};
+pub(crate) use {
+    state::{PendingCookie, Presented},
+    work::Outcome,
+};
 use {
     state::{Shared, Standing, State},
     work::Id,
@@ -61,8 +65,8 @@ pub struct Session {
 
 impl Session {
     /// Opens the session of a request. It reads nothing.
-    pub(crate) fn open(engine: &Arc<Engine>, id: Option<SessionId>) -> Self {
-        Self { shared: Arc::new(Shared::new(engine, id)) }
+    pub(crate) fn open(engine: &Arc<Engine>, presented: Presented) -> Self {
+        Self { shared: Arc::new(Shared::new(engine, presented)) }
     }
 
     /// Changes the whole data in one transaction, and returns what `change` returned.
@@ -342,7 +346,8 @@ impl Session {
     /// Ends the session: deletes its record and drops the recorded edits. No request under way can
     /// bring it back. What is stored after this begins a new session.
     ///
-    /// If another request has renewed the session meanwhile, it ends under its new id.
+    /// If another request has renewed the session meanwhile, it ends under its new id. If the browser
+    /// sent the cookie more than once, every session that it names ends.
     ///
     /// # Errors
     /// The session may live on. Tell the visitor, and do not answer "logged out".
@@ -357,7 +362,7 @@ impl Session {
     pub fn handle(&self) -> Option<Handle> {
         match &self.state().standing {
             Standing::Presented(id) | Standing::Live(id) => Some(id.handle()),
-            Standing::None | Standing::Interrupted(_) => None,
+            Standing::None | Standing::Several(_) | Standing::Interrupted(_) => None,
         }
     }
 
@@ -425,6 +430,7 @@ impl fmt::Debug for Session {
         let standing = match self.shared.state().standing {
             Standing::None => "none",
             Standing::Presented(_) => "presented",
+            Standing::Several(_) => "several",
             Standing::Live(_) => "live",
             Standing::Interrupted(_) => "interrupted",
         };

@@ -312,8 +312,8 @@ pub(crate) async fn create(
     }
 }
 
-/// How often a destroy follows a session to the key that a renew moved it to.
-const MOVES_MAX: usize = 64;
+/// How often a session is followed to the key that a renew moved it to.
+pub(crate) const MOVES_MAX: usize = 64;
 
 /// Ends a session, also if another request has moved it to a new id. A second destroy of the same
 /// session does no harm.

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use crate::{
-    id::{IdScheme, SessionId},
-    session::PendingCookie,
+    id::IdScheme,
+    session::{PendingCookie, Presented},
 };
 
 /// The names of the headers, in lower case.
@@ -169,13 +169,17 @@ impl Cookie {
     }
 
     /// Looks for the cookie in one of a request's Cookie headers. There may be many (RFC 6265bis
-    /// 5.8.3).
-    pub(crate) fn scan<'a>(&self, header: &'a [u8], found: &mut Scan<'a>) {
+    /// 5.8.3). What cannot be an id does not count: another host of the domain could set such a
+    /// value, and the visitor would be nobody.
+    pub(crate) fn scan(&self, header: &[u8], ids: &dyn IdScheme, found: &mut Presented) {
         for pair in header.split(|byte| *byte == b';') {
             let Some(equals) = pair.iter().position(|byte| *byte == b'=') else { continue };
             let (name, value) = pair.split_at(equals);
-            if trim(name) == self.config.name.as_bytes() {
-                found.note(trim(value.get(1..).unwrap_or_default()));
+            if trim(name) == self.config.name.as_bytes()
+                && !found.too_many
+                && let Some(id) = ids.decode(trim(value.get(1..).unwrap_or_default()))
+            {
+                found.note(id);
             }
         }
     }
@@ -205,47 +209,6 @@ impl Cookie {
 pub(crate) fn sets(header: &[u8], name: &str) -> bool {
     let pair = header.split(|byte| *byte == b';').next().unwrap_or_default();
     trim(pair.split(|byte| *byte == b'=').next().unwrap_or_default()) == name.as_bytes()
-}
-
-/// What a request's Cookie headers have shown so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) enum Scan<'a> {
-    #[default]
-    Nothing,
-    Value(&'a [u8]),
-    /// Two different values. Nobody can tell which of them is ours: another host of the domain may
-    /// have set one ("cookie tossing").
-    Ambiguous,
-}
-
-impl<'a> Scan<'a> {
-    fn note(&mut self, value: &'a [u8]) {
-        *self = match self {
-            Self::Nothing => Self::Value(value),
-            Self::Value(other) if *other == value => Self::Value(value),
-            Self::Value(_) | Self::Ambiguous => Self::Ambiguous,
-        };
-    }
-
-    /// The id in the cookie.
-    pub(crate) fn decode(self, ids: &dyn IdScheme) -> CookieLookup {
-        match self {
-            Self::Ambiguous => CookieLookup::Ambiguous,
-            Self::Nothing => CookieLookup::Nothing,
-            Self::Value(value) => ids.decode(value).map_or(CookieLookup::Nothing, CookieLookup::Id),
-        }
-    }
-}
-
-/// The result of reading a request's cookies.
-#[derive(Debug)]
-pub(crate) enum CookieLookup {
-    /// No id that could be one of ours.
-    Nothing,
-    /// A well-formed id, which may or may not have been issued.
-    Id(SessionId),
-    /// Two different values.
-    Ambiguous,
 }
 
 /// Removes the spaces and tabs around. No other character counts as space here.

@@ -2,13 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use super::cookie::{self, Cookie, CookieLookup, Scan};
+use super::cookie::{self, Cookie};
 use crate::{
     detach::Detachable,
     engine::Engine,
-    id::{IdScheme, SessionId},
+    id::IdScheme,
     meter,
-    session::{Error, HandlerOutcome, Outcome, PendingCookie, Session},
+    session::{Error, HandlerOutcome, Outcome, PendingCookie, Presented, Session},
 };
 
 /// Gives requests their sessions, and says what to tell the browser.
@@ -74,24 +74,28 @@ impl Door {
     pub fn begin<'a>(&self, cookie_headers: impl IntoIterator<Item = &'a [u8]>) -> InFlight {
         let Shared { engine, settings, legacy } = &*self.0;
         engine.start_sweeps_once();
-        let (mut own, mut other) = (Scan::default(), Scan::default());
+        let (mut own, mut other) = (Presented::default(), Presented::default());
         for header in cookie_headers {
-            settings.cookie.scan(header, &mut own);
-            if let Some((cookie, _)) = legacy {
-                cookie.scan(header, &mut other);
+            settings.cookie.scan(header, &*engine.context().ids, &mut own);
+            if let Some((cookie, ids)) = legacy {
+                cookie.scan(header, &**ids, &mut other);
             }
         }
-        let mut came_by_legacy = false;
-        let id = match (own.decode(&*engine.context().ids), legacy) {
-            (CookieLookup::Nothing, Some((_, ids))) => {
-                let id = unambiguous(other.decode(&**ids));
-                came_by_legacy = id.is_some();
-                id
-            }
-            (found, _) => unambiguous(found),
+        let by_legacy = match (own.is_empty(), other.is_empty()) {
+            (_, true) => Legacy::Absent,
+            (false, false) => Legacy::Beside,
+            (true, false) => Legacy::Alone,
         };
-        let session = Session::open(engine, id);
-        InFlight { door: self.clone(), session, came_by_legacy }
+        let presented = match by_legacy {
+            Legacy::Alone => other,
+            Legacy::Absent | Legacy::Beside => own.beside(other),
+        };
+        if presented.too_many {
+            meter::duplicate_cookie();
+            tracing::info!("a request has too many session cookies; it is served as without");
+        }
+        let session = Session::open(engine, presented);
+        InFlight { door: self.clone(), session, by_legacy }
     }
 
     /// The name of the cookie, which distinguishes the sessions of one request.
@@ -101,17 +105,13 @@ impl Door {
     }
 }
 
-/// The id that a request brought, if its form is that of an id.
-fn unambiguous(cookies: CookieLookup) -> Option<SessionId> {
-    match cookies {
-        CookieLookup::Id(id) => Some(id),
-        CookieLookup::Nothing => None,
-        CookieLookup::Ambiguous => {
-            meter::duplicate_cookie();
-            tracing::info!("a request has two different session cookies; it is served as without");
-            None
-        }
-    }
+/// Whether a request has ids in the legacy cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Legacy {
+    Absent,
+    /// Beside one of our own, which counts.
+    Beside,
+    Alone,
 }
 
 /// A session on its way through a handler.
@@ -120,8 +120,7 @@ fn unambiguous(cookies: CookieLookup) -> Option<SessionId> {
 pub struct InFlight {
     door: Door,
     session: Session,
-    /// The id came in the legacy cookie.
-    came_by_legacy: bool,
+    by_legacy: Legacy,
 }
 
 impl InFlight {
@@ -158,9 +157,12 @@ impl InFlight {
         if let Some(value) = settings.cookie.write(&pending, absolute) {
             headers.push(HeaderChange::no_store());
             headers.push(HeaderChange::set_cookie(&settings.cookie, value));
-            if self.came_by_legacy
-                && let Some((cookie, _)) = legacy
-            {
+            let is_out_of_use = match self.by_legacy {
+                Legacy::Absent => false,
+                Legacy::Beside => matches!(pending, PendingCookie::Ended { .. }),
+                Legacy::Alone => true,
+            };
+            if is_out_of_use && let Some((cookie, _)) = legacy {
                 // The id in it is of no more use.
                 headers.push(HeaderChange::set_cookie(cookie, cookie.removal()));
             }

@@ -20,6 +20,8 @@ pub(super) struct Shared {
     pub(super) engine: Arc<Engine>,
     /// Whether the request brought an id, whatever became of it.
     pub(super) presented: bool,
+    /// Whether it brought more ids than are looked up, whose sessions nobody can end.
+    pub(super) left_out: bool,
     /// Whether the handler asked anything of the session, so that the response depends on the
     /// cookie.
     pub(super) looked: AtomicBool,
@@ -28,12 +30,58 @@ pub(super) struct Shared {
     pub(super) turn: tokio::sync::Mutex<()>,
 }
 
+/// How many different ids of one request are looked up. A browser has one, or two where the cookie's
+/// domain or path was changed. Each costs a load, so more are refused.
+const IDS_MAX: usize = 8;
+
+/// The different ids that a request brought, in their order. There may be several: the cookie was
+/// changed from host-only to a domain, or another host of the domain set one.
+#[derive(Debug, Default)]
+pub(crate) struct Presented {
+    pub(crate) first: Option<SessionId>,
+    pub(crate) others: Vec<SessionId>,
+    /// Ids that do not count beside the others, and end with them.
+    beside: Vec<SessionId>,
+    /// There were more than are looked up, so that none of them counts.
+    pub(crate) too_many: bool,
+    /// Whether there were ids that are not in here, so that nobody can end their sessions.
+    left_out: bool,
+}
+
+impl Presented {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    /// Adds an id, unless it is there.
+    pub(crate) fn note(&mut self, id: SessionId) {
+        let is_known = |known: &SessionId| known.key() == id.key();
+        if self.first.iter().chain(&self.others).any(is_known) {
+            return;
+        }
+        match &self.first {
+            None => self.first = Some(id),
+            Some(_) if self.others.len() + 1 < IDS_MAX => self.others.push(id),
+            Some(_) => (self.too_many, self.left_out) = (true, true),
+        }
+    }
+
+    /// The same with others, which only end with them.
+    pub(crate) fn beside(mut self, others: Self) -> Self {
+        self.left_out |= others.left_out;
+        self.beside.extend(others.first.into_iter().chain(others.others));
+        self
+    }
+}
+
 /// The state of a session, as far as this request knows it.
 pub(super) enum Standing {
     /// There is no session. Storing something begins one.
     None,
     /// The browser brought an id that was not looked up yet.
     Presented(SessionId),
+    /// The browser brought several. Which of them is live was not looked up yet.
+    Several(Vec<SessionId>),
     /// The record was seen alive by this request.
     Live(SessionId),
     /// Another request ended it while this one was working on it.
@@ -53,6 +101,8 @@ pub(crate) enum PendingCookie {
 
 pub(super) struct State {
     pub(super) standing: Standing,
+    /// Ids that the browser brought beside the session's. They end with it.
+    pub(super) others: Vec<SessionId>,
     pub(super) pending: PendingCookie,
     /// Edits that are not committed yet, in order.
     pub(super) edits: Vec<Edit>,
@@ -71,10 +121,19 @@ pub(super) struct State {
 }
 
 impl Shared {
-    pub(super) fn new(engine: &Arc<Engine>, id: Option<SessionId>) -> Self {
-        let presented = id.is_some();
+    pub(super) fn new(engine: &Arc<Engine>, presented: Presented) -> Self {
+        let Presented { first, others, beside, too_many, left_out } = presented;
+        let presented = first.is_some();
+        let standing = match first {
+            Some(first) if !too_many && others.is_empty() => Standing::Presented(first),
+            Some(first) if !too_many => {
+                Standing::Several(std::iter::once(first).chain(others).collect())
+            }
+            _ => Standing::None,
+        };
         let state = State {
-            standing: id.map_or(Standing::None, Standing::Presented),
+            standing,
+            others: beside,
             pending: PendingCookie::Nothing,
             edits: Vec::new(),
             reads: Reads::default(),
@@ -87,6 +146,7 @@ impl Shared {
         Self {
             engine: Arc::clone(engine),
             presented,
+            left_out,
             looked: AtomicBool::new(false),
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::new(()),

@@ -3,7 +3,10 @@
 //! Each step takes the request's turn, reads the state, does its work, and writes the new state. No
 //! lock on the state is held while the store works.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering};
+use std::{
+    slice,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+};
 
 use tokio::{
     sync::MutexGuard as Turn,
@@ -27,8 +30,8 @@ use crate::{
     },
     id::SessionId,
     meter,
-    record::Record,
-    store::{ErrorKind, Lookup},
+    record::{Loaded, Record},
+    store::Lookup,
 };
 
 /// What a commit does with the session's id.
@@ -199,11 +202,15 @@ impl Shared {
 
     /// The first call loads the record. Later calls find it.
     async fn load_in_turn(&self, deadline: Instant) -> Result<Option<Arc<Record>>, Error> {
+        if let Some(ids) = self.several() {
+            let chosen = Box::pin(self.choose(ids, deadline)).await;
+            return chosen.or_else(|error| self.without_store(error));
+        }
         let (id, was_live) = {
             let state = self.state();
             match (&state.standing, &state.snapshot) {
                 (Standing::Interrupted(_), _) => return Err(Error::Interrupted),
-                (Standing::None, _) => return Ok(None),
+                (Standing::None | Standing::Several(_), _) => return Ok(None),
                 (Standing::Live(_), Some(snapshot)) if !state.responded => {
                     return Ok(Some(Arc::clone(snapshot)));
                 }
@@ -211,34 +218,48 @@ impl Shared {
                 (Standing::Presented(id), _) => (id.clone(), false),
             }
         };
-        let context = self.engine.context();
-        match context.client.load(&id.key(), deadline).await {
-            Ok(Lookup::Live(loaded)) => {
-                context.cache.offer(&id.key(), &loaded);
-                let record = Arc::clone(&loaded.record);
-                let mut state = self.state();
-                state.standing = Standing::Live(id);
-                state.snapshot = Some(loaded.record);
-                Ok(Some(record))
-            }
+        match self.engine.context().client.load(&id.key(), deadline).await {
+            Ok(Lookup::Live(loaded)) => Ok(Some(self.found(id, loaded))),
             Ok(Lookup::Moved { .. } | Lookup::Ended) => Err(self.interrupted(&id)),
             Ok(Lookup::Missing) => {
                 self.missing(&id, was_live)?;
                 Ok(None)
             }
-            Err(error)
-                if self.policy().on_outage == OnOutage::Anonymous
-                    && error.kind() != ErrorKind::Corrupt =>
-            {
-                tracing::warn!(%error, "a session is served as if there were none");
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
+            Err(error) => self.without_store(error.into()),
         }
     }
 
+    /// The ids of which nobody has looked yet which one is live.
+    fn several(&self) -> Option<Vec<SessionId>> {
+        match &self.state().standing {
+            Standing::Several(ids) => Some(ids.clone()),
+            _ => None,
+        }
+    }
+
+    /// What a read finds where the store gave no answer.
+    fn without_store(&self, error: Error) -> Result<Option<Arc<Record>>, Error> {
+        match error {
+            Error::Unavailable(error) if self.policy().on_outage == OnOutage::Anonymous => {
+                tracing::warn!(%error, "a session is served as if there were none");
+                Ok(None)
+            }
+            error => Err(error),
+        }
+    }
+
+    /// The record of this id is live, and its session is the request's.
+    pub(super) fn found(&self, id: SessionId, loaded: Loaded) -> Arc<Record> {
+        self.engine.context().cache.offer(&id.key(), &loaded);
+        let record = Arc::clone(&loaded.record);
+        let mut state = self.state();
+        state.standing = Standing::Live(id);
+        state.snapshot = Some(loaded.record);
+        record
+    }
+
     /// Another request ended the session while this one was working on it.
-    fn interrupted(&self, id: &SessionId) -> Error {
+    pub(super) fn interrupted(&self, id: &SessionId) -> Error {
         meter::interrupted();
         tracing::info!(session = %id.handle(), "a session ended under a request");
         let mut state = self.state();
@@ -249,7 +270,7 @@ impl Shared {
 
     /// There is no record. Either it expired during this request, or the id never had one, and then
     /// the visitor has no session.
-    fn missing(&self, id: &SessionId, was_live: bool) -> Result<(), Error> {
+    pub(super) fn missing(&self, id: &SessionId, was_live: bool) -> Result<(), Error> {
         if was_live {
             return Err(self.interrupted(id));
         }
@@ -356,11 +377,14 @@ impl Shared {
         deadline: Instant,
         handle: &DetachHandle,
     ) -> Result<(), Error> {
+        if let Some(ids) = self.several() {
+            Box::pin(self.choose(ids, deadline)).await?;
+        }
         let (id, was_live) = {
             let state = self.state();
             match &state.standing {
                 Standing::Interrupted(_) => return Err(Error::Interrupted),
-                Standing::None => (None, false),
+                Standing::None | Standing::Several(_) => (None, false),
                 _ if renew == Id::Renew && state.responded => return Err(Error::ResponseSent),
                 Standing::Presented(id) => (Some(id.clone()), false),
                 Standing::Live(id) => (Some(id.clone()), true),
@@ -435,25 +459,38 @@ impl Shared {
     pub(super) async fn destroy(&self, handle: &DetachHandle) -> Result<(), Error> {
         let deadline = self.policy().deadline();
         let _turn = self.turn(deadline, Some(handle)).await?;
-        let id = match &self.state().standing {
-            // A session that another request has moved ends where it went.
-            Standing::Presented(id) | Standing::Live(id) | Standing::Interrupted(id) => {
-                Some(id.clone())
-            }
-            Standing::None => None,
+        if self.left_out {
+            return Err(Error::TooManyCookies);
+        }
+        let ids: Vec<SessionId> = {
+            let state = self.state();
+            let own = match &state.standing {
+                // A session that another request has moved ends where it went.
+                Standing::Presented(id) | Standing::Live(id) | Standing::Interrupted(id) => {
+                    slice::from_ref(id)
+                }
+                Standing::Several(ids) => ids,
+                Standing::None => &[],
+            };
+            own.iter().chain(&state.others).cloned().collect()
         };
-        if let Some(id) = id {
-            let destroyed = commit::destroy(self.engine.context(), &id.key(), deadline).await;
-            if let Err(failure) = destroyed {
-                // It may have ended all the same, which a later read must find out.
-                self.state().snapshot = None;
-                return Err(failure.into());
+        let mut failed = None;
+        for id in ids {
+            match commit::destroy(self.engine.context(), &id.key(), deadline).await {
+                Ok(()) => tracing::info!(session = %id.handle(), "a session was destroyed"),
+                // The others end all the same.
+                Err(failure) => failed = failed.or(Some(failure)),
             }
-            tracing::info!(session = %id.handle(), "a session was destroyed");
+        }
+        if let Some(failure) = failed {
+            // It may have ended all the same, which a later read must find out.
+            self.state().snapshot = None;
+            return Err(failure.into());
         }
         let mut state = self.state();
-        let State { standing, pending, edits, reads, snapshot, .. } = &mut *state;
+        let State { standing, others, pending, edits, reads, snapshot, .. } = &mut *state;
         *standing = Standing::None;
+        others.clear();
         *pending = match self.presented {
             true => PendingCookie::Ended { by_logout: false },
             false => PendingCookie::Nothing,

@@ -209,7 +209,7 @@ async fn every_look_at_a_session_makes_the_response_depend_on_the_cookie() {
 async fn what_is_no_id_is_not_looked_up() {
     let (_, store) = faulty();
     let app = all(&layer(store.clone()));
-    let (id, other) = ("A".repeat(43), format!("E{}", "A".repeat(42)));
+    let id = "A".repeat(43);
     for value in [
         "".to_owned(),
         id[1..].to_owned(),
@@ -222,7 +222,7 @@ async fn what_is_no_id_is_not_looked_up() {
         "${jndi:ldap://x}".to_owned(),
         "00000000-0000-4000-8000-000000000000".to_owned(),
         "A".repeat(8 * 1024),
-        format!("{id}; __Host-id={other}"),
+        format!("{}; __Host-id={}", &id[1..], &id[2..]),
     ] {
         let answer = app.get("/read", &format!("__Host-id={value}")).await.ok();
         assert_eq!((&*answer.body, answer.set_cookie()), ("{}", ""), "{value}");

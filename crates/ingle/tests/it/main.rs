@@ -45,5 +45,6 @@ mod releases;
 #[cfg(feature = "redis")]
 mod redis;
 mod secrets;
+mod several_ids;
 mod stores;
 mod store_rejects_data;

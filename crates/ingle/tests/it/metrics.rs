@@ -77,8 +77,16 @@ async fn the_counters_tell_the_story() {
     let stolen = visitor.cookie.clone();
     visitor.get(&here, "/logout").await.ok();
     assert_eq!(here.get("/read", &stolen).await.status, http::StatusCode::CONFLICT);
-    here.get("/read", &format!("{stolen}; {stolen}x")).await.ok();
     here.get("/read", &format!("__Host-id={}", "A".repeat(43))).await.ok();
-    let ended = [("duplicate_cookies", 1), ("interrupted", 1), ("loads", 2), ("unknown_ids", 1)];
+    let ended = [("interrupted", 1), ("loads", 2), ("unknown_ids", 1)];
     assert_eq!(counted(&snapshotter), expected(ended));
+
+    let (mut one, mut other) = (Visitor::default(), Visitor::default());
+    one.get(&here, "/count").await.ok();
+    other.get(&here, "/count").await.ok();
+    here.get("/read", &format!("{}; {}", one.cookie, other.cookie)).await.ok();
+    let two_live = [("commits", 2), ("duplicate_cookies", 1), ("loads", 2)];
+    assert_eq!(counted(&snapshotter), expected(two_live));
+    here.get("/read", &format!("{}; {}x", one.cookie, other.cookie)).await.ok();
+    assert_eq!(counted(&snapshotter), expected([("loads", 1), ("touches_skipped", 1)]));
 }
