@@ -8,7 +8,7 @@
 use std::{env, net::SocketAddr, thread};
 
 use anyhow::Result;
-use testbed::{Server, firestore, memcached, postgres, redis};
+use testbed::{Server, chromium, firestore, memcached, postgres, redis};
 
 use crate::{
     step::{self, Beside, Steps, cargo},
@@ -23,6 +23,9 @@ const GOOGLE: &str = "google";
 
 /// A part of the name of every test that needs the tutorial's app.
 const TUTORIAL: &str = "tutorial";
+
+/// A part of the name of every test that asks a real browser.
+const CHROMIUM: &str = "chromium";
 
 /// How many servers of Redis are the cluster that tests share.
 const CLUSTER: usize = 3;
@@ -59,7 +62,8 @@ pub(crate) fn install(steps: &mut Steps) -> Result<()> {
     steps.run("tutorial's app", tools::install_tutorial)?;
     steps.run("PostgreSQL", tools::install_postgres)?;
     steps.run("memcached", tools::install_memcached)?;
-    steps.run("Redis", tools::install_redis)
+    steps.run("Redis", tools::install_redis)?;
+    steps.run("Chromium", tools::install_chromium)
 }
 
 /// Runs all tests of the workspace, doctests too. `args` are handed to `cargo test`.
@@ -101,6 +105,9 @@ fn threads() -> usize {
 fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
     if !tools::tutorial_is_installed() {
         skipped.push(TUTORIAL);
+    }
+    if !chromium::is_installed() {
+        skipped.push(CHROMIUM);
     }
     let mut servers = Servers::default();
     servers.add(firestore::SHARED_HIDANE, Server::start(firestore::hidane_program()?)?);

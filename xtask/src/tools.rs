@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use testbed::{firestore, memcached, postgres, redis, tools, tutorial};
+use testbed::{chromium, firestore, memcached, postgres, redis, tools, tutorial};
 
 use crate::step::{self, cargo, root};
 
@@ -194,6 +194,28 @@ pub(crate) fn install_postgres() -> Result<()> {
         println!(
             "PostgreSQL or PgBouncer is not installed (Debian's packages are {}): \
              tests that need them are skipped.",
+            packages.join(" and ")
+        );
+    }
+    Ok(())
+}
+
+/// Installs Chromium and its driver where this is root on Debian or the like, and says what to install
+/// elsewhere. Some hundred megabytes, so where they cannot be had the tests do without.
+pub(crate) fn install_chromium() -> Result<()> {
+    if chromium::is_installed() {
+        println!("Chromium and its driver are there.");
+        return Ok(());
+    }
+    let packages = chromium::PACKAGES;
+    let installed = install_packages(&packages);
+    if !chromium::is_installed() {
+        if let Err(error) = &installed {
+            println!("They could not be installed: {error:#}.");
+        }
+        println!(
+            "Chromium or its driver is not installed (Debian's packages are {}): \
+             tests that need a browser are skipped.",
             packages.join(" and ")
         );
     }

@@ -15,6 +15,7 @@
 #![expect(clippy::panic, reason = "in a test to panic is to fail")]
 
 mod answer;
+pub mod chromium;
 pub mod firestore;
 pub mod http;
 pub mod load;

@@ -1,0 +1,204 @@
+//! Chromium, driven by its own driver (WebDriver, a W3C standard): what a browser does with a cookie is
+//! asked of one.
+//!
+//! A call blocks the thread. Every name of a host leads to this machine, so a test has as many sites as
+//! it wants; `localhost` counts as one with TLS.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Program, Server};
+
+/// Debian's packages, which are also the names of the programs but for the driver's.
+pub const PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
+
+const BROWSER: &str = "chromium";
+const DRIVER: &str = "chromedriver";
+
+/// No answer takes so long on any machine, unless it never comes.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Whether the browser and its driver can be run.
+#[must_use]
+pub fn is_installed() -> bool {
+    [BROWSER, DRIVER].iter().all(|program| {
+        let version = Command::new(program)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        version.is_ok_and(|status| status.success())
+    })
+}
+
+/// A browser with a profile of its own. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Chromium {
+    driver: Server,
+    session: String,
+    _profile: TempDir,
+}
+
+impl Chromium {
+    /// Starts a browser without a cookie.
+    ///
+    /// # Panics
+    ///
+    /// If it is not installed, or does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn start() -> Self {
+        if !is_installed() {
+            panic!(
+                "Chromium is not installed: on Debian, `apt-get install {}`",
+                PACKAGES.join(" ")
+            );
+        }
+        let driver = Server::start(program()).expect("Chromium's driver starts");
+        let profile = tempfile::tempdir().expect("a folder for the profile");
+        let arguments = [
+            "--headless=new".to_owned(),
+            // As root there is no sandbox.
+            "--no-sandbox".to_owned(),
+            "--disable-gpu".to_owned(),
+            "--disable-dev-shm-usage".to_owned(),
+            "--host-resolver-rules=MAP * 127.0.0.1".to_owned(),
+            format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let options = json!({"goog:chromeOptions": {"args": arguments}});
+        let wanted = json!({"capabilities": {"alwaysMatch": options}});
+        let mut chromium = Self { driver, session: String::new(), _profile: profile };
+        let begun = chromium.call("POST", "", Some(&wanted));
+        let id = begun["sessionId"].as_str().expect("the driver names the session");
+        chromium.session = format!("/{id}");
+        chromium
+    }
+
+    /// Goes to a page, as if its address was typed. Returns when it is there.
+    #[track_caller]
+    pub fn open(&self, url: &str) {
+        self.call("POST", "/url", Some(&json!({"url": url})));
+    }
+
+    /// Sends the page's first form.
+    #[track_caller]
+    pub fn submit(&self) {
+        self.run("document.forms[0].submit()");
+    }
+
+    /// Follows the page's first link.
+    #[track_caller]
+    pub fn follow(&self) {
+        self.run("document.links[0].click()");
+    }
+
+    /// Runs a script in the page. It returns what the script returns, or what its promise comes to.
+    #[track_caller]
+    pub fn run(&self, script: &str) -> Value {
+        self.call("POST", "/execute/sync", Some(&json!({"script": script, "args": []})))
+    }
+
+    /// The text of the page.
+    #[track_caller]
+    pub fn text(&self) -> String {
+        self.run("return document.body.innerText").as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The text of the page in the first frame of the page, whatever site it is of.
+    #[track_caller]
+    pub fn text_of_frame(&self) -> String {
+        self.call("POST", "/frame", Some(&json!({"id": 0})));
+        let text = self.text();
+        self.call("POST", "/frame", Some(&json!({"id": null})));
+        text
+    }
+
+    /// The cookies that it would send to the page, each as the driver describes it.
+    #[track_caller]
+    pub fn cookies(&self) -> Vec<Value> {
+        match self.call("GET", "/cookie", None) {
+            Value::Array(cookies) => cookies,
+            other => panic!("no list of cookies: {other}"),
+        }
+    }
+
+    /// The values of the cookies with a name that it would send to the page.
+    #[track_caller]
+    pub fn values(&self, name: &str) -> Vec<String> {
+        let cookies = self.cookies().into_iter().filter(|cookie| cookie["name"] == name);
+        cookies.filter_map(|cookie| Some(cookie["value"].as_str()?.to_owned())).collect()
+    }
+
+    #[track_caller]
+    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let target = format!("/session{}{path}", self.session);
+        let mut answer = exchange(self.driver.address(), method, &target, body)
+            .unwrap_or_else(|error| panic!("{method} {target}: {error}"));
+        let value = answer["value"].take();
+        assert!(value.get("error").is_none(), "{method} {target}: {value}");
+        value
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // The driver would leave the browser's folders behind.
+        let _ =
+            exchange(self.driver.address(), "DELETE", &format!("/session{}", self.session), None);
+    }
+}
+
+fn program() -> Program {
+    let command = |address: SocketAddr| {
+        let mut command = Command::new(DRIVER);
+        command.arg(format!("--port={}", address.port()));
+        command
+    };
+    let answers = |address| {
+        exchange(address, "GET", "/status", None)
+            .is_ok_and(|status| status["value"]["ready"] == true)
+    };
+    Program::new(DRIVER, command, answers)
+}
+
+fn exchange(
+    driver: SocketAddr,
+    method: &str,
+    target: &str,
+    body: Option<&Value>,
+) -> io::Result<Value> {
+    let mut stream = TcpStream::connect(driver)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let length = body.len();
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    let request = format!("{head}Content-Length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes())?;
+    // The driver does not always close the connection, whatever it was told.
+    let mut answer = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        answer.read_line(&mut line)?;
+        match line.trim_end().split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().map_err(io::Error::other)?;
+            }
+            Some(_) => {}
+            // The status line has no colon either.
+            None if line.starts_with("HTTP/") => {}
+            None => break,
+        }
+    }
+    let mut body = vec![0; length];
+    answer.read_exact(&mut body)?;
+    Ok(serde_json::from_slice(&body)?)
+}
