@@ -99,7 +99,7 @@ async fn run(serve: impl AsyncFnOnce(Start) -> io::Result<Ended>) -> Result<(), 
     let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
     let listener = listen(&options).await?;
     let store = open_store(&options).await?;
-    let cookie = cookie(options.transport, store.info().ids)?;
+    let cookie = cookie(&options, store.info().ids)?;
     banner::announce(&options, store.as_ref(), &cookie, &listener);
     let sessions = sessions(&options, Arc::clone(&store), cookie);
     let start = Start { options, listener, store, sessions, signals };
@@ -145,15 +145,19 @@ async fn migrate(options: &Options) -> Result<(), Failure> {
 
 /// A cookie that outlives the browser, and that the tutorial's app can read where sessions are
 /// shared with it.
-fn cookie(transport: Transport, ids: Ids) -> Result<Cookie, Failure> {
-    let for_transport = match transport {
+///
+/// Each namespace has a cookie of its own. Browsers do not tell the ports of a host apart, and with one
+/// name two apps on a host would end each other's sessions.
+fn cookie(options: &Options, ids: Ids) -> Result<Cookie, Failure> {
+    let for_transport = match options.transport {
         Transport::Https => CookieConfig::default(),
         Transport::Loopback | Transport::Insecure => CookieConfig::development(),
     };
-    let config = match ids {
-        Ids::Plain => CookieConfig { name: "session_id".to_owned(), ..for_transport },
-        _ => for_transport,
+    let name = match ids {
+        Ids::Plain => "session_id".to_owned(),
+        _ => options::cookie_name(&for_transport.name, &options.namespace),
     };
+    let config = CookieConfig { name, ..for_transport };
     let cookie = Cookie::new(CookieConfig { persistent: true, ..config });
     cookie.map_err(|error| Failure::usage(&error.to_string()))
 }

@@ -109,7 +109,11 @@ const NAMES: [&str; 16] = [
     "version",
 ];
 
+/// The namespace, if nothing else was said.
+const NAMESPACE: &str = "greetings";
 const NAMESPACE_BYTES_MAX: usize = 64;
+/// As much of a namespace fits into a cookie's name.
+const COOKIE_BYTES_MAX: usize = 48;
 const IN_FLIGHT_MAX: usize = 100_000;
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
@@ -177,7 +181,7 @@ impl Typed {
             None => listen.parsed("an address and a port, such as 127.0.0.1:8080", parse)?,
         };
         let transport = transport(listen, self.behind_https, self.insecure_http)?;
-        let namespace = given_or(self.namespace, "--namespace", "greetings").parsed(
+        let namespace = given_or(self.namespace, "--namespace", NAMESPACE).parsed(
             "a name of 1 to 64 bytes without control characters",
             |text| {
                 let fits = (1..=NAMESPACE_BYTES_MAX).contains(&text.len());
@@ -225,6 +229,22 @@ impl Typed {
             // A proxy or platform connects for all of its clients.
             per_client: self.port.is_none() && !self.behind_https,
         })
+    }
+}
+
+/// The cookie of the apps in a namespace: that of the first one has no more than the usual name.
+pub(crate) fn cookie_name(usual: &str, namespace: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if namespace == NAMESPACE {
+        usual.to_owned()
+    } else if namespace.len() <= COOKIE_BYTES_MAX && namespace.bytes().all(is_plain) {
+        format!("{usual}-{namespace}")
+    } else {
+        // FNV-1a, which stays the same for ever, as the name must.
+        let hash = namespace.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("{usual}-{hash:016x}")
     }
 }
 

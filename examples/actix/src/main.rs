@@ -31,8 +31,11 @@ fn routes(app: &mut ServiceConfig) {
 
 fn sessions(store: Arc<dyn Store>) -> Result<SessionLayer, CookieError> {
     // This cookie works over plain HTTP, for development. The default cookie needs TLS.
-    let cookie = Cookie::new(CookieConfig::development())?;
-    Ok(SessionLayer::new(store).cookie(cookie))
+    // Cookies do not tell ports apart: with one name, two apps on a host would end each other's sessions.
+    let name = "example-actix";
+    let cookie = CookieConfig { name: name.to_owned(), ..CookieConfig::development() };
+    let cookie = Cookie::new(cookie)?;
+    Ok(SessionLayer::new(store).cookie(cookie).namespace(name))
 }
 
 #[actix_web::main]

@@ -27,8 +27,11 @@ async fn logout(session: Session) -> Result<&'static str, ingle::Error> {
 
 fn app(store: Arc<dyn Store>) -> Result<Router, CookieError> {
     // This cookie works over plain HTTP, for development. The default cookie needs TLS.
-    let cookie = Cookie::new(CookieConfig::development())?;
-    let sessions = SessionLayer::new(store).cookie(cookie);
+    // Cookies do not tell ports apart: with one name, two apps on a host would end each other's sessions.
+    let name = "example-axum";
+    let cookie = CookieConfig { name: name.to_owned(), ..CookieConfig::development() };
+    let cookie = Cookie::new(cookie)?;
+    let sessions = SessionLayer::new(store).cookie(cookie).namespace(name);
     Ok(Router::new().route("/", get(home)).route("/logout", post(logout)).layer(sessions))
 }
 

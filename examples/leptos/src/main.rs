@@ -110,8 +110,11 @@ fn App() -> impl IntoView {
 
 fn app(store: Arc<dyn Store>) -> Result<axum::Router, CookieError> {
     // This cookie works over plain HTTP, for development. The default cookie needs TLS.
-    let cookie = Cookie::new(CookieConfig::development())?;
-    let sessions = SessionLayer::new(store).cookie(cookie);
+    // Cookies do not tell ports apart: with one name, two apps on a host would end each other's sessions.
+    let name = "example-leptos";
+    let cookie = CookieConfig { name: name.to_owned(), ..CookieConfig::development() };
+    let cookie = Cookie::new(cookie)?;
+    let sessions = SessionLayer::new(store).cookie(cookie).namespace(name);
     let options = LeptosOptions::builder().output_name("example").build();
     Ok(axum::Router::new()
         .leptos_routes(&options, generate_route_list(App), App)

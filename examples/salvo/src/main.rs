@@ -84,8 +84,11 @@ async fn live(request: &Request, response: &mut Response) {
 /// Must be called inside a Tokio runtime: salvo runs a tower layer in a task of its own.
 fn app(store: Arc<dyn Store>) -> Result<Router, CookieError> {
     // This cookie works over plain HTTP, for development. The default cookie needs TLS.
-    let cookie = Cookie::new(CookieConfig::development())?;
-    let sessions = SessionLayer::new(store).cookie(cookie);
+    // Cookies do not tell ports apart: with one name, two apps on a host would end each other's sessions.
+    let name = "example-salvo";
+    let cookie = CookieConfig { name: name.to_owned(), ..CookieConfig::development() };
+    let cookie = Cookie::new(cookie)?;
+    let sessions = SessionLayer::new(store).cookie(cookie).namespace(name);
     Ok(Router::new()
         .hoop(TowerLayerCompat::compat::<ReqBody>(sessions))
         .get(home)

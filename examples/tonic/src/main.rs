@@ -91,10 +91,14 @@ impl Visits for App {
 
 fn app(store: Arc<dyn Store>) -> Result<Router, CookieError> {
     // This cookie works over plain HTTP, for development. The default cookie needs TLS.
-    let cookie = Cookie::new(CookieConfig::development())?;
+    // Cookies do not tell ports apart: with one name, two apps on a host would end each other's sessions.
+    let name = "example-tonic";
+    let cookie = CookieConfig { name: name.to_owned(), ..CookieConfig::development() };
+    let cookie = Cookie::new(cookie)?;
     // A gRPC client needs a status, and not the layer's texts.
     let sessions = SessionLayer::new(store)
         .cookie(cookie)
+        .namespace(name)
         .on_error(|error| failed(error).into_http::<Bytes>());
     let service = Routes::new(VisitsServer::new(App)).into_axum_router();
     Ok(service.layer(sessions))

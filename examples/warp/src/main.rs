@@ -93,8 +93,11 @@ where
     F: Filter<Extract: Reply, Error = Rejection> + Clone + Send + Sync + 'static,
 {
     // This cookie works over plain HTTP, for development. The default cookie needs TLS.
-    let cookie = Cookie::new(CookieConfig::development())?;
-    let sessions = SessionLayer::new(store).cookie(cookie);
+    // Cookies do not tell ports apart: with one name, two apps on a host would end each other's sessions.
+    let name = "example-warp";
+    let cookie = CookieConfig { name: name.to_owned(), ..CookieConfig::development() };
+    let cookie = Cookie::new(cookie)?;
+    let sessions = SessionLayer::new(store).cookie(cookie).namespace(name);
     let service = TowerToHyperService::new(sessions.layer(warp::service(filters)));
     loop {
         let (stream, _) = listener.accept().await?;

@@ -197,3 +197,17 @@ fn fuzz_the_command_line() {
     });
     println!("fuzz target the command line: {}", inputs.get());
 }
+
+#[test]
+fn each_namespace_has_a_cookie_of_its_own() {
+    let name = |namespace| cookie_name("__Host-id", namespace);
+    assert_eq!(name("greetings"), "__Host-id");
+    assert_eq!(name("shop"), "__Host-id-shop");
+    let long = "x".repeat(NAMESPACE_BYTES_MAX);
+    for odd in ["a b", "a;b", "é", "a=b", &long] {
+        let name = name(odd);
+        assert_eq!(name.len(), "__Host-id-".len() + 16, "{odd}: {name}");
+        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+    }
+    assert_ne!(name("a b"), name("a;b"));
+}

@@ -78,6 +78,25 @@ async fn a_namespace_keeps_apps_apart(place: Place) {
     assert_eq!(browser.window(other.address).get("/").await.views(), 1);
 }
 
+/// Cookies do not tell ports apart, so the browser sends those of one app to the other as well.
+#[tokio::test]
+async fn two_apps_on_one_host_keep_their_sessions() {
+    let place = Place::sqlite();
+    for namespaces in [["greetings", "other"], ["a/b; é", "shop"]] {
+        let apps = namespaces.map(|name| Process::start(&place, &["--namespace", name]));
+        let mut browser = apps[0].browser();
+        for views in 1..=3 {
+            for app in &apps {
+                browser = browser.window(app.address);
+                assert_eq!(browser.get("/").await.views(), views, "{namespaces:?}");
+            }
+        }
+        browser.post("/logout").await;
+        browser = browser.window(apps[0].address);
+        assert_eq!(browser.get("/").await.views(), 4, "a logout ends the session of its own app");
+    }
+}
+
 #[tokio::test]
 async fn a_greeting_that_was_edited_stays_text() {
     let instances = Instances::start(Place::sqlite(), 1);
