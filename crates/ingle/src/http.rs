@@ -10,6 +10,7 @@ mod cookie;
 mod door;
 #[cfg(feature = "axum")]
 mod extract;
+mod fetch;
 mod layer;
 mod named;
 #[cfg(feature = "firestore")]

@@ -8,6 +8,7 @@ use std::{
     convert::Infallible,
     fmt,
     sync::{Arc, MutexGuard, atomic::Ordering},
+    time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -33,6 +34,7 @@ mod choose;
 mod error;
 mod field;
 mod state;
+mod touch;
 mod work;
 
 pub use error::Error;
@@ -56,6 +58,7 @@ use {
 /// | read | [`get`](Self::get), [`data`](Self::data) | |
 /// | give it a new id | [`renew`](Self::renew) | when it returns |
 /// | end it | [`logout`](Self::logout), [`destroy`](Self::destroy) | when it returns |
+/// | read without using it | [`skip_touch`](Self::skip_touch) | |
 ///
 /// See the [crate's documentation](crate) for an example of each.
 #[derive(Clone)]
@@ -65,8 +68,19 @@ pub struct Session {
 
 impl Session {
     /// Opens the session of a request. It reads nothing.
-    pub(crate) fn open(engine: &Arc<Engine>, presented: Presented) -> Self {
-        Self { shared: Arc::new(Shared::new(engine, presented)) }
+    ///
+    /// `cookie_age_max` is how long browsers keep a cookie, where they are to keep this one at all.
+    pub(crate) fn open(
+        engine: &Arc<Engine>,
+        presented: Presented,
+        cookie_age_max: Option<Duration>,
+    ) -> Self {
+        Self { shared: Arc::new(Shared::new(engine, presented, cookie_age_max)) }
+    }
+
+    /// Says that the browser may have the cookie of a session and not have sent it.
+    pub(crate) fn cookie_may_be_withheld(&self) {
+        self.shared.state().withheld = true;
     }
 
     /// Changes the whole data in one transaction, and returns what `change` returned.
@@ -323,6 +337,8 @@ impl Session {
     /// Sheet, *Renew the Session ID After Any Privilege Level Change*. A session in which nothing
     /// was stored has no id to renew.
     ///
+    /// It also lets a session begin with a request from another site ([`Error::CookieWithheld`]).
+    ///
     /// # Errors
     /// The session still has its old id, except that [`Error::OutcomeUnknown`] leaves it open.
     pub async fn renew(&self) -> Result<(), Error> {
@@ -355,6 +371,15 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         self.looked();
         Detachable::new(|handle| async move { shared.destroy(&handle).await }).await
+    }
+
+    /// Makes the reads of this request no use of the session: they do not move its idle deadline.
+    /// Changes move it all the same.
+    ///
+    /// For what asks by itself, such as a page that polls, a health check or an export. Without this,
+    /// a page that polls keeps a session alive that its visitor has left.
+    pub fn skip_touch(&self) {
+        self.state().skips_touch = true;
     }
 
     /// What logs call this session. `None` before anything was stored.

@@ -20,6 +20,7 @@ use super::{
     retry::Backoff,
 };
 use crate::{
+    clock::Timestamp,
     id::{Key, SessionId},
     record::{Loaded, OPS_MAX, Op, Record},
     store::{self, Applied, CommitError, Destroyed, ErrorKind, Lookup, Write},
@@ -31,6 +32,8 @@ pub(crate) struct Done {
     pub(crate) loaded: Loaded,
     /// Whether there was anything to write. If not, `loaded` is what the store had.
     pub(crate) written: bool,
+    /// When the session was used before.
+    pub(crate) last_use: Timestamp,
 }
 
 /// Commits a batch of changes to the record under `key`.
@@ -51,7 +54,10 @@ pub(crate) async fn run(
             Next::Write(record) => record,
             // On a cached record, "nothing to do" and every refusal may be out of date.
             Next::Nothing => match base {
-                Base::Fresh(loaded) => return Ok(Done { loaded, written: false }),
+                Base::Fresh(loaded) => {
+                    let last_use = context.policy.last_use(&loaded.record.header);
+                    return Ok(Done { loaded, written: false, last_use });
+                }
                 Base::Cached(_) => {
                     base = Base::Fresh(Box::pin(context.load_live(key, deadline)).await?);
                     continue;
@@ -59,7 +65,10 @@ pub(crate) async fn run(
             },
         };
         match attempt(context, base.loaded(), &record, op, deadline).await? {
-            Attempt::Applied(loaded) => return Ok(Done { loaded, written: true }),
+            Attempt::Applied(loaded) => {
+                let last_use = context.policy.last_use(&base.loaded().record.header);
+                return Ok(Done { loaded, written: true, last_use });
+            }
             Attempt::KeyTaken => batch.renew_id(context, key)?,
             Attempt::Moved(newer) => {
                 context.client.meter.replay();

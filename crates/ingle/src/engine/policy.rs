@@ -90,6 +90,13 @@ impl Policy {
         self.now().after(self.idle(header)).min(header.absolute_deadline)
     }
 
+    /// When the session was used last, as far as its idle deadline tells: a touch is not made at each
+    /// use, and at the end of a life it moves nothing.
+    pub(crate) fn last_use(&self, header: &Header) -> Timestamp {
+        let idle = u64::try_from(self.idle(header).as_millis()).unwrap_or(u64::MAX);
+        Timestamp::from_millis(header.idle_deadline.as_millis().saturating_sub(idle))
+    }
+
     /// The idle deadline that a touch gives the session, if the move is worth a write.
     pub(crate) fn touch(&self, header: &Header) -> Option<Timestamp> {
         let idle_deadline = self.idle_deadline(header);

@@ -35,7 +35,7 @@ use actix_web::{
     error::InternalError,
     http::{
         StatusCode,
-        header::{HeaderMap, HeaderName, HeaderValue},
+        header::{self, HeaderMap, HeaderName, HeaderValue},
     },
 };
 
@@ -44,7 +44,7 @@ use super::{
     door::{Door, Finished, HeaderChange},
     layer::{Adapter, SessionLayer},
     named::{Named, SessionName},
-    response::ErrorResponse,
+    response::{ErrorResponse, is_cors},
     slots::{Slot, Slots, Told},
 };
 use crate::session::{Error, HandlerOutcome, Session};
@@ -93,7 +93,11 @@ where
     /// The way of a request, as through tower: `open`, the handler, `close`.
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let headers = request.headers().get_all(cookie::COOKIE).map(HeaderValue::as_bytes);
-        let in_flight = self.door.begin(headers);
+        let in_flight = self.door.begin(headers).fetched(request.method().as_str(), |name| {
+            let value = request.headers().get(name).map(HeaderValue::as_bytes);
+            let authority = || request.uri().authority().map(|host| host.as_str().as_bytes());
+            value.or_else(|| authority().filter(|_| name == "host"))
+        });
         let (is_free, has_outer) = {
             let mut extensions = request.extensions_mut();
             let mut slots = extensions.remove::<Slots>().unwrap_or_default();
@@ -145,7 +149,8 @@ fn conclude<B>(
     let returned = adapter.returned(returned, has_outer);
     let mut done = match finished.error().or(returned) {
         Some(error) => {
-            let response = of_http(adapter.error(error));
+            let mut response = of_http(adapter.error(error));
+            keep_cors(done.headers(), response.headers_mut());
             let mut done = done.into_response(response).map_into_right_body();
             told.iter().for_each(|change| apply(change, done.headers_mut()));
             done
@@ -209,6 +214,16 @@ impl ResponseError for Concluded {
             apply(change, response.headers_mut());
         }
         response
+    }
+}
+
+/// Keeps what lets a page of another origin read the answer: CORS within may have decided that already.
+fn keep_cors(from: &HeaderMap, to: &mut HeaderMap) {
+    let has: Vec<HeaderName> = to.keys().filter(|name| is_cors(name.as_str())).cloned().collect();
+    for (name, value) in from {
+        if is_cors(name.as_str()) && !has.contains(name) || *name == header::VARY {
+            to.append(name.clone(), value.clone());
+        }
     }
 }
 

@@ -20,6 +20,9 @@ pub(crate) const SET_COOKIE: &str = "set-cookie";
 pub struct CookieConfig {
     /// The cookie's name. Default `__Host-id`. Browsers accept this prefix only from the very host,
     /// over TLS (RFC 6265bis 4.1.3.2). Firebase Hosting passes on only `__session`.
+    ///
+    /// Cookies do not tell ports apart: two apps on one host need different names, or each ends the
+    /// other's sessions. Keep the prefix: `__Host-shop`.
     pub name: String,
     /// Whether browsers send it over TLS only. Default true. It never depends on how a request came
     /// in (the lesson of CVE-2023-28708).
@@ -27,13 +30,22 @@ pub struct CookieConfig {
     /// Which requests from other sites carry it. Default [`SameSite::Lax`].
     pub same_site: SameSite,
     /// The domain whose hosts share it. Default none: only the very host has it.
+    ///
+    /// If it changes, browsers keep the cookie from before beside the new one. That locks nobody out:
+    /// of several ids the one of a live session counts.
     pub domain: Option<String>,
     /// The path below which browsers send it. Default `/`.
     pub path: String,
     /// Whether the browser keeps it when it closes. Default false, as NIST SP 800-63B-4 5.1.1
     /// advises. If true, the browser keeps it as long as the session can live, and 400 days at
-    /// most, the limit of browsers for any cookie.
+    /// most, the limit of browsers for any cookie. It is sent again when a tenth of that time is
+    /// gone, with a response that has to do with the session. So a visitor who comes back in time
+    /// keeps it.
     pub persistent: bool,
+    /// Whether an embedded page has a session of its own on each site that embeds it (CHIPS). Default
+    /// false. It needs `secure` and [`SameSite::None`]: browsers reject it without the one, and send
+    /// it to no embedded page without the other.
+    pub partitioned: bool,
 }
 
 impl Default for CookieConfig {
@@ -45,6 +57,7 @@ impl Default for CookieConfig {
             domain: None,
             path: "/".to_owned(),
             persistent: false,
+            partitioned: false,
         }
     }
 }
@@ -60,9 +73,11 @@ impl CookieConfig {
 /// Which requests from other sites carry the cookie (RFC 6265bis 5.6.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SameSite {
-    /// None. A visitor who follows a link from elsewhere seems to have no session.
+    /// None. A visitor who follows a link from elsewhere seems to have no session, and such a request
+    /// begins none ([`Error::CookieWithheld`](crate::Error::CookieWithheld)).
     Strict,
-    /// Only those that follow a link.
+    /// Only those that follow a link. A form that another site posts comes without it, and begins no
+    /// session ([`Error::CookieWithheld`](crate::Error::CookieWithheld)).
     Lax,
     /// All. The app then needs its own protection against forged requests.
     None,
@@ -84,6 +99,10 @@ pub enum CookieError {
     /// Browsers reject `SameSite=None` without Secure.
     #[error("a cookie with SameSite=None must be Secure")]
     SameSiteNone,
+    /// Browsers reject `Partitioned` without Secure, and an embedded page gets no cookie but with
+    /// `SameSite=None`.
+    #[error("a cookie that is Partitioned must be Secure, with SameSite=None")]
+    Partitioned,
     /// The path is not valid.
     #[error("the cookie's path must begin with `/` and have no `;` or control character")]
     Path,
@@ -115,7 +134,8 @@ impl Cookie {
     /// # Errors
     /// Browsers would reject it, or HTTP does not allow one of its parts.
     pub fn new(config: CookieConfig) -> Result<Self, CookieError> {
-        let CookieConfig { name, secure, same_site, domain, path, persistent: _ } = &config;
+        let CookieConfig { name, secure, same_site, domain, path, persistent: _, partitioned } =
+            &config;
         if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token) {
             return Err(CookieError::Name);
         }
@@ -128,6 +148,9 @@ impl Cookie {
         }
         if prefix("__Secure-") && !secure {
             return Err(CookieError::SecurePrefix);
+        }
+        if *partitioned && !(*secure && *same_site == SameSite::None) {
+            return Err(CookieError::Partitioned);
         }
         if *same_site == SameSite::None && !secure {
             return Err(CookieError::SameSiteNone);
@@ -159,6 +182,9 @@ impl Cookie {
             SameSite::Lax => "; SameSite=Lax",
             SameSite::None => "; SameSite=None",
         });
+        if config.partitioned {
+            attributes.push_str("; Partitioned");
+        }
         Self { config, attributes }
     }
 
@@ -186,17 +212,24 @@ impl Cookie {
 
     /// The value of the Set-Cookie header that tells the browser what a request did to its session.
     /// None if there is nothing to tell.
-    pub(crate) fn write(&self, pending: &PendingCookie, absolute: Duration) -> Option<String> {
+    pub(crate) fn write(&self, pending: &PendingCookie) -> Option<String> {
         let (name, attributes) = (&self.config.name, &self.attributes);
         match pending {
             PendingCookie::Nothing => None,
-            PendingCookie::Begun(id) if self.config.persistent => {
-                let seconds = absolute.min(MAX_AGE).as_secs();
-                Some(format!("{name}={}{attributes}; Max-Age={seconds}", id.as_str()))
-            }
-            PendingCookie::Begun(id) => Some(format!("{name}={}{attributes}", id.as_str())),
+            PendingCookie::Id { id, life_left } => Some(match self.age_max() {
+                Some(max) => {
+                    let seconds = (*life_left).min(max).as_secs();
+                    format!("{name}={}{attributes}; Max-Age={seconds}", id.as_str())
+                }
+                None => format!("{name}={}{attributes}", id.as_str()),
+            }),
             PendingCookie::Ended { .. } => Some(self.removal()),
         }
+    }
+
+    /// How long browsers keep a cookie at most, if they are to keep this one when they close.
+    pub(super) fn age_max(&self) -> Option<Duration> {
+        self.config.persistent.then_some(MAX_AGE)
     }
 
     /// The Set-Cookie header that makes the browser forget the cookie. It repeats every attribute.

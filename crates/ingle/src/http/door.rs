@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use super::cookie::{self, Cookie};
+use super::{
+    cookie::{self, Cookie},
+    fetch,
+};
 use crate::{
     detach::Detachable,
     engine::Engine,
@@ -20,6 +23,8 @@ use crate::{
 /// # async fn serve(layer: ingle::SessionLayer, cookie_headers: Vec<Vec<u8>>) -> Result<(), ingle::Error> {
 /// let door = layer.door();
 /// let in_flight = door.begin(cookie_headers.iter().map(Vec::as_slice));
+/// // Of a real request: its method and its headers.
+/// let in_flight = in_flight.fetched("POST", |_name| None);
 /// // The handler works with it.
 /// in_flight.session().increment("views", 1)?;
 /// let finished = in_flight.finish(ingle::HandlerOutcome::Success).await;
@@ -94,7 +99,7 @@ impl Door {
             meter::duplicate_cookie();
             tracing::info!("a request has too many session cookies; it is served as without");
         }
-        let session = Session::open(engine, presented);
+        let session = Session::open(engine, presented, settings.cookie.age_max());
         InFlight { door: self.clone(), session, by_legacy }
     }
 
@@ -130,6 +135,25 @@ impl InFlight {
         &self.session
     }
 
+    /// Says where the request comes from: its method, and a function that returns the value of the
+    /// header with a name in lower case. It asks for `sec-fetch-site`, `sec-fetch-mode`, `origin` and
+    /// `host` (in HTTP/2 the authority).
+    ///
+    /// Browsers keep a cookie with a `SameSite` limit back from what other sites begin, and yet take
+    /// one from the answer. So such a request without a session begins none, except by
+    /// [`Session::renew`], and gets [`Error::CookieWithheld`]. An adapter that leaves this out lets a
+    /// form of another site take the place of a visitor's session.
+    pub fn fetched<'a>(
+        self,
+        method: &str,
+        header: impl Fn(&'static str) -> Option<&'a [u8]>,
+    ) -> Self {
+        if fetch::may_withhold(self.door.0.settings.cookie.config.same_site, method, header) {
+            self.session.cookie_may_be_withheld();
+        }
+        self
+    }
+
     /// Commits what the handler recorded, and says what the response must tell the browser. The commit
     /// goes on to its end when this future is dropped.
     pub async fn finish(self, handler: HandlerOutcome) -> Finished {
@@ -144,7 +168,7 @@ impl InFlight {
     }
 
     fn conclude(self, outcome: Outcome) -> Finished {
-        let Shared { engine, settings, legacy } = &*self.door.0;
+        let Shared { settings, legacy, .. } = &*self.door.0;
         let Outcome { looked, cookie: pending, error } = outcome;
         if let Some(error) = &error {
             tracing::debug!(%error, "a session's changes could not be committed");
@@ -153,8 +177,7 @@ impl InFlight {
         if looked {
             headers.push(HeaderChange::Append { name: "vary", value: "Cookie".to_owned() });
         }
-        let absolute = engine.context().policy.lifetime.absolute();
-        if let Some(value) = settings.cookie.write(&pending, absolute) {
+        if let Some(value) = settings.cookie.write(&pending) {
             headers.push(HeaderChange::no_store());
             headers.push(HeaderChange::set_cookie(&settings.cookie, value));
             let is_out_of_use = match self.by_legacy {

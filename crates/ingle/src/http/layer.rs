@@ -22,6 +22,7 @@ use super::{
     door::{Door, HeaderChange, IdSchemes, InFlight, Settings},
     named::SessionName,
     plain,
+    response::is_cors,
     slots::{Slot, Slots, Told},
 };
 use crate::{
@@ -88,6 +89,9 @@ impl SessionLayer {
     ///
     /// The same id has another key in each namespace, so the cookie of one app is worth nothing in
     /// another (the lesson of CVE-2022-46170). A change of the namespace ends all sessions.
+    ///
+    /// Two apps on one host also need different [cookies](Self::cookie). The browser sends a cookie to
+    /// both, and a namespace does not keep one app from overwriting the other's.
     pub fn namespace(self, name: impl Into<String>) -> Self {
         self.with(|layer| layer.namespace = name.into())
     }
@@ -101,6 +105,9 @@ impl SessionLayer {
 
     /// The cookie. Default `__Host-id`: Secure, HttpOnly, SameSite=Lax, kept until the browser
     /// closes. On a store with [plain ids](crate::store::Ids::Plain), default `session_id`.
+    ///
+    /// Two apps on one host need cookies with different [names](crate::CookieConfig::name), and
+    /// different [namespaces](Self::namespace).
     pub fn cookie(self, cookie: Cookie) -> Self {
         self.with(|layer| layer.settings.cookie = cookie)
     }
@@ -321,7 +328,11 @@ struct Opened {
 /// Reads the cookie, and gives the request its session. None if it has one of this name already.
 fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<Opened> {
     let headers = request.headers().get_all(cookie::COOKIE).iter().map(HeaderValue::as_bytes);
-    let in_flight = door.begin(headers);
+    let in_flight = door.begin(headers).fetched(request.method().as_str(), |name| {
+        let value = request.headers().get(name).map(HeaderValue::as_bytes);
+        let authority = || request.uri().authority().map(|host| host.as_str().as_bytes());
+        value.or_else(|| authority().filter(|_| name == "host"))
+    });
     let extensions = request.extensions_mut();
     let slots: &mut Slots = extensions.get_or_insert_default();
     let is_free = slots.put(adapter.slot, door.cookie_name(), in_flight.session());
@@ -358,7 +369,9 @@ async fn close<R>(
     let returned = adapter.returned(returned.as_ref(), has_outer);
     let mut response = match finished.error().or(returned) {
         Some(error) => {
-            let mut response = adapter.error(error).map(ResponseBody::error);
+            let mut answer = adapter.error(error).map(ResponseBody::error);
+            keep_cors(response.headers(), answer.headers_mut());
+            let mut response = answer;
             told.iter().for_each(|change| apply(change, response.headers_mut()));
             response
         }
@@ -397,6 +410,17 @@ impl Adapter {
         match &self.on_error {
             Some(response) => response(error),
             None => error.response().into_http(),
+        }
+    }
+}
+
+/// Keeps what lets a page of another origin read the answer: a CORS layer within may have decided that
+/// already. All else that the handler's response said is of that response.
+fn keep_cors(from: &HeaderMap, to: &mut HeaderMap) {
+    let has: Vec<HeaderName> = to.keys().filter(|name| is_cors(name.as_str())).cloned().collect();
+    for (name, value) in from {
+        if is_cors(name.as_str()) && !has.contains(name) || *name == http::header::VARY {
+            to.append(name.clone(), value.clone());
         }
     }
 }

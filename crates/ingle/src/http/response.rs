@@ -9,7 +9,7 @@ use crate::session::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorResponse {
-    /// The HTTP status: 400, 409, 413, 500 or 503.
+    /// The HTTP status: 400, 403, 409, 413, 500 or 503.
     pub status: u16,
     /// The body, `text/plain; charset=utf-8`.
     pub body: &'static str,
@@ -33,10 +33,12 @@ impl Error {
                 503,
                 "It is not known whether the change was stored. Please look before you try again.\n",
             ),
-            Self::TooManyCookies => (
-                400,
-                "This browser has too many cookies for this site. Please delete them.\n",
-            ),
+            Self::TooManyCookies => {
+                (400, "This browser has too many cookies for this site. Please delete them.\n")
+            }
+            Self::CookieWithheld => {
+                (403, "This came from another site. Please try again on this one.\n")
+            }
             Self::TooLarge(_) => (413, "This session has no room for that.\n"),
             Self::WrongType(_) | Self::InvalidValue(_) | Self::Damaged(_) | Self::ResponseSent => {
                 return ErrorResponse::UNSERVABLE;
@@ -64,6 +66,11 @@ impl Error {
             _ => {}
         }
     }
+}
+
+/// Whether a header is one that CORS needs on every response, errors too.
+pub(super) fn is_cors(name: &str) -> bool {
+    name.starts_with("access-control-")
 }
 
 impl ErrorResponse {

@@ -72,6 +72,13 @@ pub enum Error {
     #[error("the request has too many session cookies to end the sessions of all")]
     TooManyCookies,
 
+    /// The request came from another site without the session's cookie, which the browser may have
+    /// kept back (`SameSite`). A new session would take the place of the one that the visitor may
+    /// have. Nothing was stored. See [the guide](crate::guide#logins-that-come-back-from-another-site)
+    /// for what to do.
+    #[error("a request from another site may lack its cookie, so no session begins in its place")]
+    CookieWithheld,
+
     /// The operating system gave no random bytes for an id. Nothing was stored.
     #[error("no session id could be made")]
     NoRandomness(#[source] Arc<NoRandomness>),

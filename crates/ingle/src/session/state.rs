@@ -1,9 +1,13 @@
 //! The state of a session, as far as one request knows it, and what is still to be done for it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    time::Duration,
+};
 
 use super::error::Error;
 use crate::{
+    clock::Timestamp,
     data::update::Rules,
     detach::DetachHandle,
     engine::{
@@ -22,6 +26,8 @@ pub(super) struct Shared {
     pub(super) presented: bool,
     /// Whether it brought more ids than are looked up, whose sessions nobody can end.
     pub(super) left_out: bool,
+    /// How long browsers keep a cookie at most, where they are to keep this one at all.
+    pub(super) cookie_age_max: Option<Duration>,
     /// Whether the handler asked anything of the session, so that the response depends on the
     /// cookie.
     pub(super) looked: AtomicBool,
@@ -91,8 +97,12 @@ pub(super) enum Standing {
 /// What the browser has not been told yet.
 pub(crate) enum PendingCookie {
     Nothing,
-    /// The session has this id from now on.
-    Begun(SessionId),
+    /// The session has this id.
+    Id {
+        id: SessionId,
+        /// How long the session can live from now on.
+        life_left: Duration,
+    },
     Ended {
         /// Whether the browser is to forget other data of this site, too.
         by_logout: bool,
@@ -109,6 +119,12 @@ pub(super) struct State {
     pub(super) reads: Reads,
     /// The record as this request last loaded or committed it.
     pub(super) snapshot: Option<Arc<Record>>,
+    /// When the session was used before this request.
+    pub(super) last_use: Option<Timestamp>,
+    /// Whether the reads of this request are no use of the session.
+    pub(super) skips_touch: bool,
+    /// Whether the browser may have the cookie and not have sent it, so that no session begins unseen.
+    pub(super) withheld: bool,
     /// Whether a commit of this request has moved the idle deadline, so that no touch is due.
     pub(super) committed: bool,
     /// Detaches the work that has the turn from the future that awaits it.
@@ -121,7 +137,11 @@ pub(super) struct State {
 }
 
 impl Shared {
-    pub(super) fn new(engine: &Arc<Engine>, presented: Presented) -> Self {
+    pub(super) fn new(
+        engine: &Arc<Engine>,
+        presented: Presented,
+        cookie_age_max: Option<Duration>,
+    ) -> Self {
         let Presented { first, others, beside, too_many, left_out } = presented;
         let presented = first.is_some();
         let standing = match first {
@@ -138,6 +158,9 @@ impl Shared {
             edits: Vec::new(),
             reads: Reads::default(),
             snapshot: None,
+            last_use: None,
+            skips_touch: false,
+            withheld: false,
             committed: false,
             working: None,
             turn_is_wanted: false,
@@ -147,6 +170,7 @@ impl Shared {
             engine: Arc::clone(engine),
             presented,
             left_out,
+            cookie_age_max,
             looked: AtomicBool::new(false),
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::new(()),
@@ -166,7 +190,8 @@ impl Shared {
 impl State {
     /// Whether there is nothing to commit and no read that a touch would be due for.
     pub(super) fn is_done(&self) -> bool {
-        let may_touch = matches!(self.standing, Standing::Live(_)) && !self.committed;
+        let may_touch =
+            matches!(self.standing, Standing::Live(_)) && !self.committed && !self.skips_touch;
         self.edits.is_empty() && !may_touch
     }
 

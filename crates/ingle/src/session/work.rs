@@ -78,7 +78,7 @@ impl Shared {
     pub(super) fn close_at_once(&self) -> Option<Outcome> {
         let Ok(_turn) = self.turn.try_lock() else { return None };
         let done = !self.looked.load(Ordering::Relaxed)
-            || self.state().is_done() && !self.has_outdated_id();
+            || self.state().is_done() && !self.has_outdated_id() && !self.cookie_is_due();
         done.then(|| self.tell(None))
     }
 
@@ -156,7 +156,7 @@ impl Shared {
                 }
                 if self.has_outdated_id() {
                     self.replace_outdated_id(deadline, handle).await;
-                } else {
+                } else if !self.send_cookie_again(deadline).await {
                     self.touch(deadline).await;
                 }
                 Ok(())
@@ -197,7 +197,9 @@ impl Shared {
     pub(super) async fn load(&self) -> Result<(Turn<'_, ()>, Option<Arc<Record>>), Error> {
         let deadline = self.policy().deadline();
         let turn = self.turn(deadline, None).await?;
-        Ok((turn, self.load_in_turn(deadline).await?))
+        let record = self.load_in_turn(deadline).await?;
+        self.touch_after_response(deadline).await;
+        Ok((turn, record))
     }
 
     /// The first call loads the record. Later calls find it.
@@ -254,6 +256,7 @@ impl Shared {
         let record = Arc::clone(&loaded.record);
         let mut state = self.state();
         state.standing = Standing::Live(id);
+        state.last_use.get_or_insert(self.policy().last_use(&record.header));
         state.snapshot = Some(loaded.record);
         record
     }
@@ -297,7 +300,13 @@ impl Shared {
     {
         let deadline = self.policy().deadline();
         let _turn = self.turn(deadline, Some(handle)).await?;
-        self.transact_in_turn(change, id, deadline, handle).await
+        if id == Id::Renew {
+            // Whoever renews a session at a login means it to take the place of another.
+            self.state().withheld = false;
+        }
+        let returned = self.transact_in_turn(change, id, deadline, handle).await?;
+        self.touch_after_response(deadline).await;
+        Ok(returned)
     }
 
     async fn transact_in_turn<R, F>(
@@ -418,14 +427,16 @@ impl Shared {
     }
 
     fn committed(&self, id: SessionId, renewed: Option<SessionId>, done: Done) {
-        let Done { loaded, written } = done;
+        let Done { loaded, written, last_use } = done;
         let mut state = self.state();
+        state.last_use.get_or_insert(last_use);
         state.committed |= written;
         let id = match renewed {
             None => id,
             Some(renewed) => {
                 tracing::info!(old = %id.handle(), session = %renewed.handle(), "a session was renewed");
-                state.pending = PendingCookie::Begun(renewed.clone());
+                let life_left = self.life_left(&loaded.record);
+                state.pending = PendingCookie::Id { id: renewed.clone(), life_left };
                 renewed
             }
         };
@@ -440,8 +451,14 @@ impl Shared {
         let mut copy = Copy::of(&empty);
         copy.apply(&mut change, &context.policy.limits)?;
         let Some(data) = copy.into_changed() else { return Ok(()) };
-        if self.state().responded {
-            return Err(Error::ResponseSent);
+        {
+            let state = self.state();
+            if state.responded {
+                return Err(Error::ResponseSent);
+            }
+            if state.withheld {
+                return Err(Error::CookieWithheld);
+            }
         }
         let record = context.policy.first_record(data)?;
         let (id, loaded) = commit::create(context, record, deadline).await?;
@@ -450,7 +467,9 @@ impl Shared {
         tracing::info!(session = %id.handle(), "a session began");
         let mut state = self.state();
         state.committed = true;
-        state.pending = PendingCookie::Begun(id.clone());
+        let life_left = loaded.record.header.absolute_deadline;
+        let life_left = life_left.since(loaded.record.header.created);
+        state.pending = PendingCookie::Id { id: id.clone(), life_left };
         state.standing = Standing::Live(id);
         state.snapshot = Some(loaded.record);
         Ok(())
@@ -499,29 +518,5 @@ impl Shared {
         *reads = Reads::default();
         *snapshot = None;
         Ok(())
-    }
-
-    /// Moves the idle deadline, if this request read a live record and the move is worth a write.
-    ///
-    /// A failure ends no request: the session lives on as long as it would have.
-    async fn touch(&self, deadline: Instant) {
-        let client = &self.engine.context().client;
-        let (key, idle_deadline) = {
-            let state = self.state();
-            let (Standing::Live(id), Some(record)) = (&state.standing, &state.snapshot) else {
-                return;
-            };
-            if state.committed {
-                return;
-            }
-            match self.policy().touch(&record.header) {
-                Some(idle_deadline) => (id.key(), idle_deadline),
-                None => return client.meter.touch_skipped(),
-            }
-        };
-        match client.touch(&key, idle_deadline, deadline).await {
-            Ok(()) => client.meter.touch(),
-            Err(error) => tracing::debug!(%error, "a session was not touched"),
-        }
     }
 }

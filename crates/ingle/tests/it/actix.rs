@@ -133,6 +133,9 @@ impl Served {
     }
 }
 
+// Below the macros, which it uses.
+mod orders;
+
 #[tokio::test]
 async fn a_session_begins_goes_on_is_renewed_and_logged_out() {
     let (memory, store) = faulty();

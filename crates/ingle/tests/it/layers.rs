@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use axum::{Router, body::Body, routing::get};
 use http::{Request, StatusCode, header};
-use ingle::{Error, Session, SessionLayer, store::Memory};
+use ingle::{
+    Error, Session, SessionLayer,
+    store::{Fault, Faulty, Memory},
+};
 use tower::{ServiceBuilder, ServiceExt as _};
 use tower_http::{
-    catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer,
-    timeout::TimeoutLayer, trace::TraceLayer,
+    catch_panic::CatchPanicLayer, compression::CompressionLayer, cors::CorsLayer,
+    limit::RequestBodyLimitLayer, set_header::SetResponseHeaderLayer, timeout::TimeoutLayer,
+    trace::TraceLayer,
 };
 
-use crate::common::{Answer, layer};
+use crate::common::{Answer, faulty, layer, layer_as_it_comes};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -42,14 +46,19 @@ fn routes() -> Router {
 }
 
 async fn ask(app: &Router, path: &str, cookie: &str) -> Answer {
-    let request =
-        Request::get(path).header(header::COOKIE, cookie).header("accept-encoding", "gzip");
+    let request = Request::get(path)
+        .header(header::COOKIE, cookie)
+        .header(header::ORIGIN, PAGE)
+        .header("accept-encoding", "gzip");
     let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let body = String::from_utf8_lossy(&body).into_owned();
     Answer { status: parts.status, headers: parts.headers, body }
 }
+
+/// The origin of a page that calls the app by `fetch`.
+const PAGE: &str = "https://page.example";
 
 fn pair(answer: &Answer) -> String {
     answer.set_cookie().split(';').next().unwrap().to_owned()
@@ -141,6 +150,119 @@ async fn outside_of_the_layer_a_panic_or_a_timeout_loses_a_renewed_id() {
         let failed = ask(&app, path, &before).await;
         assert_eq!((failed.status, failed.set_cookie()), (status, ""), "{path}");
         assert_eq!(ask(&app, "/", &before).await.status, StatusCode::CONFLICT, "{path}");
+    }
+}
+
+fn cors() -> CorsLayer {
+    CorsLayer::new().allow_origin([PAGE.parse().unwrap()]).allow_credentials(true)
+}
+
+/// An app whose handlers' edits cannot be committed, with and without the app's own answer to that.
+fn failing(own: bool) -> (Faulty, SessionLayer, Router) {
+    let (_, store) = faulty();
+    let layer = layer_as_it_comes(store.clone());
+    let layer = match own {
+        true => layer.on_error(|_| {
+            let response = http::Response::builder().status(418).header("vary", "Accept");
+            response.body("own".into()).unwrap()
+        }),
+        false => layer,
+    };
+    let routes = Router::new()
+        .route("/", get(count))
+        .route("/insert", get(async |session: Session| session.insert("n", 1)))
+        .route("/large", get(async |session: Session| session.insert("n", "x".repeat(70_000))));
+    (store, layer, routes)
+}
+
+/// Without `Access-Control-Allow-Origin`, a page cannot even read the status of an answer.
+#[tokio::test(start_paused = true)]
+async fn in_both_orders_cors_is_on_the_session_s_own_errors() {
+    for own in [false, true] {
+        for inside in [false, true] {
+            let (store, sessions, routes) = failing(own);
+            let app = match inside {
+                true => routes.layer(cors()).layer(sessions),
+                false => routes.layer(sessions).layer(cors()),
+            };
+            store.fail_all(Some(Fault::Refuse));
+            for (path, status) in [("/insert", 503), ("/", 503), ("/large", 413)] {
+                let answer = ask(&app, path, "").await;
+                let what = format!("{path}, inside: {inside}, own: {own}: {answer:?}");
+                assert_eq!(answer.status.as_u16(), if own { 418 } else { status }, "{what}");
+                assert_eq!(answer.header("access-control-allow-origin"), PAGE, "{what}");
+                assert_eq!(answer.header("access-control-allow-credentials"), "true", "{what}");
+                let names = ["access-control-allow-origin", "access-control-allow-credentials"];
+                for name in names {
+                    assert_eq!(answer.headers.get_all(name).iter().count(), 1, "{what}");
+                }
+                let vary: Vec<_> = answer.headers.get_all("vary").iter().collect();
+                let vary: Vec<_> = vary.iter().map(|value| value.to_str().unwrap()).collect();
+                let vary = vary.join(", ").to_lowercase();
+                assert!(vary.contains("origin"), "{what}");
+                // What is too large is refused before the session is looked at.
+                assert!(vary.contains("cookie") || path == "/large", "{what}");
+                assert!(!own || vary.contains("accept"), "{what}");
+            }
+        }
+    }
+}
+
+/// What the app says of the origin in its own answer is not said twice.
+#[tokio::test(start_paused = true)]
+async fn the_app_s_own_answer_has_the_last_word_on_cors() {
+    let (store, sessions, routes) = failing(false);
+    let sessions = sessions.on_error(|_| {
+        let response = http::Response::builder().header("access-control-allow-origin", "*");
+        response.body("own".into()).unwrap()
+    });
+    let app = routes.layer(cors()).layer(sessions);
+    store.fail_all(Some(Fault::Refuse));
+    let answer = ask(&app, "/insert", "").await;
+    let all: Vec<_> = answer.headers.get_all("access-control-allow-origin").iter().collect();
+    assert_eq!(all, ["*"]);
+}
+
+/// Whatever puts a header on each response is around the session layer, or errors lack it.
+#[tokio::test(start_paused = true)]
+async fn outside_of_the_layer_a_header_is_on_every_response() {
+    let name = header::HeaderName::from_static("x-frame-options");
+    let deny = header::HeaderValue::from_static("DENY");
+    for (inside, expected) in [(false, "DENY"), (true, "")] {
+        let (store, sessions, routes) = failing(false);
+        let sets = SetResponseHeaderLayer::overriding(name.clone(), deny.clone());
+        let app = match inside {
+            true => routes.layer(sets).layer(sessions),
+            false => routes.layer(sessions).layer(sets),
+        };
+        assert_eq!(ask(&app, "/", "").await.ok().header("x-frame-options"), "DENY");
+        store.fail_all(Some(Fault::Refuse));
+        let answer = ask(&app, "/insert", "").await;
+        assert_eq!(answer.header("x-frame-options"), expected, "inside: {inside}");
+    }
+}
+
+/// In both orders it is refused; outside, before the layer sees it.
+#[tokio::test]
+async fn in_both_orders_a_body_that_is_too_large_begins_no_session() {
+    let limit = RequestBodyLimitLayer::new(10);
+    for inside in [false, true] {
+        let memory = Memory::new();
+        let post = axum::routing::post(async |session: Session, body: String| {
+            session.insert("body", body)
+        });
+        let routes = Router::new().route("/", post);
+        let app = match inside {
+            true => routes.layer(limit.clone()).layer(layer(memory.clone())),
+            false => routes.layer(layer(memory.clone())).layer(limit.clone()),
+        };
+        for (bytes, status, sessions) in [(11, 413, 0), (10, 200, 1)] {
+            let request = Request::post("/").header("content-length", bytes);
+            let request = request.body(Body::from("x".repeat(bytes))).unwrap();
+            let response = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status().as_u16(), status, "inside: {inside}");
+            assert_eq!(memory.len(), sessions, "inside: {inside}");
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod answers;
 mod broken;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod certificates;
+mod chromium;
 mod clock;
 mod concurrent_handles;
 mod common;
@@ -37,6 +38,8 @@ mod batching;
 mod metrics;
 #[cfg(feature = "firestore")]
 mod plain_ids;
+mod other_sites;
+mod persistent_cookie;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod races;
@@ -47,4 +50,5 @@ mod redis;
 mod secrets;
 mod several_ids;
 mod stores;
+mod use_and_touch;
 mod store_rejects_data;

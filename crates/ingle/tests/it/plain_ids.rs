@@ -259,6 +259,35 @@ async fn a_logout_with_a_plain_id_removes_both_cookies() {
     assert!(scene.records().await.is_empty());
 }
 
+/// Beside a safe id a plain one does not count. It is a session of this visitor all the same.
+#[tokio::test]
+async fn a_logout_with_a_safe_id_ends_the_session_of_a_plain_one_beside_it() {
+    let scene = Scene::new(Ids::Upgrade);
+    let mut visitor = Visitor::default();
+    visitor.get(&scene.app, "/add").await.ok();
+    scene.foreign(7).await;
+    let both = format!("session_id={UUID}; {}", visitor.cookie);
+    let answer = scene.app.get("/logout", &both).await.ok();
+    let cookies = set_cookies(&answer);
+    assert!(cookies.iter().any(|cookie| cookie.starts_with("session_id=;")), "{cookies:?}");
+    assert!(cookies.iter().any(|cookie| cookie.starts_with("__Host-id=;")), "{cookies:?}");
+    assert!(scene.records().await.is_empty());
+}
+
+#[tokio::test]
+async fn of_several_plain_ids_the_live_one_counts_and_moves() {
+    for ids in [Ids::Plain, Ids::Upgrade] {
+        let scene = Scene::new(ids);
+        scene.foreign(7).await;
+        let dead = "5e7bd1b0-7b9c-4f4e-9d3b-0a1b2c3d4e5f";
+        let cookie = format!("session_id=x; session_id={dead}; session_id={UUID}");
+        assert_eq!(scene.app.get("/read", &cookie).await.ok().body, "Some(7)", "{ids:?}");
+        let loads = scene.faulty.loads();
+        scene.app.get("/logout", &cookie).await.ok();
+        assert_eq!((scene.faulty.loads(), scene.records().await.len()), (loads, 0), "{ids:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_move_that_fails_leaves_the_session_where_it_is() {
     let scene = Scene::new(Ids::Upgrade);

@@ -277,9 +277,8 @@ async fn the_old_id_of_a_renewed_session_is_the_session_beside_its_new_one() {
 #[tokio::test]
 async fn more_ids_than_any_browser_has_are_not_looked_up_and_not_logged_out() {
     let scene = Scene::new().await;
-    let others = |n: usize| -> String {
-        (0..n).map(|n| format!("; id=C{n:02}{}", &DEAD[6..])).collect()
-    };
+    let others =
+        |n: usize| -> String { (0..n).map(|n| format!("; id=C{n:02}{}", &DEAD[6..])).collect() };
     let (answer, asked) = scene.asked("/read", &format!("{}{}", scene.ada, others(7))).await;
     assert_eq!((&*answer.ok().body, asked.len()), ("ada", 8));
     for n in [8, 100] {

@@ -168,14 +168,18 @@ fn more_ids_than_are_looked_up_are_too_many() {
 }
 
 fn written(cookie: &Cookie, pending: &PendingCookie) -> String {
-    cookie.write(pending, Duration::from_secs(3600)).unwrap_or_default()
+    cookie.write(pending).unwrap_or_default()
+}
+
+fn begun(life_left: Duration) -> PendingCookie {
+    PendingCookie::Id { id: id(), life_left }
 }
 
 const ENDED: PendingCookie = PendingCookie::Ended { by_logout: false };
 
 #[test]
 fn the_cookie_s_bytes() {
-    let begun = PendingCookie::Begun(id());
+    let begun = begun(Duration::from_secs(3600));
     let default = Cookie::default();
     let attributes = "Path=/; Secure; HttpOnly; SameSite=Lax";
     assert_eq!(written(&default, &begun), format!("__Host-id={ID}; {attributes}"));
@@ -197,13 +201,20 @@ fn the_cookie_s_bytes() {
     let shared = Cookie::new(config).unwrap();
     let attributes = "Path=/app; Domain=example.org; Secure; HttpOnly; SameSite=Strict";
     assert_eq!(written(&shared, &ENDED), format!("__Secure-s=; {attributes}; Max-Age=0"));
+
+    let embedded =
+        CookieConfig { same_site: SameSite::None, partitioned: true, ..CookieConfig::default() };
+    let embedded = Cookie::new(embedded).unwrap();
+    let attributes = "Path=/; Secure; HttpOnly; SameSite=None; Partitioned";
+    assert_eq!(written(&embedded, &begun), format!("__Host-id={ID}; {attributes}"));
+    assert_eq!(written(&embedded, &ENDED), format!("__Host-id=; {attributes}; Max-Age=0"));
 }
 
 #[test]
 fn no_cookie_outlives_what_browsers_keep() {
     let config = CookieConfig { persistent: true, ..CookieConfig::default() };
     let cookie = Cookie::new(config).unwrap();
-    let value = cookie.write(&PendingCookie::Begun(id()), Duration::MAX).unwrap();
+    let value = cookie.write(&begun(Duration::MAX)).unwrap();
     assert!(value.ends_with("; Max-Age=34560000"), "{value}");
 }
 
@@ -237,6 +248,19 @@ fn what_browsers_reject_cannot_be_made() {
         (
             CookieConfig { same_site: SameSite::None, ..CookieConfig::development() },
             CookieError::SameSiteNone,
+        ),
+        (CookieConfig { partitioned: true, ..default() }, CookieError::Partitioned),
+        (
+            CookieConfig { partitioned: true, same_site: SameSite::Strict, ..default() },
+            CookieError::Partitioned,
+        ),
+        (
+            CookieConfig {
+                partitioned: true,
+                same_site: SameSite::None,
+                ..CookieConfig::development()
+            },
+            CookieError::Partitioned,
         ),
         (CookieConfig { path: "app".into(), ..named("id") }, CookieError::Path),
         (CookieConfig { path: "/a;b".into(), ..named("id") }, CookieError::Path),
