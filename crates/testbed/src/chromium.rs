@@ -77,7 +77,8 @@ impl Chromium {
         let wanted = json!({"capabilities": {"alwaysMatch": options}});
         let mut chromium = Self { driver, session: String::new(), _profile: profile };
         let begun = chromium.call("POST", "", Some(&wanted));
-        let id = begun["sessionId"].as_str().expect("the driver names the session");
+        let id = begun.get("sessionId").and_then(Value::as_str);
+        let id = id.expect("the driver names the session");
         chromium.session = format!("/{id}");
         chromium
     }
@@ -133,8 +134,11 @@ impl Chromium {
     /// The values of the cookies with a name that it would send to the page.
     #[track_caller]
     pub fn values(&self, name: &str) -> Vec<String> {
-        let cookies = self.cookies().into_iter().filter(|cookie| cookie["name"] == name);
-        cookies.filter_map(|cookie| Some(cookie["value"].as_str()?.to_owned())).collect()
+        let value = |cookie: Value| {
+            let is_named = cookie.get("name")? == name;
+            is_named.then_some(cookie.get("value")?.as_str()?.to_owned())
+        };
+        self.cookies().into_iter().filter_map(value).collect()
     }
 
     #[track_caller]
@@ -142,7 +146,7 @@ impl Chromium {
         let target = format!("/session{}{path}", self.session);
         let mut answer = exchange(self.driver.address(), method, &target, body)
             .unwrap_or_else(|error| panic!("{method} {target}: {error}"));
-        let value = answer["value"].take();
+        let value = answer.get_mut("value").map(Value::take).unwrap_or_default();
         assert!(value.get("error").is_none(), "{method} {target}: {value}");
         value
     }
@@ -164,7 +168,7 @@ fn program() -> Program {
     };
     let answers = |address| {
         exchange(address, "GET", "/status", None)
-            .is_ok_and(|status| status["value"]["ready"] == true)
+            .is_ok_and(|status| status.pointer("/value/ready") == Some(&Value::Bool(true)))
     };
     Program::new(DRIVER, command, answers)
 }

@@ -75,7 +75,10 @@ async fn a_namespace_keeps_apps_apart(place: Place) {
     let mut browser = one.browser();
     browser.get("/").await;
     let other = Process::start(&place, &["--namespace", "other"]);
-    assert_eq!(browser.window(other.address).get("/").await.views(), 1);
+    // The same id, as the cookie of the other: its key is another one.
+    let id = browser.cookie.expect("a cookie").replacen("id=", "id-other=", 1);
+    let mut window = Browser::with_cookie(other.address, id);
+    assert_eq!(window.get("/").await.views(), 1);
 }
 
 /// Cookies do not tell ports apart, so the browser sends those of one app to the other as well.

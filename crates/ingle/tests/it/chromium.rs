@@ -53,7 +53,7 @@ fn named(name: &str, set: impl FnOnce(&mut CookieConfig)) -> Cookie {
 }
 
 /// A page of another site with a form that is sent to `to`, a link to it, and a frame with it.
-fn other_site(to: String) -> Router {
+fn other_site(to: &str) -> Router {
     let form = format!("<form method=post action={to}><input name=code value=1></form>");
     let link = format!("<a href={to}>there</a>");
     let frame = format!("<iframe src={to}></iframe>");
@@ -160,7 +160,7 @@ async fn a_cookie_from_another_host_of_the_domain_gives_nobody_its_session() {
 async fn a_form_of_another_site_does_not_take_the_place_of_the_session() {
     let port = serve(routes().layer(layer(Memory::new()))).await;
     let site = format!("http://localhost:{port}");
-    let other = serve(other_site(format!("{site}/flash"))).await;
+    let other = serve(other_site(&format!("{site}/flash"))).await;
     let other = format!("http://accounts.test:{other}");
     let browser = Chromium::start();
     browser.open(&site);
@@ -182,7 +182,7 @@ async fn a_link_of_another_site_does_not_take_the_place_of_a_strict_session() {
     let cookie = CookieConfig { same_site: SameSite::Strict, ..CookieConfig::default() };
     let layer = layer(Memory::new()).cookie(Cookie::new(cookie).unwrap());
     let site = format!("http://localhost:{}", serve(routes().layer(layer)).await);
-    let other = serve(other_site(site.clone())).await;
+    let other = serve(other_site(&site)).await;
     let browser = Chromium::start();
     browser.open(&site);
     let before = browser.values("__Host-id");
@@ -210,7 +210,7 @@ async fn a_redirect_after_a_form_of_another_site_brings_the_lax_cookie() {
         .route("/callback", get(callback).post(posted))
         .layer(layer(Memory::new()));
     let site = format!("http://localhost:{}", serve(app).await);
-    let other = serve(other_site(format!("{site}/callback"))).await;
+    let other = serve(other_site(&format!("{site}/callback"))).await;
     let browser = Chromium::start();
     browser.open(&format!("{site}/begin"));
     let before = browser.values("__Host-id");
@@ -234,8 +234,8 @@ async fn an_embedded_page_has_a_partitioned_session_on_each_site_that_embeds_it(
     let layer = layer(store.clone()).cookie(Cookie::new(partitioned).unwrap());
     let port = serve(routes().layer(layer)).await;
     let site = format!("http://localhost:{port}");
-    let one = serve(other_site(site.clone())).await;
-    let logout = serve(other_site(format!("{site}/logout"))).await;
+    let one = serve(other_site(&site)).await;
+    let logout = serve(other_site(&format!("{site}/logout"))).await;
     let browser = Chromium::start();
     let in_frame = |host: &str, port: u16| {
         browser.open(&format!("http://{host}:{port}/frame"));
@@ -256,7 +256,7 @@ async fn an_embedded_page_has_a_partitioned_session_on_each_site_that_embeds_it(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_of_another_origin_can_read_the_session_s_own_errors() {
     let (_, store) = faulty();
-    let page = serve(other_site("/".into())).await;
+    let page = serve(other_site("/")).await;
     let origin = format!("http://page.test:{page}");
     let cors = CorsLayer::new().allow_origin([origin.parse().unwrap()]).allow_credentials(true);
     let sessions: SessionLayer = layer_as_it_comes(store.clone());

@@ -253,8 +253,8 @@ async fn in_both_orders_a_body_that_is_too_large_begins_no_session() {
         });
         let routes = Router::new().route("/", post);
         let app = match inside {
-            true => routes.layer(limit.clone()).layer(layer(memory.clone())),
-            false => routes.layer(layer(memory.clone())).layer(limit.clone()),
+            true => routes.layer(limit).layer(layer(memory.clone())),
+            false => routes.layer(layer(memory.clone())).layer(limit),
         };
         for (bytes, status, sessions) in [(11, 413, 0), (10, 200, 1)] {
             let request = Request::post("/").header("content-length", bytes);
