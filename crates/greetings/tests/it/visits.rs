@@ -1,6 +1,6 @@
 //! The page: greetings and counts, over restarts and for each visitor by itself.
 
-use testbed::http::{Answer, raw::Raw};
+use testbed::http::{Answer, Browser, raw::Raw};
 
 use crate::{
     place::Place,
