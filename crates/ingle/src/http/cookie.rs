@@ -218,7 +218,8 @@ impl Cookie {
             PendingCookie::Nothing => None,
             PendingCookie::Id { id, life_left } => Some(match self.age_max() {
                 Some(max) => {
-                    let seconds = (*life_left).min(max).as_secs();
+                    // Up to the next whole second: with none, browsers would forget it at once.
+                    let seconds = (*life_left).min(max).as_millis().div_ceil(1000);
                     format!("{name}={}{attributes}; Max-Age={seconds}", id.as_str())
                 }
                 None => format!("{name}={}{attributes}", id.as_str()),

@@ -216,6 +216,10 @@ fn no_cookie_outlives_what_browsers_keep() {
     let cookie = Cookie::new(config).unwrap();
     let value = cookie.write(&begun(Duration::MAX)).unwrap();
     assert!(value.ends_with("; Max-Age=34560000"), "{value}");
+    for (millis, seconds) in [(1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
+        let value = cookie.write(&begun(Duration::from_millis(millis))).unwrap();
+        assert!(value.ends_with(&format!("; Max-Age={seconds}")), "{millis}: {value}");
+    }
 }
 
 #[test]
