@@ -28,10 +28,13 @@ pub(crate) fn announce(
     let address = listener.local_addr().unwrap_or(options.listen);
     let lab = if options.lab { "lab          routes for race tests, below /lab/\n" } else { "" };
     let emulator = options.emulator.as_deref().map(emulator).unwrap_or_default();
+    let server = info.server.as_deref().map(|server| format!("server       {server}\n"));
+    let server = server.unwrap_or_default();
     let banner = format!(
         "{VERSION}\
          sessions     {}\n\
          {emulator}\
+         {server}\
          durability   an answered view survives {}\n\
          cookie       {}{}\n\
          {lab}\

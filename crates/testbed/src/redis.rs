@@ -4,6 +4,8 @@
 //! there after it was killed, else nothing is.
 
 use std::{
+    env,
+    ffi::{OsStr, OsString},
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
@@ -20,6 +22,9 @@ use crate::{Program, Server, answer, port::Port, shared};
 
 /// The Debian package, and the program that tests start.
 pub const PACKAGE: (&str, &str) = ("redis-server", "redis-server");
+
+/// Holds the path of the program that is started in the place of Debian's, if another one is to be tested.
+pub const SERVER: &str = "INGLE_TEST_REDIS_SERVER";
 
 /// Holds the address of the Redis that tests share.
 pub const SHARED: &str = "INGLE_TEST_REDIS";
@@ -134,7 +139,7 @@ pub fn program(settings: &[&str]) -> Result<Program> {
     let folder = TempDir::new().context("could not create a folder for Redis")?;
     let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
     let command = move |address: SocketAddr| {
-        let mut command = bare(&folder);
+        let mut command = bare(&server_program(), &folder);
         command.arg("--port").arg(address.port().to_string()).args(&settings);
         command
     };
@@ -156,7 +161,7 @@ pub fn start_cluster(n: usize, settings: &[&str]) -> Result<Vec<Server>> {
         let folder = TempDir::new().context("could not create a folder for Redis")?;
         let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
         let command = move |address: SocketAddr| {
-            let mut command = bare(&folder);
+            let mut command = bare(&server_program(), &folder);
             command.arg("--port").arg(address.port().to_string());
             command.args(["--cluster-enabled", "yes", "--cluster-port"]);
             command.arg(bus.address.port().to_string()).args(&settings);
@@ -215,7 +220,8 @@ fn speaking_tls(
     auth_clients: &'static str,
 ) -> Result<Server> {
     let command = move |address: SocketAddr| {
-        let mut command = bare(&folder);
+        // As Debian has it: others are built without TLS.
+        let mut command = bare(PACKAGE.1.as_ref(), &folder);
         command.args(["--port", "0", "--tls-auth-clients", auth_clients]);
         command.arg("--tls-port").arg(address.port().to_string());
         command.arg("--tls-cert-file").arg(&cert).arg("--tls-key-file").arg(&key);
@@ -227,8 +233,13 @@ fn speaking_tls(
     }))
 }
 
-fn bare(folder: &TempDir) -> Command {
-    let mut command = Command::new(PACKAGE.1);
+/// The program that tests start.
+fn server_program() -> OsString {
+    env::var_os(SERVER).unwrap_or_else(|| PACKAGE.1.into())
+}
+
+fn bare(program: &OsStr, folder: &TempDir) -> Command {
+    let mut command = Command::new(program);
     command.args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--dir"]);
     command.arg(folder.path());
     command

@@ -13,6 +13,9 @@ pub struct Info {
     pub name: &'static str,
     /// What an acknowledged commit survives, as the end of a sentence: `a crash and a power loss`.
     pub durability: Cow<'static, str>,
+    /// Which server it is on and how it commits there, where the store can tell and it makes a
+    /// difference: `Valkey 9.1.2, each commit is `SET … IFEQ``. As it was when the store was opened.
+    pub server: Option<Cow<'static, str>>,
     /// Which laws it keeps only in a weaker form.
     pub capabilities: Capabilities,
     /// Which ids the sessions have whose records it holds.
@@ -25,7 +28,14 @@ impl Info {
     #[must_use]
     pub fn new(name: &'static str, durability: impl Into<Cow<'static, str>>) -> Self {
         let (durability, capabilities) = (durability.into(), Capabilities::default());
-        Self { name, durability, capabilities, ids: Ids::Hashed }
+        Self { name, durability, server: None, capabilities, ids: Ids::Hashed }
+    }
+
+    /// The same on this server.
+    #[must_use]
+    pub fn with_server(mut self, server: impl Into<Cow<'static, str>>) -> Self {
+        self.server = Some(server.into());
+        self
     }
 
     /// The same with these capabilities.

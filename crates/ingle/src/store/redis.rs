@@ -1,7 +1,7 @@
 //! The store on Redis and Valkey, one server or a cluster.
 //!
-//! `write.rs` and `list.rs` are what is asked for, `scripts.rs` the writes as Redis runs them, `connect.rs`
-//! the way to the servers; `codec.rs` is a record as a hash, `names.rs` what keys are called, and
+//! `write.rs` and `list.rs` are what is asked for, `scripts.rs` the writes that are more than one command,
+//! `connect.rs` the way to the servers; `codec.rs` is a record as a string, `names.rs` what keys are called, and
 //! `user_set.rs` who is listed where. It knows no cookie and no id. What is promised stands on [`Redis`] and
 //! in `docs/redis.md`.
 
@@ -34,18 +34,20 @@ use names::Partition;
 ///
 /// | law | how it is kept |
 /// |---|---|
-/// | 1 | a record is one hash, read by one `HMGET`; replicas are refused |
-/// | 2 | the deadlines in the hash are compared with the caller's time; `PEXPIRE` comes later, and only frees memory |
-/// | 3 to 5, 8 | one script looks at the record and then writes, in one step |
-/// | 6 | the same; both keys have one partition, so they are on one server |
+/// | 1 | a record is one string, read by one `GET`; replicas are refused |
+/// | 2 | the deadlines in the string are compared with the caller's time; Redis deletes it later, which only frees memory |
+/// | 3 to 5 | one command, `SET … NX` or `SET … IFEQ`, or a script that compares and sets |
+/// | 6 | one script; both keys have one partition, so they are on one server |
 /// | 7 | a script that does nothing where nothing is |
+/// | 8 | a script that moves the deadline in the string, in one step |
 /// | 9 | "no" where the server's code is proof or nothing was sent, else "unknown" |
 /// | 10 | a set for each user; a session joins it before it is the user's, and stale members are removed when a list is read |
 /// | 11 | Redis decides the conditions |
 /// | 12 | the script that renews or destroys leaves the mark under the old key, in the same step |
 ///
-/// A write is conditional on the record's counter, its epoch and its newest op. So it is also refused
-/// where a failover took the counter back and other commits moved it on again.
+/// A write is conditional on the whole string that the record was. So it is also refused where a failover
+/// took the record back and other commits moved it on again, and where a person has edited it. A
+/// [`Version`] is a hash of that string, to tell one from another; it is not the condition.
 ///
 /// [`ping`](Store::ping) asks each master to run a script that may write and does not. A replica, a server
 /// without memory and one whose disk fails refuse it, as they refuse commits.
@@ -74,10 +76,9 @@ impl Redis {
     pub async fn open(config: RedisConfig) -> Result<Self, OpenError> {
         config.check().map_err(|problem| error::config(&format!("the configuration {problem}")))?;
         let client = Client::open(&config).await?;
-        let info = Info::new(NAME, durability::of(&client).await);
-        let opened = Self(Arc::new(Inner { config, client, info, lists: list::Cache::default() }));
-        opened.probe().await.map_err(|failure| failure.into_cause(&opened.0.config.prefix))?;
-        Ok(opened)
+        probe(&client).await.map_err(|failure| failure.into_cause(&config.prefix))?;
+        let info = Info::new(NAME, durability::of(&client).await).with_server(client.describe());
+        Ok(Self(Arc::new(Inner { config, client, info, lists: list::Cache::default() })))
     }
 
     /// Opens the store on the server of an app's client, as the same user and in the same database.
@@ -93,28 +94,28 @@ impl Redis {
     pub async fn from_client(client: redis::Client) -> Result<Self, OpenError> {
         Self::open(RedisConfig::from_client(&client)?).await
     }
+}
 
-    /// Tries all that the user must be allowed to do.
-    async fn probe(&self) -> Result<(), Failure> {
-        let mut bits = [0; 32];
-        // Another key each time, so that no two who open meet; if there are no random bytes, they may.
-        let _ = getrandom::fill(&mut bits);
-        let (client, key) = (&self.0.client, Key::from_bytes(bits));
-        // A script that the server has already would be run by its name alone.
-        let mut whole = redis::cmd("EVAL");
-        whole.arg("return 1").arg(1).arg(client.names.record(&key));
-        client.call(Partition::of(&key), &whole).await?;
-        write::probe(client, &key).await?;
-        match list::probe(client).await {
-            Err(Failure::Refused(refusal)) if error::is_forbidden(&refusal) => {
-                tracing::warn!(
-                    "this user may not call SCAN in Redis, so sessions can be listed by user alone; all else \
-                     works"
-                );
-                Ok(())
-            }
-            scanned => scanned,
+/// Tries all that the user must be allowed to do.
+async fn probe(client: &Client) -> Result<(), Failure> {
+    let mut bits = [0; 32];
+    // Another key each time, so that no two who open meet; if there are no random bytes, they may.
+    let _ = getrandom::fill(&mut bits);
+    let key = Key::from_bytes(bits);
+    // A script that the server has already would be run by its name alone.
+    let mut whole = redis::cmd("EVAL");
+    whole.arg("return 1").arg(1).arg(client.names.record(&key));
+    client.call(Partition::of(&key), &whole).await?;
+    write::probe(client, &key).await?;
+    match list::probe(client).await {
+        Err(Failure::Refused(refusal)) if error::is_forbidden(&refusal) => {
+            tracing::warn!(
+                "this user may not call SCAN in Redis, so sessions can be listed by user alone; all else \
+                 works"
+            );
+            Ok(())
         }
+        scanned => scanned,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use ingle::{
     Error, Key, Session, SessionLayer,
     clock::{Clock as _, SystemClock, Timestamp},
-    record::{Epoch, FORMAT, Header, Loaded, Op, Record, User, Version},
+    record::{Epoch, FORMAT, Header, Loaded, Op, Record, User},
     store::{CommitError, Destroyed, List as _, Lookup, Redis, RedisConfig, Store, Write},
 };
 use serde_json::json;
@@ -76,11 +76,23 @@ impl Scene {
         format!("{}:{{{}}}:{key}", self.config.prefix, &key[..2])
     }
 
-    /// Gives a record the head that it had after its first commit, but for the idle deadline.
-    fn set_head(&self, header: &Header, idle_deadline: Timestamp) {
-        let (name, millis) = (self.name(&header.key), idle_deadline.as_millis());
-        let op = header.ops.newest().unwrap().to_bits();
-        self.ask(&format!("HSET {name} head '{millis} {} {op:016x}'", header.counter));
+    /// What stands under the key of a record or a mark.
+    fn text(&self, name: &str) -> String {
+        let said = self.ask(&format!("GET {name}"));
+        said.split_once("\r\n").map(|(_, text)| text.to_owned()).unwrap_or_default()
+    }
+
+    /// Writes another text there, as a person does.
+    fn set_text(&self, name: &str, text: &str) {
+        self.ask(&format!("SET {name} '{text}' KEEPTTL"));
+    }
+
+    /// Writes another value for a field of a record that holds a number.
+    fn set_number(&self, name: &str, field: &str, number: u64) {
+        let text = self.text(name);
+        let (before, rest) = text.split_once(&format!("\"{field}\":")).unwrap();
+        let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        self.set_text(name, &format!("{before}\"{field}\":{number}{rest}"));
     }
 
     /// The names of records and marks.
@@ -91,8 +103,8 @@ impl Scene {
 
     /// The name of the only record there is, among any number of marks.
     fn only(&self) -> String {
-        let has_head = |name: &String| self.ask(&format!("HEXISTS {name} head")) == ":1";
-        let names: Vec<String> = self.names().into_iter().filter(has_head).collect();
+        let has_data = |name: &String| self.text(name).contains(",\"data\":{");
+        let names: Vec<String> = self.names().into_iter().filter(has_data).collect();
         assert_eq!(names.len(), 1, "{names:?}");
         names[0].clone()
     }
@@ -157,6 +169,11 @@ async fn replace(
     let record = next(base, change);
     let version = store.commit(Write::Replace { base, record: &record }, now()).await?;
     Ok(Loaded { record, version })
+}
+
+/// Whether the servers of a store commit by a command of their own, and not by a script.
+fn is_native(store: &Redis) -> bool {
+    store.info().server.unwrap().contains("IFEQ")
 }
 
 async fn destroy(store: &Redis, key: &Key) {

@@ -1,18 +1,16 @@
-//! A record as a Redis hash, and back; and the mark that a renew or a destroy leaves in its place.
+//! A record as one string of readable JSON, and back; and the mark that a renew or a destroy leaves in its
+//! place.
 //!
-//! All values are texts that a person can read: the data is JSON, instants are milliseconds since
-//! 1970, names are hexadecimal. The record's version is its counter.
+//! A record always becomes the same bytes: the header in a fixed order, then the data. So what this process
+//! knows of a record says what stands in Redis, and a commit compares the whole string. What a person has
+//! written in another form is read all the same; `write.rs` says how it is written over.
 //!
-//! What every commit moves of the header is one field, `head`: the idle deadline, the counter, and the ops,
-//! the newest first. To look at one field and to write one costs Redis less than three of each.
-//!
-//! A mark is a hash whose `format` is `moved` or `ended`, whose `absolute_deadline` is its end and, where the
-//! record was moved, whose `key` is the new one. So each script that looks at a record's deadlines finds the
-//! key taken until the mark is dead, and nobody reads a field more than before.
+//! Instants are milliseconds since 1970, names are hexadecimal, and the ops are one text, the newest first.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{collections::hash_map::DefaultHasher, hash::Hasher as _, sync::Arc, time::Duration};
 
 use redis::{Cmd, Value};
+use serde::Deserialize;
 
 use super::{error::NAME, names::Names};
 use crate::{
@@ -22,29 +20,6 @@ use crate::{
     record::{Epoch, FORMAT, Header, Loaded, OPS_MAX, Op, Ops, Record, User, Version},
     store::{Applied, Error, ErrorKind, MARK_TIME, mark::Mark},
 };
-
-/// The fields of a record's hash that [`read`] reads, in its order, as a script names them.
-macro_rules! fields {
-    () => {
-        "'format', 'key', 'created', 'absolute_deadline', 'idle_timeout', 'user', 'generation', \
-         'epoch', 'head', 'data'"
-    };
-}
-pub(super) use fields;
-
-/// The same fields.
-pub(super) const FIELDS: [&str; 10] = [
-    "format",
-    "key",
-    "created",
-    "absolute_deadline",
-    "idle_timeout",
-    "user",
-    "generation",
-    "epoch",
-    "head",
-    "data",
-];
 
 /// What stands under a key.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,252 +36,59 @@ impl Entry {
             Self::Mark(_) => None,
         }
     }
+
+    /// Whether its key can be taken.
+    pub(super) fn is_dead(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Record(loaded) => loaded.record.is_dead(now),
+            Self::Mark(mark) => mark.is_dead(now),
+        }
+    }
 }
 
 /// The largest data of a record. Redis would take 512 MiB, and serve nobody else meanwhile.
 pub(super) const DATA_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How long Redis keeps a record after its deadline, but for less than [`EXPIRY_STEP`], and a user's set after
-/// the deadline of the last record in it. Redis counts the time from the commit on, so its clock may show what
-/// it will; this is for instances of the app whose clocks differ.
+/// How long Redis keeps a record after its deadline, and a user's set after the deadline of the last record in
+/// it. Redis counts the time from the commit on, so its clock may show what it will; this is for instances of
+/// the app whose clocks differ.
 pub(super) const SLACK: Duration = Duration::from_secs(15 * 60);
 
-/// A commit moves the expiry only where the deadline comes into another step of so many milliseconds.
-const EXPIRY_STEP: u64 = 60_000;
-
 /// How long Redis keeps a mark. Its own end is [`MARK_TIME`] by the clock of the app.
-const MARK_EXPIRY: Duration = Duration::from_secs(10 * 60);
+pub(super) const MARK_EXPIRY: Duration = Duration::from_secs(10 * 60);
 const _: () = assert!(MARK_EXPIRY.as_secs() > 5 * MARK_TIME.as_secs(), "clocks differ by minutes");
 
 /// In how many milliseconds Redis may delete a record: when it is dead by any clock.
 pub(super) fn expiry(header: &Header, now: Timestamp) -> u64 {
-    millis(dead(header).since(now).saturating_add(SLACK))
-}
-
-/// Whether a commit that makes `after` of `before` must move the expiry.
-pub(super) fn moves_expiry(before: &Header, after: &Header) -> bool {
-    let step = |header| dead(header).as_millis() / EXPIRY_STEP;
-    step(before) != step(after)
-}
-
-/// Adds what the function `mark` of the scripts needs to know of a mark: its end, and when Redis may delete it.
-pub(super) fn push_mark(command: &mut Cmd, mark: &Mark) {
-    command.arg(mark.until.as_millis()).arg(millis(MARK_EXPIRY));
-}
-
-fn dead(header: &Header) -> Timestamp {
-    header.idle_deadline.min(header.absolute_deadline)
+    let dead = header.idle_deadline.min(header.absolute_deadline);
+    millis(dead.since(now).saturating_add(SLACK))
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The name of the newest commit; empty if there is none.
-pub(super) fn newest_op(ops: &Ops) -> String {
-    ops.newest().map(|op| digits(op.to_bits()).as_str().to_owned()).unwrap_or_default()
+/// The version of the record that these bytes are: equal bytes are one version, and what a person edits is
+/// another one, whatever counter it has. The condition of a commit is more than that: the bytes.
+pub(super) fn version(text: &[u8]) -> Version {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text);
+    Version(hasher.finish().max(Version::NONE.0 + 1))
 }
 
-/// Adds the whole record to a write where there is no hash yet.
-pub(super) fn whole(command: &mut Cmd, record: &Record, listed: Option<&str>) -> Result<(), Error> {
-    let header = &record.header;
-    command.arg(0_u8);
-    command.arg("format").arg(header.format);
-    command.arg("key").arg(header.key.to_string());
-    command.arg("created").arg(header.created.as_millis());
-    command.arg("absolute_deadline").arg(header.absolute_deadline.as_millis());
-    command.arg("epoch").arg(epoch(header));
-    if let Some(timeout) = header.idle_timeout {
-        command.arg("idle_timeout").arg(millis(timeout));
-    }
-    user(command, header, listed);
-    command.arg("head").arg(head(header));
-    command.arg("data").arg(json(&record.data)?);
-    Ok(())
+/// How many bytes a header has most often at most, beside the user's name.
+pub(super) const HEADER_BYTES: usize = 384 + 17 * OPS_MAX;
+
+/// The bytes of a record.
+pub(super) fn text(record: &Record) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::with_capacity(HEADER_BYTES + 256);
+    push(&mut text, record)?;
+    Ok(text)
 }
 
-/// Adds what `record` has other than `base` to a write on top of it.
-pub(super) fn changed(
-    command: &mut Cmd,
-    base: &Record,
-    record: &Record,
-    listed: Option<&str>,
-) -> Result<(), Error> {
-    let (before, after) = (&base.header, &record.header);
-    let gone = |was: bool, is: bool| was && !is;
-    let no_user = gone(before.user.is_some(), after.user.is_some());
-    let no_timeout = gone(before.idle_timeout.is_some(), after.idle_timeout.is_some());
-    let removed = 3 * usize::from(no_user) + usize::from(no_timeout);
-    command.arg(removed);
-    if no_user {
-        command.arg("user").arg("generation").arg("listed");
-    }
-    if no_timeout {
-        command.arg("idle_timeout");
-    }
-    // Never so in a record of this library, but then nothing else would tell.
-    if (before.created, before.absolute_deadline, before.epoch, before.format)
-        != (after.created, after.absolute_deadline, after.epoch, after.format)
-    {
-        command.arg("format").arg(after.format);
-        command.arg("created").arg(after.created.as_millis());
-        command.arg("absolute_deadline").arg(after.absolute_deadline.as_millis());
-        command.arg("epoch").arg(epoch(after));
-    }
-    if let Some(timeout) = after.idle_timeout.filter(|_| before.idle_timeout != after.idle_timeout)
-    {
-        command.arg("idle_timeout").arg(millis(timeout));
-    }
-    if before.user != after.user {
-        user(command, after, listed);
-    }
-    command.arg("head").arg(head(after));
-    if base.data != record.data {
-        command.arg("data").arg(json(&record.data)?);
-    }
-    Ok(())
-}
-
-fn head(header: &Header) -> Vec<u8> {
-    let mut head = Vec::with_capacity(HEAD_BYTES_MAX);
-    push_head(&mut head, header);
-    head
-}
-
-/// How many bytes [`push_head`] adds at most: two numbers, and the ops.
-pub(super) const HEAD_BYTES_MAX: usize = 2 * 21 + 17 * OPS_MAX;
-
-/// Adds what every commit moves.
-pub(super) fn push_head(text: &mut Vec<u8>, header: &Header) {
-    push_number(text, header.idle_deadline.as_millis());
-    push_condition(text, header);
-    for op in header.ops.iter().rev().skip(1) {
-        text.push(b',');
-        push_op(text, op);
-    }
-}
-
-/// Adds the part of a head that a write is conditional on: the counter and the newest op.
-pub(super) fn push_condition(text: &mut Vec<u8>, header: &Header) {
-    text.push(b' ');
-    push_number(text, header.counter);
-    text.push(b' ');
-    if let Some(newest) = header.ops.newest() {
-        push_op(text, newest);
-    }
-}
-
-pub(super) fn condition(header: &Header) -> Vec<u8> {
-    let mut condition = Vec::new();
-    push_condition(&mut condition, header);
-    condition
-}
-
-fn push_number(text: &mut Vec<u8>, number: u64) {
-    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-fn push_op(text: &mut Vec<u8>, op: Op) {
-    text.extend_from_slice(digits(op.to_bits()).as_bytes());
-}
-
-fn user(command: &mut Cmd, header: &Header, listed: Option<&str>) {
-    if let Some(user) = &header.user {
-        command.arg("user").arg(&user.name).arg("generation").arg(user.generation);
-    }
-    if let Some(listed) = listed {
-        command.arg("listed").arg(listed);
-    }
-}
-
-fn json(data: &Data) -> Result<Vec<u8>, Error> {
-    let mut json = Vec::new();
-    push_json(&mut json, data)?;
-    Ok(json)
-}
-
-pub(super) fn push_json(text: &mut Vec<u8>, data: &Data) -> Result<(), Error> {
-    let refused = |kind| Error::new(NAME, kind, Applied::No);
-    let before = text.len();
-    serde_json::to_writer(&mut *text, data)
-        .map_err(|error| refused(ErrorKind::Refused).with_source(error))?;
-    if text.len() - before > DATA_BYTES_MAX {
-        return Err(
-            refused(ErrorKind::TooLarge).with_source("the data has more than 16 MiB as JSON")
-        );
-    }
-    Ok(())
-}
-
-pub(super) fn epoch(header: &Header) -> String {
-    digits(header.epoch.to_bits()).as_str().to_owned()
-}
-
-fn digits(bits: u64) -> Digits<8> {
-    Digits::of(bits.to_be_bytes())
-}
-
-/// The command that reads a record.
-pub(super) fn load(names: &Names, key: &Key) -> Cmd {
-    let mut command = Cmd::with_capacity(2 + FIELDS.len(), 256);
-    command.arg("HMGET").arg(names.record(key));
-    FIELDS.iter().for_each(|field| _ = command.arg(field));
-    command
-}
-
-/// What stands in a hash is not a record that this version can read.
-///
-/// Only where it is wrong is told: a record's content may be anyone's secret.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unreadable {
-    #[error("Redis answered with something else than a record")]
-    Answer,
-    #[error("a session's hash has no `{0}`")]
-    Missing(&'static str),
-    #[error("`{0}` of a session's hash is not what it should be")]
-    Field(&'static str),
-    #[error("a session's hash has format {0}, and this version reads up to {FORMAT}")]
-    Format(u16),
-    #[error("`data` of a session's hash is not JSON: line {line}, column {column}")]
-    NotJson { line: usize, column: usize },
-    #[error("`data` of a session's hash is not a JSON object")]
-    NotAnObject,
-}
-
-impl From<Unreadable> for Error {
-    fn from(unreadable: Unreadable) -> Self {
-        Self::new(NAME, ErrorKind::Corrupt, Applied::No).with_source(unreadable)
-    }
-}
-
-/// Reads the answer to [`load`]. A hash without any part of a header is neither record nor mark.
-pub(super) fn read(answer: Value) -> Result<Option<Entry>, Unreadable> {
-    let Value::Array(values) = answer else { return Err(Unreadable::Answer) };
-    if values.iter().take(FIELDS.len() - 1).all(|value| matches!(value, Value::Nil)) {
-        return Ok(None);
-    }
-    let mut fields = Fields { values: values.into_iter(), names: FIELDS.iter() };
-    let (name, format) = fields.present()?;
-    match format.as_slice() {
-        b"moved" => return fields.mark(true).map(Some),
-        b"ended" => return fields.mark(false).map(Some),
-        _ => {}
-    }
-    let format: u16 = parse(name, &format)?;
-    if !(1..=FORMAT).contains(&format) {
-        return Err(Unreadable::Format(format));
-    }
-    let key = fields.parsed()?;
-    let created = fields.instant()?;
-    let absolute_deadline = fields.instant()?;
-    let idle_timeout = fields.optional()?.map(Duration::from_millis);
-    let name: Option<String> = fields.optional()?;
-    // A user whom an operator wrote down without a generation is of the first.
-    let generation = fields.optional()?.unwrap_or_default();
-    let user = name.map(|name| User { name, generation });
-    let epoch = fields.epoch()?;
-    let Head { idle_deadline, counter, ops } = fields.head()?;
-    let header = Header {
+/// Adds the bytes of a record. The scripts know the first three fields by their places.
+pub(super) fn push(text: &mut Vec<u8>, record: &Record) -> Result<(), Error> {
+    let Header {
         format,
         key,
         created,
@@ -317,123 +99,178 @@ pub(super) fn read(answer: Value) -> Result<Option<Entry>, Unreadable> {
         epoch,
         counter,
         ops,
-    };
-    let record = Record { header, data: fields.data()? };
-    let loaded = Loaded { record: Arc::new(record), version: Version(counter) };
-    Ok(Some(Entry::Record(loaded)))
+    } = &record.header;
+    push_number(text, r#"{"format":"#, u64::from(*format));
+    push_number(text, r#","idle_deadline":"#, idle_deadline.as_millis());
+    push_number(text, r#","absolute_deadline":"#, absolute_deadline.as_millis());
+    push_number(text, r#","created":"#, created.as_millis());
+    if let Some(timeout) = idle_timeout {
+        push_number(text, r#","idle_timeout":"#, millis(*timeout));
+    }
+    if let Some(User { name, generation }) = user {
+        text.extend_from_slice(br#","user":"#);
+        push_json(text, name)?;
+        push_number(text, r#","generation":"#, *generation);
+    }
+    push_number(text, r#","counter":"#, *counter);
+    push_words(text, r#","epoch":""#, digits(epoch.to_bits()).as_str());
+    push_words(text, r#"","key":""#, Digits::of(*key.as_bytes()).as_str());
+    push_words(text, r#"","ops":""#, "");
+    for (place, op) in ops.iter().rev().enumerate() {
+        push_words(text, if place == 0 { "" } else { " " }, digits(op.to_bits()).as_str());
+    }
+    push_words(text, r#"","data":"#, "");
+    let before = text.len();
+    push_json(text, &record.data)?;
+    if text.len() - before > DATA_BYTES_MAX {
+        return Err(Error::new(NAME, ErrorKind::TooLarge, Applied::No)
+            .with_source("the data has more than 16 MiB as JSON"));
+    }
+    text.push(b'}');
+    Ok(())
 }
 
-/// Reads the key that a mark has.
-pub(super) fn read_key(text: &[u8]) -> Result<Key, Unreadable> {
-    parse("key", text)
-}
-
-/// Reads the answer to [`load`] with `listed` as one field more. Marks are left out.
-pub(super) fn read_listed(answer: Value) -> Result<Option<(Loaded, Option<String>)>, Unreadable> {
-    let Value::Array(mut values) = answer else { return Err(Unreadable::Answer) };
-    let listed = match values.pop() {
-        Some(Value::BulkString(listed)) => String::from_utf8(listed).ok(),
-        _ => None,
-    };
-    let loaded = read(Value::Array(values))?.and_then(Entry::record);
-    Ok(loaded.map(|loaded| (loaded, listed)))
-}
-
-struct Fields {
-    values: std::vec::IntoIter<Value>,
-    names: std::slice::Iter<'static, &'static str>,
-}
-
-impl Fields {
-    /// The next field, if the hash has it.
-    fn bytes(&mut self) -> Result<(&'static str, Option<Vec<u8>>), Unreadable> {
-        let name = self.names.next().ok_or(Unreadable::Answer)?;
-        match self.values.next() {
-            Some(Value::BulkString(bytes)) => Ok((name, Some(bytes))),
-            Some(Value::Nil) => Ok((name, None)),
-            _ => Err(Unreadable::Answer),
+/// The bytes of a mark. The scripts know one by how it begins.
+pub(super) fn mark_text(mark: &Mark) -> Vec<u8> {
+    let mut text = Vec::with_capacity(128);
+    match &mark.moved_to {
+        Some(to) => {
+            push_words(&mut text, r#"{"moved_to":""#, Digits::of(*to.as_bytes()).as_str());
+            text.push(b'"');
         }
+        None => push_words(&mut text, r#"{"ended":true"#, ""),
     }
+    push_number(&mut text, r#","until":"#, mark.until.as_millis());
+    text.push(b'}');
+    text
+}
 
-    fn present(&mut self) -> Result<(&'static str, Vec<u8>), Unreadable> {
-        let (name, bytes) = self.bytes()?;
-        Ok((name, bytes.ok_or(Unreadable::Missing(name))?))
-    }
+fn push_number(text: &mut Vec<u8>, before: &str, number: u64) {
+    push_words(text, before, itoa::Buffer::new().format(number));
+}
 
-    fn optional<T: FromStr>(&mut self) -> Result<Option<T>, Unreadable> {
-        let (name, bytes) = self.bytes()?;
-        bytes.map(|bytes| parse(name, &bytes)).transpose()
-    }
+fn push_words(text: &mut Vec<u8>, first: &str, second: &str) {
+    text.extend_from_slice(first.as_bytes());
+    text.extend_from_slice(second.as_bytes());
+}
 
-    fn parsed<T: FromStr>(&mut self) -> Result<T, Unreadable> {
-        let (name, bytes) = self.present()?;
-        parse(name, &bytes)
-    }
+fn push_json(text: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<(), Error> {
+    serde_json::to_writer(text, value)
+        .map_err(|error| Error::new(NAME, ErrorKind::Refused, Applied::No).with_source(error))
+}
 
-    fn instant(&mut self) -> Result<Timestamp, Unreadable> {
-        self.parsed().map(Timestamp::from_millis)
-    }
+fn digits(bits: u64) -> Digits<8> {
+    Digits::of(bits.to_be_bytes())
+}
 
-    fn epoch(&mut self) -> Result<Epoch, Unreadable> {
-        let (name, bytes) = self.present()?;
-        hexadecimal(&bytes).map(Epoch::from_bits).ok_or(Unreadable::Field(name))
-    }
+/// The command that reads what stands under a key.
+pub(super) fn load(names: &Names, key: &Key) -> Cmd {
+    let mut command = Cmd::with_capacity(2, 128);
+    command.arg("GET").arg(names.record(key));
+    command
+}
 
-    fn head(&mut self) -> Result<Head, Unreadable> {
-        let (name, bytes) = self.present()?;
-        Head::read(&bytes).ok_or(Unreadable::Field(name))
-    }
+/// What stands under a key is not a record that this version can read.
+///
+/// Only where it is wrong is told: a record's content may be anyone's secret.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("Redis answered with something else than a record")]
+    Answer,
+    #[error("a session in Redis has no `{0}`")]
+    Missing(&'static str),
+    #[error("a session in Redis has format {0}, and this version reads from 1 to {FORMAT}")]
+    Format(u64),
+    #[error("a session in Redis is not JSON: line {line}, column {column}")]
+    NotJson { line: usize, column: usize },
+    #[error("a field of a session in Redis is not what it should be: line {line}, column {column}")]
+    Field { line: usize, column: usize },
+}
 
-    /// Reads a mark, behind its format.
-    fn mark(&mut self, is_moved: bool) -> Result<Entry, Unreadable> {
-        let (name, to) = self.bytes()?;
-        let moved_to = match to {
-            Some(to) if is_moved => Some(parse(name, &to)?),
-            None if is_moved => return Err(Unreadable::Missing(name)),
-            _ => None,
-        };
-        let _created = self.bytes()?;
-        Ok(Entry::Mark(Mark { moved_to, until: self.instant()? }))
-    }
-
-    fn data(&mut self) -> Result<Data, Unreadable> {
-        let (_, bytes) = self.present()?;
-        // The error's text would quote what stands there, so it is left behind.
-        serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => Unreadable::NotAnObject,
-            _ => Unreadable::NotJson { line: error.line(), column: error.column() },
-        })
+impl From<Unreadable> for Error {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::new(NAME, ErrorKind::Corrupt, Applied::No).with_source(unreadable)
     }
 }
 
-/// What every commit moves of a header.
-struct Head {
-    idle_deadline: Timestamp,
-    counter: u64,
-    ops: Ops,
+/// Reads the answer to [`load`].
+pub(super) fn read(answer: Value) -> Result<Option<Entry>, Unreadable> {
+    found(answer)?.map(|text| entry(&text)).transpose()
 }
 
-impl Head {
-    /// None if that is not the text of one.
-    fn read(text: &[u8]) -> Option<Self> {
-        let (idle_deadline, rest) = std::str::from_utf8(text).ok()?.split_once(' ')?;
-        let (counter, ops) = rest.split_once(' ')?;
-        let ops = ops.rsplit(',').filter(|op| !op.is_empty());
-        Some(Self {
-            idle_deadline: Timestamp::from_millis(idle_deadline.parse().ok()?),
-            counter: counter.parse().ok()?,
-            ops: ops
-                .map(|op| hexadecimal(op.as_bytes()).map(Op::from_bits))
-                .collect::<Option<_>>()?,
-        })
+/// The bytes that stand under a key, if there are any.
+pub(super) fn found(answer: Value) -> Result<Option<Vec<u8>>, Unreadable> {
+    match answer {
+        Value::Nil => Ok(None),
+        Value::BulkString(text) => Ok(Some(text)),
+        _ => Err(Unreadable::Answer),
     }
 }
 
-fn parse<T: FromStr>(name: &'static str, bytes: &[u8]) -> Result<T, Unreadable> {
-    let text = std::str::from_utf8(bytes).ok();
-    text.and_then(|text| text.parse().ok()).ok_or(Unreadable::Field(name))
+/// A record or a mark as it is read. A person may have written it: fields may be in any order, and what is not
+/// known is passed over.
+#[derive(Deserialize)]
+struct Fields {
+    format: Option<u64>,
+    idle_deadline: Option<Timestamp>,
+    absolute_deadline: Option<Timestamp>,
+    created: Option<Timestamp>,
+    idle_timeout: Option<u64>,
+    user: Option<String>,
+    // A user whom an operator wrote down without a generation is of the first.
+    #[serde(default)]
+    generation: u64,
+    counter: Option<u64>,
+    epoch: Option<Epoch>,
+    key: Option<Key>,
+    #[serde(default, deserialize_with = "read_ops")]
+    ops: Option<Ops>,
+    data: Option<Data>,
+    moved_to: Option<Key>,
+    #[serde(default)]
+    ended: bool,
+    until: Option<Timestamp>,
 }
 
-fn hexadecimal(digits: &[u8]) -> Option<u64> {
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+/// Reads what stands under a key.
+pub(super) fn entry(text: &[u8]) -> Result<Entry, Unreadable> {
+    // The error's text would quote what stands there, so it is left behind.
+    let fields: Fields = serde_json::from_slice(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        match error.classify() {
+            serde_json::error::Category::Data => Unreadable::Field { line, column },
+            _ => Unreadable::NotJson { line, column },
+        }
+    })?;
+    if fields.moved_to.is_some() || fields.ended {
+        let until = present("until", fields.until)?;
+        return Ok(Entry::Mark(Mark { moved_to: fields.moved_to, until }));
+    }
+    let written = present("format", fields.format)?;
+    let format = u16::try_from(written).ok().filter(|format| (1..=FORMAT).contains(format));
+    let header = Header {
+        format: format.ok_or(Unreadable::Format(written))?,
+        key: present("key", fields.key)?,
+        created: present("created", fields.created)?,
+        idle_deadline: present("idle_deadline", fields.idle_deadline)?,
+        absolute_deadline: present("absolute_deadline", fields.absolute_deadline)?,
+        idle_timeout: fields.idle_timeout.map(Duration::from_millis),
+        user: fields.user.map(|name| User { name, generation: fields.generation }),
+        epoch: present("epoch", fields.epoch)?,
+        counter: present("counter", fields.counter)?,
+        ops: present("ops", fields.ops)?,
+    };
+    let record = Arc::new(Record { header, data: present("data", fields.data)? });
+    Ok(Entry::Record(Loaded { record, version: version(text) }))
+}
+
+fn present<T>(name: &'static str, field: Option<T>) -> Result<T, Unreadable> {
+    field.ok_or(Unreadable::Missing(name))
+}
+
+fn read_ops<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Ops>, D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    let op = |digits| u64::from_str_radix(digits, 16).map(Op::from_bits);
+    let ops = text.rsplit(' ').filter(|digits| !digits.is_empty()).map(op);
+    ops.collect::<Result<_, _>>().map(Some).map_err(serde::de::Error::custom)
 }

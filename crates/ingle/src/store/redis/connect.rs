@@ -2,13 +2,13 @@
 //!
 //! It knows no record. A call is sent once; `cluster.rs` says why one that is sent on is no exception.
 
-use std::{slice, sync::Arc};
+use std::{collections::BTreeMap, slice, sync::Arc};
 
 use redis::{Cmd, Pipeline, Value};
 
 use self::{
     cluster::Cluster,
-    link::{Address, Link},
+    link::{Address, Link, refused},
     node::{Node, Settings},
     tls::Tls,
 };
@@ -18,7 +18,7 @@ use super::{
     names::{Names, Partition},
     scripts::{
         Script,
-        advance::{self, Advance},
+        swap::{self, Swap},
     },
 };
 use crate::{
@@ -32,6 +32,7 @@ mod greet;
 mod link;
 mod node;
 mod pipeline;
+pub(super) mod server;
 mod tls;
 
 /// The servers, and how the keys on them are named.
@@ -71,7 +72,9 @@ impl Client {
                 let answer = link.call(command).await;
                 answer.inspect_err(|failure| leave_replica(&link, failure))
             }
-            Servers::Cluster(cluster) => Box::pin(cluster.call(partition, command)).await,
+            Servers::Cluster(cluster) => {
+                Box::pin(cluster.call(partition, |_| command.clone())).await
+            }
         }
     }
 
@@ -91,35 +94,19 @@ impl Client {
         }
     }
 
-    /// Makes an advance, and returns what there is if it is not done. On one server it goes together with
-    /// those that are made at the same time.
-    pub(super) async fn advance(
-        &self,
-        partition: Partition,
-        advance: impl FnOnce() -> Result<Advance, Error>,
-    ) -> Result<Value, Error> {
-        let answer = match &self.servers {
+    /// Makes a swap. Answers `OK` if it is done, else what there is, or nothing if that is not known.
+    ///
+    /// The server that it comes to decides how it is made. On one server it goes together with those that are
+    /// made at the same time.
+    pub(super) async fn swap(&self, partition: Partition, swap: Swap) -> Result<Value, Failure> {
+        match &self.servers {
             Servers::One(node) => {
-                let link = link_of(node).await.map_err(|failure| self.error(failure))?;
-                // Made last, so that the future keeps no room for it.
-                let answer = link.advance(advance()?).await;
+                let link = link_of(node).await?;
+                let answer = link.swap(swap).await;
                 answer.inspect_err(|failure| leave_replica(&link, failure))
             }
-            Servers::Cluster(_) => Box::pin(self.advance_alone(partition, advance()?)).await,
-        };
-        answer.map_err(|failure| self.error(failure))
-    }
-
-    /// What one call is about is on one server of a cluster only where it has one partition.
-    async fn advance_alone(
-        &self,
-        partition: Partition,
-        advance: Advance,
-    ) -> Result<Value, Failure> {
-        let call = advance::call(slice::from_ref(&advance));
-        let answer = self.run(partition, advance::script(), &call).await?;
-        let answers = advance::answers(answer, 1).and_then(|answers| answers.into_iter().next());
-        answers.ok_or_else(|| Failure::Lost("the answer makes no sense".to_owned()))
+            Servers::Cluster(cluster) => Box::pin(swap_alone(cluster, partition, swap)).await,
+        }
     }
 
     /// Sends commands about several partitions and returns their answers in the same order, with one
@@ -170,6 +157,23 @@ impl Client {
                 }
             });
         }
+    }
+
+    /// What the servers are, as far as it is known, and how they commit.
+    pub(super) fn describe(&self) -> String {
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+        for link in self.servers.masters().iter().filter_map(|node| node.open_link()) {
+            if let Some(server) = link.server() {
+                let way = if link.has_ifeq() { "`SET … IFEQ`" } else { "a script" };
+                *kinds.entry(format!("{server}, each commit is {way}")).or_default() += 1;
+            }
+        }
+        let kind = |(kind, count): (&String, &usize)| match (&self.servers, count) {
+            (Servers::One(_), _) => kind.clone(),
+            (Servers::Cluster(_), 1) => format!("1 server of a cluster: {kind}"),
+            (Servers::Cluster(_), count) => format!("{count} servers of a cluster: {kind}"),
+        };
+        kinds.iter().map(kind).collect::<Vec<_>>().join("; ")
     }
 
     /// Every server that has records.
@@ -232,6 +236,33 @@ impl Servers {
         match self {
             Self::One(node) => vec![Arc::clone(node)],
             Self::Cluster(cluster) => cluster.masters(),
+        }
+    }
+}
+
+/// What one call is about is on one server of a cluster only where it has one partition.
+async fn swap_alone(
+    cluster: &Arc<Cluster>,
+    partition: Partition,
+    swap: Swap,
+) -> Result<Value, Failure> {
+    let one = slice::from_ref(&swap);
+    let by_script = |link: &Link| if link.has_ifeq() { swap.native() } else { swap::call(one) };
+    let answer = match cluster.call(partition, by_script).await {
+        Err(Failure::Refused(refusal)) if refusal.code() == "NOSCRIPT" => {
+            let with_text = |link: &Link| match link.has_ifeq() {
+                true => swap.native(),
+                false => swap::script().with_text(&swap::call(one)),
+            };
+            cluster.call(partition, with_text).await?
+        }
+        answer => answer?,
+    };
+    match answer {
+        answer @ (Value::Okay | Value::Nil) => Ok(answer),
+        answer => {
+            let answers = swap::answers(answer, 1).and_then(|answers| answers.into_iter().next());
+            refused(answers.ok_or_else(|| Failure::Lost("the answer makes no sense".to_owned()))?)
         }
     }
 }

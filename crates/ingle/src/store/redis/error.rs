@@ -39,6 +39,10 @@ impl Failure {
         let (kind, applied) = match &self {
             Self::NotSent(cause) => (cause.error_kind(), Applied::No),
             Self::Lost(_) => (ErrorKind::Unavailable, Applied::Unknown),
+            // It is made by a script then, when it is tried again.
+            Self::Refused(refusal) if is_syntax_error(refusal) => {
+                (ErrorKind::Unavailable, Applied::No)
+            }
             Self::Refused(refusal) => meaning(refusal.code()),
         };
         Error::new(NAME, kind, applied).with_source(self.into_cause(prefix))
@@ -69,6 +73,16 @@ fn meaning(code: &str) -> (ErrorKind, Applied) {
         | "CLUSTERDOWN" | "MOVED" | "ASK" | "NOSCRIPT" => (ErrorKind::Unavailable, Applied::No),
         _ => (ErrorKind::Refused, Applied::Unknown),
     }
+}
+
+/// Whether a server does not know an option of a command, which it finds out before it does anything.
+pub(super) fn is_syntax_error(refusal: &ServerError) -> bool {
+    refusal.code() == "ERR" && refusal.details() == Some("syntax error")
+}
+
+/// Others kept changing what a write was about, and it was not made.
+pub(super) fn contended() -> Error {
+    Error::new(NAME, ErrorKind::Contended, Applied::No)
 }
 
 /// Why Redis cannot be used, or did not do something: what is wrong, and what to do.
@@ -281,7 +295,7 @@ fn lost(message: &str) -> Cause {
 fn denied(prefix: &str, message: &str) -> Cause {
     let problem = format!("the user may not do this in Redis ({message})");
     let help = format!(
-        "run `ACL SETUSER USER ~{prefix}:* +@hash +@sortedset +del +pexpire +scan +eval +evalsha \
+        "run `ACL SETUSER USER ~{prefix}:* +get +set +@sortedset +pexpire +scan +eval +evalsha \
          +select +asking +cluster|slots +config|get`"
     );
     Cause::new(OpenErrorKind::Denied, problem, help)
@@ -299,8 +313,11 @@ pub(super) fn refused(refusal: &ServerError, prefix: &str) -> Cause {
     match refusal.code() {
         "NOPERM" => denied(prefix, &message),
         "DENIED" => protected(&message),
-        // So says Redis 7.0 of a command within a script.
-        "ERR" if message.starts_with("The user executing the script can't") => {
+        // So say Redis 7.0 and those after it of a command within a script.
+        "ERR"
+            if message.starts_with("The user executing the script can't")
+                || message.starts_with("ACL failure in script") =>
+        {
             denied(prefix, &message)
         }
         "OOM" => {

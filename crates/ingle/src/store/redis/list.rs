@@ -11,7 +11,7 @@ use std::{
 use redis::Value;
 
 use super::{
-    codec::{self, Unreadable},
+    codec::{self, Entry, Unreadable},
     connect::{Client, Master},
     error::Failure,
     names::Partition,
@@ -70,8 +70,8 @@ pub(super) async fn page(
         let wanted = limit.saturating_sub(page.records.len());
         let (keys, more) = keys_behind(client, cache, after, wanted).await?;
         let found = load_all(client, &keys).await?;
-        let live = found.into_iter().flatten().map(|(loaded, _)| loaded);
-        page.records.extend(live.filter(|loaded| !loaded.record.is_dead(now)));
+        page.records
+            .extend(found.into_iter().flatten().filter(|loaded| !loaded.record.is_dead(now)));
         after = keys.last().copied();
         if !more || after.is_none() {
             return Ok(page);
@@ -104,11 +104,12 @@ pub(super) async fn page_of_user(
         let (these, others) = rest.split_at(wanted);
         for (key, found) in these.iter().zip(load_all(client, these).await?) {
             let theirs =
-                found.as_ref().filter(|(loaded, _)| user_of(&loaded.record.header) == Some(user));
-            let listed = theirs.and_then(|(_, listed)| listed.as_deref());
-            user_set::remove_stale(client, user, key, listed, &members, now);
-            let live = theirs.filter(|(loaded, _)| !loaded.record.is_dead(now));
-            page.records.extend(live.map(|(loaded, _)| loaded.clone()));
+                found.as_ref().filter(|loaded| user_of(&loaded.record.header) == Some(user));
+            if theirs.is_none() {
+                user_set::remove_stale(client, user, key, &members, now);
+            }
+            let live = theirs.filter(|loaded| !loaded.record.is_dead(now));
+            page.records.extend(live.cloned());
         }
         rest = others;
         let last = these.last().filter(|_| !rest.is_empty());
@@ -182,21 +183,14 @@ async fn scan(client: &Client, master: &Master, cursor: u64) -> Result<(u64, Vec
     Ok((next.ok_or(Unreadable::Answer)?, keys.collect()))
 }
 
-/// The records under these keys, with what they remember of their sets, dead ones too.
-async fn load_all(
-    client: &Client,
-    keys: &[Key],
-) -> Result<Vec<Option<(Loaded, Option<String>)>>, Error> {
+/// The records under these keys, dead ones too.
+async fn load_all(client: &Client, keys: &[Key]) -> Result<Vec<Option<Loaded>>, Error> {
     let mut found = Vec::with_capacity(keys.len());
     for keys in keys.chunks(RECORDS_PER_CALL) {
-        let command = |key| {
-            let mut command = codec::load(&client.names, key);
-            command.arg("listed");
-            (Partition::of(key), command)
-        };
+        let command = |key| (Partition::of(key), codec::load(&client.names, key));
         let answers = client.call_all(keys.iter().map(command).collect()).await;
         for answer in answers.map_err(|failure| client.error(failure))? {
-            found.push(codec::read_listed(answer)?);
+            found.push(codec::read(answer)?.and_then(Entry::record));
         }
     }
     Ok(found)

@@ -54,14 +54,14 @@ impl Names {
         &self.prefix
     }
 
-    /// The name of a record's hash, such as `ingle:{7f}:7f…`.
+    /// The name of a record, such as `ingle:{7f}:7f…`.
     pub(super) fn record(&self, key: &Key) -> String {
         let mut name = Vec::with_capacity(self.prefix.len() + 70);
         self.push_record(&mut name, key);
         String::from_utf8(name).unwrap_or_default()
     }
 
-    /// Adds the name of a record's hash.
+    /// Adds the name of a record.
     pub(super) fn push_record(&self, text: &mut Vec<u8>, key: &Key) {
         text.extend_from_slice(self.prefix.as_bytes());
         text.extend_from_slice(b":{");
@@ -71,7 +71,7 @@ impl Names {
         let _ = write!(text, "{key}");
     }
 
-    /// The key of a record's hash, if it is one.
+    /// The key of a record, if it is one.
     pub(super) fn key(&self, name: &[u8]) -> Option<Key> {
         let name = std::str::from_utf8(name).ok()?;
         let key: Key = name.strip_prefix(self.prefix.as_str())?.get(6..)?.parse().ok()?;

@@ -1,190 +1,105 @@
-//! The writes, as scripts that Redis runs in one step each.
+//! The writes that are more than one command, as scripts that Redis runs in one step each.
 //!
 //! Each looks first and writes then, so that one which is refused has changed nothing. The line
 //! `#!lua` is more than a comment: with it Redis refuses a script as a whole where memory or a
 //! replica is missing, and never in the middle. That takes Redis 7.
+//!
+//! A script compares whole strings. What is in them it does not know, but for how they begin.
 
 use std::sync::OnceLock;
 
 use redis::{Arg, Cmd};
 
-use super::codec::fields;
+pub(super) mod swap;
 
-pub(super) mod advance;
-
-/// What all writes share. `ARGV[1]` is the caller's time, which alone decides life and death.
-///
-/// A hash that has a part of a header is a record that somebody has damaged: it is live, so that
-/// nothing is written over it. One without any is no record.
-macro_rules! shared {
-    () => {
-        "
-local now = tonumber(ARGV[1])
-local function live(head, absolute, epoch)
-  if not (head or absolute or epoch) then return false end
-  local idle = tonumber(string.match(head or '', '^%d+') or '')
-  absolute = tonumber(absolute or '')
-  return not (idle and idle <= now or absolute and absolute <= now)
-end
-local function live_at(key)
-  return live(unpack(redis.call('HMGET', key, 'head', 'absolute_deadline', 'epoch')))
-end
-"
-    };
-}
-
-/// Puts a session into its user's list: `member`, until when it can live, what is surely dead, and
+/// Puts a session into its user's list: the time, `member`, until when it can live, what is surely dead, and
 /// how long after the last deadline the list itself ends.
 macro_rules! list {
     () => {
         "
-local function list(users, member, deadline, dead, slack)
+local function list(users, now, member, deadline, dead, slack)
   redis.call('ZREMRANGEBYSCORE', users, '-inf', dead)
   redis.call('ZADD', users, deadline, member)
   local last = redis.call('ZRANGE', users, -1, -1, 'WITHSCORES')[2]
-  redis.call('PEXPIRE', users, string.format('%.0f', tonumber(last) - now + tonumber(slack)))
+  redis.call('PEXPIRE', users, string.format('%.0f', tonumber(last) - now + slack))
 end
 "
     };
 }
 
-/// Writes a record: `ARGV[2]` is when Redis may delete it, `ARGV[3]` to `ARGV[6]` put it into its user's
-/// list if there is one among the keys. At `from` is how many fields are removed; then come their names, and
-/// fields with their values.
-macro_rules! write {
-    () => {
-        concat!(
-            list!(),
-            "
-local function write(key, users, from)
-  if users then list(users, unpack(ARGV, 3, 6)) end
-  local removed = tonumber(ARGV[from])
-  if removed > 0 then redis.call('HDEL', key, unpack(ARGV, from + 1, from + removed)) end
-  redis.call('HSET', key, unpack(ARGV, from + 1 + removed))
-  redis.call('PEXPIRE', key, ARGV[2])
-end
-"
-        )
-    };
-}
-
-/// Leaves a mark (law 12) in the place of a record: until when it counts, when Redis may delete it, and what
-/// became of the record.
-macro_rules! mark {
-    () => {
-        "
-local function mark(key, until_, expiry, ...)
-  redis.call('DEL', key)
-  redis.call('HSET', key, 'absolute_deadline', until_, 'format', ...)
-  redis.call('PEXPIRE', key, expiry)
-end
-"
-    };
-}
-
-/// The condition of a replace and a renew: the record is live, has the counter and the newest op that
-/// `ARGV[7]` has as a head does, and the epoch `ARGV[8]`.
+/// A create or a replace that puts the session into its user's list: in the place of `ARGV[1]`, which is
+/// empty if nothing may be there, it writes `ARGV[2]` for `ARGV[3]` milliseconds.
 ///
-/// The counter alone would not do: it begins anew in each life of a key, and after a failover it can
-/// go back, and on to the same number by another commit.
-macro_rules! unchanged {
-    () => {
-        concat!(
-            "
-local r = redis.call('HMGET', KEYS[1], 'head', 'absolute_deadline', 'epoch', 'listed')
-if not live(r[1], r[2], r[3]) then return false end
-if string.match(r[1] or '', '^%d+( %d+ %x*)') ~= ARGV[7] or r[3] ~= ARGV[8] then
-  return redis.call('HMGET', KEYS[1], ",
-            fields!(),
-            ")
-end
-"
-        )
-    };
-}
-
-/// Answers 1 if the key is taken, else nothing.
-pub(super) static CREATE: Script = Script::new(concat!(
+/// Answers 1 if it is done, else what is there.
+pub(super) static JOIN: Script = Script::new(concat!(
     "#!lua",
-    shared!(),
-    write!(),
+    list!(),
     "
-if live_at(KEYS[1]) then return 1 end
-redis.call('DEL', KEYS[1])
-write(KEYS[1], KEYS[2], 9)
-return ''
-"
-));
-
-/// Answers nothing if the record is gone, the record if it has changed, else under which name the
-/// user's list had it.
-pub(super) static REPLACE: Script = Script::new(concat!(
-    "#!lua",
-    shared!(),
-    write!(),
-    unchanged!(),
-    "
-write(KEYS[1], KEYS[2], 9)
-return r[4] or ''
-"
-));
-
-/// Answers as [`REPLACE`], and 1 if the new key is taken. `ARGV[9]` and `ARGV[10]` are about the mark that it
-/// leaves, `ARGV[11]` is the new key as the mark has it.
-pub(super) static RENEW: Script = Script::new(concat!(
-    "#!lua",
-    shared!(),
-    write!(),
-    mark!(),
-    unchanged!(),
-    "
-if live_at(KEYS[2]) then return 1 end
-mark(KEYS[1], ARGV[9], ARGV[10], 'moved', 'key', ARGV[11])
-redis.call('DEL', KEYS[2])
-write(KEYS[2], KEYS[3], 12)
-return r[4] or ''
-"
-));
-
-/// Answers nothing if the record is gone, 1 if it lives as long as it should, and 0 if it is damaged. It needs
-/// no memory worth the word, so a server that is full takes it.
-pub(super) static TOUCH: Script = Script::new(concat!(
-    "#!lua flags=allow-oom",
-    shared!(),
-    "
-local r = redis.call('HMGET', KEYS[1], 'head', 'absolute_deadline', 'epoch', 'format')
-if r[4] == 'moved' or r[4] == 'ended' or not live(r[1], r[2], r[3]) then return false end
-local idle, rest = string.match(r[1] or '', '^(%d+)( %d+ .*)$')
-local absolute = tonumber(r[2] or '')
-if not (idle and absolute) then return 0 end
-local to = math.min(tonumber(ARGV[2]), absolute)
-if to > tonumber(idle) then
-  redis.call('HSET', KEYS[1], 'head', string.format('%.0f%s', to, rest))
-  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', to - now + tonumber(ARGV[3])))
-end
+local found = redis.call('GET', KEYS[1])
+if (found or '') ~= ARGV[1] then return found end
+list(KEYS[2], unpack(ARGV, 4, 8))
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 "
 ));
 
-/// Answers where the record went, if a mark says so; whose the session was and under which name that user's
-/// list has it, if it ended now; else nothing. It takes no more memory than there was, so a server that is full
-/// takes it.
-pub(super) static DESTROY: Script = Script::new(concat!(
-    "#!lua flags=allow-oom",
-    shared!(),
-    mark!(),
+/// In the place of `ARGV[1]` under the old key it leaves the mark `ARGV[2]` for `ARGV[3]` milliseconds (law 12);
+/// in the place of `ARGV[4]` under the new one, which is empty if nothing may be there, it writes `ARGV[5]` for
+/// `ARGV[6]`.
+///
+/// Answers 1 if it is done; what is under the old key, if that is not as it should be; or what is under the new
+/// one, in a list of one.
+pub(super) static RENEW: Script = Script::new(concat!(
+    "#!lua",
+    list!(),
     "
-local r = redis.call('HMGET', KEYS[1],
-  'head', 'absolute_deadline', 'epoch', 'format', 'key', 'user', 'listed')
-if r[4] == 'moved' or r[4] == 'ended' then
-  return live(r[1], r[2], r[3]) and r[4] == 'moved' and r[5]
-end
-redis.call('DEL', KEYS[1])
-if not (r[1] or r[2] or r[3]) then return false end
-mark(KEYS[1], ARGV[2], ARGV[3], 'ended')
-return {r[6], r[7]}
+local found = redis.call('GET', KEYS[1])
+if found ~= ARGV[1] then return found end
+local taken = redis.call('GET', KEYS[2])
+if (taken or '') ~= ARGV[4] then return {taken} end
+if KEYS[3] then list(KEYS[3], unpack(ARGV, 7, 11)) end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[6])
+return 1
 "
 ));
+
+/// Moves the idle deadline of a record to `ARGV[2]` at the time `ARGV[1]`, in its text, which Redis keeps for
+/// `ARGV[3]` longer. It needs no memory worth the word, so a server that is full takes it.
+///
+/// Answers nothing if the record is gone, 1 if it lives as long as it should, and what is there if that does
+/// not begin as this library writes it.
+pub(super) static TOUCH: Script = Script::new(
+    "#!lua flags=allow-oom
+local found = redis.call('GET', KEYS[1])
+if not found then return false end
+local first, idle, second, absolute, rest =
+  string.match(found, '^({\"format\":1,\"idle_deadline\":)(%d+)(,\"absolute_deadline\":)(%d+)(,.*)$')
+if not first then return found end
+local now, to = tonumber(ARGV[1]), ARGV[2]
+if tonumber(idle) <= now or tonumber(absolute) <= now then return false end
+if tonumber(to) > tonumber(absolute) then to = absolute end
+if tonumber(to) > tonumber(idle) then
+  local expiry = string.format('%.0f', tonumber(to) - now + tonumber(ARGV[3]))
+  redis.call('SET', KEYS[1], first .. to .. second .. absolute .. rest, 'PX', expiry)
+end
+return 1
+",
+);
+
+/// Leaves the mark `ARGV[1]` for `ARGV[2]` milliseconds in the place of what is there, unless that is a mark.
+/// It takes no more memory than there was, so a server that is full takes it.
+///
+/// Answers what was there.
+pub(super) static DESTROY: Script = Script::new(
+    "#!lua flags=allow-oom
+local found = redis.call('GET', KEYS[1])
+if found and not string.find(found, '^{\"moved_to\":') and not string.find(found, '^{\"ended\":') then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+return found
+",
+);
 
 /// Does nothing. As a script that may write, it is refused where the others would be: by a replica, and by a
 /// server without memory or with a disk that fails.
@@ -197,24 +112,32 @@ return ''
 /// Puts a session that is about to be written into its user's list, on another server.
 pub(super) static LIST: Script = Script::new(concat!(
     "#!lua",
-    shared!(),
     list!(),
     "
-list(KEYS[1], unpack(ARGV, 2, 5))
+list(KEYS[1], unpack(ARGV, 1, 5))
 return ''
 "
 ));
+
+/// Takes a session out of its user's list: those members that have the score `ARGV[1]`, begin with `ARGV[2]`,
+/// and came at `ARGV[3]` or before.
+pub(super) static UNLIST: Script = Script::new(
+    "#!lua
+for _, member in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[1], ARGV[1], 'BYSCORE')) do
+  local is_its = string.sub(member, 1, #ARGV[2]) == ARGV[2]
+  local since = tonumber(string.sub(member, #ARGV[2] + 1))
+  if is_its and since and since <= tonumber(ARGV[3]) then redis.call('ZREM', KEYS[1], member) end
+end
+return ''
+",
+);
 
 /// Tries every command that the writes need, and leaves nothing behind: a right that is missing is
 /// told when the store is opened.
 pub(super) static PROBE: Script = Script::new(
     "#!lua
-redis.call('HSET', KEYS[1], 'probe', '1')
-redis.call('PEXPIRE', KEYS[1], 1000)
-redis.call('HGET', KEYS[1], 'probe')
-redis.call('HMGET', KEYS[1], 'probe')
-redis.call('HDEL', KEYS[1], 'none')
-redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], 'probe', 'PX', 1)
+redis.call('GET', KEYS[1])
 return ''
 ",
 );
@@ -227,7 +150,6 @@ redis.call('PEXPIRE', KEYS[1], 1000)
 redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', 0)
 redis.call('ZREM', KEYS[1], 'probe')
-redis.call('DEL', KEYS[1])
 return ''
 ",
 );
@@ -245,8 +167,7 @@ impl Script {
 
     /// A call by hash, which the server refuses if it does not have the script yet.
     pub(super) fn call(&self, n_keys: usize) -> Cmd {
-        // As many arguments as a whole record has; a few bytes more than its header.
-        self.call_of(n_keys, 48, 1024)
+        self.call_of(n_keys, 16, 2048)
     }
 
     /// The same, with room for so many arguments and bytes.
@@ -259,7 +180,7 @@ impl Script {
 
     /// The same call with the text, after which the server knows the script by its hash.
     pub(super) fn with_text(&self, call: &Cmd) -> Cmd {
-        let mut command = Cmd::with_capacity(48, 4096);
+        let mut command = Cmd::with_capacity(16, 4096);
         command.arg("EVAL").arg(self.text);
         for argument in call.args_iter().skip(2) {
             if let Arg::Simple(argument) = argument {

@@ -4,11 +4,12 @@ use redis::Value;
 use serde_json::json;
 
 use super::{
-    codec::{self, Entry, fields},
+    codec::{self, Entry},
     config::RedisConfig,
+    connect::server::Server,
     error::{self, Failure},
     names::{Names, Partition},
-    scripts::advance,
+    scripts::swap,
 };
 use crate::{
     clock::Timestamp,
@@ -194,136 +195,164 @@ fn a_partition_has_the_slot_that_redis_says() {
 }
 
 #[test]
-fn the_scripts_read_the_same_fields() {
-    let quoted = codec::FIELDS.map(|field| format!("'{field}'")).join(", ");
-    assert_eq!(quoted, fields!());
-}
-
-#[test]
 fn an_answer_to_several_is_each_ones_or_nobodys() {
-    let record = || Value::Array(vec![Value::Nil]);
-    let answer = |parts: &[Value]| advance::answers(Value::Array(parts.to_vec()), 3);
-    assert_eq!(advance::answers(Value::Nil, 2), Some(vec![Value::Nil, Value::Nil]));
-    let expected = vec![Value::Nil, Value::Nil, record()];
-    assert_eq!(answer(&[Value::Int(3), record()]), Some(expected));
-    let expected = vec![record(), Value::Okay, Value::Nil];
-    assert_eq!(answer(&[Value::Int(2), Value::Okay, Value::Int(1), record()]), Some(expected));
+    let found = || Value::BulkString(b"{}".to_vec());
+    let answer = |parts: &[Value]| swap::answers(Value::Array(parts.to_vec()), 3);
+    assert_eq!(swap::answers(Value::Int(1), 2), Some(vec![Value::Okay, Value::Okay]));
+    let expected = vec![Value::Okay, Value::Okay, found()];
+    assert_eq!(answer(&[Value::Int(3), found()]), Some(expected));
+    let expected = vec![found(), Value::Nil, Value::Okay];
+    assert_eq!(answer(&[Value::Int(2), Value::Nil, Value::Int(1), found()]), Some(expected));
     let refusal = redis::parse_redis_value(b"-OOM command not allowed\r\n").unwrap();
-    assert_eq!(advance::answers(refusal.clone(), 2), Some(vec![refusal.clone(), refusal]));
+    assert_eq!(swap::answers(refusal.clone(), 2), Some(vec![refusal.clone(), refusal]));
     for nonsense in [
-        &[Value::Int(0), record()] as &[_],
-        &[Value::Int(4), record()],
-        &[Value::Int(-1), record()],
+        &[Value::Int(0), found()] as &[_],
+        &[Value::Int(4), found()],
+        &[Value::Int(-1), found()],
         &[Value::Int(1)],
-        &[Value::Int(1), record(), Value::Int(2)],
-        &[Value::Nil, record()],
-        &[record(), Value::Int(1)],
+        &[Value::Int(1), found(), Value::Int(2)],
+        &[Value::Nil, found()],
+        &[found(), Value::Int(1)],
     ] {
         assert_eq!(answer(nonsense), None, "{nonsense:?}");
     }
-    assert_eq!(advance::answers(Value::Okay, 1), None);
+    for nonsense in [Value::Okay, Value::Nil, Value::Int(0)] {
+        assert_eq!(swap::answers(nonsense, 1), None);
+    }
+}
+
+#[test]
+fn a_server_has_the_native_command_from_its_version_on() {
+    for (name, version, has) in [
+        ("redis", "7.0.15", false),
+        ("redis", "8.2.3", false),
+        ("redis", "8.3.99", false),
+        ("redis", "8.4.0", true),
+        ("redis", "8.10.2", true),
+        ("redis", "9.0.0", true),
+        ("redis", "255.255.255", true),
+        ("valkey", "7.2.5", false),
+        ("valkey", "8.0.1", false),
+        ("valkey", "8.1.0", true),
+        ("valkey", "9.1.2", true),
+        ("valkey", "8.1.0-rc1", true),
+        ("valkey", "", false),
+        ("valkey", "hunter2", false),
+        ("another", "9.9.9", false),
+    ] {
+        assert_eq!(Server::new(name, version, false).has_ifeq(), has, "{name} {version}");
+    }
 }
 
 /// Reads what must be a record.
-fn read(answer: Value) -> Loaded {
-    codec::read(answer).unwrap().and_then(Entry::record).unwrap()
-}
-
-/// What Redis answers for a hash with these fields.
-fn answer_of(fields: &[(&str, &str)]) -> Value {
-    let value = |name: &&str| {
-        let found = fields.iter().find(|(field, _)| field == name);
-        found.map_or(Value::Nil, |(_, value)| Value::BulkString(value.as_bytes().to_vec()))
-    };
-    Value::Array(codec::FIELDS.iter().map(value).collect())
+fn read(text: &[u8]) -> Loaded {
+    codec::entry(text).unwrap().record().unwrap()
 }
 
 #[test]
-fn a_mark_is_read_and_a_damaged_one_is_told_by_its_field() {
+fn a_mark_is_read_and_a_damaged_one_is_told_without_what_it_holds() {
     let (to, until) = (Key::from_bytes([0x7f; 32]), Timestamp::from_millis(60_000));
-    let hex = to.to_string();
-    let (key, end) = (("key", hex.as_str()), ("absolute_deadline", "60000"));
-    for (fields, moved_to) in [
-        ([("format", "moved"), key, end], Some(to)),
-        ([("format", "ended"), key, end], None),
-        ([("format", "ended"), end, end], None),
-    ] {
-        let found = codec::read(answer_of(&fields)).unwrap();
-        assert_eq!(found, Some(Entry::Mark(Mark { moved_to, until })), "{fields:?}");
+    for mark in [Mark { moved_to: Some(to), until }, Mark { moved_to: None, until }] {
+        let text = codec::mark_text(&mark);
+        assert_eq!(codec::entry(&text).unwrap(), Entry::Mark(mark));
     }
-    for (fields, field) in [
-        ([("format", "moved"), end, end], "`key`"),
-        ([("format", "moved"), ("key", "hunter2"), end], "`key`"),
-        ([("format", "moved"), key, key], "`absolute_deadline`"),
-        ([("format", "ended"), key, ("absolute_deadline", "hunter2")], "`absolute_deadline`"),
-        ([("format", "hunter2"), key, end], "`format`"),
+    assert_eq!(
+        codec::mark_text(&Mark { moved_to: None, until }),
+        br#"{"ended":true,"until":60000}"#
+    );
+    for damaged in [
+        r#"{"ended":true}"#,
+        r#"{"ended":true,"until":"hunter2"}"#,
+        r#"{"ended":false,"until":60000}"#,
+        r#"{"moved_to":"hunter2","until":60000}"#,
+        r#"{"moved_to":null,"until":60000}"#,
     ] {
-        let error = codec::read(answer_of(&fields)).unwrap_err().to_string();
-        assert!(error.contains(field) && !error.contains("hunter2"), "{error}");
-    }
-}
-
-#[test]
-fn a_damaged_hash_is_told_by_its_field_alone() {
-    let key = "7f".repeat(32);
-    let whole = [
-        "1",
-        &key,
-        "1",
-        "3",
-        "4",
-        "mary",
-        "5",
-        "00000000000000ff",
-        "2 6 0000000000000002,0000000000000001",
-        r#"{"n":1}"#,
-    ];
-    let answer = |values: &[&str]| {
-        let bulk = |text: &&str| Value::BulkString(text.as_bytes().to_vec());
-        Value::Array(values.iter().map(bulk).collect())
-    };
-    let read = read(answer(&whole));
-    assert_eq!(read.record.header.created, Timestamp::from_millis(1));
-    assert_eq!(read.record.header.idle_deadline, Timestamp::from_millis(2));
-    assert_eq!(read.record.header.counter, 6);
-    assert_eq!(read.record.header.ops.newest().map(Op::to_bits), Some(2));
-    assert_eq!(read.record.header.ops.iter().count(), 2);
-    assert_eq!(json!(read.record.data), json!({ "n": 1 }));
-    for (field, wrong) in [
-        (0, "0"),
-        (0, "2"),
-        (0, "x"),
-        (1, "hunter2"),
-        (2, "-1"),
-        (3, "1e5"),
-        (4, ""),
-        (6, "-5"),
-        (7, "hunter2"),
-        (8, ""),
-        (8, "hunter2"),
-        (8, "2 6"),
-        (8, "-1 6 00ff"),
-        (8, "2 1.0 00ff"),
-        (8, "2 6 00ff,hunter2"),
-        (8, "2 6 00ff 00fe"),
-        (9, "hunter2"),
-        (9, "[\"hunter2\"]"),
-        (9, "{\"a\":hunter2}"),
-        (9, ""),
-    ] {
-        let mut values = whole;
-        values[field] = wrong;
-        let error = codec::read(answer(&values)).unwrap_err().to_string();
+        let error = codec::entry(damaged.as_bytes()).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
-    for missing in [0, 1, 2, 3, 7, 8, 9] {
-        let Value::Array(mut values) = answer(&whole) else { unreachable!() };
-        values[missing] = Value::Nil;
-        assert!(codec::read(Value::Array(values)).is_err(), "{missing}");
+}
+
+/// A record, as it stands in Redis.
+fn whole() -> String {
+    let key = "7f".repeat(32);
+    format!(
+        r#"{{"format":1,"idle_deadline":2,"absolute_deadline":3,"created":1,"idle_timeout":4,"user":"mary","generation":5,"counter":6,"epoch":"00000000000000ff","key":"{key}","ops":"0000000000000002 0000000000000001","data":{{"n":1}}}}"#
+    )
+}
+
+#[test]
+fn a_record_is_readable_json_whose_bytes_are_known() {
+    let text = whole();
+    let read = read(text.as_bytes()).record;
+    assert_eq!(read.header.created, Timestamp::from_millis(1));
+    assert_eq!(read.header.idle_deadline, Timestamp::from_millis(2));
+    assert_eq!(read.header.counter, 6);
+    assert_eq!(read.header.ops.newest().map(Op::to_bits), Some(2));
+    assert_eq!(read.header.ops.iter().count(), 2);
+    assert_eq!(read.header.user.as_ref().map(|user| user.name.as_str()), Some("mary"));
+    assert_eq!(json!(read.data), json!({ "n": 1 }));
+    assert_eq!(String::from_utf8(codec::text(&read).unwrap()).unwrap(), text);
+}
+
+/// A person's tool may sort the fields, put them on lines of their own, and add some.
+#[test]
+fn a_record_that_a_person_wrote_is_the_same_under_another_version() {
+    let fields: serde_json::Value = serde_json::from_str(&whole()).unwrap();
+    let mut sorted: std::collections::BTreeMap<&str, &serde_json::Value> =
+        fields.as_object().unwrap().iter().map(|(name, value)| (name.as_str(), value)).collect();
+    let note = json!("mended");
+    sorted.insert("note", &note);
+    let text = serde_json::to_vec_pretty(&sorted).unwrap();
+    let (edited, ours) = (read(&text), read(whole().as_bytes()));
+    assert_eq!(edited.record, ours.record);
+    assert_ne!(edited.version, ours.version);
+    let mended = whole().replace(r#","generation":5"#, "");
+    assert_eq!(read(mended.as_bytes()).record.header.user.as_ref().unwrap().generation, 0);
+}
+
+#[test]
+fn a_damaged_record_is_told_without_what_it_holds() {
+    for (right, wrong) in [
+        (r#""format":1"#, r#""format":0"#),
+        (r#""format":1"#, r#""format":2"#),
+        (r#""format":1"#, r#""format":70000"#),
+        (r#""format":1"#, r#""format":"hunter2""#),
+        (r#""created":1"#, r#""created":-1"#),
+        (r#""absolute_deadline":3"#, r#""absolute_deadline":1e5"#),
+        (r#""idle_timeout":4"#, r#""idle_timeout":"""#),
+        (r#""generation":5"#, r#""generation":-5"#),
+        (r#""user":"mary""#, r#""user":["hunter2"]"#),
+        (r#""counter":6"#, r#""counter":1.5"#),
+        ("00000000000000ff", "hunter2"),
+        ("0000000000000002 ", "hunter2 "),
+        ("7f7f", "hunter2"),
+        (r#"{"n":1}"#, r#""hunter2""#),
+        (r#"{"n":1}"#, r#"["hunter2"]"#),
+        (r#"{"n":1}"#, "{hunter2}"),
+        (r#"{"n":1}}"#, r#"{"hunter2":1}"#),
+        (r#"{"n":1}}"#, r#"{"hunter2":1}}}"#),
+    ] {
+        let text = whole().replacen(right, wrong, 1);
+        assert_ne!(text, whole(), "{right}");
+        let error = codec::entry(text.as_bytes()).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
     }
-    let mut nothing = vec![Value::Nil; 9];
-    nothing.push(Value::BulkString(b"{}".to_vec()));
-    assert_eq!(codec::read(Value::Array(nothing)).unwrap(), None, "no header at all: no record");
+    let fields: serde_json::Value = serde_json::from_str(&whole()).unwrap();
+    for (name, _) in fields.as_object().unwrap() {
+        let mut fields = fields.clone();
+        fields.as_object_mut().unwrap().remove(name);
+        let found = codec::entry(fields.to_string().as_bytes());
+        let optional = ["idle_timeout", "user", "generation"].contains(&name.as_str());
+        assert_eq!(found.is_ok(), optional, "{name}");
+        if let Err(error) = found {
+            assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
+        }
+    }
+    for nothing in ["", "{}", "null", "[]", "7", "\"\"", "\u{feff}{}"] {
+        codec::entry(nothing.as_bytes()).unwrap_err();
+    }
+    assert_eq!(codec::read(Value::Nil).unwrap(), None);
+    codec::read(Value::Okay).unwrap_err();
 }
 
 #[test]
@@ -345,6 +374,7 @@ fn only_what_is_proof_says_that_nothing_happened() {
         ("-BUSY Redis is busy\r\n", ErrorKind::Unavailable, Applied::No),
         ("-TRYAGAIN Multiple keys\r\n", ErrorKind::Contended, Applied::No),
         ("-WRONGTYPE Operation against\r\n", ErrorKind::Corrupt, Applied::No),
+        ("-ERR syntax error\r\n", ErrorKind::Unavailable, Applied::No),
         ("-ERR whatever\r\n", ErrorKind::Refused, Applied::Unknown),
         ("-SOMETHING new\r\n", ErrorKind::Refused, Applied::Unknown),
     ] {
@@ -367,27 +397,12 @@ fn only_what_is_proof_says_that_nothing_happened() {
     }
 }
 
-/// What Redis answers for a record: the fields in the order of the question.
-fn answer(record: &crate::record::Record) -> Vec<Value> {
-    let mut command = redis::Cmd::new();
-    codec::whole(&mut command, record, None).unwrap();
-    let mut arguments = command.args_iter().skip(1).map(|argument| match argument {
-        redis::Arg::Simple(bytes) => bytes.to_vec(),
-        _ => unreachable!("only bytes are written"),
-    });
-    let mut written = std::collections::HashMap::new();
-    while let (Some(name), Some(value)) = (arguments.next(), arguments.next()) {
-        written.insert(name, value);
-    }
-    let field = |name: &&str| written.remove(name.as_bytes()).map_or(Value::Nil, Value::BulkString);
-    codec::FIELDS.iter().map(field).collect()
-}
-
 #[test]
-fn fuzz_the_hash_of_a_record() {
+fn fuzz_the_text_of_a_record() {
     let words = [
-        "moved",
+        "moved_to",
         "ended",
+        "until",
         "18446744073709551616",
         "-1",
         "0",
@@ -398,25 +413,21 @@ fn fuzz_the_hash_of_a_record() {
         " ",
         "z",
         "\u{feff}",
+        ",\"data\":{",
     ];
-    fuzz("a hash of Redis", |u| {
+    fuzz("a record of Redis", |u| {
         let record = fuzz::record(u)?;
-        let mut values = answer(&record);
-        assert_eq!(*read(Value::Array(values.clone())).record, record);
-        for _ in 0..u.int_in_range(1..=3)? {
-            let field = u.choose_index(values.len())?;
-            values[field] = match &values[field] {
-                Value::BulkString(bytes) if u.ratio(3, 4)? => {
-                    Value::BulkString(spoiled(u, &[bytes], &words)?)
-                }
-                _ => u.choose(&[Value::Nil, Value::Int(1), Value::Okay])?.clone(),
-            };
-        }
-        match codec::read(Value::Array(values)) {
-            Ok(Some(Entry::Record(found))) => {
-                assert_eq!(read(Value::Array(answer(&found.record))), found);
+        let text = codec::text(&record).unwrap();
+        let loaded = read(&text);
+        assert_eq!(*loaded.record, record);
+        assert_eq!(codec::text(&loaded.record).unwrap(), text, "the same record, the same bytes");
+        let text = spoiled(u, &[&text], &words)?;
+        match codec::entry(&text) {
+            Ok(Entry::Record(found)) => {
+                let text = codec::text(&found.record).unwrap();
+                assert_eq!(read(&text).record, found.record);
             }
-            Ok(Some(Entry::Mark(_)) | None) => {}
+            Ok(Entry::Mark(_)) => {}
             Err(error) => fuzz::tells_no_secret(&error),
         }
         Ok(())

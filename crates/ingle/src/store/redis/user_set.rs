@@ -1,9 +1,9 @@
 //! The sets that name the sessions of each user.
 //!
-//! A user's set has a member for each session, `KEY:TIME:OP`: which one, since when, and by which commit. The
-//! record has time and op, too, as `listed`. So a member is named by one record at most, and only by
-//! the commit that put it there: when that commit was long ago, and the record does not name it,
-//! nothing ever will, and it can be dropped without a look at what others do meanwhile.
+//! A user's set has a member for each session, `KEY:TIME`: which one, and since when. A session joins before it
+//! is the user's, each time under a new time. So a member whose session is not the user's can be dropped when
+//! its time was long ago: whatever commit put it there has ended, and one that makes the session the user's
+//! again puts another one there. It takes no look at what others do meanwhile.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ use crate::{
 /// A commit that put its session into a set so long ago has ended, one way or the other.
 const LONG_AGO: Duration = Duration::from_secs(10 * 60);
 
-/// Of a member, where what comes behind the key begins.
-const STAMP: usize = 65;
+/// Of a member, where the time begins.
+const TIME: usize = 65;
 
 /// The user of a record.
 pub(super) fn user_of(header: &Header) -> Option<&str> {
@@ -37,7 +37,7 @@ pub(super) fn user_of(header: &Header) -> Option<&str> {
 /// What a write adds to a user's set.
 pub(super) struct Membership {
     pub(super) user: String,
-    /// `KEY:TIME:OP`.
+    /// `KEY:TIME`.
     member: String,
     deadline: Timestamp,
 }
@@ -51,24 +51,23 @@ impl Membership {
         if base.is_some_and(is_there) {
             return None;
         }
-        let op = codec::newest_op(&header.ops);
         Some(Self {
             user: name.to_owned(),
-            member: format!("{}:{}:{op}", header.key, now.as_millis()),
+            member: format!("{}:{}", header.key, now.as_millis()),
             deadline: header.absolute_deadline,
         })
-    }
-
-    /// What the record remembers of it.
-    pub(super) fn stamp(&self) -> &str {
-        self.member.get(STAMP..).unwrap_or_default()
     }
 
     /// The arguments of the function `list` in the scripts.
     pub(super) fn push(&self, command: &mut Cmd, now: Timestamp) {
         let slack = codec::millis(SLACK);
         let dead = now.as_millis().saturating_sub(slack);
-        command.arg(&self.member).arg(self.deadline.as_millis()).arg(dead).arg(slack);
+        command
+            .arg(now.as_millis())
+            .arg(&self.member)
+            .arg(self.deadline.as_millis())
+            .arg(dead)
+            .arg(slack);
     }
 }
 
@@ -79,7 +78,7 @@ pub(super) async fn add(
     now: Timestamp,
 ) -> Result<(), Error> {
     let mut command = scripts::LIST.call(1);
-    command.arg(client.names.user(&membership.user)).arg(now.as_millis());
+    command.arg(client.names.user(&membership.user));
     membership.push(&mut command, now);
     let partition = Partition::of_user(&membership.user);
     match client.run(partition, &scripts::LIST, &command).await {
@@ -93,12 +92,15 @@ pub(super) async fn add(
     }
 }
 
-/// Takes a session out of its user's set, where it is under this stamp. Should that fail, a list does it.
-pub(super) fn remove(client: &Client, key: &Key, user: Option<&str>, stamp: &[u8]) {
-    let (Some(user), Ok(stamp)) = (user, std::str::from_utf8(stamp)) else { return };
-    let mut command = redis::cmd("ZREM");
-    command.arg(client.names.user(user)).arg(format!("{key}:{stamp}"));
-    client.tell(Partition::of_user(user), command);
+/// Takes a session that has ended, or has left its key for good, out of its user's set. Should that fail, a list
+/// does it.
+pub(super) fn leave(client: &Client, was: &Header, now: Timestamp) {
+    let Some(user) = user_of(was) else { return };
+    let mut call = scripts::UNLIST.call(1);
+    call.arg(client.names.user(user)).arg(was.absolute_deadline.as_millis());
+    call.arg(format!("{}:", was.key)).arg(now.as_millis());
+    // With its text, since nobody hears that the server does not know the script.
+    client.tell(Partition::of_user(user), scripts::UNLIST.with_text(&call));
 }
 
 /// The members of a user's set.
@@ -116,26 +118,26 @@ pub(super) async fn members(client: &Client, user: &str) -> Result<Vec<String>, 
     Ok(members.into_iter().filter_map(text).collect())
 }
 
-/// Removes the members of this key but the one that the record names.
+/// Removes the members of a key whose session is not this user's, unless they are young.
 pub(super) fn remove_stale(
     client: &Client,
     user: &str,
     key: &Key,
-    listed: Option<&str>,
     members: &[String],
     now: Timestamp,
 ) {
     for member in members.iter().filter(|member| key_of(member) == Some(*key)) {
-        let stamp = member.get(STAMP..).unwrap_or_default();
-        let since = stamp.split(':').next().and_then(|since| since.parse().ok());
+        let since = member.get(TIME..).and_then(|since| since.parse().ok());
         let since = since.map_or(now, Timestamp::from_millis);
-        if listed != Some(stamp) && now.since(since) > LONG_AGO {
-            remove(client, key, Some(user), stamp.as_bytes());
+        if now.since(since) > LONG_AGO {
+            let mut command = redis::cmd("ZREM");
+            command.arg(client.names.user(user)).arg(member);
+            client.tell(Partition::of_user(user), command);
         }
     }
 }
 
 /// The key of the session that a member is.
 pub(super) fn key_of(member: &str) -> Option<Key> {
-    member.get(..STAMP - 1)?.parse().ok()
+    member.get(..TIME - 1)?.parse().ok()
 }

@@ -1,26 +1,30 @@
-//! The writes and their conditions, each a script that Redis runs in one step.
+//! The writes and their conditions: what must stand in Redis, byte by byte, and what is to stand there.
 //!
-//! It knows which script does what, and what its answer says.
+//! What must stand there follows from the base: a record always becomes the same bytes (`codec.rs`). Where other
+//! bytes stand, they may be the same record all the same, as a person writes it, or with an idle deadline that
+//! a touch has moved. Then the write is made in the place of those bytes. That is no second attempt: the
+//! first is proof that nothing was changed.
 
 use redis::{Cmd, Value};
 
 use super::{
-    codec::{self, Entry, SLACK, Unreadable},
+    codec::{self, Entry, MARK_EXPIRY, SLACK, Unreadable},
     connect::Client,
-    error::{Failure, NAME},
+    error::{Failure, NAME, contended},
     names::Partition,
-    scripts::{
-        self, Script,
-        advance::{self, Advance},
-    },
-    user_set::{self, Membership, user_of},
+    scripts::{self, Script, swap::Swap},
+    user_set::{self, Membership},
 };
 use crate::{
     clock::Timestamp,
     id::Key,
-    record::{Header, Loaded, Record, Version},
+    record::{Loaded, Record, Version},
     store::{Applied, CommitError, Destroyed, Error, ErrorKind, mark::Mark},
 };
+
+/// How often a write looks at what there is: once for a base that is written in another way, and for touches
+/// that meet it.
+const LOOKS_MAX: usize = 8;
 
 /// Tries all that the user must be allowed to do to write and to read under this key.
 pub(super) async fn probe(client: &Client, key: &Key) -> Result<(), Failure> {
@@ -48,45 +52,60 @@ pub(super) async fn ping(client: &Client) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The bytes that stand under a key, if there are any.
+async fn look(client: &Client, key: &Key) -> Result<Option<Vec<u8>>, Error> {
+    let answer = client.call(Partition::of(key), &codec::load(&client.names, key)).await;
+    Ok(codec::found(answer.map_err(|failure| client.error(failure))?)?)
+}
+
 pub(super) async fn create(
     client: &Client,
     record: &Record,
     now: Timestamp,
 ) -> Result<Version, CommitError> {
-    let name = client.names.record(&record.header.key);
     let membership = Membership::of(None, record, now);
-    let script = &scripts::CREATE;
-    let mut command = begin(client, script, &[&name], None, record, membership.as_ref(), now);
-    codec::whole(&mut command, record, membership.as_ref().map(Membership::stamp))?;
-    match send(client, script, record, membership.as_ref(), &command, now).await? {
-        Value::BulkString(_) => Ok(Version(record.header.counter)),
-        Value::Int(_) => Err(CommitError::Conflict(None)),
-        _ => Err(strange().into()),
+    let key = &record.header.key;
+    // Nothing may stand there, or what is dead.
+    let mut dead = None;
+    for _ in 0..LOOKS_MAX {
+        let made = write(client, dead.as_deref(), record, membership.as_ref(), now).await?;
+        let found = match made {
+            Written::Done(version) => return Ok(version),
+            Written::Undone(Some(found)) => Some(found),
+            Written::Undone(None) => look(client, key).await?,
+        };
+        // What cannot be read is live, so that nothing is written over it.
+        let is_dead = |found: &Vec<u8>| codec::entry(found).is_ok_and(|entry| entry.is_dead(now));
+        match found {
+            Some(found) if !is_dead(&found) => return Err(CommitError::Conflict(None)),
+            found => dead = found,
+        }
     }
+    Err(contended().into())
 }
 
-/// Whether a replace is an [`advance`].
-pub(super) fn is_advance(base: &Loaded, record: &Record, now: Timestamp) -> bool {
-    advance::is_one(base, record, now)
-}
-
-/// The replace that nearly every commit is, on a base that is live.
+/// The replace that nearly every commit is: its base is live, and it stays in its user's list.
 pub(super) async fn advance(
     client: &Client,
     base: &Loaded,
     record: &Record,
     now: Timestamp,
 ) -> Result<Version, CommitError> {
-    let advance = || Advance::of(&client.names, base, record, now);
-    match client.advance(Partition::of(&record.header.key), advance).await? {
-        Value::Nil => Ok(Version(record.header.counter)),
-        found @ Value::Array(_) => {
-            let found = codec::read(found).map_err(Error::from)?.and_then(Entry::record);
-            let live = found.filter(|found| !found.record.is_dead(now));
-            Err(live.map_or(CommitError::Gone, |newer| CommitError::Conflict(Some(newer))))
+    let swap = Swap::of(&client.names, &base.record, record, now)?;
+    let version = codec::version(swap.new_text());
+    let answer = client.swap(Partition::of(&record.header.key), swap).await;
+    match answer.map_err(|failure| client.error(failure))? {
+        Value::Okay => Ok(version),
+        undone => {
+            let found = codec::found(undone).map_err(Error::from)?;
+            Box::pin(replace_what_stands(client, base, record, found, now)).await
         }
-        _ => Err(strange().into()),
     }
+}
+
+/// Whether a replace is an [`advance`].
+pub(super) fn is_advance(base: &Loaded, record: &Record, now: Timestamp) -> bool {
+    !base.record.is_dead(now) && Membership::of(Some(&base.record.header), record, now).is_none()
 }
 
 pub(super) async fn replace(
@@ -95,16 +114,118 @@ pub(super) async fn replace(
     record: &Record,
     now: Timestamp,
 ) -> Result<Version, CommitError> {
-    let before = &base.record.header;
-    let name = client.names.record(&record.header.key);
-    let membership = Membership::of(Some(before), record, now);
-    let script = &scripts::REPLACE;
-    let mut command =
-        begin(client, script, &[&name], Some(before), record, membership.as_ref(), now);
-    let stamp = membership.as_ref().map(Membership::stamp);
-    codec::changed(&mut command, &base.record, record, stamp)?;
-    let answer = send(client, script, record, membership.as_ref(), &command, now).await?;
-    outcome(client, base, record, answer)
+    replace_what_stands(client, base, record, None, now).await
+}
+
+/// Replaces a base that stands there in other bytes. `found` is what stands there, if that is known.
+async fn replace_what_stands(
+    client: &Client,
+    base: &Loaded,
+    record: &Record,
+    mut found: Option<Vec<u8>>,
+    now: Timestamp,
+) -> Result<Version, CommitError> {
+    let membership = Membership::of(Some(&base.record.header), record, now);
+    for _ in 0..LOOKS_MAX {
+        let old = match found.take() {
+            Some(found) => Some(found),
+            None => look(client, &base.record.header.key).await?,
+        };
+        let old = unchanged(base, old, now)?;
+        match write(client, Some(&old), record, membership.as_ref(), now).await? {
+            Written::Done(version) => return Ok(version),
+            Written::Undone(there) => found = there,
+        }
+    }
+    Err(contended().into())
+}
+
+/// The bytes of the base as they stand there, or what to say of a write on top of it.
+fn unchanged(
+    base: &Loaded,
+    found: Option<Vec<u8>>,
+    now: Timestamp,
+) -> Result<Vec<u8>, CommitError> {
+    let Some(found) = found else { return Err(CommitError::Gone) };
+    match codec::entry(&found).map_err(Error::from)? {
+        Entry::Record(loaded) if loaded.record.is_dead(now) => Err(CommitError::Gone),
+        Entry::Record(loaded) if is_same(&base.record, &loaded.record) => Ok(found),
+        Entry::Record(newer) => Err(CommitError::Conflict(Some(newer))),
+        Entry::Mark(_) => Err(CommitError::Gone),
+    }
+}
+
+/// Whether it is the same record, but for an idle deadline that a touch may have moved.
+fn is_same(base: &Record, found: &Record) -> bool {
+    let (before, after) = (&base.header, &found.header);
+    before.only_moves(after)
+        && before.counter == after.counter
+        && before.ops == after.ops
+        && base.data == found.data
+}
+
+/// What became of a write.
+enum Written {
+    Done(Version),
+    /// Nothing was changed. These bytes stand there; none if that is not known, or if nothing does.
+    Undone(Option<Vec<u8>>),
+}
+
+/// Writes a record in the place of these bytes, or where nothing is. The session joins its user's list before:
+/// from its first moment on it is found there.
+async fn write(
+    client: &Client,
+    old: Option<&[u8]>,
+    record: &Record,
+    membership: Option<&Membership>,
+    now: Timestamp,
+) -> Result<Written, Error> {
+    let header = &record.header;
+    let partition = Partition::of(&header.key);
+    let membership = join_elsewhere(client, membership, now).await?;
+    let (version, answer) = match (membership, old) {
+        (Some(membership), old) => {
+            let text = codec::text(record)?;
+            let script = &scripts::JOIN;
+            let mut command = script.call(2);
+            command.arg(client.names.record(&header.key));
+            command.arg(client.names.user(&membership.user));
+            command.arg(old.unwrap_or_default()).arg(&text).arg(codec::expiry(header, now));
+            membership.push(&mut command, now);
+            (codec::version(&text), client.run(partition, script, &command).await)
+        }
+        (None, Some(old)) => {
+            let swap = Swap::of_text(&client.names, old, record, now)?;
+            (codec::version(swap.new_text()), client.swap(partition, swap).await)
+        }
+        (None, None) => {
+            let text = codec::text(record)?;
+            let mut command = Cmd::with_capacity(6, text.len() + 256);
+            command.arg("SET").arg(client.names.record(&header.key)).arg(&text);
+            command.arg("NX").arg("PX").arg(codec::expiry(header, now));
+            (codec::version(&text), client.call(partition, &command).await)
+        }
+    };
+    match answer.map_err(|failure| client.error(failure))? {
+        Value::Okay | Value::Int(1) => Ok(Written::Done(version)),
+        answer @ (Value::Nil | Value::BulkString(_)) => Ok(Written::Undone(codec::found(answer)?)),
+        _ => Err(strange()),
+    }
+}
+
+/// In a cluster the user's set may be on another server, and is written before. What is returned is to be
+/// written with the record.
+async fn join_elsewhere<'a>(
+    client: &Client,
+    membership: Option<&'a Membership>,
+    now: Timestamp,
+) -> Result<Option<&'a Membership>, Error> {
+    match membership {
+        Some(membership) if client.is_cluster() => {
+            user_set::add(client, membership, now).await.map(|()| None)
+        }
+        membership => Ok(membership),
+    }
 }
 
 pub(super) async fn renew(
@@ -113,17 +234,71 @@ pub(super) async fn renew(
     record: &Record,
     now: Timestamp,
 ) -> Result<Version, CommitError> {
-    let (before, to) = (&base.record.header, record.header.key);
-    let names = [client.names.record(&before.key), client.names.record(&to)];
-    let membership = Membership::of(Some(before), record, now);
-    let script = &scripts::RENEW;
-    let keys = names.each_ref().map(String::as_str);
-    let mut command = begin(client, script, &keys, Some(before), record, membership.as_ref(), now);
-    codec::push_mark(&mut command, &Mark::moved(to, now));
-    command.arg(to.to_string());
-    codec::whole(&mut command, record, membership.as_ref().map(Membership::stamp))?;
-    let answer = send(client, script, record, membership.as_ref(), &command, now).await?;
-    outcome(client, base, record, answer)
+    let (from, to) = (&base.record.header.key, &record.header.key);
+    let membership = Membership::of(Some(&base.record.header), record, now);
+    let membership = join_elsewhere(client, membership.as_ref(), now).await?;
+    let mut old = codec::text(&base.record)?;
+    if base.record.is_dead(now) {
+        old = unchanged(base, look(client, from).await?, now)?;
+    }
+    let text = codec::text(record)?;
+    let new = Renewal { record, text: &text, membership, now };
+    let mut dead = None;
+    for _ in 0..LOOKS_MAX {
+        let stands = [old.as_slice(), dead.as_deref().unwrap_or_default()];
+        let command = renewal(client, [from, to], stands, &new);
+        let answer = client.run(Partition::of(to), &scripts::RENEW, &command).await;
+        match answer.map_err(|failure| client.error(failure))? {
+            Value::Int(1) => {
+                user_set::leave(client, &base.record.header, now);
+                return Ok(codec::version(&text));
+            }
+            answer @ (Value::Nil | Value::BulkString(_)) => {
+                let found = codec::found(answer).map_err(Error::from)?;
+                old = unchanged(base, found, now)?;
+            }
+            Value::Array(taken) => {
+                let taken = taken.into_iter().next().unwrap_or(Value::Nil);
+                let taken = codec::found(taken).map_err(Error::from)?;
+                let is_dead =
+                    |taken: &Vec<u8>| codec::entry(taken).is_ok_and(|entry| entry.is_dead(now));
+                if taken.as_ref().is_some_and(|taken| !is_dead(taken)) {
+                    return Err(CommitError::Conflict(None));
+                }
+                dead = taken;
+            }
+            _ => return Err(strange().into()),
+        }
+    }
+    Err(contended().into())
+}
+
+/// What a renew writes.
+struct Renewal<'a> {
+    record: &'a Record,
+    text: &'a [u8],
+    membership: Option<&'a Membership>,
+    now: Timestamp,
+}
+
+fn renewal(
+    client: &Client,
+    [from, to]: [&Key; 2],
+    [old, dead]: [&[u8]; 2],
+    renewal: &Renewal<'_>,
+) -> Cmd {
+    let Renewal { record, text, membership, now } = *renewal;
+    let mut command = scripts::RENEW.call(2 + usize::from(membership.is_some()));
+    command.arg(client.names.record(from)).arg(client.names.record(to));
+    if let Some(membership) = membership {
+        command.arg(client.names.user(&membership.user));
+    }
+    command.arg(old).arg(codec::mark_text(&Mark::moved(*to, now))).arg(codec::millis(MARK_EXPIRY));
+    command.arg(dead).arg(text).arg(codec::expiry(&record.header, now));
+    if let Some(membership) = membership {
+        membership.push(&mut command, now);
+    }
+    command
 }
 
 pub(super) async fn touch(
@@ -132,17 +307,37 @@ pub(super) async fn touch(
     idle_deadline: Timestamp,
     now: Timestamp,
 ) -> Result<(), CommitError> {
+    let command = |script: &Script| {
+        let mut command = script.call(1);
+        command.arg(client.names.record(key)).arg(now.as_millis());
+        command.arg(idle_deadline.as_millis()).arg(codec::millis(SLACK));
+        command
+    };
     let script = &scripts::TOUCH;
-    let mut command = script.call(1);
-    command.arg(client.names.record(key)).arg(now.as_millis());
-    command.arg(idle_deadline.as_millis()).arg(codec::millis(SLACK));
-    let touched = client.run(Partition::of(key), script, &command).await;
-    match touched.map_err(|failure| client.error(failure))? {
-        Value::Int(1) => Ok(()),
-        Value::Int(_) => Err(Error::from(Unreadable::Field("head")).into()),
-        Value::Nil => Err(CommitError::Gone),
-        _ => Err(strange().into()),
+    for _ in 0..LOOKS_MAX {
+        let touched = client.run(Partition::of(key), script, &command(script)).await;
+        let found = match touched.map_err(|failure| client.error(failure))? {
+            Value::Int(1) => return Ok(()),
+            Value::Nil => return Err(CommitError::Gone),
+            Value::BulkString(found) => found,
+            _ => return Err(strange().into()),
+        };
+        // A mark, or a record as a person writes it.
+        let found_record = match codec::entry(&found).map_err(Error::from)? {
+            Entry::Record(loaded) if !loaded.record.is_dead(now) => loaded.record,
+            _ => return Err(CommitError::Gone),
+        };
+        let to = idle_deadline.min(found_record.header.absolute_deadline);
+        if to <= found_record.header.idle_deadline {
+            return Ok(());
+        }
+        let mut record = Record::clone(&found_record);
+        record.header.idle_deadline = to;
+        if let Written::Done(_) = write(client, Some(&found), &record, None, now).await? {
+            return Ok(());
+        }
     }
+    Err(contended().into())
 }
 
 pub(super) async fn destroy(
@@ -152,95 +347,23 @@ pub(super) async fn destroy(
 ) -> Result<Destroyed, Error> {
     let script = &scripts::DESTROY;
     let mut command = script.call(1);
-    command.arg(client.names.record(key)).arg(now.as_millis());
-    codec::push_mark(&mut command, &Mark::ended(now));
+    command.arg(client.names.record(key)).arg(codec::mark_text(&Mark::ended(now)));
+    command.arg(codec::millis(MARK_EXPIRY));
     let destroyed = client.run(Partition::of(key), script, &command).await;
-    match destroyed.map_err(|failure| client.error(failure))? {
-        Value::Nil => Ok(Destroyed::Done),
-        Value::BulkString(to) => Ok(Destroyed::Moved { to: codec::read_key(&to)? }),
-        Value::Array(was) => {
-            if let [Value::BulkString(user), Value::BulkString(stamp)] = was.as_slice() {
-                user_set::remove(client, key, std::str::from_utf8(user).ok(), stamp);
-            }
+    let found =
+        codec::found(destroyed.map_err(|failure| client.error(failure))?).map_err(|_| strange())?;
+    // What cannot be read has ended all the same.
+    match found.and_then(|found| codec::entry(&found).ok()) {
+        Some(Entry::Mark(mark)) => Ok(mark.destroyed(now)),
+        Some(Entry::Record(was)) => {
+            user_set::leave(client, &was.record.header, now);
             Ok(Destroyed::Done)
         }
-        _ => Err(strange()),
+        None => Ok(Destroyed::Done),
     }
 }
 
-/// The beginning of a write: its keys, and what the scripts know by its place.
-fn begin(
-    client: &Client,
-    script: &Script,
-    keys: &[&str],
-    base: Option<&Header>,
-    record: &Record,
-    membership: Option<&Membership>,
-    now: Timestamp,
-) -> Cmd {
-    // In a cluster the user's set may be on another server, and is written before.
-    let membership = membership.filter(|_| !client.is_cluster());
-    let mut command = script.call(keys.len() + usize::from(membership.is_some()));
-    keys.iter().for_each(|key| _ = command.arg(key));
-    if let Some(membership) = membership {
-        command.arg(client.names.user(&membership.user));
-    }
-    command.arg(now.as_millis()).arg(codec::expiry(&record.header, now));
-    match membership {
-        Some(membership) => membership.push(&mut command, now),
-        None => _ = command.arg("").arg("").arg("").arg(""),
-    }
-    match base {
-        Some(base) => command.arg(codec::condition(base)).arg(codec::epoch(base)),
-        None => command.arg("").arg(""),
-    };
-    command
-}
-
-/// Sends a write. In a cluster the session is put into its user's set before: from its first
-/// moment on it is found there.
-async fn send(
-    client: &Client,
-    script: &Script,
-    record: &Record,
-    membership: Option<&Membership>,
-    command: &Cmd,
-    now: Timestamp,
-) -> Result<Value, Error> {
-    if let Some(membership) = membership.filter(|_| client.is_cluster()) {
-        user_set::add(client, membership, now).await?;
-    }
-    let answer = client.run(Partition::of(&record.header.key), script, command).await;
-    answer.map_err(|failure| client.error(failure))
-}
-
-/// What became of a replace or a renew.
-fn outcome(
-    client: &Client,
-    base: &Loaded,
-    record: &Record,
-    answer: Value,
-) -> Result<Version, CommitError> {
-    match answer {
-        Value::BulkString(stamp) => {
-            let (before, after) = (&base.record.header, &record.header);
-            if before.key != after.key || user_of(before) != user_of(after) {
-                user_set::remove(client, &before.key, user_of(before), &stamp);
-            }
-            Ok(Version(after.counter))
-        }
-        Value::Nil => Err(CommitError::Gone),
-        Value::Int(_) => Err(CommitError::Conflict(None)),
-        newer @ Value::Array(_) => match codec::read(newer).map_err(Error::from)? {
-            Some(Entry::Mark(_)) => Err(CommitError::Gone),
-            Some(Entry::Record(newer)) => Err(CommitError::Conflict(Some(newer))),
-            None => Err(CommitError::Conflict(None)),
-        },
-        _ => Err(strange().into()),
-    }
-}
-
-/// An answer that none of our scripts gives. Whatever did give it may have written.
+/// An answer that none of our commands gives. Whatever did give it may have written.
 fn strange() -> Error {
     Error::new(NAME, ErrorKind::Corrupt, Applied::Unknown).with_source(Unreadable::Answer)
 }

@@ -33,6 +33,14 @@ async fn a_cluster_is_recognized_and_a_session_lives_in_it() {
 }
 
 #[tokio::test]
+async fn a_cluster_says_how_each_of_its_servers_commits() {
+    let store = Scene::on(testbed::redis::cluster()).store().await;
+    let said = store.info().server.unwrap();
+    let way = if is_native(&store) { "each commit is `SET … IFEQ`" } else { "a script" };
+    assert!(said.starts_with("3 servers of a cluster: ") && said.ends_with(way), "{said}");
+}
+
+#[tokio::test]
 async fn a_cluster_lists_a_user_across_its_servers() {
     let scene = Scene::on(testbed::redis::cluster());
     let store = scene.store().await;

@@ -16,22 +16,21 @@ async fn a_session_is_what_a_person_expects_to_see() {
         session.insert("double", 3.0)
     });
     Visitor::default().get(&app, "/fill").await.ok();
-    let name = scene.only();
-    let shown = |field: &str| scene.ask(&format!("HGET {name} {field}"));
-    let data = shown("data");
-    assert!(
-        data.ends_with(r#"{"greeting":"Hallo Welt","whole":3,"double":3.0}"#)
-            || data.ends_with(r#"{"double":3.0,"greeting":"Hallo Welt","whole":3}"#),
-        "{data}"
-    );
-    let head = shown("head");
-    let [idle, counter, op] = head.lines().last().unwrap().split(' ').collect::<Vec<_>>()[..]
-    else {
-        panic!("{head}")
-    };
-    assert!(Timestamp::from_millis(idle.parse().unwrap()) > now());
-    assert_eq!((counter, op.len()), ("1", 16));
-    assert_eq!(shown("user"), "$-1");
+    let text = scene.text(&scene.only());
+    for data in [
+        r#","data":{"greeting":"Hallo Welt","whole":3,"double":3.0}}"#,
+        r#","data":{"double":3.0,"greeting":"Hallo Welt","whole":3}}"#,
+    ] {
+        if text.ends_with(data) {
+            let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let idle = json["idle_deadline"].as_u64().unwrap();
+            assert!(Timestamp::from_millis(idle) > now());
+            assert_eq!((json["counter"].as_u64(), json.get("user")), (Some(1), None));
+            assert_eq!(json["ops"].as_str().unwrap().len(), 16);
+            return;
+        }
+    }
+    panic!("{text}");
 }
 
 #[tokio::test]
@@ -59,24 +58,25 @@ async fn redis_deletes_a_record_after_its_deadline() {
     near(ttl(users.lines().last().unwrap()), minutes(120 + 15));
 }
 
-/// It takes Redis a tenth of the time of a commit, so the commits of a busy session share one.
+/// As when it was edited without `KEEPTTL`.
 #[tokio::test]
-async fn the_expiry_moves_with_the_minute_of_the_deadline() {
+async fn each_commit_and_each_touch_sets_the_expiry() {
     let scene = Scene::new();
     let store = scene.store().await;
-    let at = |seconds: u64| {
-        Timestamp::from_millis(now().as_millis() / 60_000 * 60_000)
-            .after(minutes(60) + Duration::from_secs(seconds))
-    };
     let base = create(&store, &record(random_key(), None)).await;
-    let until = |deadline| move |record: &mut Record| record.header.idle_deadline = deadline;
-    let base = replace(&store, &base, until(at(10))).await.unwrap();
     let name = scene.name(&base.record.header.key);
     scene.ask(&format!("PERSIST {name}"));
-    let base = replace(&store, &base, until(at(50))).await.unwrap();
-    assert_eq!(scene.ask(&format!("PTTL {name}")), ":-1");
-    replace(&store, &base, until(at(60))).await.unwrap();
+    let base = replace(&store, &base, |_| {}).await.unwrap();
     assert_ne!(scene.ask(&format!("PTTL {name}")), ":-1");
+    scene.ask(&format!("PERSIST {name}"));
+    store.touch(&base.record.header.key, now().after(minutes(90)), now()).await.unwrap();
+    assert_ne!(scene.ask(&format!("PTTL {name}")), ":-1");
+}
+
+/// A record's text with other data.
+fn with_data(text: &str, data: &str) -> String {
+    let (header, _) = text.split_once(",\"data\":").unwrap();
+    format!("{header},\"data\":{data}}}")
 }
 
 #[tokio::test]
@@ -86,61 +86,155 @@ async fn what_someone_edits_is_what_the_next_request_reads() {
     let mut visitor = Visitor::default();
     visitor.get(&app, "/add").await.ok();
     let name = scene.only();
-    let edit = |data: &str| {
-        let script = edit_script();
-        scene.ask(&format!("EVAL \"{script}\" 1 {name} '{data}'"))
-    };
-    edit(r#"{"views":41}"#);
-    // What this process has cached is older.
+    let text = scene.text(&name);
+    // What this process has cached is older, though its counter and its ops are the same.
+    scene.set_text(&name, &with_data(&text, r#"{"views":41}"#));
     assert_eq!(visitor.get(&app, "/add").await.ok().body, "42");
     assert_eq!(visitor.get(&app, "/read").await.ok().body, "Some(42)");
 
+    let text = scene.text(&name);
     for broken in [r#"{"views":"#, "[]", "7", ""] {
-        edit(broken);
+        let broken = with_data(&text, broken);
+        scene.set_text(&name, &broken);
         for path in ["/read", "/add"] {
             assert_eq!(visitor.get(&app, path).await.status, 500, "{broken} at {path}");
         }
-        let data = scene.ask(&format!("HGET {name} data"));
-        assert!(data.trim_end().ends_with(broken), "nothing is lost: {data}");
+        assert_eq!(scene.text(&name), broken, "nothing is lost");
     }
-    edit(r#"{"views":7}"#);
+    scene.set_text(&name, &with_data(&text, r#"{"views":7}"#));
     assert_eq!(visitor.get(&app, "/add").await.ok().body, "8", "mended, and all works again");
-
-    scene.ask(&format!("DEL {name}"));
-    assert_eq!(edit(r#"{"views":1}"#), ":0", "what is gone stays gone");
-    assert_eq!(visitor.get(&app, "/read").await.ok().body, "None");
-
-    let mut visitor = Visitor::default();
-    visitor.get(&app, "/add").await.ok();
-    let name = scene.only();
-    visitor.get(&app, "/logout").await.ok();
-    let script = edit_script();
-    let edited = scene.ask(&format!("EVAL \"{script}\" 1 {name} '{{}}'"));
-    assert_eq!(edited, ":0", "no edit makes a session of a mark");
-    assert_eq!(scene.ask(&format!("HGET {name} format")), "$5\r\nended");
 }
 
-/// What the page says to change a session with.
-fn edit_script() -> &'static str {
-    let page = include_str!("../../../docs/redis.md");
-    let (_, rest) = page.split_once("EVAL \"").unwrap();
-    rest.split_once('"').unwrap().0
-}
-
+/// Tools sort fields, write numbers in their own way, and end a text with a line break.
 #[tokio::test]
-async fn a_field_that_is_set_on_nothing_makes_no_session() {
+async fn what_is_the_same_in_another_form_is_no_conflict() {
     let scene = Scene::new();
     let store = scene.store().await;
-    let base = create(&store, &record(random_key(), None)).await;
-    let key = base.record.header.key;
-    scene.ask(&format!("DEL {}", scene.name(&key)));
-    scene.ask(&format!("HSET {} data {{}}", scene.name(&key)));
-    assert_eq!(store.load(&key, now()).await.unwrap(), Lookup::Missing);
-    assert!(matches!(replace(&store, &base, |_| {}).await, Err(CommitError::Gone)));
-    let touched = store.touch(&key, now().after(minutes(90)), now()).await;
-    assert!(matches!(touched, Err(CommitError::Gone)));
-    let again = create(&store, &record(key, None)).await;
-    assert_eq!(live(&store, &key).await, Some(again));
+    for what in ["replace", "touch", "renew", "destroy", "login"] {
+        let mut record = Record::clone(&record(random_key(), Some("mary")));
+        record.data = json!({ "views": 10.0, "é": "é" }).as_object().cloned().unwrap();
+        let base = create(&store, &Arc::new(record)).await;
+        let key = base.record.header.key;
+        let name = scene.name(&key);
+        let text = scene.text(&name);
+        let json: std::collections::BTreeMap<String, serde_json::Value> =
+            serde_json::from_str(&text).unwrap();
+        let sorted = serde_json::to_string(&json).unwrap();
+        let sorted = sorted.replace("10.0", "1.0e1").replace('é', "\\u00e9").replace(':', " : ");
+        assert_ne!(sorted, text);
+        scene.set_text(&name, &sorted);
+        match what {
+            "replace" => {
+                let after = replace(&store, &base, |_| {}).await.unwrap();
+                assert_eq!(live(&store, &key).await, Some(after));
+                assert!(scene.text(&name).starts_with(r#"{"format":1,"idle_deadline":"#));
+            }
+            "touch" => {
+                let to = now().after(minutes(90));
+                store.touch(&key, to, now()).await.unwrap();
+                let found = live(&store, &key).await.unwrap();
+                assert_eq!(found.record.header.idle_deadline, to);
+                assert_eq!(found.record.data, base.record.data);
+            }
+            "renew" => {
+                let moved = renew(&store, &base).await;
+                assert_eq!(live(&store, &moved.record.header.key).await, Some(moved));
+            }
+            "login" => {
+                let other = User { name: "john".to_owned(), generation: 0 };
+                let johns = |record: &mut Record| record.header.user = Some(other);
+                let after = replace(&store, &base, johns).await.unwrap();
+                assert_eq!(live(&store, &key).await, Some(after));
+            }
+            _ => {
+                destroy(&store, &key).await;
+                assert_eq!(store.load(&key, now()).await.unwrap(), Lookup::Ended);
+            }
+        }
+    }
+}
+
+/// What was edited between a load and a write of it is a conflict for every kind of write.
+#[tokio::test]
+async fn no_write_is_made_over_an_edit() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    for user in [None, Some("john")] {
+        let base = create(&store, &record(random_key(), None)).await;
+        let key = base.record.header.key;
+        let edited = with_data(&scene.text(&scene.name(&key)), r#"{"views":41}"#);
+        scene.set_text(&scene.name(&key), &edited);
+        let login = |record: &mut Record| {
+            record.header.user = user.map(|name| User { name: name.to_owned(), generation: 0 });
+        };
+        let newer = match replace(&store, &base, login).await {
+            Err(CommitError::Conflict(Some(newer))) => newer,
+            made => panic!("{made:?}"),
+        };
+        assert_eq!(newer.record.data["views"], 41);
+        assert_ne!(newer.version, base.version);
+        let to = key_beside(&store, &key);
+        let record = next(&base, |record| {
+            record.header.key = to;
+            login(record);
+        });
+        let renewed = store.commit(Write::Renew { base: &base, record: &record }, now()).await;
+        assert!(matches!(renewed, Err(CommitError::Conflict(Some(_)))), "{renewed:?}");
+        assert_eq!(live(&store, &to).await, None);
+        assert_eq!(scene.text(&scene.name(&key)), edited);
+        replace(&store, &newer, |_| {}).await.unwrap();
+    }
+}
+
+/// The lines of the page, as a shell runs them.
+struct Page<'a> {
+    scene: &'a Scene,
+    name: String,
+}
+
+impl Page<'_> {
+    /// Runs the line that begins so, with this data as the new one, and returns what it prints.
+    fn run(&self, begin: &str, data: &str) -> String {
+        let page = include_str!("../../../docs/redis.md");
+        let line = page.lines().find_map(|line| line.strip_prefix("$ ")?.strip_prefix(begin));
+        let line = format!("{begin}{}", line.expect(begin));
+        let port = self.scene.server.port();
+        let line = line.replace("redis-cli", &format!("redis-cli -p {port}"));
+        let line = line.replace("ingle:{7f}:7f…", &self.name);
+        let line = line.replace(r#"s/"views":1/"views":41/"#, &format!("s/\"views\":1/{data}/"));
+        let ran = std::process::Command::new("sh").arg("-c").arg(&line).output().unwrap();
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{line}: {ran:?}");
+        String::from_utf8(ran.stdout).unwrap().trim_end().to_owned()
+    }
+}
+
+/// How the lines begin that look at a session, edit it, and end it.
+const LOOK: &str = "redis-cli GET ";
+const EDIT: &str = "k='ingle:{7f}:7f…'; old=$(redis-cli GET \"$k\"); redis-cli EVAL ";
+const NATIVE_EDIT: &str = "k='ingle:{7f}:7f…'; old=$(redis-cli GET \"$k\"); redis-cli SET ";
+const END: &str = "redis-cli DEL ";
+
+#[tokio::test]
+async fn the_lines_of_the_page_do_what_it_says() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let app = scene.app().await;
+    let edits = if is_native(&store) { &[EDIT, NATIVE_EDIT] as &[_] } else { &[EDIT] };
+    for edit in edits {
+        let mut visitor = Visitor::default();
+        visitor.get(&app, "/add").await.ok();
+        let page = Page { scene: &scene, name: scene.only() };
+        let look = || page.run(LOOK, "");
+        assert_eq!(look(), scene.text(&page.name));
+        assert!(look().ends_with(r#","data":{"views":1}}"#), "{}", look());
+        assert_eq!(page.run(edit, r#""views":41"#), "OK");
+        assert_ne!(scene.ask(&format!("PTTL {}", page.name)), ":-1", "it keeps its expiry");
+        assert_eq!(visitor.get(&app, "/add").await.ok().body, "42");
+        assert_eq!(page.run(END, ""), "1");
+        assert_eq!(page.run(edit, r#""views":41"#), "", "what is gone stays gone");
+        assert_eq!(scene.ask(&format!("EXISTS {}", page.name)), ":0");
+        assert_eq!(visitor.get(&app, "/read").await.ok().body, "None");
+    }
 }
 
 #[tokio::test]
@@ -150,20 +244,18 @@ async fn a_mark_is_what_a_person_can_read_and_goes_by_itself() {
     let base = create(&store, &record(random_key(), Some("mary"))).await;
     let moved = renew(&store, &base).await;
     let (from, to) = (base.record.header.key, moved.record.header.key);
-    let field = |key: &Key, field: &str| {
-        let said = scene.ask(&format!("HGET {} {field}", scene.name(key)));
-        said.lines().last().unwrap().to_owned()
+    let until = |text: &str| {
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        Timestamp::from_millis(json["until"].as_u64().unwrap())
     };
-    assert_eq!((field(&from, "format"), field(&from, "key")), ("moved".to_owned(), to.to_string()));
-    let until: u64 = field(&from, "absolute_deadline").parse().unwrap();
-    let until = Timestamp::from_millis(until);
-    assert!(until > now() && until <= now().after(MARK_TIME), "{until:?}");
+    let text = scene.text(&scene.name(&from));
+    assert!(text.starts_with(&format!(r#"{{"moved_to":"{to}","until":"#)), "{text}");
+    assert!(until(&text) > now() && until(&text) <= now().after(MARK_TIME), "{text}");
     destroy(&store, &to).await;
-    assert_eq!(field(&to, "format"), "ended");
+    let text = scene.text(&scene.name(&to));
+    assert!(text.starts_with(r#"{"ended":true,"until":"#), "no data stays behind: {text}");
     for key in [from, to] {
-        let name = scene.name(&key);
-        assert_eq!(scene.ask(&format!("HEXISTS {name} data")), ":0", "no data stays behind");
-        let ttl = scene.ask(&format!("PTTL {name}"));
+        let ttl = scene.ask(&format!("PTTL {}", scene.name(&key)));
         let ttl: u64 = ttl.trim_start_matches(':').parse().unwrap();
         assert!(ttl > 5 * 60_000 && ttl <= 10 * 60_000, "{ttl}");
     }
@@ -192,9 +284,10 @@ async fn a_damaged_record_is_ended_and_leaves_its_mark() {
     let store = scene.store().await;
     let base = create(&store, &record(random_key(), None)).await;
     let key = base.record.header.key;
-    scene.ask(&format!("HDEL {} head", scene.name(&key)));
+    let name = scene.name(&key);
+    scene.set_text(&name, &scene.text(&name).replace("idle_deadline", "deadline"));
     let Err(CommitError::Failed(error)) = store.touch(&key, now(), now()).await else {
-        panic!("a record without a head was touched")
+        panic!("a record without an idle deadline was touched")
     };
     assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
     destroy(&store, &key).await;
@@ -207,22 +300,25 @@ async fn what_is_no_record_is_told_and_left_alone() {
     let store = scene.store().await;
     let base = create(&store, &record(random_key(), None)).await;
     let key = base.record.header.key;
-    scene.ask(&format!("HDEL {} head", scene.name(&key)));
+    let name = scene.name(&key);
+    scene.set_text(&name, &scene.text(&name).replace("idle_deadline", "deadline"));
     let error = store.load(&key, now()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     let other = record(key, None);
     let created = store.commit(Write::Create { record: &other }, now()).await;
     assert!(matches!(created, Err(CommitError::Conflict(_))), "{created:?}");
 
-    scene.ask(&format!("DEL {}", scene.name(&key)));
-    scene.ask(&format!("SET {} hunter2", scene.name(&key)));
-    let error = store.load(&key, now()).await.unwrap_err();
-    assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
-    let Err(CommitError::Failed(error)) = replace(&store, &base, |_| {}).await else {
-        panic!("a string was written over")
-    };
-    assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
-    assert!(scene.ask(&format!("GET {}", scene.name(&key))).ends_with("hunter2"));
+    scene.ask(&format!("DEL {name}"));
+    for other in ["HSET {} hunter2 1", "SET {} hunter2"] {
+        scene.ask(&other.replace("{}", &name));
+        let error = store.load(&key, now()).await.unwrap_err();
+        assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
+        let Err(CommitError::Failed(error)) = replace(&store, &base, |_| {}).await else {
+            panic!("{other} was written over")
+        };
+        assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
+    }
+    assert_eq!(scene.text(&name), "hunter2");
 }
 
 /// As after a failover: the counter went back, and others moved it on to the same number.
@@ -231,11 +327,12 @@ async fn a_counter_that_is_the_same_by_other_commits_is_a_conflict() {
     let scene = Scene::new();
     let store = scene.store().await;
     let first = create(&store, &record(random_key(), None)).await;
+    let name = scene.name(&first.record.header.key);
+    let before = scene.text(&name);
     let lost = replace(&store, &first, |_| {}).await.unwrap();
-    let header = &first.record.header;
-    scene.set_head(header, header.idle_deadline);
+    scene.set_text(&name, &before);
     let other = replace(&store, &first, |_| {}).await.unwrap();
-    assert_eq!(other.version, lost.version, "the number is the same");
+    assert_eq!(other.record.header.counter, lost.record.header.counter);
     match replace(&store, &lost, |_| {}).await {
         Err(CommitError::Conflict(Some(newer))) => assert_eq!(newer, other),
         ended => panic!("{ended:?}"),
@@ -278,9 +375,9 @@ async fn a_users_set_repairs_itself_and_loses_nobody() {
         scene.ask(&format!("ZCARD {users}"))
     };
     assert_eq!(listed(now()).await, expected);
-    assert_eq!(members().await, ":3", "what ended through the library has left");
+    assert_eq!(members().await, ":4", "what ended through the library has left");
     assert_eq!(listed(now().after(minutes(5))).await, expected);
-    assert_eq!(members().await, ":3", "a young member may belong to a commit that is under way");
+    assert_eq!(members().await, ":4", "a young member may belong to a commit that is under way");
     assert_eq!(listed(now().after(minutes(15))).await, expected);
     assert_eq!(members().await, ":2");
     assert_eq!(listed(now()).await, expected);
@@ -328,6 +425,6 @@ async fn a_renew_goes_to_any_key_that_the_layer_draws() {
     visitor.get(&app, "/logout").await.ok();
     assert_eq!(scene.names().len(), 5, "four moved, and one ended");
     for name in scene.names() {
-        assert_eq!(scene.ask(&format!("HEXISTS {name} head")), ":0", "only marks are left");
+        assert!(scene.text(&name).contains("\"until\":"), "only marks are left");
     }
 }

@@ -231,6 +231,22 @@ async fn what_a_commit_survives_is_as_the_server_is_set() {
 }
 
 #[tokio::test]
+async fn a_store_says_which_server_it_is_on_and_how_it_commits() {
+    let server = start(&[]);
+    let said = ask(server.address(), "INFO server").unwrap();
+    let version = |name| said.lines().find_map(|line| line.strip_prefix(name));
+    let (name, version) = match version("valkey_version:") {
+        Some(version) => ("Valkey", version),
+        None => ("Redis", version("redis_version:").unwrap()),
+    };
+    let knows = ask(server.address(), "SET none 1 IFEQ 2").is_ok();
+    let way = if knows { "`SET … IFEQ`" } else { "a script" };
+    let store = Scene::on(server.address()).store().await;
+    let expected = format!("{name} {version}, each commit is {way}");
+    assert_eq!(store.info().server.as_deref(), Some(expected.as_str()));
+}
+
+#[tokio::test]
 async fn a_program_can_decide_by_the_kind_of_an_error() {
     let server = start(&PASSWORD);
     let at = server.address();

@@ -76,10 +76,11 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Sends the command that `make` makes for a server's connection.
     pub(super) async fn call(
         self: &Arc<Self>,
         partition: Partition,
-        command: &Cmd,
+        make: impl Fn(&Link) -> Cmd,
     ) -> Result<Value, Failure> {
         let Some(mut node) = self.owner(partition) else {
             self.ask();
@@ -92,7 +93,7 @@ impl Cluster {
                 self.ask();
                 Failure::NotSent(error)
             })?;
-            let failure = match send(&link, command, asking).await {
+            let failure = match send(&link, &make(&link), asking).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };

@@ -8,13 +8,18 @@ use super::{
         error::{self, Cause, Failure},
     },
     link::Link,
+    server::Server,
 };
 
 /// The oldest version that refuses a script as a whole, or not at all.
-const OLDEST: u32 = 7;
+const OLDEST: [u32; 2] = [7, 0];
 
-/// Logs in, checks that the server will do, and returns whether it is part of a cluster.
-pub(super) async fn greet(link: &Link, config: &RedisConfig, server: &str) -> Result<bool, Cause> {
+/// Logs in, checks that the server will do, and returns what it is.
+pub(super) async fn greet(
+    link: &Link,
+    config: &RedisConfig,
+    server: &str,
+) -> Result<Server, Cause> {
     if let Some(password) = &config.password {
         let mut auth = redis::cmd("AUTH");
         config.user.iter().for_each(|user| _ = auth.arg(user));
@@ -25,16 +30,16 @@ pub(super) async fn greet(link: &Link, config: &RedisConfig, server: &str) -> Re
     }
     let said = introduction(link, config, server).await?;
     let said = |name: &str| said.iter().find(|(other, _)| other == name).map(|(_, is)| is.as_str());
+    // A replica of a cluster knows the masters and sends on to them.
+    let is_cluster = said("mode") == Some("cluster");
     let (name, version) = (said("server").unwrap_or("redis"), said("version").unwrap_or("0"));
-    let major = version.split('.').next().and_then(|major| major.parse().ok());
-    if major.unwrap_or(0) < OLDEST {
-        return Err(error::too_old(server, &format!("{name} {version}")));
+    let found = Server::new(name, version, is_cluster);
+    if !found.is_since(OLDEST) {
+        return Err(error::too_old(server, &found.to_string()));
     }
     if said("mode") == Some("sentinel") {
         return Err(error::sentinel(server));
     }
-    // A replica of a cluster knows the masters and sends on to them.
-    let is_cluster = said("mode") == Some("cluster");
     if said("role") != Some("master") && !is_cluster {
         return Err(error::replica(server));
     }
@@ -43,7 +48,7 @@ pub(super) async fn greet(link: &Link, config: &RedisConfig, server: &str) -> Re
         let selected = link.call(redis::cmd("SELECT").arg(config.database)).await;
         selected.map_err(|failure| not_let_in(failure, config, server, none))?;
     }
-    Ok(is_cluster)
+    Ok(found)
 }
 
 /// What a server says of itself: names and values, as `HELLO` calls them.
@@ -72,17 +77,21 @@ async fn introduction(
     };
     match link.call(&redis::cmd("INFO")).await {
         Ok(info) => {
-            let lines = text(&info).into_iter().flat_map(str::lines);
-            let pairs = lines.filter_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                let name = match name {
-                    "redis_version" => "version",
-                    "redis_mode" | "server_mode" => "mode",
-                    "server_name" => "server",
-                    "role" => "role",
-                    _ => return None,
-                };
-                Some((name.to_owned(), value.trim_end().to_owned()))
+            let lines: Vec<(&str, &str)> = text(&info)
+                .into_iter()
+                .flat_map(str::lines)
+                .filter_map(|line| line.trim_end().split_once(':'))
+                .collect();
+            // Valkey also says there which version of Redis it is like.
+            let names = [
+                ("server", ["server_name", "server_name"]),
+                ("version", ["valkey_version", "redis_version"]),
+                ("mode", ["server_mode", "redis_mode"]),
+                ("role", ["role", "role"]),
+            ];
+            let pairs = names.into_iter().filter_map(|(name, [first, second])| {
+                let is = |wanted| lines.iter().find(|(name, _)| *name == wanted);
+                is(first).or_else(|| is(second)).map(|(_, is)| (name.to_owned(), (*is).to_owned()))
             });
             Ok(pairs.collect())
         }

@@ -32,9 +32,10 @@ use super::{
     super::{
         codec,
         error::{self, Cause, Failure},
-        scripts::advance::Advance,
+        scripts::swap::Swap,
     },
     pipeline::Pipelines,
+    server::Server,
     tls::Tls,
 };
 use crate::{detach, store::floor::text::root_cause};
@@ -64,10 +65,14 @@ pub(super) struct Link {
     connection: MultiplexedConnection,
     pipelines: Pipelines,
     life: Arc<Life>,
+    /// What the server has said of itself, when it was asked.
+    server: Option<Server>,
 }
 
 struct Life {
     open: AtomicBool,
+    /// Whether the server has `SET … IFEQ`.
+    ifeq: AtomicBool,
     began: Instant,
     /// Since when somebody has waited while no answer came, in milliseconds after `began`; zero if
     /// nobody has.
@@ -90,6 +95,20 @@ impl Life {
     fn is_silent(&self) -> bool {
         let since = self.silent_since.load(Ordering::Relaxed);
         since != 0 && self.now().saturating_sub(since) >= codec::millis(SILENCE_MAX)
+    }
+
+    /// Reads an answer. A server that does not know the option of a command has done nothing of it.
+    fn read(&self, answer: Value) -> Result<Value, Failure> {
+        let answer = refused(answer);
+        if let Err(Failure::Refused(refusal)) = &answer
+            && error::is_syntax_error(refusal)
+            && self.ifeq.swap(false, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "this server has no `SET … IFEQ`, though its version has: a script commits"
+            );
+        }
+        answer
     }
 
     fn give_up(&self) {
@@ -115,6 +134,23 @@ impl Link {
         }
     }
 
+    /// The connection with what the server has said of itself.
+    pub(super) fn with(mut self, server: Server) -> Self {
+        self.life.ifeq.store(server.has_ifeq(), Ordering::Relaxed);
+        self.server = Some(server);
+        self
+    }
+
+    /// What the server has said of itself.
+    pub(super) fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
+    }
+
+    /// Whether the server has `SET … IFEQ`.
+    pub(super) fn has_ifeq(&self) -> bool {
+        self.life.ifeq.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.life.open.load(Ordering::Relaxed)
     }
@@ -131,12 +167,17 @@ impl Link {
         call.end(answer)
     }
 
-    /// Makes an advance, together with those that meet it, and returns what there is if it is not done.
+    /// Makes a swap, together with those that meet it. Answers `OK` if it is done, else what there is, or
+    /// nothing if that is not known.
     ///
-    /// No async function, which would keep room for the advance until the answer comes.
-    pub(super) fn advance(&self, advance: Advance) -> impl Future<Output = Result<Value, Failure>> {
+    /// No async function, which would keep room for the swap until the answer comes.
+    pub(super) fn swap(&self, swap: Swap) -> impl Future<Output = Result<Value, Failure>> {
         let call = Call::begin(&self.life);
-        let answer = self.pipelines.advance(advance);
+        let answer = if self.has_ifeq() {
+            self.pipelines.call(swap.native())
+        } else {
+            self.pipelines.swap(swap)
+        };
         async move { call.end(answer.await) }
     }
 
@@ -149,7 +190,9 @@ impl Link {
         let call = Call::begin(&self.life);
         let answer = connection.send_packed_commands(commands, 0, commands.len()).await;
         match call.end(answer.map(Value::Array))? {
-            Value::Array(answers) => Ok(answers.into_iter().map(refusal).collect()),
+            Value::Array(answers) => {
+                Ok(answers.into_iter().map(|answer| self.life.read(answer)).collect())
+            }
             _ => Err(Failure::Lost("there are too few answers".to_owned())),
         }
     }
@@ -162,7 +205,8 @@ impl Link {
     }
 }
 
-fn refusal(answer: Value) -> Result<Value, Failure> {
+/// An answer, or the refusal that it is.
+pub(super) fn refused(answer: Value) -> Result<Value, Failure> {
     match answer {
         Value::ServerError(refusal) => Err(Failure::Refused(refusal)),
         answer => Ok(answer),
@@ -187,7 +231,7 @@ impl<'a> Call<'a> {
         match answer {
             Ok(answer) => {
                 self.life.silent_since.store(0, Ordering::Relaxed);
-                refusal(answer)
+                self.life.read(answer)
             }
             Err(error) => {
                 // Silence, or bytes that make no sense: whatever comes next is not to be trusted.
@@ -290,6 +334,7 @@ impl Link {
             made.map_err(|error| error::not_redis(server, &error.to_string()))?;
         let life = Arc::new(Life {
             open: AtomicBool::new(true),
+            ifeq: AtomicBool::new(false),
             began: Instant::now(),
             silent_since: AtomicU64::new(0),
             runtime: Handle::current(),
@@ -302,6 +347,6 @@ impl Link {
         });
         let _ = life.driver.set(driver);
         let pipelines = Pipelines::new(connection.clone());
-        Ok(Self { connection, pipelines, life })
+        Ok(Self { connection, pipelines, life, server: None })
     }
 }

@@ -126,9 +126,9 @@ impl Node {
         let link = Link::open(tls.as_ref(), &self.address).await?;
         let server = self.name();
         let greeted = timeout(STEP_TIME_MAX, greet(&link, config, &server)).await;
-        let is_cluster = greeted.unwrap_or_else(|_| Err(error::silent(&server)))?;
-        self.is_cluster.store(is_cluster, Ordering::Relaxed);
-        Ok(link)
+        let found = greeted.unwrap_or_else(|_| Err(error::silent(&server)))?;
+        self.is_cluster.store(found.is_cluster(), Ordering::Relaxed);
+        Ok(link.with(found))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,5 +1,5 @@
 //! Calls that are made at the same time on a connection are sent in one write, and their answers read in one.
-//! Advances among them are one call of their script.
+//! Swaps that take a script are one call of it.
 
 use std::{
     io, mem,
@@ -11,7 +11,7 @@ use std::{
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::sync::oneshot;
 
-use super::super::scripts::advance::{self, Advance};
+use super::super::scripts::swap::{self, Swap};
 use crate::{detach, store::floor::batch::Batcher};
 
 /// How many calls go together at most: many enough to cost little, and few enough that the server is at
@@ -28,7 +28,7 @@ struct Call {
 
 enum What {
     Command(Cmd),
-    Advance(Advance),
+    Swap(Swap),
 }
 
 type Caller = oneshot::Sender<RedisResult<Value>>;
@@ -50,9 +50,9 @@ impl Pipelines {
         self.send(What::Command(command))
     }
 
-    /// Makes an advance; what this returns is what there is if it is not done.
-    pub(super) fn advance(&self, advance: Advance) -> Answer {
-        self.send(What::Advance(advance))
+    /// Makes a swap by the script; what this returns is `OK`, or what there is if it is not done.
+    pub(super) fn swap(&self, swap: Swap) -> Answer {
+        self.send(What::Swap(swap))
     }
 
     fn send(&self, what: What) -> Answer {
@@ -79,15 +79,15 @@ impl Future for Answer {
 struct Batch {
     commands: Pipeline,
     callers: Vec<Callers>,
-    /// The advances whose command is still to be made.
-    advances: Vec<Advance>,
-    advancing: Vec<Caller>,
+    /// The swaps whose command is still to be made.
+    swaps: Vec<Swap>,
+    swapping: Vec<Caller>,
 }
 
 /// Who waits for the answer to a command.
 enum Callers {
     One(Caller),
-    OfAdvances(Vec<Caller>),
+    OfSwaps(Vec<Caller>),
 }
 
 impl Batch {
@@ -101,10 +101,10 @@ impl Batch {
                 self.commands.add_command(command);
                 self.callers.push(Callers::One(caller));
             }
-            What::Advance(advance) => {
-                let is_large = advance.is_large();
-                self.advances.push(advance);
-                self.advancing.push(caller);
+            What::Swap(swap) => {
+                let is_large = swap.is_large();
+                self.swaps.push(swap);
+                self.swapping.push(caller);
                 if is_large {
                     self.end_group();
                 }
@@ -112,11 +112,11 @@ impl Batch {
         }
     }
 
-    /// Makes one command of the advances that came.
+    /// Makes one command of the swaps that came.
     fn end_group(&mut self) {
-        if !self.advances.is_empty() {
-            self.commands.add_command(advance::call(&mem::take(&mut self.advances)));
-            self.callers.push(Callers::OfAdvances(mem::take(&mut self.advancing)));
+        if !self.swaps.is_empty() {
+            self.commands.add_command(swap::call(&mem::take(&mut self.swaps)));
+            self.callers.push(Callers::OfSwaps(mem::take(&mut self.swapping)));
         }
     }
 
@@ -131,11 +131,11 @@ impl Batch {
             };
             match callers {
                 Callers::One(caller) => _ = caller.send(answer),
-                Callers::OfAdvances(callers) if is_unknown_script(&answer) => {
-                    let whole = advance::script().with_text(command);
+                Callers::OfSwaps(callers) if is_unknown_script(&answer) => {
+                    let whole = swap::script().with_text(command);
                     tell(callers, Box::pin(connection.send_packed_command(&whole)).await);
                 }
-                Callers::OfAdvances(callers) => tell(callers, answer),
+                Callers::OfSwaps(callers) => tell(callers, answer),
             }
         }
     }
@@ -151,7 +151,7 @@ fn tell(callers: Vec<Caller>, answer: RedisResult<Value>) {
     let count = callers.len();
     let answers = match answer {
         // Without sense it is of no use to anybody, and they learn that there is none.
-        Ok(answer) => advance::answers(answer, count).unwrap_or_default(),
+        Ok(answer) => swap::answers(answer, count).unwrap_or_default(),
         Err(error) => {
             return callers.into_iter().for_each(|caller| _ = caller.send(Err(error.clone())));
         }
