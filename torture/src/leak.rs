@@ -70,18 +70,21 @@ const LATER_HTTP: Fault = Fault::Late(LATE_HTTP.0, LATE_HTTP.1);
 
 /// One that an answer which is late holds up all that follow is asked of more seldom.
 #[rustfmt::skip]
-const SCENES: [Scene; 14] = [
+const SCENES: [Scene; 17] = [
     Scene { kind: Kind::Sqlite, clients: 32, fault: LATER, one_in: 1, short: 3000, usual: 30_000, over_http: false },
     Scene { kind: Kind::Redis, clients: 32, fault: LATER, one_in: 20, short: 3000, usual: 20_000, over_http: false },
     Scene { kind: Kind::Redis, clients: 2, fault: LATER, one_in: 20, short: 1000, usual: 10_000, over_http: false },
+    Scene { kind: Kind::Valkey, clients: 32, fault: LATER, one_in: 20, short: 3000, usual: 20_000, over_http: false },
     Scene { kind: Kind::Memcached, clients: 32, fault: LATER, one_in: 40, short: 3000, usual: 20_000, over_http: false },
     Scene { kind: Kind::Memcached, clients: 2, fault: LATER, one_in: 20, short: 1000, usual: 10_000, over_http: false },
     Scene { kind: Kind::Postgres { pool: 1 }, clients: 4, fault: LATER, one_in: 40, short: 1500, usual: 10_000, over_http: false },
     Scene { kind: Kind::Postgres { pool: 2 }, clients: 8, fault: LATER, one_in: 40, short: 1500, usual: 20_000, over_http: false },
     Scene { kind: Kind::Redis, clients: 16, fault: LATER_HTTP, one_in: 20, short: 1000, usual: 4000, over_http: true },
+    Scene { kind: Kind::Valkey, clients: 16, fault: LATER_HTTP, one_in: 20, short: 1000, usual: 4000, over_http: true },
     Scene { kind: Kind::Memcached, clients: 16, fault: LATER_HTTP, one_in: 30, short: 1000, usual: 4000, over_http: true },
     Scene { kind: Kind::Postgres { pool: 2 }, clients: 16, fault: LATER_HTTP, one_in: 100, short: 1000, usual: 4000, over_http: true },
     Scene { kind: Kind::Redis, clients: 8, fault: Fault::Again, one_in: 30, short: 2000, usual: 10_000, over_http: false },
+    Scene { kind: Kind::Valkey, clients: 8, fault: Fault::Again, one_in: 30, short: 2000, usual: 10_000, over_http: false },
     Scene { kind: Kind::Memcached, clients: 8, fault: Fault::Again, one_in: 60, short: 2000, usual: 10_000, over_http: false },
     Scene { kind: Kind::Firestore, clients: 32, fault: LATER, one_in: 40, short: 2000, usual: 20_000, over_http: false },
     Scene { kind: Kind::Firestore, clients: 16, fault: LATER_HTTP, one_in: 60, short: 1000, usual: 4000, over_http: true },
@@ -94,6 +97,11 @@ pub(crate) async fn run(options: &Options) -> Result<Section> {
                      500 | faults | leaks |\n|---|---|---|---|---|---|---|---|---|\n";
     let mut all = Seen::default();
     for scene in SCENES {
+        if !scene.kind.is_installed() {
+            println!("{} is not installed, and left out.", scene.kind.name());
+            section.text += &format!("| {} | not installed |||||||||\n", scene.kind.name());
+            continue;
+        }
         let n = options.count(scene.short, scene.usual);
         let (seen, faults) = play(scene, n, &mut rng)
             .await

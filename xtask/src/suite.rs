@@ -5,10 +5,13 @@
 //! What a machine may lack, the tests do without: those that need it are skipped by their names,
 //! and a line says so.
 
-use std::{env, net::SocketAddr, thread};
+use std::{env, net::SocketAddr, process::Command, thread};
 
 use anyhow::Result;
-use testbed::{Server, chromium, firestore, memcached, postgres, redis};
+use testbed::{
+    Server, chromium, firestore, memcached, postgres,
+    redis::{self, Edition},
+};
 
 use crate::{
     step::{self, Beside, Steps, cargo},
@@ -26,6 +29,9 @@ const TUTORIAL: &str = "tutorial";
 
 /// A part of the name of every test that asks a real browser.
 const CHROMIUM: &str = "chromium";
+
+/// A part of the name of every test that needs Redis.
+const REDIS: &str = "redis";
 
 /// How many servers of Redis are the cluster that tests share.
 const CLUSTER: usize = 3;
@@ -63,6 +69,7 @@ pub(crate) fn install(steps: &mut Steps) -> Result<()> {
     steps.run("PostgreSQL", tools::install_postgres)?;
     steps.run("memcached", tools::install_memcached)?;
     steps.run("Redis", tools::install_redis)?;
+    steps.run("other servers of Redis", tools::install_redis_editions)?;
     steps.run("Chromium", tools::install_chromium)
 }
 
@@ -84,11 +91,39 @@ pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
         let skips = skip(args, &skipped);
         let mut test = cargo(&[&TEST, args, &skips].concat());
         test.envs(servers.variables());
-        if env::var_os(THREADS).is_none() {
-            test.env(THREADS, threads().to_string());
+        step::run(with_threads(test))
+    })?;
+    // Who names a test wants that one.
+    if args.is_empty() {
+        drop(servers);
+        Edition::ALL.into_iter().try_for_each(|edition| on_edition(steps, edition))?;
+    }
+    Ok(())
+}
+
+/// Runs the tests of Redis on another server, if it is installed.
+fn on_edition(steps: &mut Steps, edition: Edition) -> Result<()> {
+    if !edition.is_installed() {
+        println!("{} is not installed: its tests are left out.", edition.name);
+        return Ok(());
+    }
+    steps.run(&format!("run the tests of Redis on {}", edition.name), || {
+        let mut servers = Servers::default();
+        servers.add(redis::SHARED, Server::start(edition.program(&[])?)?);
+        for (number, server) in edition.start_cluster(CLUSTER, &[])?.into_iter().enumerate() {
+            servers.add(if number == 0 { redis::SHARED_CLUSTER } else { OTHER }, server);
         }
-        step::run(test)
+        let mut test = cargo(&[&TEST, ["--tests", REDIS].as_slice()].concat());
+        test.envs(servers.variables()).env(redis::SERVER, edition.path());
+        step::run(with_threads(test))
     })
+}
+
+fn with_threads(mut test: Command) -> Command {
+    if env::var_os(THREADS).is_none() {
+        test.env(THREADS, threads().to_string());
+    }
+    test
 }
 
 const TEST: [&str; 3] = ["test", "--workspace", "--all-features"];

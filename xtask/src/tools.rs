@@ -11,6 +11,10 @@ use testbed::{chromium, firestore, memcached, postgres, redis, tools, tutorial};
 
 use crate::step::{self, cargo, root};
 
+mod editions;
+
+pub(crate) use editions::install as install_redis_editions;
+
 /// The oldest Python that all requirements of the tutorial's app run on, and what makes an
 /// environment. Some systems have Python without it.
 const PYTHON_FITS: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";

@@ -23,6 +23,7 @@ pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
     steps.run("PostgreSQL", tools::install_postgres)?;
     steps.run("memcached", tools::install_memcached)?;
     steps.run("Redis", tools::install_redis)?;
+    steps.run("other servers of Redis", tools::install_redis_editions)?;
     steps.run("strace", tools::install_strace)?;
     if short {
         return as_tested(steps, args);

@@ -18,13 +18,64 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use crate::{Program, Server, answer, port::Port, shared};
+use crate::{Program, Server, answer, port::Port, shared, tools};
 
 /// The Debian package, and the program that tests start.
 pub const PACKAGE: (&str, &str) = ("redis-server", "redis-server");
 
 /// Holds the path of the program that is started in the place of Debian's, if another one is to be tested.
 pub const SERVER: &str = "INGLE_TEST_REDIS_SERVER";
+
+/// A server that tests run on beside Debian's. Each has commands that Debian's has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edition {
+    /// What it is called: `Valkey 9.1.2`.
+    pub name: &'static str,
+    /// What its program is called, below the folder of tools.
+    file: &'static str,
+}
+
+/// The newest Valkey.
+pub const VALKEY: Edition = Edition { name: "Valkey 9.1.2", file: "valkey-server-9.1.2" };
+
+/// The oldest Valkey with `SET … IFEQ`.
+pub const OLD_VALKEY: Edition = Edition { name: "Valkey 8.1.8", file: "valkey-server-8.1.8" };
+
+/// The newest Redis.
+pub const NEW_REDIS: Edition = Edition { name: "Redis 8.10.2", file: "redis-server-8.10.2" };
+
+impl Edition {
+    pub const ALL: [Self; 3] = [VALKEY, OLD_VALKEY, NEW_REDIS];
+
+    /// Where its program is.
+    #[must_use]
+    pub fn path(self) -> PathBuf {
+        tools::folder().join("bin").join(self.file)
+    }
+
+    #[must_use]
+    pub fn is_installed(self) -> bool {
+        self.path().is_file()
+    }
+
+    /// Settings as [`program`] takes them.
+    ///
+    /// # Errors
+    ///
+    /// If there is no folder for its data.
+    pub fn program(self, settings: &[&str]) -> Result<Program> {
+        program_of(self.name, self.path().into_os_string(), settings)
+    }
+
+    /// Servers that are a cluster.
+    ///
+    /// # Errors
+    ///
+    /// If one does not start, or they do not find each other.
+    pub fn start_cluster(self, n: usize, settings: &[&str]) -> Result<Vec<Server>> {
+        start_cluster_of(&self.path().into_os_string(), n, settings)
+    }
+}
 
 /// Holds the address of the Redis that tests share.
 pub const SHARED: &str = "INGLE_TEST_REDIS";
@@ -136,14 +187,18 @@ fn started<T>(result: Result<T>) -> T {
 ///
 /// If there is no folder for its data.
 pub fn program(settings: &[&str]) -> Result<Program> {
+    program_of("Redis", server_program(), settings)
+}
+
+fn program_of(name: &'static str, server: OsString, settings: &[&str]) -> Result<Program> {
     let folder = TempDir::new().context("could not create a folder for Redis")?;
     let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
     let command = move |address: SocketAddr| {
-        let mut command = bare(&server_program(), &folder);
+        let mut command = bare(&server, &folder);
         command.arg("--port").arg(address.port().to_string()).args(&settings);
         command
     };
-    Ok(Program::new("Redis", command, answers))
+    Ok(Program::new(name, command, answers))
 }
 
 /// Servers that are a cluster.
@@ -152,6 +207,10 @@ pub fn program(settings: &[&str]) -> Result<Program> {
 ///
 /// If one does not start, or they do not find each other.
 pub fn start_cluster(n: usize, settings: &[&str]) -> Result<Vec<Server>> {
+    start_cluster_of(&server_program(), n, settings)
+}
+
+fn start_cluster_of(server: &OsStr, n: usize, settings: &[&str]) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
     let mut places = Vec::new();
     for number in 0..n {
@@ -160,8 +219,9 @@ pub fn start_cluster(n: usize, settings: &[&str]) -> Result<Vec<Server>> {
         let bus_port = bus.address.port().to_string();
         let folder = TempDir::new().context("could not create a folder for Redis")?;
         let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
+        let server = server.to_owned();
         let command = move |address: SocketAddr| {
-            let mut command = bare(&server_program(), &folder);
+            let mut command = bare(&server, &folder);
             command.arg("--port").arg(address.port().to_string());
             command.args(["--cluster-enabled", "yes", "--cluster-port"]);
             command.arg(bus.address.port().to_string()).args(&settings);

@@ -22,20 +22,24 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) enum Kind {
     Sqlite,
     Firestore,
+    /// Debian's, on which a script commits.
     Redis,
+    /// The newest, which commits by a command of its own.
+    Valkey,
     Memcached,
     Postgres,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Sqlite, Self::Redis, Self::Memcached, Self::Postgres, Self::Firestore];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Sqlite, Self::Redis, Self::Valkey, Self::Memcached, Self::Postgres, Self::Firestore];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "sqlite",
             Self::Firestore => "firestore",
             Self::Redis => "redis",
+            Self::Valkey => "valkey",
             Self::Memcached => "memcached",
             Self::Postgres => "postgres",
         }
@@ -44,11 +48,15 @@ impl Kind {
     /// Whether its server can be killed and has all that it acknowledged when it is started again.
     /// The emulator of Firestore and memcached forget everything.
     pub(crate) fn survives_its_server(self) -> bool {
-        matches!(self, Self::Redis | Self::Postgres)
+        matches!(self, Self::Redis | Self::Valkey | Self::Postgres)
     }
 
     pub(crate) fn is_installed(self) -> bool {
-        self != Self::Postgres || postgres::is_installed()
+        match self {
+            Self::Valkey => redis::VALKEY.is_installed(),
+            Self::Postgres => postgres::is_installed(),
+            _ => true,
+        }
     }
 }
 
@@ -77,6 +85,7 @@ impl Place {
             Kind::Sqlite => Store::Folder(TempDir::new().context("could not make a folder")?),
             Kind::Firestore => Store::Server(Server::start(firestore::hidane_program()?)?),
             Kind::Redis => Store::Server(Server::start(redis::program(&redis::SYNCED)?)?),
+            Kind::Valkey => Store::Server(Server::start(redis::VALKEY.program(&redis::SYNCED)?)?),
             Kind::Memcached => Store::Server(Server::start(memcached::program(&[]))?),
             Kind::Postgres => Store::Postgres(Postgres::start(&[])),
         };
@@ -170,7 +179,7 @@ fn app(kind: Kind, way: &str) -> Result<Program> {
     let url = match kind {
         Kind::Sqlite => format!("sqlite://{way}"),
         Kind::Firestore => "firestore://torture/sessions".to_owned(),
-        Kind::Redis => format!("redis://{way}"),
+        Kind::Redis | Kind::Valkey => format!("redis://{way}"),
         Kind::Memcached => format!("memcached://{way}"),
         Kind::Postgres => format!("postgres://postgres@{way}/postgres"),
     };

@@ -12,8 +12,12 @@ use testbed::{Server, firestore, memcached, postgres, redis};
 pub(super) enum Kind {
     Sqlite,
     Redis,
+    /// Which commits by a command of its own.
+    Valkey,
     Memcached,
-    Postgres { pool: usize },
+    Postgres {
+        pool: usize,
+    },
     Firestore,
 }
 
@@ -30,16 +34,22 @@ impl Kind {
         match self {
             Self::Sqlite => "sqlite".to_owned(),
             Self::Redis => "redis".to_owned(),
+            Self::Valkey => "valkey".to_owned(),
             Self::Memcached => "memcached".to_owned(),
             Self::Postgres { pool } => format!("postgres, pool of {pool}"),
             Self::Firestore => "firestore".to_owned(),
         }
     }
 
+    pub(super) fn is_installed(self) -> bool {
+        self != Self::Valkey || redis::VALKEY.is_installed()
+    }
+
     pub(super) async fn start(self) -> Result<Place> {
         let server = match self {
             Self::Sqlite => None,
             Self::Redis => Some(Server::start(redis::program(&[])?)?),
+            Self::Valkey => Some(Server::start(redis::VALKEY.program(&[])?)?),
             Self::Memcached => Some(Server::start(memcached::program(&[]))?),
             Self::Postgres { .. } => Some(Server::start(postgres::program()?)?),
             Self::Firestore => Some(Server::start(firestore::hidane_program()?)?),
@@ -63,7 +73,7 @@ impl Place {
     pub(super) fn url(&self, address: SocketAddr) -> String {
         match self.kind {
             Kind::Sqlite => format!("sqlite:{}", self.folder.path().display()),
-            Kind::Redis => format!("redis://{address}"),
+            Kind::Redis | Kind::Valkey => format!("redis://{address}"),
             Kind::Memcached => format!("memcached://{address}"),
             Kind::Postgres { pool } => {
                 format!("postgres://postgres@{address}/postgres?pool={pool}")

@@ -53,6 +53,17 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
     refused(&format!("redis://:s3cret@{with}"), 3, "can be reached");
 }
 
+#[tokio::test]
+async fn the_banner_says_which_server_there_is_and_how_it_commits() {
+    let process = Process::start(&shared(), &[]);
+    let banner = &process.banner;
+    let line = banner.lines().find_map(|line| line.strip_prefix("server       "));
+    let line = line.unwrap_or_else(|| panic!("{banner}"));
+    let knows = redis::ask(redis::server(), "SET none 1 IFEQ 2").is_ok();
+    let way = if knows { "each commit is `SET … IFEQ`" } else { "each commit is a script" };
+    assert!(line.ends_with(way), "{line}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_is_paused_and_resumed() {
     let server = testbed::redis::start(&testbed::redis::SYNCED);

@@ -147,7 +147,12 @@ fn unchanged(
     now: Timestamp,
 ) -> Result<Vec<u8>, CommitError> {
     let Some(found) = found else { return Err(CommitError::Gone) };
+    let key = &base.record.header.key;
     match codec::entry(&found).map_err(Error::from)? {
+        // Its reader is told of it, and sees that it is another one's.
+        Entry::Record(other) if other.record.header.key != *key => {
+            Err(CommitError::Conflict(Some(other)))
+        }
         Entry::Record(loaded) if loaded.record.is_dead(now) => Err(CommitError::Gone),
         Entry::Record(loaded) if is_same(&base.record, &loaded.record) => Ok(found),
         Entry::Record(newer) => Err(CommitError::Conflict(Some(newer))),
@@ -324,6 +329,9 @@ pub(super) async fn touch(
         };
         // A mark, or a record as a person writes it.
         let found_record = match codec::entry(&found).map_err(Error::from)? {
+            Entry::Record(loaded) if loaded.record.header.key != *key => {
+                return Err(strange().into());
+            }
             Entry::Record(loaded) if !loaded.record.is_dead(now) => loaded.record,
             _ => return Err(CommitError::Gone),
         };
@@ -355,6 +363,8 @@ pub(super) async fn destroy(
     // What cannot be read has ended all the same.
     match found.and_then(|found| codec::entry(&found).ok()) {
         Some(Entry::Mark(mark)) => Ok(mark.destroyed(now)),
+        // An answer to another call: what became of this one is not known.
+        Some(Entry::Record(other)) if other.record.header.key != *key => Err(strange()),
         Some(Entry::Record(was)) => {
             user_set::leave(client, &was.record.header, now);
             Ok(Destroyed::Done)
