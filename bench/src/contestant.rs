@@ -76,7 +76,7 @@ const fn hand(name: &'static str, place: Place, store: &'static str) -> Contesta
 const TOWER: &str = "peer-tower-sessions";
 const TRANSACTIONS: &str = "transactions of the crate firestore";
 
-const ALL: [Contestant; 24] = [
+const ALL: [Contestant; 34] = [
     greetings(Place::Memory),
     on_actix(Place::Memory),
     peer("tower-sessions", Place::Memory, Kind::Peer(TOWER, "memory")),
@@ -94,6 +94,16 @@ const ALL: [Contestant; 24] = [
     peer("express-session", Place::Redis, Kind::Express),
     peer("Flask-Session", Place::Redis, Kind::FlaskSession),
     hand("by hand, one script", Place::Redis, "redis"),
+    greetings(Place::Valkey),
+    peer("tower-sessions", Place::Valkey, Kind::Peer(TOWER, "redis")),
+    peer("actix-session", Place::Valkey, Kind::Peer("peer-actix-session", "redis")),
+    peer("axum_session", Place::Valkey, Kind::Peer("peer-axum-session", "redis")),
+    hand("by hand, one script", Place::Valkey, "redis"),
+    greetings(Place::NewRedis),
+    peer("tower-sessions", Place::NewRedis, Kind::Peer(TOWER, "redis")),
+    peer("actix-session", Place::NewRedis, Kind::Peer("peer-actix-session", "redis")),
+    peer("axum_session", Place::NewRedis, Kind::Peer("peer-axum-session", "redis")),
+    hand("by hand, one script", Place::NewRedis, "redis"),
     greetings(Place::Memcached),
     greetings(Place::Postgres),
     peer("tower-sessions", Place::Postgres, Kind::Peer(TOWER, "postgres")),
@@ -211,7 +221,7 @@ impl Contestant {
             (Place::Memory, _) => "memory:".to_owned(),
             (Place::Sqlite, Kind::Greetings(_)) => format!("sqlite:{}", slashed(&file())),
             (Place::Sqlite, _) => file().display().to_string(),
-            (Place::Redis, _) => format!("redis://{}", server()?),
+            (Place::Redis | Place::Valkey | Place::NewRedis, _) => format!("redis://{}", server()?),
             (Place::Memcached, _) => format!("memcached://{}", server()?),
             (Place::Postgres, _) => format!("postgres://postgres@{}/postgres", server()?),
             (Place::Firestore | Place::FirestoreAway, Kind::Greetings(_)) => {

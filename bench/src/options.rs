@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::stores::{CONNECTIONS, SESSIONS};
+
 /// What people are told who ask wrongly.
 pub(crate) const USAGE: &str = "\
 Usage: cargo xtask bench [NAME] [OPTIONS]
@@ -18,6 +20,9 @@ Options:
   --quick        a look at `stores` in two minutes, which is printed and not written down
   --repeats N    how often everything is measured [default: 3]
   --seconds S    how long each slice is measured [default: 1.5]
+  --redis        of `stores` those on servers of Redis alone, which are printed and not written down
+  --connections N  how many requests of `stores` are under way [default: 32]; with another number it
+                 is printed and not written down
   --sessions N   how many sessions `scale` goes up to [default: 1000000]
 ";
 
@@ -35,6 +40,8 @@ pub(crate) struct Options {
     /// Only to say whether the arguments mean anything.
     pub(crate) check: bool,
     pub(crate) quick: bool,
+    pub(crate) only_redis: bool,
+    pub(crate) connections: usize,
     pub(crate) repeats: usize,
     pub(crate) time: Duration,
     pub(crate) sessions: usize,
@@ -46,6 +53,8 @@ impl Options {
             comparisons: Vec::new(),
             check: false,
             quick: false,
+            only_redis: false,
+            connections: CONNECTIONS,
             repeats: 3,
             time: Duration::from_millis(1500),
             sessions: 1_000_000,
@@ -55,6 +64,10 @@ impl Options {
             match argument.as_str() {
                 "--check" => options.check = true,
                 "--quick" => (options.quick, options.repeats) = (true, 1),
+                "--redis" => options.only_redis = true,
+                "--connections" => {
+                    options.connections = number(argument, arguments.next())?.clamp(1, SESSIONS);
+                }
                 "--repeats" => options.repeats = number(argument, arguments.next())?.max(1),
                 "--sessions" => options.sessions = number(argument, arguments.next())?.max(100),
                 "--seconds" => options.time = seconds(argument, arguments.next())?,
@@ -70,6 +83,11 @@ impl Options {
             options.comparisons.push(Comparison::Stores);
         }
         Ok(options)
+    }
+
+    /// Whether it is too little to be written down.
+    pub(crate) fn is_look(&self) -> bool {
+        self.quick || self.only_redis || self.connections != CONNECTIONS
     }
 
     /// `1 repeat`, or `3 repeats`.
@@ -116,6 +134,9 @@ mod tests {
             (quick.how_often(), parse("").unwrap().how_often()),
             ("1 repeat".to_owned(), "3 repeats".to_owned())
         );
+        assert!(quick.is_look() && !parse("").unwrap().is_look());
+        let many = parse("--connections 128 --redis").unwrap();
+        assert_eq!((many.connections, many.only_redis, many.is_look()), (128, true, true));
         assert_eq!(parse("nothing").unwrap_err(), "there is no `nothing`");
         assert!(parse("--seconds 0").unwrap_err().contains("from 0.1 to 60"));
         assert!(parse("--repeats").unwrap_err().contains("needs a number"));

@@ -23,7 +23,11 @@ const AWAY: Duration = Duration::from_millis(5);
 pub(crate) enum Place {
     Memory,
     Sqlite,
+    /// Debian's, on which a script commits.
     Redis,
+    /// The newest ones, which commit by a command of their own.
+    Valkey,
+    NewRedis,
     Memcached,
     Postgres,
     Firestore,
@@ -32,10 +36,12 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Memory,
         Self::Sqlite,
         Self::Redis,
+        Self::Valkey,
+        Self::NewRedis,
         Self::Memcached,
         Self::Postgres,
         Self::Firestore,
@@ -47,6 +53,8 @@ impl Place {
             Self::Memory => "memory",
             Self::Sqlite => "a local file",
             Self::Redis => "Redis",
+            Self::Valkey => redis::VALKEY.name,
+            Self::NewRedis => redis::NEW_REDIS.name,
             Self::Memcached => "memcached",
             Self::Postgres => "PostgreSQL",
             Self::Firestore => "Firestore",
@@ -59,7 +67,9 @@ impl Place {
         match self {
             Self::Memory => "the process's own memory",
             Self::Sqlite => "SQLite or a log on this machine's disk",
-            Self::Redis => "as it comes, with no append-only file and no snapshots",
+            Self::Redis | Self::Valkey | Self::NewRedis => {
+                "as it comes, with no append-only file and no snapshots"
+            }
             Self::Memcached => "as it comes",
             Self::Postgres => "`fsync` and `synchronous_commit` on",
             Self::Firestore => "an emulator of Firestore, which keeps everything in memory",
@@ -72,6 +82,13 @@ impl Place {
         let program = match self {
             Self::Memory | Self::Sqlite => None,
             Self::Redis => Some(redis::program(&[])),
+            Self::Valkey | Self::NewRedis => {
+                let Some(edition) = self.edition().filter(|edition| edition.is_installed()) else {
+                    println!("{} is not installed: there is no table for it.", self.name());
+                    return Ok(None);
+                };
+                Some(edition.program(&[]))
+            }
             Self::Memcached => Some(Ok(memcached::program(&[]))),
             Self::Postgres if !postgres::is_installed() => {
                 println!("PostgreSQL is not installed: there is no table for it.");
@@ -93,6 +110,26 @@ impl Place {
         Ok(Some(Running { place: self, server, distance, folder }))
     }
 
+    /// The server of Redis that is not Debian's.
+    fn edition(self) -> Option<redis::Edition> {
+        match self {
+            Self::Valkey => Some(redis::VALKEY),
+            Self::NewRedis => Some(redis::NEW_REDIS),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a server of Redis, of any version.
+    pub(crate) fn is_redis(self) -> bool {
+        self == Self::Redis || self.edition().is_some()
+    }
+
+    /// The name, and of Redis the version.
+    pub(crate) fn title(self) -> String {
+        let version = self.is_redis().then(|| self.version()).flatten();
+        version.unwrap_or_else(|| self.name().to_owned())
+    }
+
     /// Whether apps keep their sessions in Firestore there.
     pub(crate) fn is_firestore(self) -> bool {
         matches!(self, Self::Firestore | Self::FirestoreAway)
@@ -111,6 +148,7 @@ impl Place {
                 let version = printed.split_whitespace().find_map(|word| word.strip_prefix("v="));
                 Some(format!("Redis {}", version.unwrap_or(&printed)))
             }
+            Self::Valkey | Self::NewRedis => Some(self.name().to_owned()),
             Self::Memcached => first_line(Path::new(memcached::NAME)),
             Self::Postgres => {
                 let printed = first_line(&postgres::server_program().ok()?)?;
@@ -142,6 +180,17 @@ impl Running {
 
     pub(crate) fn tree(&self) -> Option<Tree> {
         self.server.as_ref()?.pid().map(Tree)
+    }
+
+    /// The memory that a server of Redis has in use.
+    pub(crate) fn redis_bytes(&self) -> Result<Option<f64>> {
+        let Some(server) = self.server.as_ref().filter(|_| self.place.is_redis()) else {
+            return Ok(None);
+        };
+        let info = redis::ask(server.address(), "INFO memory")?;
+        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        let used = used.and_then(|used| used.trim().parse().ok());
+        used.context("Redis did not tell its memory").map(Some)
     }
 
     /// What an app keeps its files in.

@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, ensure};
 use testbed::{
     Server,
     load::{self, Chance, Dealt, Length, One, Picked, Plan, Tally, Visitor},
-    redis,
 };
 
 use crate::{
@@ -338,11 +337,7 @@ impl App<'_> {
 
     /// What the store holds: the files of the SQLite one, the memory of a server.
     fn store_bytes(&self) -> Result<f64> {
-        let Some(server) = self.running.address() else {
-            return Ok(self.running.disk_bytes() as f64);
-        };
-        let info = redis::ask(server, "INFO memory")?;
-        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
-        used.and_then(|used| used.trim().parse().ok()).context("Redis did not tell its memory")
+        let disk = || self.running.disk_bytes() as f64;
+        Ok(self.running.redis_bytes()?.unwrap_or_else(disk))
     }
 }

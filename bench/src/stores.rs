@@ -25,16 +25,16 @@ use measure::Measured;
 pub(crate) use measure::{BEGIN_TIME_MAX, WARM_UP, begin};
 
 /// Sessions that are asked for in turn.
-const SESSIONS: usize = 1000;
+pub(crate) const SESSIONS: usize = 1000;
 
-/// Requests under way.
+/// Requests under way, unless another number is asked for.
 pub(crate) const CONNECTIONS: usize = 32;
 
 /// The picture's name, beside the document.
 const PICTURE: &str = "benchmarks.svg";
 
 /// What a quick look is at.
-const QUICK_PLACES: [Place; 3] = [Place::Memory, Place::Sqlite, Place::Redis];
+const QUICK_PLACES: [Place; 4] = [Place::Memory, Place::Sqlite, Place::Redis, Place::Valkey];
 const QUICK_PEERS: [&str; 2] = ["tower-sessions", "tower-sessions, SQLite, synced"];
 
 /// All that was measured on one store.
@@ -60,7 +60,10 @@ impl Measured {
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let load = machine::load();
     let mut all = Vec::new();
-    let places = if options.quick { QUICK_PLACES.to_vec() } else { Place::ALL.to_vec() };
+    let mut places = if options.quick { QUICK_PLACES.to_vec() } else { Place::ALL.to_vec() };
+    if options.only_redis {
+        places = Place::ALL.into_iter().filter(|place| place.is_redis()).collect();
+    }
     for place in places {
         let contestants = contestant::on(place).into_iter();
         let contestants = contestants.filter(|one| !options.quick || is_quick(one)).collect();
@@ -68,7 +71,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         all.extend(on.with_context(|| format!("on {}", place.name()))?);
     }
     let text = report::text(&all, options, load.as_deref());
-    if options.quick {
+    if options.is_look() {
         println!("\n{text}");
         return Ok(());
     }

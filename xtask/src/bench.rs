@@ -42,7 +42,7 @@ impl Wanted {
         let stores = named("stores") || !others;
         Self {
             stores,
-            every_store: stores && !has("--quick"),
+            every_store: stores && !has("--quick") && !has("--redis"),
             scale: named("scale"),
             tutorial: named("tutorial"),
             requests: named("requests"),
@@ -67,6 +67,9 @@ pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
 fn prepare(steps: &mut Steps, wanted: &Wanted) -> Result<()> {
     if wanted.stores || wanted.scale {
         steps.run("Redis", tools::install_redis)?;
+    }
+    if wanted.stores {
+        steps.run("other servers of Redis", tools::install_redis_editions)?;
     }
     if wanted.every_store {
         steps.run("memcached", tools::install_memcached)?;

@@ -82,6 +82,8 @@ pub(super) struct Measured {
     /// None where there is no server.
     pub(super) trips: Option<Trips>,
     pub(super) memory_bytes: f64,
+    /// What a session takes that has begun, where the server says it.
+    pub(super) session_bytes: Option<f64>,
 }
 
 /// An app that runs, with what was measured until now.
@@ -123,7 +125,10 @@ pub(super) async fn all(
 impl Subject {
     fn start(contestant: Contestant, running: &Running) -> Result<Self> {
         let process = contestant.start(running, running.address())?;
+        let before = running.redis_bytes()?;
         let visitors = begin(&[process.address()], SESSIONS, CONNECTIONS)?;
+        let session = |after: Option<f64>| Some((after? - before?) / SESSIONS as f64);
+        let session_bytes = session(running.redis_bytes()?);
         let measured = Measured {
             contestant,
             rounds: Vec::new(),
@@ -131,6 +136,7 @@ impl Subject {
             two_processes: Vec::new(),
             trips: None,
             memory_bytes: 0.0,
+            session_bytes,
         };
         Ok(Self { process, visitors, measured })
     }
@@ -153,7 +159,7 @@ impl Subject {
         let plan = |path: &str| Plan::new(&[self.process.address()], path, length);
         let plain = self.measured.contestant.plain().map(|path| {
             self.slice(running, || {
-                let nobody = (0..CONNECTIONS).map(|_| Nobody).collect();
+                let nobody = (0..options.connections).map(|_| Nobody).collect();
                 Ok(load::run(&plan(path), nobody)?.1)
             })
         });
@@ -161,7 +167,7 @@ impl Subject {
         let mut visitors = std::mem::take(&mut self.visitors);
         let mut in_turn = |path: &str, counts: bool| {
             self.slice(running, || {
-                let dealt = Dealt::over(CONNECTIONS, std::mem::take(&mut visitors), counts);
+                let dealt = Dealt::over(options.connections, std::mem::take(&mut visitors), counts);
                 let (dealt, tally) = load::run(&plan(path), dealt)?;
                 visitors = Dealt::back(dealt);
                 Ok(tally)
@@ -172,7 +178,8 @@ impl Subject {
         let read = ours.then(|| in_turn(READ, false)).transpose()?;
         let spread = in_turn("/", true)?;
         let one = visitors.first().context("there is no session")?.cookie().into();
-        let hot = self.slice(running, || Ok(load::run(&plan("/"), ones(&one))?.1))?;
+        let hot =
+            self.slice(running, || Ok(load::run(&plan("/"), ones(&one, options.connections))?.1))?;
         // Its views went on without it.
         if let Some(first) = visitors.first_mut() {
             *first = begin(&[self.process.address()], 1, 1)?.swap_remove(0);
@@ -209,10 +216,10 @@ impl Subject {
     }
 }
 
-/// One session on each of the connections.
-fn ones(cookie: &Arc<str>) -> Vec<One> {
+/// One session on each of so many connections.
+fn ones(cookie: &Arc<str>, connections: usize) -> Vec<One> {
     let one = || One { cookie: Arc::clone(cookie), shown: Vec::new() };
-    (0..CONNECTIONS).map(|_| one()).collect()
+    (0..connections).map(|_| one()).collect()
 }
 
 /// Begins so many sessions, on so many connections.
@@ -243,7 +250,7 @@ fn kept(addresses: &[SocketAddr]) -> Result<Kept> {
     let visitor = begin(first, 1, 1)?.swap_remove(0);
     let length = Length::Requests { count: INCREMENTS, time_max: INCREMENTS_TIME_MAX };
     let plan = Plan::new(addresses, "/", length);
-    let (turns, tally) = load::run(&plan, ones(&visitor.cookie().into()))?;
+    let (turns, tally) = load::run(&plan, ones(&visitor.cookie().into(), CONNECTIONS))?;
     let count = last_count(first, &visitor)?;
     Ok(summed_up(turns.iter().flat_map(|one| &one.shown), count, &tally))
 }
@@ -285,8 +292,7 @@ fn trips(contestant: &Contestant, running: &Running, counter: &Counter) -> Resul
     let count = |connections, count| -> Result<f64> {
         let length = Length::Requests { count, time_max: INCREMENTS_TIME_MAX };
         let plan = Plan::new(&[process.address()], "/", length);
-        let mut turns = ones(&cookie);
-        turns.truncate(connections);
+        let turns = ones(&cookie, connections);
         let before = counter.count()?;
         let (_, tally) = load::run(&plan, turns)?;
         Ok((counter.count()? - before) as f64 / tally.sent.max(1) as f64)

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    CONNECTIONS, Measured, OnPlace, SESSIONS,
+    Measured, OnPlace, SESSIONS,
     measure::{Kept, Round},
     picture::{Group, Row},
 };
@@ -33,7 +33,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 /// A column: its head, and what an app has there.
 type Column = (&'static str, fn(&Measured) -> String);
 
-const COLUMNS: [Column; 14] = [
+const COLUMNS: [Column; 15] = [
     ("kept %, 1 process", |app| kept(&app.one_process, |kept| kept.kept)),
     ("kept %, 2 processes", |app| kept(&app.two_processes, |kept| kept.kept)),
     ("failed %", failed),
@@ -47,6 +47,9 @@ const COLUMNS: [Column; 14] = [
     ("app CPU, µs/request", |app| shown(app, whole, |round| Some(round.spread.app_us))),
     ("store CPU, µs/request", store_cpu),
     ("trips/request: alone, hot", trips),
+    ("store bytes/new session", |app| {
+        app.session_bytes.map_or_else(|| NOT_MEASURED.to_owned(), whole)
+    }),
     ("MiB", |app| whole(app.memory_bytes / MIB)),
 ];
 
@@ -75,12 +78,13 @@ fn where_measured(all: &[OnPlace], options: &Options, load: Option<&str>) -> Str
     let disturbed = Spread::of(rounds.map(|round| 100.0 * round.spread.disturbed));
     let disturbed = disturbed.map_or_else(|| "?".to_owned(), |spread| spread.shown(whole));
     format!(
-        "{CONNECTIONS} connections; {SESSIONS} sessions; medians of {} of {} s each, with the \
+        "{} connections; {SESSIONS} sessions; medians of {} of {} s each, with the \
          least and the most in parentheses where they differ.\n\n\
          - Machine: {}, shared by the load generator, the server, the apps and whatever else ran; load \
          average before: {}; others took {disturbed} % of it meanwhile{disk}.\n\
          - Stores: {}.\n\
          - Peers: {}; and greetings {}, built in release.\n\n",
+        options.connections,
         options.how_often(),
         options.time.as_secs_f64(),
         machine::processor(),
@@ -92,7 +96,7 @@ fn where_measured(all: &[OnPlace], options: &Options, load: Option<&str>) -> Str
 }
 
 fn table(on: &OnPlace) -> String {
-    let mut table = format!("| on {} |", on.place.name());
+    let mut table = format!("| on {} |", on.place.title());
     for (head, _) in COLUMNS {
         _ = write!(table, " {head} |");
     }
@@ -173,7 +177,7 @@ pub(super) fn picture(all: &[OnPlace]) -> Vec<Group> {
         kept: [kept(&app.one_process), kept(&app.two_processes)],
     };
     let group = |on: &OnPlace| Group {
-        name: format!("On {}", on.place.name()),
+        name: format!("On {}", on.place.title()),
         rows: on.measured.iter().map(row).collect(),
     };
     all.iter().map(group).collect()
@@ -182,8 +186,9 @@ pub(super) fn picture(all: &[OnPlace]) -> Vec<Group> {
 /// The line at the foot of the picture.
 pub(super) fn below(options: &Options) -> String {
     format!(
-        "{CONNECTIONS} connections, medians of {} in one run; {}, shared with the load generator. \
+        "{} connections, medians of {} in one run; {}, shared with the load generator. \
          By hand: code for this one page, with no session library.",
+        options.connections,
         options.how_often(),
         machine::processor(),
     )
@@ -255,7 +260,7 @@ fn beside_peers(all: &[OnPlace]) -> String {
             continue;
         };
         let [spread, hot] = cells.map(|(times, peer)| format!("{times} | {peer}"));
-        _ = write!(table, "\n| {} | {spread} | {hot} |", on.place.name());
+        _ = write!(table, "\n| {} | {spread} | {hot} |", on.place.title());
     }
     table.push_str("\n\n");
     table
@@ -287,7 +292,7 @@ fn frameworks(all: &[OnPlace]) -> String {
             [|round: &Round| round.spread, |round: &Round| round.hot]
                 .map(|slice| app.median(|round| to_plain(round, &slice(round))).unwrap_or(f64::NAN))
         });
-        _ = write!(table, "\n| {} |", on.place.name());
+        _ = write!(table, "\n| {} |", on.place.title());
         let between = [on_actix[0] / on_axum[0], on_actix[1] / on_axum[1]];
         for [spread, hot] in [on_axum, on_actix, between] {
             _ = write!(table, " {}, {} |", ratio(spread), ratio(hot));
