@@ -33,6 +33,9 @@ const CHROMIUM: &str = "chromium";
 /// A part of the name of every test that needs Redis.
 const REDIS: &str = "redis";
 
+/// A part of the name of every test that needs the newest Redis as well.
+const TWO_EDITIONS: &str = "two_editions";
+
 /// How many servers of Redis are the cluster that tests share.
 const CLUSTER: usize = 3;
 
@@ -113,7 +116,9 @@ fn on_edition(steps: &mut Steps, edition: Edition) -> Result<()> {
         for (number, server) in edition.start_cluster(CLUSTER, &[])?.into_iter().enumerate() {
             servers.add(if number == 0 { redis::SHARED_CLUSTER } else { OTHER }, server);
         }
-        let mut test = cargo(&[&TEST, ["--tests", REDIS].as_slice()].concat());
+        let missing = (!redis::NEW_REDIS.is_installed()).then_some(TWO_EDITIONS);
+        let skips = skip(&[], missing.as_slice());
+        let mut test = cargo(&[&TEST, ["--tests", REDIS].as_slice(), &skips].concat());
         test.envs(servers.variables()).env(redis::SERVER, edition.path());
         step::run(with_threads(test))
     })
@@ -153,6 +158,10 @@ fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
     for (number, server) in redis::start_cluster(CLUSTER, &[])?.into_iter().enumerate() {
         // One is enough to find the others.
         servers.add(if number == 0 { redis::SHARED_CLUSTER } else { OTHER }, server);
+    }
+    if !redis::NEW_REDIS.is_installed() {
+        println!("{} is not installed: tests that need it are skipped.", redis::NEW_REDIS.name);
+        skipped.push(TWO_EDITIONS);
     }
     if let Some(program) = firestore::google_program() {
         servers.add(firestore::SHARED_GOOGLE, Server::start(program)?);

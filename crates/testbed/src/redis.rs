@@ -73,7 +73,7 @@ impl Edition {
     ///
     /// If one does not start, or they do not find each other.
     pub fn start_cluster(self, n: usize, settings: &[&str]) -> Result<Vec<Server>> {
-        start_cluster_of(&self.path().into_os_string(), n, settings)
+        start_cluster_of(&vec![self.path().into_os_string(); n], settings)
     }
 }
 
@@ -207,30 +207,19 @@ fn program_of(name: &'static str, server: OsString, settings: &[&str]) -> Result
 ///
 /// If one does not start, or they do not find each other.
 pub fn start_cluster(n: usize, settings: &[&str]) -> Result<Vec<Server>> {
-    start_cluster_of(&server_program(), n, settings)
+    start_cluster_of(&vec![server_program(); n], settings)
 }
 
-fn start_cluster_of(server: &OsStr, n: usize, settings: &[&str]) -> Result<Vec<Server>> {
+/// Servers that are a cluster, each of the program that stands for it.
+fn start_cluster_of(programs: &[OsString], settings: &[&str]) -> Result<Vec<Server>> {
+    let n = programs.len();
     let mut servers = Vec::new();
     let mut places = Vec::new();
-    for number in 0..n {
-        // The usual place of this port is 10,000 behind the other, where there may be none.
-        let bus = Port::free()?;
-        let bus_port = bus.address.port().to_string();
-        let folder = TempDir::new().context("could not create a folder for Redis")?;
-        let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
-        let server = server.to_owned();
-        let command = move |address: SocketAddr| {
-            let mut command = bare(&server, &folder);
-            command.arg("--port").arg(address.port().to_string());
-            command.args(["--cluster-enabled", "yes", "--cluster-port"]);
-            command.arg(bus.address.port().to_string()).args(&settings);
-            command
-        };
-        let server = Server::start(Program::new("Redis in a cluster", command, answers))?;
+    for (number, program) in programs.iter().enumerate() {
+        let (server, place) = start_node(program, settings)?;
         let (from, to) = (SLOTS * number / n, SLOTS * (number + 1) / n - 1);
         ask(server.address(), &format!("CLUSTER ADDSLOTSRANGE {from} {to}"))?;
-        places.push(format!("{} {} {bus_port}", server.address().ip(), server.address().port()));
+        places.push(place);
         servers.push(server);
     }
     for server in servers.iter().skip(1) {
@@ -240,6 +229,78 @@ fn start_cluster_of(server: &OsStr, n: usize, settings: &[&str]) -> Result<Vec<S
     }
     wait_for_cluster(&servers)?;
     Ok(servers)
+}
+
+/// A server that is to be part of a cluster, and the place where others meet it.
+fn start_node(program: &OsStr, settings: &[&str]) -> Result<(Server, String)> {
+    // The usual place of this port is 10,000 behind the other, where there may be none.
+    let bus = Port::free()?;
+    let bus_port = bus.address.port();
+    let folder = TempDir::new().context("could not create a folder for Redis")?;
+    let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
+    let program = program.to_owned();
+    let command = move |address: SocketAddr| {
+        let mut command = bare(&program, &folder);
+        command.arg("--port").arg(address.port().to_string());
+        command.args(["--cluster-enabled", "yes", "--cluster-port"]);
+        command.arg(bus.address.port().to_string()).args(&settings);
+        command
+    };
+    let server = Server::start(Program::new("Redis in a cluster", command, answers))?;
+    let place = format!("{} {} {bus_port}", server.address().ip(), server.address().port());
+    Ok((server, place))
+}
+
+/// Starts a replica of one of these, which are a cluster, and adds it to them.
+///
+/// # Panics
+///
+/// If it does not become one.
+#[track_caller]
+pub fn add_own_replica(servers: &mut Vec<Server>, master: usize, settings: &[&str]) {
+    started(add_replica(servers, master, settings));
+}
+
+fn add_replica(servers: &mut Vec<Server>, master: usize, settings: &[&str]) -> Result<()> {
+    let (replica, place) = start_node(&server_program(), settings)?;
+    let address = replica.address();
+    for server in &*servers {
+        ask(server.address(), &format!("CLUSTER MEET {place}"))?;
+    }
+    servers.push(replica);
+    let master = servers.get(master).context("there is no such master")?;
+    let id = ask(master.address(), "CLUSTER MYID")?;
+    let id = id.lines().last().unwrap_or_default().to_owned();
+    let begin = Instant::now();
+    let wait_until = |is_so: &dyn Fn() -> bool| {
+        while !is_so() {
+            if begin.elapsed() > PATIENCE {
+                bail!("a server of Redis did not become a replica");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    };
+    // It must know the master first; and told twice, it would begin anew.
+    wait_until(&|| ask(address, &format!("CLUSTER REPLICATE {id}")).is_ok())?;
+    wait_until(&|| {
+        let info = ask(address, "INFO replication").unwrap_or_default();
+        info.contains("role:slave") && info.contains("master_link_status:up")
+    })?;
+    wait_for_cluster(servers)
+}
+
+/// Servers of one's own that are a cluster: one of Debian's, and one of each of these.
+///
+/// # Panics
+///
+/// If they do not start.
+#[must_use]
+#[track_caller]
+pub fn start_own_mixed_cluster(editions: &[Edition]) -> Vec<Server> {
+    let others = editions.iter().map(|edition| edition.path().into_os_string());
+    let programs: Vec<OsString> = [PACKAGE.1.into()].into_iter().chain(others).collect();
+    started(start_cluster_of(&programs, &[]))
 }
 
 /// Waits until each of these knows all of them, and takes commands.

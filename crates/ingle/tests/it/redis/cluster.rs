@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use ingle::store::{ErrorKind, open};
 use testbed::{
     Server,
-    redis::{SYNCED, ask, start_own_cluster, wait_for_cluster},
+    redis::{
+        NEW_REDIS, SYNCED, add_own_replica, ask, start_own_cluster, start_own_mixed_cluster,
+        wait_for_cluster,
+    },
 };
 use tokio::time::sleep;
 
@@ -129,6 +132,59 @@ async fn a_cluster_of_which_one_is_killed_loses_no_acknowledged_view() {
         servers[n].restart();
         wait_for_cluster(&servers).unwrap();
     }
+    crowd.goes_on().await;
+    crowd.count(&scene).await;
+}
+
+/// A failover that an operator asks for waits until the replica has all that was acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_told_to_fail_over_loses_and_doubles_nothing() {
+    let mut servers = start_own_cluster(3, &[]);
+    add_own_replica(&mut servers, 0, &[]);
+    let scene = Scene::on(servers[1].address());
+    let crowd = Crowd::gather(&scene, 12).await;
+    for (replica, master) in [(3, 0), (0, 3)] {
+        crowd.goes_on().await;
+        becomes(&servers[replica], "master_link_status:up").await;
+        fail_over(&servers[replica]).await;
+        becomes(&servers[master], "role:slave").await;
+    }
+    crowd.goes_on().await;
+    crowd.count(&scene).await;
+}
+
+/// Has a replica take its master's place. The two give up when it takes five seconds, as on a busy machine.
+async fn fail_over(replica: &Server) {
+    let attempt = async || {
+        let _ = ask(replica.address(), "CLUSTER FAILOVER");
+        tokio::time::timeout(Duration::from_secs(6), becomes(replica, "role:master")).await
+    };
+    let made = async { while attempt().await.is_err() {} };
+    tokio::time::timeout(minutes(5), made).await.expect("it fails over");
+}
+
+/// Waits until a server says this of its part in a replication.
+async fn becomes(server: &Server, role: &str) {
+    let says = async {
+        while !ask(server.address(), "INFO replication").unwrap().contains(role) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(minutes(5), says).await.expect(role);
+}
+
+/// As during an upgrade: a server that commits by a script hands its slots to one that has a command for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_of_two_editions_commits_on_each_server_in_its_way() {
+    let servers = start_own_mixed_cluster(&[NEW_REDIS]);
+    let scene = Scene::on(servers[0].address());
+    let said = scene.store().await.info().server.unwrap();
+    for way in ["each commit is a script", "each commit is `SET … IFEQ`"] {
+        assert!(said.contains(way), "{said}");
+    }
+    let crowd = Crowd::gather(&scene, 24).await;
+    crowd.goes_on().await;
+    move_all(&servers[0], &servers[1], &scene);
     crowd.goes_on().await;
     crowd.count(&scene).await;
 }
