@@ -107,6 +107,8 @@ impl Carrier {
         }
         let python = python().context("there is no Python with pip")?;
         let folder = tools::folder().join("build-redis");
+        // One that was broken off may have left it.
+        let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).context("could not make a folder")?;
         self.download(&python, &folder)?;
         let mut unpack = if self.is_source() {
