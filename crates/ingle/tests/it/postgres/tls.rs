@@ -3,7 +3,11 @@
 use ingle::store;
 use testbed::postgres::Postgres as Server;
 
-use super::{Scene, errors::{line, patient}, offers_tls};
+use super::{
+    Scene,
+    errors::{line, patient},
+    offers_tls,
+};
 use crate::{
     certificates::{SelfSigned, cases},
     log::Log,
