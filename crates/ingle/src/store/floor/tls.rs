@@ -87,14 +87,14 @@ pub(in crate::store) fn client_config(
     let provider = provider()?;
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;
+    let verifier = |pinned| Arc::new(Verifier { provider: Arc::clone(&provider), pinned });
     let config = match trust {
         Trust::System => config.with_root_certificates(system_roots()?),
-        Trust::File(file) => config
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(those_in(file, Arc::clone(&provider))?)),
-        Trust::Anyone => {
-            config.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        Trust::File(file) => {
+            let pinned = those_in(file, Arc::clone(&provider))?;
+            config.dangerous().with_custom_certificate_verifier(verifier(Some(pinned)))
         }
+        Trust::Anyone => config.dangerous().with_custom_certificate_verifier(verifier(None)),
     };
     let Some(ClientCertificate { certificate, key: file }) = certificate else {
         return Ok(config.with_no_client_auth());
@@ -179,20 +179,27 @@ fn refused(file: &Path, error: &RustlsError) -> TlsError {
     TlsError::File { file: file.to_owned(), problem: one_line(&error.to_string()) }
 }
 
-/// Takes any certificate. That the server has the key of the certificate is checked.
+/// Checks that the server has the key of its certificate, and whose certificate that is.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    /// Whose certificates are taken. Anyone's, if there is none.
+    pinned: Option<Pinned>,
+}
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, RustlsError> {
-        Ok(ServerCertVerified::assertion())
+        match &self.pinned {
+            Some(pinned) => pinned.verify(end_entity, intermediates, name, ocsp_response, now),
+            None => Ok(ServerCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -201,7 +208,7 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, RustlsError> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -211,12 +218,12 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, RustlsError> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -14,10 +14,10 @@
 use std::{sync::Arc, time::Duration};
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error as RustlsError, SignatureScheme,
+    CertificateError, Error as RustlsError,
     client::{
         WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        danger::{ServerCertVerified, ServerCertVerifier as _},
         verify_server_name,
     },
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -52,10 +52,9 @@ impl Pinned {
     ) -> Self {
         Self { trusted, signed }
     }
-}
 
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
+    /// Whether this certificate is trusted for this host now.
+    pub(super) fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -72,28 +71,6 @@ impl ServerCertVerifier for Pinned {
         in_time(&certificate, now)?;
         for_host(&certificate, end_entity, name)?;
         Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, RustlsError> {
-        self.signed.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, RustlsError> {
-        self.signed.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.signed.supported_verify_schemes()
     }
 }
 
