@@ -49,11 +49,8 @@ fn name(host: &str) -> &str {
 /// Whether the last two labels are the same. Only the list of public suffixes could tell it exactly;
 /// this errs by serving a request.
 fn may_be_one_site(one: &str, other: &str) -> bool {
-    let site = |name: &str| {
-        let labels: Vec<String> = name.rsplit('.').take(2).map(str::to_ascii_lowercase).collect();
-        labels
-    };
-    site(one) == site(other)
+    let [one, other] = [one, other].map(str::to_ascii_lowercase);
+    one.rsplit('.').take(2).eq(other.rsplit('.').take(2))
 }
 
 #[cfg(test)]

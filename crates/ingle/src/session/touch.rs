@@ -102,7 +102,7 @@ impl Shared {
 }
 
 /// Whether `now` is the first use of the session in a later tenth of the time that browsers keep its
-/// cookie than the last use was. Whoever served that one sent the cookie in its tenth.
+/// cookie than the last use was. The request of that use sent the cookie in its tenth.
 fn is_due(header: &Header, last_use: Timestamp, now: Timestamp, max: Duration) -> bool {
     let age = header.absolute_deadline.since(header.created).min(max);
     let tenth = (age / 10).as_millis().max(1);

@@ -301,7 +301,7 @@ impl Shared {
         let deadline = self.policy().deadline();
         let _turn = self.turn(deadline, Some(handle)).await?;
         if id == Id::Renew {
-            // Whoever renews a session at a login means it to take the place of another.
+            // A renew at a login is meant to take the place of another session.
             self.state().withheld = false;
         }
         let returned = self.transact_in_turn(change, id, deadline, handle).await?;

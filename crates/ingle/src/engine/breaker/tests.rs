@@ -8,6 +8,14 @@ fn failed(breaker: &Breaker, times: u32) {
     (0..times).for_each(|_| breaker.record(false));
 }
 
+/// So many failures in a row open it, and not one less.
+fn opens_at_the_last_failure(breaker: &Breaker) {
+    failed(breaker, Breaker::FAILURES_MAX - 1);
+    assert!(breaker.admit().is_ok());
+    breaker.record(false);
+    assert!(breaker.admit().is_err());
+}
+
 /// At an instant other than the one at which it was made, as most of them are.
 async fn breaker() -> Breaker {
     let breaker = Breaker::new("tests");
@@ -18,10 +26,7 @@ async fn breaker() -> Breaker {
 #[tokio::test(start_paused = true)]
 async fn so_many_failures_in_a_row_open_it_and_not_one_less() {
     let breaker = breaker().await;
-    failed(&breaker, Breaker::FAILURES_MAX - 1);
-    assert!(breaker.admit().is_ok());
-    breaker.record(false);
-    assert!(breaker.admit().is_err());
+    opens_at_the_last_failure(&breaker);
 }
 
 #[tokio::test(start_paused = true)]
@@ -29,10 +34,7 @@ async fn an_answer_between_failures_begins_the_count_anew() {
     let breaker = breaker().await;
     failed(&breaker, Breaker::FAILURES_MAX - 1);
     breaker.record(true);
-    failed(&breaker, Breaker::FAILURES_MAX - 1);
-    assert!(breaker.admit().is_ok());
-    breaker.record(false);
-    assert!(breaker.admit().is_err());
+    opens_at_the_last_failure(&breaker);
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,8 +60,5 @@ async fn an_answer_closes_it_and_the_next_failures_count_from_one() {
     breaker.admit().unwrap();
     breaker.record(true);
     (0..3).for_each(|_| assert!(breaker.admit().is_ok()));
-    failed(&breaker, Breaker::FAILURES_MAX - 1);
-    assert!(breaker.admit().is_ok());
-    breaker.record(false);
-    assert!(breaker.admit().is_err());
+    opens_at_the_last_failure(&breaker);
 }
