@@ -120,6 +120,16 @@ pub(super) fn connect_to_read(file: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Closes a connection, after any other of this process that is closing.
+///
+/// The last one to close copies the log to the file and removes the log. Of two that close at the same
+/// moment, each would take the other for the last one, and the log would stay.
+pub(super) fn close(connection: Connection) {
+    static CLOSING: Mutex<()> = Mutex::new(());
+    let _alone = CLOSING.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(connection);
+}
+
 /// Does what SQLite may report as busy without having asked the handler.
 pub(super) fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     let since = Instant::now();

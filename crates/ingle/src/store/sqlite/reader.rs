@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     codec::{Entry, select},
-    connect::{OpenedFile, connect_to_read},
+    connect::{OpenedFile, close, connect_to_read},
     error::{Unserved, cannot_create, failed, no_thread, opening},
     list::{self, List, entries},
     queue::queue,
@@ -46,7 +46,10 @@ pub(super) fn start(path: &Path) -> Result<mpsc::Sender<Job>, OpenError> {
         let (queue, file) = (Arc::clone(&queue), file.clone());
         thread::Builder::new()
             .name(format!("ingle-reader-{number}"))
-            .spawn(move || serve(&connection, &file, &queue))
+            .spawn(move || {
+                serve(&connection, &file, &queue);
+                close(connection);
+            })
             .map_err(|cause| no_thread(&cause))?;
     }
     Ok(sender)

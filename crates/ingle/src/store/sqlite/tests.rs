@@ -98,6 +98,30 @@ async fn everything_in_a_record_is_there_after_reopening() {
     assert_eq!(found(&reopened, 1, NOW).await, Some(created));
 }
 
+/// One round finds two connections that close at the same moment only now and then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_closes_leaves_all_in_the_file_and_no_log() {
+    for _ in 0..150 {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(folder.path()).await.unwrap();
+        create(&store, &record(1, 1, json!({}))).await;
+        let mut loads = tokio::task::JoinSet::new();
+        for number in 1..=4 {
+            let store = store.clone();
+            loads.spawn(async move { found(&store, number, NOW).await });
+        }
+        loads.join_all().await;
+        drop(store);
+        let log = folder.path().join("sessions.sqlite-wal");
+        let gone = async {
+            while log.exists() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), gone).await.expect("the log is still there");
+    }
+}
+
 #[tokio::test]
 async fn opening_makes_missing_folders() {
     let folder = tempfile::tempdir().unwrap();

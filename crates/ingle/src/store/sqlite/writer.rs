@@ -14,6 +14,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    connect::close,
     error::{Poisoned, after_commit, failed, no_thread},
     list::{self, Chunk},
     queue::queue,
@@ -163,6 +164,7 @@ impl Writer {
             }
             self.commit(&mut group);
         }
+        close(self.connection);
     }
 
     /// Runs a group, and answers it when what it did is on the disk.
