@@ -122,7 +122,11 @@ pub(crate) fn record(u: &mut Unstructured<'_>) -> Result<Record> {
     };
     if u.arbitrary()? {
         let generation = u.arbitrary::<u32>()?.into();
-        header.user = Some(User { name: format!("{SECRET}{}", u.arbitrary::<u8>()?), generation });
+        header.user = Some(User::new(
+            format!("{SECRET}{}", u.arbitrary::<u8>()?),
+            generation,
+            Timestamp::from_millis(7),
+        ));
     }
     let data: Data = object(u, 3)?;
     Ok(Record { header, data })

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     clock::Timestamp,
@@ -128,14 +129,64 @@ impl Header {
     }
 }
 
-/// The user whom a session is logged in for.
+/// The user whom a session is logged in for, since when, and how. It never changes under a key: a
+/// login, and a reauthentication too, moves the session to a new one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct User {
     /// The name that the app gave.
+    #[serde(default)]
     pub name: String,
     /// The user's generation at login. It moves on when all sessions of a user are ended, and
     /// sessions of an older generation are dead.
+    #[serde(default)]
     pub generation: u64,
+    /// When the user proved who they are: at login, or at the last reauthentication.
+    #[serde(default = "long_ago")]
+    pub at: Timestamp,
+    /// What the user is to know the session by, such as `Firefox on Windows`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Who acts in the user's name, if it is somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Whether the browser keeps the cookie when it closes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_remembered: bool,
+}
+
+impl User {
+    /// A user of this name and generation, logged in at this instant.
+    #[must_use]
+    pub fn new(name: impl Into<String>, generation: u64, at: Timestamp) -> Self {
+        let name = name.into();
+        Self { name, generation, at, label: None, actor: None, is_remembered: false }
+    }
+
+    /// All but the name, as JSON: a store keeps the name where it can be looked up.
+    #[allow(dead_code, reason = "only some stores write the name elsewhere")]
+    pub(crate) fn details(&self) -> Data {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(mut details)) => {
+                details.remove("name");
+                details
+            }
+            _ => Data::new(),
+        }
+    }
+
+    /// The user of this name with these details. One whom an operator wrote down without any is of
+    /// the first generation, and logged in long ago. None if they are not what they should be.
+    #[allow(dead_code, reason = "only some stores read the name from elsewhere")]
+    pub(crate) fn from_details(name: String, details: Option<Value>) -> Option<Self> {
+        let Some(details) = details else { return Some(Self::new(name, 0, long_ago())) };
+        let user: Self = serde_json::from_value(details).ok()?;
+        Some(Self { name, ..user })
+    }
+}
+
+fn long_ago() -> Timestamp {
+    Timestamp::from_millis(0)
 }
 
 /// The random name of a record's life. Each create draws a new one.

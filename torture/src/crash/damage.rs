@@ -206,7 +206,8 @@ fn record(rng: &mut fastrand::Rng) -> Record {
     let now = SystemClock.now();
     let mut key = [0; 32];
     rng.fill(&mut key);
-    let user = rng.bool().then(|| User { name: format!("user{}", rng.u8(..)), generation: 1 });
+    let user =
+        rng.bool().then(|| User::new(format!("user{}", rng.u8(..)), 1, Timestamp::from_millis(7)));
     let header = Header {
         format: FORMAT,
         key: Key::from_bytes(key),

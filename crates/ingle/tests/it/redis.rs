@@ -130,7 +130,7 @@ const fn minutes(n: u64) -> Duration {
 
 /// A record that lives for an hour.
 fn record(key: Key, user: Option<&str>) -> Arc<Record> {
-    let user = user.map(|name| User { name: name.to_owned(), generation: 0 });
+    let user = user.map(|name| User::new(name, 0, Timestamp::from_millis(7)));
     let header = Header {
         format: FORMAT,
         key,

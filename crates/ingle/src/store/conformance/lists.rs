@@ -101,7 +101,7 @@ async fn live_through<'a>(
         }
         3 => {
             let mut record = next(&first, json!({}));
-            record.header.user = Some(User { name: next_user.to_owned(), generation: 1 });
+            record.header.user = Some(User::new(next_user, 1, Timestamp::from_millis(7)));
             trial.replace(&first, record).await;
             Some((Some(next_user), key))
         }

@@ -85,7 +85,7 @@ pub async fn law_1_the_header_comes_back_whole(trial: Trial) {
     record.header.absolute_deadline = Timestamp::MAX;
     record.header.idle_timeout = Some(Duration::from_millis(90_001));
     let name = "Zoë \"`O'Brien`\" \\ %_*\n\u{1f525}".to_owned();
-    record.header.user = Some(User { name, generation: i64::MAX.unsigned_abs() });
+    record.header.user = Some(User::new(name, i64::MAX.unsigned_abs(), Timestamp::from_millis(7)));
     record.header.epoch = Epoch::from_bits(u64::MAX);
     // One more than a double can tell from its neighbors.
     record.header.counter = (1 << 53) + 1;
@@ -97,7 +97,7 @@ pub async fn law_1_the_header_comes_back_whole(trial: Trial) {
 
     let mut record = with_idle_deadline(&second, Timestamp::MAX);
     record.header.counter += 1;
-    record.header.user = Some(User { name: String::new(), generation: 0 });
+    record.header.user = Some(User::new(String::new(), 0, Timestamp::from_millis(7)));
     record.header.ops = [random_op()].into_iter().collect();
     let third = trial.replace(&second, record).await;
     trial.finds(&third, "law 1: an empty name, and a deadline that never comes, must stay").await;

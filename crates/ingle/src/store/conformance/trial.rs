@@ -223,7 +223,7 @@ impl Trial {
     /// The same, logged in.
     pub(super) fn record_of(&self, user: &str) -> Record {
         let mut record = self.record();
-        record.header.user = Some(User { name: user.to_owned(), generation: 0 });
+        record.header.user = Some(User::new(user, 0, Timestamp::from_millis(7)));
         record
     }
 }

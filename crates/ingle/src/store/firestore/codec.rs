@@ -243,9 +243,11 @@ fn header_fields(header: &Header) -> Result<Fields, Unusable> {
         map.push(("idle_timeout_ms", typed(ValueType::IntegerValue(millis))));
     }
     if let Some(user) = &header.user {
-        let generation = i64::try_from(user.generation);
-        let generation = generation.map_err(|_| Unusable::Header("user_generation"))?;
-        map.push(("user_generation", typed(ValueType::IntegerValue(generation))));
+        let login = value::write("login", &serde_json::Value::Object(user.details()));
+        map.push((
+            "login",
+            login.map_err(|error| Unusable::Unwritable("login".to_owned(), error))?,
+        ));
     }
     let mut fields = with_header(map, header);
     if let Some(user) = &header.user {
@@ -317,7 +319,8 @@ fn read_header(mut map: Fields, user: Option<Typed>) -> Result<Header, Unusable>
     let key = string(take("key")).and_then(|key| key.parse().ok());
     let epoch = string(take("epoch")).and_then(|epoch| u64::from_str_radix(&epoch, 16).ok());
     let counter = integer(take("counter")).and_then(|counter| u64::try_from(counter).ok());
-    let generation = integer(take("user_generation")).and_then(|n| u64::try_from(n).ok());
+    let login = map.remove("login").map(value::read);
+    let mut take = |name| map.remove(name).and_then(|value| value.value_type);
     let idle_timeout = match take("idle_timeout_ms") {
         None => None,
         Some(ValueType::IntegerValue(millis)) if millis >= 0 => Some(millis.unsigned_abs()),
@@ -326,7 +329,7 @@ fn read_header(mut map: Fields, user: Option<Typed>) -> Result<Header, Unusable>
     let user = match user.map(|user| user.value_type) {
         None => None,
         Some(Some(ValueType::StringValue(name))) => {
-            Some(User { name, generation: generation.unwrap_or_default() })
+            Some(User::from_details(name, login).ok_or(wrong("_ingle.login"))?)
         }
         Some(_) => return Err(wrong(USER)),
     };

@@ -203,7 +203,7 @@ const KEY: Key = Key::from_bytes([7; 32]);
 fn record(data: &Json) -> Record {
     let mut header = Header::foreign(KEY, Timestamp::from_millis(5), Epoch::from_bits(9));
     header.counter = 3;
-    header.user = Some(User { name: "mary".to_owned(), generation: 2 });
+    header.user = Some(User::new("mary", 2, Timestamp::from_millis(7)));
     Record { header, data: data.as_object().unwrap().clone() }
 }
 

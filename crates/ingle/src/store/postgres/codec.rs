@@ -29,7 +29,7 @@ pub(super) enum Param {
     Time(Timestamp),
     Text(Option<String>),
     /// The text of a `jsonb`.
-    Json(String),
+    Json(Option<String>),
     /// An array of such.
     List(Vec<Self>),
 }
@@ -52,8 +52,7 @@ impl Param {
         match self {
             Self::Small(_) | Self::Integer(_) | Self::Time(_) => 8,
             Self::Bytes(bytes) => bytes.len(),
-            Self::Text(text) => text.as_ref().map_or(0, String::len),
-            Self::Json(text) => text.len(),
+            Self::Text(text) | Self::Json(text) => text.as_ref().map_or(0, String::len),
             Self::List(list) => list.iter().map(Self::bytes).sum(),
         }
     }
@@ -73,7 +72,8 @@ impl ToSql for Param {
                 out.extend_from_slice(&micros.to_be_bytes());
                 Ok(IsNull::No)
             }
-            Self::Json(text) => {
+            Self::Json(None) => Ok(IsNull::Yes),
+            Self::Json(Some(text)) => {
                 // The version of the binary form, which is the text.
                 out.extend_from_slice(&[1]);
                 out.extend_from_slice(text.as_bytes());
@@ -125,6 +125,7 @@ pub(super) fn params(record: &Record) -> Result<Vec<Param>, Error> {
     let data = json(&record.data)?;
     let timeout = header.idle_timeout;
     let user = header.user.as_ref();
+    let login = user.map_or(Ok(Param::Json(None)), |user| json(&user.details()))?;
     let mut params = Vec::with_capacity(18);
     params.extend([
         Param::key(&header.key),
@@ -136,7 +137,7 @@ pub(super) fn params(record: &Record) -> Result<Vec<Param>, Error> {
             timeout.map(|timeout| i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)),
         ),
         Param::Text(user.map(|user| user.name.clone())),
-        Param::Integer(user.map(|user| user.generation.cast_signed())),
+        login,
         Param::integer(header.epoch.to_bits()),
         Param::integer(header.counter),
         ops(&header.ops),
@@ -147,7 +148,7 @@ pub(super) fn params(record: &Record) -> Result<Vec<Param>, Error> {
 
 fn json(data: &Data) -> Result<Param, Error> {
     let refused = |error| Error::new(NAME, ErrorKind::Refused, Applied::No).with_source(error);
-    jsonb::write(data).map(Param::Json).map_err(refused)
+    jsonb::write(data).map(|text| Param::Json(Some(text))).map_err(refused)
 }
 
 /// How many columns a batch of commits has.
@@ -204,6 +205,8 @@ pub(super) enum Unreadable {
     NegativeTimeout,
     #[error("`ops` of a row is not a list of 8 bytes each")]
     Ops,
+    #[error("`login` of a row is not what it should be")]
+    Login,
     #[error("`data` of a row has a number that this version cannot read")]
     Data,
     #[error("a row has a value of a wrong type: {0}")]
@@ -246,9 +249,11 @@ pub(super) fn record(row: &Row) -> Result<Loaded, Unreadable> {
         .map(|millis| u64::try_from(millis).map(Duration::from_millis))
         .transpose()
         .map_err(|_| Unreadable::NegativeTimeout)?;
-    let generation = row.try_get::<_, Option<i64>>(7)?.unwrap_or_default().cast_unsigned();
-    // A user whom an operator wrote down without a generation is of the first.
-    let user = row.try_get::<_, Option<String>>(6)?.map(|name| User { name, generation });
+    let login = row.try_get::<_, Option<Json<'_>>>(7)?.map(|login| jsonb::read(login.0));
+    let login = login.transpose().map_err(|_| Unreadable::Login)?;
+    let user = row.try_get::<_, Option<String>>(6)?;
+    let user = user.map(|name| User::from_details(name, login).ok_or(Unreadable::Login));
+    let user = user.transpose()?;
     let counter = integer(9)?;
     let header = Header {
         format,

@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS ingle_sessions (
     data              jsonb NOT NULL CONSTRAINT data_is_an_object CHECK (jsonb_typeof(data) = 'object'),
     -- Whom the session is logged in for.
     user_name         text,
-    user_generation   bigint,
+    -- Since when, and how.
+    login             jsonb,
     created           timestamptz(3) NOT NULL,
     -- The session is over when either has passed, be the row still there or not.
     idle_deadline     timestamptz(3) NOT NULL,
@@ -71,7 +72,7 @@ $edited$;
 
 DROP TRIGGER IF EXISTS an_edit_by_hand_is_a_commit ON ingle_sessions;
 CREATE TRIGGER an_edit_by_hand_is_a_commit
-    BEFORE UPDATE OF data, user_name, user_generation, created, absolute_deadline, idle_timeout_ms
+    BEFORE UPDATE OF data, user_name, login, created, absolute_deadline, idle_timeout_ms
     ON ingle_sessions
     FOR EACH ROW
     -- A commit of the library's has a new op.

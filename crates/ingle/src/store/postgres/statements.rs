@@ -36,7 +36,7 @@ const RENEW: &[Type] = &[
     TIME,
     INTEGER,
     Type::TEXT,
-    INTEGER,
+    Type::JSONB,
     INTEGER,
     INTEGER,
     Type::BYTEA,
@@ -88,7 +88,7 @@ impl Kind {
 macro_rules! columns {
     () => {
         "key, format, created, idle_deadline, absolute_deadline, idle_timeout_ms, user_name, \
-         user_generation, epoch, counter, ops, data"
+         login, epoch, counter, ops, data"
     };
 }
 
@@ -98,7 +98,7 @@ macro_rules! mark {
         concat!(
             "is_mark = true, moved_to = ",
             $moved_to,
-            ", data = '{}', user_name = NULL, user_generation = NULL, idle_timeout_ms = NULL, \
+            ", data = '{}', user_name = NULL, login = NULL, idle_timeout_ms = NULL, \
              epoch = 0, counter = 0, ops = '', idle_deadline = ",
             $until,
             ", absolute_deadline = ",
@@ -143,7 +143,7 @@ const TEXTS: [&str; KINDS] = [
     ),
     concat!(
         "UPDATE TABLE AS s SET key = $1, format = $2, created = $3, idle_deadline = $4, \
-         absolute_deadline = $5, idle_timeout_ms = $6, user_name = $7, user_generation = $8, \
+         absolute_deadline = $5, idle_timeout_ms = $6, user_name = $7, login = $8, \
          epoch = $9, counter = $10, ops = $11, data = $12, sweep_at = least(sweep_at, $4, $5) \
          WHERE key = $14 AND counter = $15 AND epoch = $16 AND ops = $17 AND ",
         live!("$13"),

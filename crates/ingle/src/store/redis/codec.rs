@@ -107,10 +107,11 @@ pub(super) fn push(text: &mut Vec<u8>, record: &Record) -> Result<(), Error> {
     if let Some(timeout) = idle_timeout {
         push_number(text, r#","idle_timeout":"#, millis(*timeout));
     }
-    if let Some(User { name, generation }) = user {
+    if let Some(user) = user {
         text.extend_from_slice(br#","user":"#);
-        push_json(text, name)?;
-        push_number(text, r#","generation":"#, *generation);
+        push_json(text, &user.name)?;
+        text.extend_from_slice(br#","login":"#);
+        push_json(text, &user.details())?;
     }
     push_number(text, r#","counter":"#, *counter);
     push_words(text, r#","epoch":""#, digits(epoch.to_bits()).as_str());
@@ -181,6 +182,8 @@ pub(super) enum Unreadable {
     Missing(&'static str),
     #[error("a session in Redis has format {0}, and this version reads from 1 to {FORMAT}")]
     Format(u64),
+    #[error("`login` of a session in Redis is not what it should be")]
+    Login,
     #[error("a session in Redis is not JSON: line {line}, column {column}")]
     NotJson { line: usize, column: usize },
     #[error("a field of a session in Redis is not what it should be: line {line}, column {column}")]
@@ -217,9 +220,7 @@ struct Fields {
     created: Option<Timestamp>,
     idle_timeout: Option<u64>,
     user: Option<String>,
-    // A user whom an operator wrote down without a generation is of the first.
-    #[serde(default)]
-    generation: u64,
+    login: Option<serde_json::Value>,
     counter: Option<u64>,
     epoch: Option<Epoch>,
     key: Option<Key>,
@@ -255,13 +256,21 @@ pub(super) fn entry(text: &[u8]) -> Result<Entry, Unreadable> {
         idle_deadline: present("idle_deadline", fields.idle_deadline)?,
         absolute_deadline: present("absolute_deadline", fields.absolute_deadline)?,
         idle_timeout: fields.idle_timeout.map(Duration::from_millis),
-        user: fields.user.map(|name| User { name, generation: fields.generation }),
+        user: user_of(fields.user, fields.login)?,
         epoch: present("epoch", fields.epoch)?,
         counter: present("counter", fields.counter)?,
         ops: present("ops", fields.ops)?,
     };
     let record = Arc::new(Record { header, data: present("data", fields.data)? });
     Ok(Entry::Record(Loaded { record, version: version(text) }))
+}
+
+fn user_of(
+    name: Option<String>,
+    login: Option<serde_json::Value>,
+) -> Result<Option<User>, Unreadable> {
+    let user = name.map(|name| User::from_details(name, login).ok_or(Unreadable::Login));
+    user.transpose()
 }
 
 fn present<T>(name: &'static str, field: Option<T>) -> Result<T, Unreadable> {

@@ -276,7 +276,7 @@ fn a_mark_is_read_and_a_damaged_one_is_told_without_what_it_holds() {
 fn whole() -> String {
     let key = "7f".repeat(32);
     format!(
-        r#"{{"format":1,"idle_deadline":2,"absolute_deadline":3,"created":1,"idle_timeout":4,"user":"mary","generation":5,"counter":6,"epoch":"00000000000000ff","key":"{key}","ops":"0000000000000002 0000000000000001","data":{{"n":1}}}}"#
+        r#"{{"format":1,"idle_deadline":2,"absolute_deadline":3,"created":1,"idle_timeout":4,"user":"mary","login":{{"at":7,"generation":5}},"counter":6,"epoch":"00000000000000ff","key":"{key}","ops":"0000000000000002 0000000000000001","data":{{"n":1}}}}"#
     )
 }
 
@@ -306,7 +306,7 @@ fn a_record_that_a_person_wrote_is_the_same_under_another_version() {
     let (edited, ours) = (read(&text), read(whole().as_bytes()));
     assert_eq!(edited.record, ours.record);
     assert_ne!(edited.version, ours.version);
-    let mended = whole().replace(r#","generation":5"#, "");
+    let mended = whole().replace(r#","login":{"at":7,"generation":5}"#, "");
     assert_eq!(read(mended.as_bytes()).record.header.user.as_ref().unwrap().generation, 0);
 }
 
@@ -342,7 +342,7 @@ fn a_damaged_record_is_told_without_what_it_holds() {
         let mut fields = fields.clone();
         fields.as_object_mut().unwrap().remove(name);
         let found = codec::entry(fields.to_string().as_bytes());
-        let optional = ["idle_timeout", "user", "generation"].contains(&name.as_str());
+        let optional = ["idle_timeout", "user", "login"].contains(&name.as_str());
         assert_eq!(found.is_ok(), optional, "{name}");
         if let Err(error) = found {
             assert!(error.to_string().contains(&format!("`{name}`")), "{error}");

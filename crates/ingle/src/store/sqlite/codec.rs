@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rusqlite::types::{ToSqlOutput, Value};
+use rusqlite::types::{ToSqlOutput, Value as Sql};
 use sha2::{Digest as _, Sha256};
 
 use super::error::NAME;
@@ -22,7 +22,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT key, inner_key, format, created, idle_deadline, absolute_deadline, \
-             idle_timeout, user, generation, epoch, counter, ops, data, sum, mark, moved_to \
+             idle_timeout, user, login, epoch, counter, ops, data, sum, mark, moved_to \
              FROM sessions ",
             $rest
         )
@@ -34,6 +34,7 @@ pub(super) use select;
 #[derive(Debug)]
 pub(super) struct Row {
     record: Arc<Record>,
+    login: Option<String>,
     ops: Vec<u8>,
     data: String,
     sum: i64,
@@ -44,9 +45,11 @@ impl Row {
         let data = serde_json::to_string(&record.data).map_err(|error| {
             Error::new(NAME, ErrorKind::Refused, Applied::No).with_source(error)
         })?;
+        let login = record.header.user.as_ref();
+        let login = login.map(|user| serde_json::Value::Object(user.details()).to_string());
         let ops = write_ops(&record.header.ops);
-        let sum = sum(&record.header, &ops, &data);
-        Ok(Self { record: Arc::clone(record), ops, data, sum })
+        let sum = sum(&record.header, &Texts { login: login.as_deref(), ops: &ops, data: &data });
+        Ok(Self { record: Arc::clone(record), login, ops, data, sum })
     }
 
     pub(super) fn key(&self) -> &Key {
@@ -69,7 +72,7 @@ impl Row {
             millis(header.absolute_deadline).into(),
             optional(idle_timeout(header)),
             ToSqlOutput::Borrowed(user.map(|user| user.name.as_str()).into()),
-            optional(user.map(|user| user.generation.cast_signed())),
+            ToSqlOutput::Borrowed(self.login.as_deref().into()),
             header.epoch.to_bits().cast_signed().into(),
             header.counter.cast_signed().into(),
             self.ops.as_slice().into(),
@@ -118,7 +121,7 @@ fn idle_timeout(header: &Header) -> Option<i64> {
 }
 
 fn optional(integer: Option<i64>) -> ToSqlOutput<'static> {
-    ToSqlOutput::Owned(Value::from(integer))
+    ToSqlOutput::Owned(Sql::from(integer))
 }
 
 /// An instant as a column has it; no [`Timestamp`] is too late for that.
@@ -126,27 +129,38 @@ pub(super) fn millis(instant: Timestamp) -> i64 {
     instant.as_millis().cast_signed()
 }
 
+/// What is in a row as it stands there.
+struct Texts<'a> {
+    login: Option<&'a str>,
+    ops: &'a [u8],
+    data: &'a str,
+}
+
 /// A row's checksum. It moves by as much as the idle deadline does, so that a touch, which knows
 /// nothing else of the row, can move both and hides no damage by it.
-fn sum(header: &Header, ops: &[u8], data: &str) -> i64 {
+fn sum(header: &Header, texts: &Texts<'_>) -> i64 {
     let mut hash = Sha256::new();
     hash.update(header.key.as_bytes());
-    let user = header.user.as_ref();
+    let Texts { login, ops, data } = *texts;
+    let name = header.user.as_ref().map(|user| user.name.as_str());
+    // No text is as long as what stands for none.
+    let length = |text: Option<&str>| text.map_or(u64::MAX, |text| text.len() as u64);
     for number in [
         u64::from(header.format),
         header.created.as_millis(),
         header.absolute_deadline.as_millis(),
-        // No timeout is as long as what stands for none, and no name.
+        // Nor is any timeout.
         idle_timeout(header).map_or(u64::MAX, i64::cast_unsigned),
         header.epoch.to_bits(),
         header.counter,
-        user.map_or(u64::MAX, |user| user.name.len() as u64),
-        user.map_or(0, |user| user.generation),
+        length(name),
+        length(login),
         ops.len() as u64,
     ] {
         hash.update(number.to_le_bytes());
     }
-    for bytes in [user.map_or(&[][..], |user| user.name.as_bytes()), ops, data.as_bytes()] {
+    let texts = [name, login].map(|text| text.unwrap_or_default().as_bytes());
+    for bytes in texts.into_iter().chain([ops, data.as_bytes()]) {
         hash.update(bytes);
     }
     summed(hash, header.idle_deadline)
@@ -182,6 +196,8 @@ pub(super) enum Unreadable {
     Negative(&'static str),
     #[error("`ops` of a row of `sessions` is not a list of numbers of 8 bytes each")]
     Ops,
+    #[error("`login` of a row of `sessions` is not what it should be")]
+    Login,
     #[error("`data` of a row of `sessions` is not JSON: line {line}, column {column}")]
     NotJson { line: usize, column: usize },
     #[error("`data` of a row of `sessions` is not a JSON object")]
@@ -239,6 +255,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Entry, Unreadable> {
 fn read_record(row: &rusqlite::Row<'_>, key: Key, format: u16) -> Result<Loaded, Unreadable> {
     let counter = row.get::<_, i64>(10)?.cast_unsigned();
     let (ops, data) = (blob(row, 11)?, text(row, 12)?);
+    let login = row.get::<_, Option<String>>(8)?;
     let header = Header {
         format,
         key,
@@ -249,14 +266,14 @@ fn read_record(row: &rusqlite::Row<'_>, key: Key, format: u16) -> Result<Loaded,
             .get::<_, Option<i64>>(6)?
             .map(|millis| unsigned(millis, "idle_timeout").map(Duration::from_millis))
             .transpose()?,
-        user: read_user(row)?,
+        user: read_user(row, login.as_deref())?,
         epoch: Epoch::from_bits(row.get::<_, i64>(9)?.cast_unsigned()),
         counter,
         ops: read_ops(ops)?,
     };
     let record = Record { header, data: read_data(data)? };
     // Checked last, since what is found before says more.
-    check(row, sum(&record.header, ops, data))?;
+    check(row, sum(&record.header, &Texts { login: login.as_deref(), ops, data }))?;
     Ok(Loaded { record: Arc::new(record), version: Version(counter) })
 }
 
@@ -293,11 +310,10 @@ fn unsigned(integer: i64, column: &'static str) -> Result<u64, Unreadable> {
     u64::try_from(integer).map_err(|_| Unreadable::Negative(column))
 }
 
-/// A user whom an operator wrote down without a generation is of the first.
-fn read_user(row: &rusqlite::Row<'_>) -> Result<Option<User>, Unreadable> {
+fn read_user(row: &rusqlite::Row<'_>, login: Option<&str>) -> Result<Option<User>, Unreadable> {
     let Some(name) = row.get::<_, Option<String>>(7)? else { return Ok(None) };
-    let generation = row.get::<_, Option<i64>>(8)?.unwrap_or_default().cast_unsigned();
-    Ok(Some(User { name, generation }))
+    let login = login.map(serde_json::from_str).transpose().map_err(|_| Unreadable::Login)?;
+    User::from_details(name, login).map(Some).ok_or(Unreadable::Login)
 }
 
 fn write_ops(ops: &Ops) -> Vec<u8> {

@@ -28,7 +28,8 @@ const LOG_PAGES: i64 = 4096;
 /// indexes name a row by a small number. `STRICT` refuses a blob where a person should read text.
 ///
 /// `inner_key` is the key that the record was written under; `key` is where it is found. Times are
-/// milliseconds since 1970. `generation`, `epoch` and `counter` are 64 bits without a sign, kept as
+/// milliseconds since 1970. `login` is JSON: since when and how the user is logged in. `epoch` and
+/// `counter` are 64 bits without a sign, kept as
 /// the integer with the same bits. `sum` is what `codec.rs` checks a row by; it stands before `data`,
 /// which may go on to other pages. A row that was written by hand has none. `sweep_at` is when a sweep
 /// looks at the row next, and never later than it dies: a commit moves the deadline and not this, so
@@ -46,7 +47,7 @@ const SCHEMA: &str = "
         absolute_deadline INTEGER NOT NULL,
         idle_timeout      INTEGER,
         user              TEXT,
-        generation        INTEGER,
+        login             TEXT,
         epoch             INTEGER NOT NULL,
         counter           INTEGER NOT NULL,
         ops               BLOB NOT NULL,
@@ -64,7 +65,7 @@ const SCHEMA: &str = "
     -- The library moves the counter with every commit; an edit by hand does not. Without this, a
     -- request that knows the record from before would write over the edit.
     CREATE TRIGGER an_edit_by_hand_is_a_commit
-    AFTER UPDATE OF data, user, generation, created, absolute_deadline, idle_timeout ON sessions
+    AFTER UPDATE OF data, user, login, created, absolute_deadline, idle_timeout ON sessions
     WHEN NEW.counter = OLD.counter
     BEGIN
         SELECT RAISE(ABORT, 'data must be a JSON object; nothing was changed')

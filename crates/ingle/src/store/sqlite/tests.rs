@@ -86,7 +86,7 @@ async fn everything_in_a_record_is_there_after_reopening() {
         (*record(1, u64::MAX - 1, json!({ "ü": [0.10000037037036705, 1.0, -3, null, "\u{1}'"] })))
             .clone();
     record.header.idle_timeout = Some(Duration::from_millis(1500));
-    record.header.user = Some(User { name: "ada".to_owned(), generation: u64::MAX });
+    record.header.user = Some(User::new("ada", u64::MAX, Timestamp::from_millis(7)));
     record.header.epoch = Epoch::from_bits(u64::MAX);
     record.header.absolute_deadline = Timestamp::MAX;
     record.header.ops = (0..20).map(|bits| Op::from_bits(u64::MAX - bits)).collect();
@@ -222,7 +222,7 @@ async fn a_replace_that_changes_the_user_moves_the_record_in_the_list_by_user() 
         [(2, None), (3, Some("ada")), (4, Some("ada")), (5, Some("bob")), (6, None)]
     {
         let mut replaced = (*record(1, counter, json!({}))).clone();
-        replaced.header.user = user.map(|name| User { name: name.to_owned(), generation: counter });
+        replaced.header.user = user.map(|name| User::new(name, counter, Timestamp::from_millis(7)));
         let replaced = Arc::new(replaced);
         let write = Write::Replace { base: &base, record: &replaced };
         let version = store.commit(write, NOW).await.unwrap();
@@ -340,7 +340,7 @@ async fn a_row_that_is_no_record_is_corrupt_and_its_content_is_not_told() {
 async fn damaged(change: &str) -> (Opened, Loaded) {
     let opened = opened().await;
     let mut whole = (*record(1, 1, json!({ "n": 1 }))).clone();
-    whole.header.user = Some(User { name: "ada".to_owned(), generation: 1 });
+    whole.header.user = Some(User::new("ada", 1, Timestamp::from_millis(7)));
     whole.header.idle_timeout = Some(Duration::from_secs(30));
     let created = create(&opened.store, &Arc::new(whole)).await;
     let triggers = "DROP TRIGGER an_edit_by_hand_is_a_commit;
@@ -359,7 +359,7 @@ const DAMAGES: [&str; 13] = [
     "absolute_deadline = 1",
     "idle_timeout = NULL",
     "user = 'bob'",
-    "generation = 2",
+    "login = '{\"generation\":2}'",
     "epoch = epoch + 1",
     "counter = counter + 1",
     "ops = x''",
@@ -432,7 +432,7 @@ async fn a_sweep_does_not_believe_the_index_alone() {
 async fn marked() -> Opened {
     let opened = opened().await;
     let mut user = (*record(1, 1, json!({ "secret": "s3cret" }))).clone();
-    user.header.user = Some(User { name: "ada".to_owned(), generation: 1 });
+    user.header.user = Some(User::new("ada", 1, Timestamp::from_millis(7)));
     user.header.idle_timeout = Some(Duration::from_secs(30));
     create(&opened.store, &Arc::new(user)).await;
     assert_eq!(opened.store.destroy(&key(1), NOW).await.unwrap(), Destroyed::Done);
@@ -446,7 +446,7 @@ async fn marked() -> Opened {
 #[tokio::test]
 async fn a_mark_keeps_nothing_of_its_session() {
     let Opened { folder: _kept, store, shell } = marked().await;
-    let sql = "SELECT mark, created, idle_timeout, user, generation, epoch, counter, ops, data
+    let sql = "SELECT mark, created, idle_timeout, user, login, epoch, counter, ops, data
                FROM sessions WHERE mark IS NOT NULL ORDER BY key";
     let mut rows = shell.prepare(sql).unwrap();
     let rows = rows.query_map((), |row| {

@@ -69,7 +69,7 @@ macro_rules! mark_sql {
         concat!(
             "UPDATE sessions SET inner_key = ?1, format = ?2, mark = ?3, moved_to = ?4, \
              idle_deadline = ?5, absolute_deadline = ?5, sweep_at = ?5, sum = ?6, created = 0, \
-             idle_timeout = NULL, user = NULL, generation = NULL, epoch = 0, counter = 0, \
+             idle_timeout = NULL, user = NULL, login = NULL, epoch = 0, counter = 0, \
              ops = x'', data = '{}' \
              WHERE key = ?1 AND mark IS NULL ",
             $condition
@@ -106,8 +106,7 @@ impl OwnedWrite {
                 replace(transaction, sql, base, row, now)
             }
             Self::Replace { base, row, indexes_stay: false } => {
-                let sql =
-                    replace_sql!("user = ?7, generation = ?8, sweep_at = min(sweep_at, ?4, ?5),");
+                let sql = replace_sql!("user = ?7, login = ?8, sweep_at = min(sweep_at, ?4, ?5),");
                 replace(transaction, sql, base, row, now)
             }
             Self::Renew { base, row } => renew(transaction, base, row, now),
@@ -203,7 +202,7 @@ pub(super) fn destroy(
 /// Writes a row where none is, dead or live.
 fn insert(connection: &Connection, row: &Row) -> rusqlite::Result<bool> {
     let sql = "INSERT INTO sessions (key, inner_key, format, created, idle_deadline, \
-               absolute_deadline, idle_timeout, user, generation, epoch, counter, ops, data, sum, \
+               absolute_deadline, idle_timeout, user, login, epoch, counter, ops, data, sum, \
                sweep_at) \
                VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, min(?4, ?5)) \
                ON CONFLICT DO NOTHING";

@@ -11,13 +11,13 @@ use ingle::{
 use super::{Scene, create, key, record, views};
 
 /// What a mark looks like, but for its key and its time.
-const CONTENT: &str = "SELECT concat_ws(' ', is_mark, data, user_name, user_generation, \
+const CONTENT: &str = "SELECT concat_ws(' ', is_mark, data, user_name, login, \
                        idle_timeout_ms, epoch, counter, ops) FROM TABLE WHERE is_mark";
 
 /// A session of a user.
 async fn session(store: &Postgres, number: u64) -> Loaded {
     let mut record = Record::clone(&record(key(number), SystemClock.now(), views(7)));
-    record.header.user = Some(User { name: "ada".to_owned(), generation: 3 });
+    record.header.user = Some(User::new("ada", 3, ingle::clock::Timestamp::from_millis(7)));
     record.header.idle_timeout = Some(Duration::from_secs(60));
     create(store, &Arc::new(record)).await
 }

@@ -102,7 +102,8 @@ async fn commits_and_touches_write_no_index() {
     let mut bases = Vec::new();
     for number in 0..50 {
         let mut record = (*record(key(number), now, json!({ "greeting": "Hallo Welt" }))).clone();
-        record.header.user = Some(User { name: format!("user {number}"), generation: 0 });
+        record.header.user =
+            Some(User::new(format!("user {number}"), 0, ingle::clock::Timestamp::from_millis(7)));
         bases.push(create(&store, &record.into()).await);
     }
     for round in 0..40 {

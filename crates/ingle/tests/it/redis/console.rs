@@ -141,7 +141,7 @@ async fn what_is_the_same_in_another_form_is_no_conflict() {
                 assert_eq!(live(&store, &moved.record.header.key).await, Some(moved));
             }
             "login" => {
-                let other = User { name: "john".to_owned(), generation: 0 };
+                let other = User::new("john", 0, Timestamp::from_millis(7));
                 let johns = |record: &mut Record| record.header.user = Some(other);
                 let after = replace(&store, &base, johns).await.unwrap();
                 assert_eq!(live(&store, &key).await, Some(after));
@@ -165,7 +165,7 @@ async fn no_write_is_made_over_an_edit() {
         let edited = with_data(&scene.text(&scene.name(&key)), r#"{"views":41}"#);
         scene.set_text(&scene.name(&key), &edited);
         let login = |record: &mut Record| {
-            record.header.user = user.map(|name| User { name: name.to_owned(), generation: 0 });
+            record.header.user = user.map(|name| User::new(name, 0, Timestamp::from_millis(7)));
         };
         let newer = match replace(&store, &base, login).await {
             Err(CommitError::Conflict(Some(newer))) => newer,
@@ -352,7 +352,7 @@ async fn a_users_set_repairs_itself_and_loses_nobody() {
             0 => _ = scene.ask(&format!("DEL {}", scene.name(&key))),
             1 => destroy(&store, &key).await,
             2 => {
-                let other = User { name: "john".to_owned(), generation: 0 };
+                let other = User::new("john", 0, Timestamp::from_millis(7));
                 let johns = |record: &mut Record| record.header.user = Some(other);
                 replace(&store, &base, johns).await.unwrap();
             }

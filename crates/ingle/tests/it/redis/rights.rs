@@ -105,7 +105,7 @@ async fn work(url: &str) {
     let store = Redis::open(RedisConfig::parse(url).unwrap()).await.unwrap();
     let base = create(&store, &record(random_key(), Some("mary"))).await;
     let base = replace(&store, &base, |_| {}).await.unwrap();
-    let other = User { name: "ada".to_owned(), generation: 0 };
+    let other = User::new("ada", 0, Timestamp::from_millis(7));
     let base = replace(&store, &base, |record| record.header.user = Some(other)).await.unwrap();
     let key = base.record.header.key;
     store.touch(&key, now().after(minutes(90)), now()).await.unwrap();
