@@ -128,6 +128,12 @@ pub enum Reason {
     /// The data as a whole must be an object, because its top-level fields have names.
     #[error("the data of a session must be an object with named fields")]
     NotAnObject,
+    /// The name of a user is empty, longer than 256 bytes, or has a control character.
+    #[error("a user's name must have 1 to 256 bytes, and no control characters")]
+    UserName,
+    /// The ticket of a login is another user's.
+    #[error("the ticket of the login was taken for another user")]
+    OtherTicket,
     /// The store cannot hold it, for this reason.
     #[error("{0}")]
     Store(String),

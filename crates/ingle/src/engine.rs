@@ -8,6 +8,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+pub(crate) mod account;
 pub(crate) mod batch;
 mod breaker;
 mod cache;

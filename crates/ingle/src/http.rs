@@ -21,6 +21,8 @@ mod plain;
 mod response;
 mod slots;
 
+#[cfg(feature = "axum")]
+pub use extract::UserRejection;
 pub use {
     body::ResponseBody,
     cookie::{Cookie, CookieConfig, CookieError, SameSite},

@@ -22,6 +22,10 @@ pub(crate) const ID_CHARS: usize = 43;
 
 /// Separates these hashes from every other use of SHA-256 on the same bytes.
 const KEY_DOMAIN: &[u8] = b"ingle key v1";
+const USER_DOMAIN: &[u8] = b"ingle user v1";
+
+/// How the key of a user's record ends. A session's key ends so once in 2^64.
+const USER_KEY_END: [u8; 8] = [0; 8];
 
 /// The operating system gave no random bytes, so no secret can be made.
 ///
@@ -45,6 +49,10 @@ pub(crate) trait IdScheme: fmt::Debug + Send + Sync {
 
     /// Reads a cookie's value. It accepts only the one spelling that a new id has.
     fn decode(&self, value: &[u8]) -> Option<SessionId>;
+
+    /// The key of the record that is kept of a user beside their sessions. None if the records of
+    /// such ids have no room for one.
+    fn key_of_user(&self, name: &str) -> Option<Key>;
 }
 
 /// The secret that a browser holds, and the key that follows from it.
@@ -106,19 +114,26 @@ impl fmt::Debug for SessionId {
 /// Ids of 32 random bytes. A store learns a hash of namespace and id.
 ///
 /// The namespace keeps the sessions of apps that share a store apart: the same id has another key
-/// in each. This holds the hash of everything before the id, so that a key costs one block.
+/// in each. The same holds for users.
 #[derive(Clone)]
-pub(crate) struct HashedIds(Sha256);
+pub(crate) struct HashedIds {
+    /// The hash of everything before the id, so that a key costs one block.
+    ids: Sha256,
+    users: Sha256,
+}
 
 impl HashedIds {
     pub(crate) fn new(namespace: &str) -> Self {
         // The length keeps ("ab", "c…") and ("a", "bc…") apart.
         let length = (namespace.len() as u64).to_be_bytes();
-        Self(Sha256::new().chain_update(KEY_DOMAIN).chain_update(length).chain_update(namespace))
+        let [ids, users] = [KEY_DOMAIN, USER_DOMAIN].map(|domain| {
+            Sha256::new().chain_update(domain).chain_update(length).chain_update(namespace)
+        });
+        Self { ids, users }
     }
 
     fn id(&self, bytes: &[u8; ID_BYTES], text: [u8; ID_CHARS]) -> SessionId {
-        let key = Key(self.0.clone().chain_update(bytes).finalize().into());
+        let key = Key(self.ids.clone().chain_update(bytes).finalize().into());
         SessionId::new(text, key)
     }
 }
@@ -146,6 +161,12 @@ impl IdScheme for HashedIds {
             _ => None,
         }
     }
+
+    fn key_of_user(&self, name: &str) -> Option<Key> {
+        let mut bytes: [u8; 32] = self.users.clone().chain_update(name).finalize().into();
+        bytes.iter_mut().rev().zip(USER_KEY_END).for_each(|(byte, end)| *byte = end);
+        Some(Key(bytes))
+    }
 }
 
 impl fmt::Debug for HashedIds {
@@ -172,6 +193,12 @@ impl Key {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Whether it is the key of a user's record, which is no session.
+    #[must_use]
+    pub fn is_of_user(&self) -> bool {
+        self.0.ends_with(&USER_KEY_END)
     }
 
     /// What logs and people call the session under this key.

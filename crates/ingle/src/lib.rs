@@ -37,5 +37,8 @@ pub use crate::{
     engine::policy::{Lifetime, LifetimeError, OnLostUpdate, OnOutage, OnServerError, OnWrongType},
     http::*,
     id::{Handle, Key, NoRandomness, NotAHandle, NotAKey},
-    session::{Error, Field, HandlerOutcome, Session},
+    record::User,
+    session::{
+        Error, Field, HandlerOutcome, Label, Login, LoginTicket, Session, SessionInfo, Sessions,
+    },
 };

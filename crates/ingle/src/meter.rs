@@ -22,6 +22,7 @@ pub(crate) enum Verb {
     Commit,
     Touch,
     Destroy,
+    List,
 }
 
 impl Verb {
@@ -31,6 +32,7 @@ impl Verb {
             Self::Commit => "commit",
             Self::Touch => "touch",
             Self::Destroy => "destroy",
+            Self::List => "list",
         }
     }
 }
@@ -50,6 +52,7 @@ macro_rules! meter {
             seconds_of_commit: Key,
             seconds_of_touch: Key,
             seconds_of_destroy: Key,
+            seconds_of_list: Key,
             $($name: Key,)*
         }
 
@@ -67,6 +70,7 @@ macro_rules! meter {
                     seconds_of_commit: seconds(Verb::Commit),
                     seconds_of_touch: seconds(Verb::Touch),
                     seconds_of_destroy: seconds(Verb::Destroy),
+                    seconds_of_list: seconds(Verb::List),
                     $($name: key($metric),)*
                 }
             }
@@ -106,6 +110,7 @@ impl Meter {
             Verb::Commit => &self.seconds_of_commit,
             Verb::Touch => &self.seconds_of_touch,
             Verb::Destroy => &self.seconds_of_destroy,
+            Verb::List => &self.seconds_of_list,
         };
         record(key, took);
     }

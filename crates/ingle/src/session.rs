@@ -8,7 +8,6 @@ use std::{
     convert::Infallible,
     fmt,
     sync::{Arc, MutexGuard, atomic::Ordering},
-    time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -33,21 +32,30 @@ use crate::{
 mod choose;
 mod error;
 mod field;
+mod login;
+mod sessions;
 mod state;
 mod touch;
+mod users;
 mod work;
 
 pub use error::Error;
 pub use field::Field;
+pub use login::{Label, Login, LoginTicket};
+pub use sessions::Sessions;
+pub use users::SessionInfo;
 pub use work::HandlerOutcome;
 pub(crate) use {
-    state::{PendingCookie, Presented},
+    state::{CookieKeeping, PendingCookie, Presented},
     work::Outcome,
 };
 use {
     state::{Shared, Standing, State},
     work::Id,
 };
+
+const NO_LISTS: Error = Error::Unsupported("this store cannot list the sessions of a user");
+const NO_USERS: Error = Error::Unsupported("a store with plain ids has no users");
 
 /// The session of a request. A clone is the same session.
 ///
@@ -58,6 +66,9 @@ use {
 /// | read | [`get`](Self::get), [`data`](Self::data) | |
 /// | give it a new id | [`renew`](Self::renew) | when it returns |
 /// | end it | [`logout`](Self::logout), [`destroy`](Self::destroy) | when it returns |
+/// | log a user in, and see whom it is for | [`login`](Self::login), [`user`](Self::user) | when it returns |
+/// | ask again who the user is | [`require_fresh`](Self::require_fresh), [`reauthenticate`](Self::reauthenticate) | when it returns |
+/// | see and end the user's sessions | [`siblings`](Self::siblings), [`end_sibling`](Self::end_sibling), [`end_others`](Self::end_others), [`end_all`](Self::end_all) | when it returns |
 /// | read without using it | [`skip_touch`](Self::skip_touch) | |
 ///
 /// See the [crate's documentation](crate) for an example of each.
@@ -68,14 +79,8 @@ pub struct Session {
 
 impl Session {
     /// Opens the session of a request. It reads nothing.
-    ///
-    /// `cookie_age_max` is how long browsers keep a cookie, where they are to keep this one at all.
-    pub(crate) fn open(
-        engine: &Arc<Engine>,
-        presented: Presented,
-        cookie_age_max: Option<Duration>,
-    ) -> Self {
-        Self { shared: Arc::new(Shared::new(engine, presented, cookie_age_max)) }
+    pub(crate) fn open(engine: &Arc<Engine>, presented: Presented, keeping: CookieKeeping) -> Self {
+        Self { shared: Arc::new(Shared::new(engine, presented, keeping)) }
     }
 
     /// Says that the browser may have the cookie of a session and not have sent it.

@@ -1,6 +1,6 @@
 //! The changes of one commit. They run in order on one copy, and each succeeds or fails alone.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     change::{Change, Copy, Refused},
@@ -8,20 +8,46 @@ use super::{
     policy::Policy,
 };
 use crate::{
+    clock::Timestamp,
+    data::Data,
     id::{Key, NoRandomness, SessionId},
-    record::{Op, Record},
+    record::{Header, Op, Record, User},
 };
 
 /// A change on its way into a commit, and the result of its last run.
 pub(crate) struct Item {
     pub(crate) change: Change,
-    /// The new id, if this change renews the session.
-    pub(crate) renew: Option<SessionId>,
+    /// If this change renews the session.
+    pub(crate) renew: Option<Renewal>,
     pub(crate) verdict: Result<(), Refused>,
 }
 
+/// A move to a new id.
+pub(crate) struct Renewal {
+    pub(crate) id: SessionId,
+    pub(crate) grant: Option<Arc<Grant>>,
+}
+
+/// What a login or a reauthentication makes of a session.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) user: User,
+    pub(crate) absolute_deadline: Timestamp,
+    pub(crate) idle_timeout: Option<Duration>,
+    /// Whether the data stays: that of another user does not.
+    pub(crate) keeps_data: bool,
+}
+
+impl Grant {
+    pub(crate) fn apply(&self, header: &mut Header) {
+        header.user = Some(self.user.clone());
+        header.absolute_deadline = self.absolute_deadline;
+        header.idle_timeout = self.idle_timeout;
+    }
+}
+
 impl Item {
-    pub(crate) fn new(change: Change, renew: Option<SessionId>) -> Self {
+    pub(crate) fn new(change: Change, renew: Option<Renewal>) -> Self {
         Self { change, renew, verdict: Ok(()) }
     }
 }
@@ -69,20 +95,27 @@ impl Batch {
         if header.is_foreign() {
             policy.adopt(&mut header)?;
         }
-        if let Some(id) = renew {
-            header.key = id.key();
+        let grant = renew.and_then(|renewal| renewal.grant.as_ref());
+        if let Some(renewal) = renew {
+            header.key = renewal.id.key();
+        }
+        if let Some(grant) = grant {
+            grant.apply(&mut header);
         }
         header.counter += 1;
         header.ops.push(op);
         header.idle_deadline = policy.idle_deadline(&header);
-        let data = changed.unwrap_or_else(|| base.data.clone());
+        let data = match changed {
+            _ if grant.is_some_and(|grant| !grant.keeps_data) => Data::new(),
+            changed => changed.unwrap_or_else(|| base.data.clone()),
+        };
         Ok(Next::Write(Arc::new(Record { header, data })))
     }
 
     /// Generates another new id, because the first one is taken.
     pub(crate) fn renew_id(&mut self, context: &Context, from: &Key) -> Result<(), NoRandomness> {
-        if let Some(id) = self.items.last_mut().and_then(|last| last.renew.as_mut()) {
-            *id = context.id_to_renew(from)?;
+        if let Some(renewal) = self.items.last_mut().and_then(|last| last.renew.as_mut()) {
+            renewal.id = context.id_to_renew(from)?;
         }
         Ok(())
     }

@@ -23,11 +23,17 @@ use crate::{
     id::Key,
     meter::{Meter, Verb},
     record::{FORMAT, Loaded, Version},
-    store::{Applied, CommitError, Destroyed, Error, ErrorKind, Lookup, Store, Swept, Write},
+    store::{
+        Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Lookup, Page, Store, Swept,
+        Write,
+    },
 };
 
 /// How many calls one process has under way with its store. The next one is refused at once.
 const CALLS_MAX: usize = 1024;
+
+/// How many records one page of a list has at most.
+const PAGE: usize = 100;
 
 /// How long one batch of a sweep may take.
 const SWEEP_MAX: Duration = Duration::from_secs(60);
@@ -148,6 +154,31 @@ impl Client {
     pub(crate) async fn destroy(&self, key: &Key, deadline: Instant) -> Result<Destroyed, Error> {
         let destroy = self.store.destroy(key, self.now());
         self.call(Verb::Destroy, &self.commits, deadline, destroy).await
+    }
+
+    /// Whether the store can list the sessions of a user.
+    pub(crate) fn lists_by_user(&self) -> bool {
+        self.store.as_list().is_some()
+    }
+
+    /// A page of the live records of all users, or of one.
+    pub(crate) async fn list(
+        &self,
+        user: Option<&str>,
+        after: Option<&Cursor>,
+        deadline: Instant,
+    ) -> Result<Page, Error> {
+        let Some(list) = self.store.as_list() else {
+            return Err(Error::new(self.name, ErrorKind::Refused, Applied::No)
+                .with_source("this store cannot list sessions"));
+        };
+        self.call(Verb::List, &self.loads, deadline, async {
+            match user {
+                Some(user) => list.list_by_user(user, after, PAGE, self.now()).await,
+                None => list.list(after, PAGE, self.now()).await,
+            }
+        })
+        .await
     }
 
     pub(crate) async fn sweep(&self, limit: usize) -> Result<Swept, Error> {

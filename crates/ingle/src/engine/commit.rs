@@ -321,6 +321,61 @@ pub(crate) async fn create(
     }
 }
 
+/// Creates a record under a key that may be taken. False if it is.
+///
+/// Nobody destroys such a record, so a create that is made late meets another one.
+pub(crate) async fn create_at(
+    context: &Context,
+    record: &Arc<Record>,
+    op: Op,
+    deadline: Instant,
+) -> Result<bool, Failure> {
+    let key = &record.header.key;
+    let mut backoff = Backoff::default();
+    let mut in_doubt = false;
+    context.client.budget.deposit();
+    loop {
+        let refused = match context.client.commit(Write::Create { record }, deadline).await {
+            Ok(_) => {
+                resolved(context, in_doubt);
+                return Ok(true);
+            }
+            Err(CommitError::Conflict(_) | CommitError::Gone) => None,
+            Err(CommitError::Failed(error)) => {
+                in_doubt |= error.applied() == Applied::Unknown;
+                Some(error)
+            }
+        };
+        if !in_doubt && refused.is_none() {
+            return Ok(false);
+        }
+        if in_doubt {
+            let found = context.client.load(key, deadline).await;
+            match found.map_err(|_| unresolved(context))?.live() {
+                Some(loaded) if loaded.record.header.ops.contains(op) => {
+                    resolved(context, true);
+                    return Ok(true);
+                }
+                Some(loaded) if loaded.record.header.counter > OPS_MAX as u64 => {
+                    return Err(unresolved(context));
+                }
+                Some(_) => {
+                    resolved(context, true);
+                    return Ok(false);
+                }
+                None => {}
+            }
+        }
+        let why = refused.as_ref().map_or(ErrorKind::Unavailable, store::Error::kind);
+        if !context.client.may_try_again(why, &mut backoff, deadline).await {
+            return Err(match refused {
+                Some(error) if !in_doubt => error.into(),
+                _ => unresolved(context),
+            });
+        }
+    }
+}
+
 /// How often a session is followed to the key that a renew moved it to.
 pub(crate) const MOVES_MAX: usize = 64;
 

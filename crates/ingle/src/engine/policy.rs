@@ -8,7 +8,7 @@ use crate::{
     clock::{Clock, SystemClock, Timestamp},
     data::{Data, Limits, update::Rules},
     id::{Key, NoRandomness},
-    record::{Epoch, FORMAT, Header, Ops, Record},
+    record::{Epoch, FORMAT, Header, Op, Ops, Record},
 };
 
 /// What an app decides about its sessions.
@@ -72,6 +72,25 @@ impl Policy {
             epoch: Epoch::random()?,
             counter: 1,
             ops: Ops::default(),
+        };
+        header.idle_deadline = self.idle_deadline(&header);
+        Ok(Record { header, data })
+    }
+
+    /// The first record that is kept of a user beside their sessions. It ends when nothing has changed
+    /// it for longer than any session lives.
+    pub(crate) fn record_of_user(
+        &self,
+        key: Key,
+        op: Op,
+        data: Data,
+    ) -> Result<Record, NoRandomness> {
+        let mut header = Header {
+            key,
+            absolute_deadline: Timestamp::MAX,
+            idle_timeout: Some(self.lifetime.absolute().max(USER_TIME)),
+            ops: [op].into_iter().collect(),
+            ..self.first_record(Data::new())?.header
         };
         header.idle_deadline = self.idle_deadline(&header);
         Ok(Record { header, data })
@@ -174,6 +193,9 @@ pub struct Lifetime {
     idle: Duration,
     absolute: Duration,
 }
+
+/// Browsers keep no cookie longer (RFC 6265bis 5.5), so no session is of use for longer.
+const USER_TIME: Duration = Duration::from_secs(400 * DAY);
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;

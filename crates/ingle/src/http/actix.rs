@@ -47,7 +47,10 @@ use super::{
     response::{ErrorResponse, is_cors},
     slots::{Slot, Slots, Told},
 };
-use crate::session::{Error, HandlerOutcome, Session};
+use crate::{
+    record::User,
+    session::{Error, HandlerOutcome, Session},
+};
 
 impl<S, B> Transform<S, ServiceRequest> for SessionLayer
 where
@@ -290,6 +293,17 @@ impl<N: SessionName> FromRequest for Named<N> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(session(request, Slot::named::<N>()).map(Self::new))
+    }
+}
+
+impl FromRequest for User {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, actix_web::Error>>>>;
+
+    /// The user whom the session is logged in for, or [`Error::NotLoggedIn`].
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let session = session(request, Slot::unnamed());
+        Box::pin(async move { Ok(session?.user().await?.ok_or(Error::NotLoggedIn)?) })
     }
 }
 

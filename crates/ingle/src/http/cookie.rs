@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::{
     id::IdScheme,
-    session::{PendingCookie, Presented},
+    session::{CookieKeeping, PendingCookie, Presented},
 };
 
 /// The names of the headers, in lower case.
@@ -216,10 +216,10 @@ impl Cookie {
         let (name, attributes) = (&self.config.name, &self.attributes);
         match pending {
             PendingCookie::Nothing => None,
-            PendingCookie::Id { id, life_left } => Some(match self.age_max() {
-                Some(max) => {
+            PendingCookie::Id { id, kept_for } => Some(match kept_for {
+                Some(kept_for) => {
                     // Up to the next whole second: with none, browsers would forget it at once.
-                    let seconds = (*life_left).min(max).as_millis().div_ceil(1000);
+                    let seconds = (*kept_for).min(MAX_AGE).as_millis().div_ceil(1000);
                     format!("{name}={}{attributes}; Max-Age={seconds}", id.as_str())
                 }
                 None => format!("{name}={}{attributes}", id.as_str()),
@@ -228,9 +228,9 @@ impl Cookie {
         }
     }
 
-    /// How long browsers keep a cookie at most, if they are to keep this one when they close.
-    pub(super) fn age_max(&self) -> Option<Duration> {
-        self.config.persistent.then_some(MAX_AGE)
+    /// How long browsers keep it.
+    pub(super) fn keeping(&self) -> CookieKeeping {
+        CookieKeeping { always: self.config.persistent, max: MAX_AGE }
     }
 
     /// The Set-Cookie header that makes the browser forget the cookie. It repeats every attribute.

@@ -11,7 +11,7 @@ use crate::{
     engine::Engine,
     id::IdScheme,
     meter,
-    session::{Error, HandlerOutcome, Outcome, PendingCookie, Presented, Session},
+    session::{Error, HandlerOutcome, Outcome, PendingCookie, Presented, Session, Sessions},
 };
 
 /// Gives requests their sessions, and says what to tell the browser.
@@ -99,8 +99,12 @@ impl Door {
             meter::duplicate_cookie();
             tracing::info!("a request has too many session cookies; it is served as without");
         }
-        let session = Session::open(engine, presented, settings.cookie.age_max());
+        let session = Session::open(engine, presented, settings.cookie.keeping());
         InFlight { door: self.clone(), session, by_legacy }
+    }
+
+    pub(super) fn sessions(&self) -> Sessions {
+        Sessions::new(&self.0.engine)
     }
 
     /// The name of the cookie, which distinguishes the sessions of one request.

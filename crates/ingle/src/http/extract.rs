@@ -14,7 +14,10 @@ use super::{
     named::{Named, SessionName},
     slots::{Slot, Slots},
 };
-use crate::session::{Error, Session};
+use crate::{
+    record::User,
+    session::{Error, Session},
+};
 
 impl IntoResponse for NoSessionLayer {
     /// 500, with a sentence that says which line is missing. Developers meet it before an app is
@@ -59,6 +62,49 @@ impl<S: Sync, N: SessionName> OptionalFromRequestParts<S> for Named<N> {
     /// `None` where no layer of this name is around the handler.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
         Ok(session(parts, Slot::named::<N>()).map(Self::new))
+    }
+}
+
+/// Why a handler that asks for a [`User`] was not called.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UserRejection {
+    /// No layer is around the handler.
+    #[error(transparent)]
+    NoSessionLayer(#[from] NoSessionLayer),
+    /// Nobody is logged in, or the session could not be read.
+    #[error(transparent)]
+    Session(#[from] Error),
+}
+
+impl IntoResponse for UserRejection {
+    /// That of the error within. [`on_error`](crate::SessionLayer::on_error) replaces it, such as by a
+    /// redirect to the page of the login.
+    fn into_response(self) -> Response {
+        match self {
+            Self::NoSessionLayer(error) => error.into_response(),
+            Self::Session(error) => error.into_response(),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for User {
+    type Rejection = UserRejection;
+
+    /// The user whom the session is logged in for, or [`Error::NotLoggedIn`].
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, UserRejection> {
+        let session = session(parts, Slot::unnamed()).ok_or(NoSessionLayer)?;
+        Ok(session.user().await?.ok_or(Error::NotLoggedIn)?)
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for User {
+    type Rejection = UserRejection;
+
+    /// `None` if nobody is logged in.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, UserRejection> {
+        let session = session(parts, Slot::unnamed()).ok_or(NoSessionLayer)?;
+        Ok(session.user().await?)
     }
 }
 

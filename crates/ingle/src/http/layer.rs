@@ -32,7 +32,7 @@ use crate::{
         Engine,
         policy::{Lifetime, OnLostUpdate, OnOutage, OnServerError, OnWrongType, Policy},
     },
-    session::{Error, HandlerOutcome},
+    session::{Error, HandlerOutcome, Sessions},
     store::Store,
 };
 
@@ -202,6 +202,12 @@ impl SessionLayer {
     /// The source of the time. Default the system's clock.
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         self.with(|layer| layer.policy.clock = clock)
+    }
+
+    /// The sessions of the app without a request, for its jobs and operators.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        self.door().sessions()
     }
 
     /// The door, for a framework that is not built on tower.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::policy::Policy,
-    id::{HashedIds, IdScheme, NoRandomness, SessionId},
+    id::{HashedIds, IdScheme, Key, NoRandomness, SessionId},
     store::{Ids, firestore::plain},
 };
 
@@ -74,6 +74,11 @@ impl IdScheme for PlainIds {
     fn decode(&self, value: &[u8]) -> Option<SessionId> {
         let id = id(plain::parse(str::from_utf8(value).ok()?)?);
         Some(if self.is_outdated { id.outdated() } else { id })
+    }
+
+    /// Each of their records is a document that the tutorial's app takes for a session.
+    fn key_of_user(&self, _: &str) -> Option<Key> {
+        None
     }
 }
 

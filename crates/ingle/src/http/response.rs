@@ -9,7 +9,7 @@ use crate::session::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ErrorResponse {
-    /// The HTTP status: 400, 403, 409, 413, 500 or 503.
+    /// The HTTP status: 400, 401, 403, 409, 413, 500 or 503.
     pub status: u16,
     /// The body, `text/plain; charset=utf-8`.
     pub body: &'static str,
@@ -39,8 +39,15 @@ impl Error {
             Self::CookieWithheld => {
                 (403, "This came from another site. Please try again on this one.\n")
             }
+            Self::NotLoggedIn => (401, "Please log in.\n"),
+            Self::NotFresh => (401, "Please enter your password again.\n"),
+            Self::AlreadyLoggedIn => (409, "This browser is logged in already.\n"),
             Self::TooLarge(_) => (413, "This session has no room for that.\n"),
-            Self::WrongType(_) | Self::InvalidValue(_) | Self::Damaged(_) | Self::ResponseSent => {
+            Self::WrongType(_)
+            | Self::InvalidValue(_)
+            | Self::Damaged(_)
+            | Self::Unsupported(_)
+            | Self::ResponseSent => {
                 return ErrorResponse::UNSERVABLE;
             }
         };

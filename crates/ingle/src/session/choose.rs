@@ -42,7 +42,7 @@ impl Shared {
     ) -> Result<Option<Arc<Record>>, Error> {
         let mut all = Vec::with_capacity(ids.len());
         for id in ids {
-            all.push(self.look_up(id, deadline).await?);
+            all.push(self.follow(id, deadline).await?);
         }
         let keys: Vec<Key> = all.iter().map(|seen| seen.id.key()).collect();
         let mut live: Vec<Key> = all.iter().filter_map(|seen| seen.lives_under).collect();
@@ -83,12 +83,11 @@ impl Shared {
         Ok(())
     }
 
-    async fn look_up(&self, id: SessionId, deadline: Instant) -> Result<Seen, Error> {
-        let client = &self.engine.context().client;
+    async fn follow(&self, id: SessionId, deadline: Instant) -> Result<Seen, Error> {
         let mut seen = Seen { id, loaded: None, has_mark: false, lives_under: None };
         let mut key = seen.id.key();
         for moves in 0..MOVES_MAX {
-            match client.load(&key, deadline).await? {
+            match self.look_up(&key, deadline).await? {
                 Lookup::Live(loaded) => {
                     seen.lives_under = Some(key);
                     seen.loaded = (moves == 0).then_some(loaded);
@@ -102,6 +101,7 @@ impl Shared {
                 Lookup::Missing => return Ok(seen),
             }
         }
+        let client = &self.engine.context().client;
         Err(client.too_late("the session was renewed again and again").into())
     }
 }

@@ -79,6 +79,24 @@ pub enum Error {
     #[error("a request from another site may lack its cookie, so no session begins in its place")]
     CookieWithheld,
 
+    /// Nobody is logged in.
+    #[error("nobody is logged in")]
+    NotLoggedIn,
+
+    /// The user proved who they are too long ago for what is asked. Ask for the password again, and
+    /// call [`reauthenticate`](crate::Session::reauthenticate).
+    #[error("the user must prove again who they are")]
+    NotFresh,
+
+    /// The session is logged in for somebody who would act in another's name, which takes a session of
+    /// its own. Nothing was changed. See [`impersonate`](crate::Session::impersonate).
+    #[error("the session is logged in already; to act in another's name takes one of its own")]
+    AlreadyLoggedIn,
+
+    /// The session's store cannot do this. Nothing was changed.
+    #[error("{0}")]
+    Unsupported(&'static str),
+
     /// The operating system gave no random bytes for an id. Nothing was stored.
     #[error("no session id could be made")]
     NoRandomness(#[source] Arc<NoRandomness>),

@@ -26,8 +26,7 @@ pub(super) struct Shared {
     pub(super) presented: bool,
     /// Whether it brought more ids than are looked up, whose sessions nobody can end.
     pub(super) left_out: bool,
-    /// How long browsers keep a cookie at most, where they are to keep this one at all.
-    pub(super) cookie_age_max: Option<Duration>,
+    pub(super) keeping: CookieKeeping,
     /// Whether the handler asked anything of the session, so that the response depends on the
     /// cookie.
     pub(super) looked: AtomicBool,
@@ -94,14 +93,22 @@ pub(super) enum Standing {
     Interrupted(SessionId),
 }
 
+/// How long browsers keep a cookie that they are to keep when they close.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CookieKeeping {
+    /// Whether they are to keep that of every session. If not, they keep that of a login which says so.
+    pub(crate) always: bool,
+    pub(crate) max: Duration,
+}
+
 /// What the browser has not been told yet.
 pub(crate) enum PendingCookie {
     Nothing,
     /// The session has this id.
     Id {
         id: SessionId,
-        /// How long the session can live from now on.
-        life_left: Duration,
+        /// How long the browser is to keep it. None for until it closes.
+        kept_for: Option<Duration>,
     },
     Ended {
         /// Whether the browser is to forget other data of this site, too.
@@ -137,11 +144,7 @@ pub(super) struct State {
 }
 
 impl Shared {
-    pub(super) fn new(
-        engine: &Arc<Engine>,
-        presented: Presented,
-        cookie_age_max: Option<Duration>,
-    ) -> Self {
+    pub(super) fn new(engine: &Arc<Engine>, presented: Presented, keeping: CookieKeeping) -> Self {
         let Presented { first, others, beside, too_many, left_out } = presented;
         let presented = first.is_some();
         let standing = match first {
@@ -170,7 +173,7 @@ impl Shared {
             engine: Arc::clone(engine),
             presented,
             left_out,
-            cookie_age_max,
+            keeping,
             looked: AtomicBool::new(false),
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::new(()),

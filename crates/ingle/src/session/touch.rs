@@ -67,17 +67,17 @@ impl Shared {
     }
 
     fn due_cookie(&self) -> Option<(SessionId, Timestamp)> {
-        let max = self.cookie_age_max?;
         let state = self.state();
         let (Standing::Live(id), Some(record)) = (&state.standing, &state.snapshot) else {
             return None;
         };
+        self.kept_for(record)?;
         let has_news = !matches!(state.pending, PendingCookie::Nothing);
         if has_news || state.skips_touch || state.responded {
             return None;
         }
         let (header, now) = (&record.header, self.policy().now());
-        let is_due = is_due(header, state.last_use?, now, max);
+        let is_due = is_due(header, state.last_use?, now, self.keeping.max);
         is_due.then(|| (id.clone(), self.policy().idle_deadline(header)))
     }
 
@@ -89,15 +89,18 @@ impl Shared {
         let Some((id, idle_deadline)) = self.due_cookie() else { return false };
         if self.touch_until(&id, idle_deadline, deadline).await.is_ok() {
             let mut state = self.state();
-            let life_left = state.snapshot.as_deref().map(|record| self.life_left(record));
-            state.pending = PendingCookie::Id { id, life_left: life_left.unwrap_or_default() };
+            let kept_for = state.snapshot.as_deref().and_then(|record| self.kept_for(record));
+            state.pending = PendingCookie::Id { id, kept_for };
         }
         true
     }
 
-    /// How long a session can live from now on.
-    pub(super) fn life_left(&self, record: &Record) -> Duration {
-        record.header.absolute_deadline.since(self.policy().now())
+    /// How long the browser is to keep the cookie: as long as the session can live from now on. None
+    /// for until it closes.
+    pub(super) fn kept_for(&self, record: &Record) -> Option<Duration> {
+        let Header { absolute_deadline, user, .. } = &record.header;
+        let is_kept = self.keeping.always || user.as_ref().is_some_and(|user| user.is_remembered);
+        is_kept.then(|| absolute_deadline.since(self.policy().now()))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     data::Data,
     detach::DetachHandle,
     engine::{
-        batch::Item,
+        batch::{Grant, Item, Renewal},
         change::{Change, Copy, Draft, Edit, Reads, Refused},
         coalesce,
         commit::{self, Done},
@@ -35,10 +35,25 @@ use crate::{
 };
 
 /// What a commit does with the session's id.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) enum Id {
     Keep,
     Renew,
+    /// A new id for other rights.
+    Grant(Arc<Grant>),
+}
+
+impl Id {
+    fn is_kept(&self) -> bool {
+        matches!(self, Self::Keep)
+    }
+
+    fn grant(&self) -> Option<&Arc<Grant>> {
+        match self {
+            Self::Keep | Self::Renew => None,
+            Self::Grant(grant) => Some(grant),
+        }
+    }
 }
 
 /// How a handler answered, as far as its session is concerned.
@@ -93,7 +108,7 @@ impl Shared {
 
     /// The right to load or commit for this request. One task has it at a time. `handle` is that of
     /// the work that gets it.
-    async fn turn(
+    pub(super) async fn turn(
         &self,
         deadline: Instant,
         handle: Option<&DetachHandle>,
@@ -204,9 +219,16 @@ impl Shared {
 
     /// The first call loads the record. Later calls find it.
     async fn load_in_turn(&self, deadline: Instant) -> Result<Option<Arc<Record>>, Error> {
+        self.load_strictly(deadline).await.or_else(|error| self.without_store(error))
+    }
+
+    /// The same, where nobody may be served as if there were no session.
+    pub(super) async fn load_strictly(
+        &self,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Record>>, Error> {
         if let Some(ids) = self.several() {
-            let chosen = Box::pin(self.choose(ids, deadline)).await;
-            return chosen.or_else(|error| self.without_store(error));
+            return Box::pin(self.choose(ids, deadline)).await;
         }
         let (id, was_live) = {
             let state = self.state();
@@ -220,14 +242,13 @@ impl Shared {
                 (Standing::Presented(id), _) => (id.clone(), false),
             }
         };
-        match self.engine.context().client.load(&id.key(), deadline).await {
-            Ok(Lookup::Live(loaded)) => Ok(Some(self.found(id, loaded))),
-            Ok(Lookup::Moved { .. } | Lookup::Ended) => Err(self.interrupted(&id)),
-            Ok(Lookup::Missing) => {
+        match self.look_up(&id.key(), deadline).await? {
+            Lookup::Live(loaded) => Ok(Some(self.found(id, loaded))),
+            Lookup::Moved { .. } | Lookup::Ended => Err(self.interrupted(&id)),
+            Lookup::Missing => {
                 self.missing(&id, was_live)?;
                 Ok(None)
             }
-            Err(error) => self.without_store(error.into()),
         }
     }
 
@@ -300,7 +321,7 @@ impl Shared {
     {
         let deadline = self.policy().deadline();
         let _turn = self.turn(deadline, Some(handle)).await?;
-        if id == Id::Renew {
+        if !id.is_kept() {
             // A renew at a login is meant to take the place of another session.
             self.state().withheld = false;
         }
@@ -309,7 +330,7 @@ impl Shared {
         Ok(returned)
     }
 
-    async fn transact_in_turn<R, F>(
+    pub(super) async fn transact_in_turn<R, F>(
         &self,
         mut change: F,
         id: Id,
@@ -388,23 +409,29 @@ impl Shared {
     ) -> Result<(), Error> {
         if let Some(ids) = self.several() {
             Box::pin(self.choose(ids, deadline)).await?;
+        } else if !self.ends_reach_all() {
+            drop(Box::pin(self.load_strictly(deadline)).await?);
         }
         let (id, was_live) = {
             let state = self.state();
             match &state.standing {
                 Standing::Interrupted(_) => return Err(Error::Interrupted),
                 Standing::None | Standing::Several(_) => (None, false),
-                _ if renew == Id::Renew && state.responded => return Err(Error::ResponseSent),
+                _ if !renew.is_kept() && state.responded => return Err(Error::ResponseSent),
                 Standing::Presented(id) => (Some(id.clone()), false),
                 Standing::Live(id) => (Some(id.clone()), true),
             }
         };
-        let Some(id) = id else { return Box::pin(self.begin(change, deadline)).await };
-        let new_id = match renew {
-            Id::Keep => None,
-            Id::Renew => Some(self.engine.context().id_to_renew(&id.key())?),
+        let grant = renew.grant().cloned();
+        let Some(id) = id else { return Box::pin(self.begin(change, grant, deadline)).await };
+        let renewal = match renew.is_kept() {
+            true => None,
+            false => {
+                let id = self.engine.context().id_to_renew(&id.key())?;
+                Some(Renewal { id, grant: grant.clone() })
+            }
         };
-        let item = Item::new(change, new_id);
+        let item = Item::new(change, renewal);
         let coalescer = &self.engine.coalescer;
         let coalesce::Outcome { item, result } =
             coalesce::submit(coalescer, id.key(), item, deadline, handle).await;
@@ -414,13 +441,17 @@ impl Shared {
                     meter::lost_update();
                 }
                 let renewed = item.renew.filter(|_| item.verdict.is_ok());
+                let renewed = renewed.map(|renewal| renewal.id);
+                if let Some(renewed) = &renewed {
+                    Box::pin(self.confirm(renewed, &done.loaded.record)).await?;
+                }
                 self.committed(id, renewed, done);
                 Ok(item.verdict?)
             }
             Err(Failure::Ended) => Err(self.interrupted(&id)),
             Err(Failure::Missing) => {
                 self.missing(&id, was_live)?;
-                Box::pin(self.begin(item.change, deadline)).await
+                Box::pin(self.begin(item.change, grant, deadline)).await
             }
             Err(failure) => Err(failure.into()),
         }
@@ -435,8 +466,8 @@ impl Shared {
             None => id,
             Some(renewed) => {
                 tracing::info!(old = %id.handle(), session = %renewed.handle(), "a session was renewed");
-                let life_left = self.life_left(&loaded.record);
-                state.pending = PendingCookie::Id { id: renewed.clone(), life_left };
+                let kept_for = self.kept_for(&loaded.record);
+                state.pending = PendingCookie::Id { id: renewed.clone(), kept_for };
                 renewed
             }
         };
@@ -444,13 +475,21 @@ impl Shared {
         state.snapshot = Some(loaded.record);
     }
 
-    /// Begins a session, if the change leaves anything to store.
-    async fn begin(&self, mut change: Change, deadline: Instant) -> Result<(), Error> {
+    /// Begins a session, if the change leaves anything to store or somebody logs in.
+    async fn begin(
+        &self,
+        mut change: Change,
+        grant: Option<Arc<Grant>>,
+        deadline: Instant,
+    ) -> Result<(), Error> {
         let context = self.engine.context();
         let empty = Data::new();
         let mut copy = Copy::of(&empty);
         copy.apply(&mut change, &context.policy.limits)?;
-        let Some(data) = copy.into_changed() else { return Ok(()) };
+        let data = match copy.into_changed() {
+            None if grant.is_none() => return Ok(()),
+            data => data.unwrap_or_default(),
+        };
         {
             let state = self.state();
             if state.responded {
@@ -460,16 +499,20 @@ impl Shared {
                 return Err(Error::CookieWithheld);
             }
         }
-        let record = context.policy.first_record(data)?;
+        let mut record = context.policy.first_record(data)?;
+        if let Some(grant) = &grant {
+            grant.apply(&mut record.header);
+            record.header.idle_deadline = context.policy.idle_deadline(&record.header);
+        }
         let (id, loaded) = commit::create(context, record, deadline).await?;
         context.client.meter.commit(1);
         context.cache.offer(&id.key(), &loaded);
+        self.confirm(&id, &loaded.record).await?;
         tracing::info!(session = %id.handle(), "a session began");
+        let kept_for = self.kept_for(&loaded.record);
         let mut state = self.state();
         state.committed = true;
-        let life_left = loaded.record.header.absolute_deadline;
-        let life_left = life_left.since(loaded.record.header.created);
-        state.pending = PendingCookie::Id { id: id.clone(), life_left };
+        state.pending = PendingCookie::Id { id: id.clone(), kept_for };
         state.standing = Standing::Live(id);
         state.snapshot = Some(loaded.record);
         Ok(())

@@ -51,4 +51,5 @@ mod secrets;
 mod several_ids;
 mod stores;
 mod use_and_touch;
+mod users;
 mod store_rejects_data;

@@ -29,7 +29,7 @@ ingle::conformance!(firestore_on_google, |place| async move {
 /// A store in a collection of its own, on the emulator at this address. The first answers of Google's, which
 /// is a JVM, may take longer on a busy machine than a store waits for them.
 #[cfg(feature = "firestore")]
-async fn firestore(place: &Place, server: std::net::SocketAddr) -> Firestore {
+pub(crate) async fn firestore(place: &Place, server: std::net::SocketAddr) -> Firestore {
     let mut config = FirestoreConfig::new("ingle-test", place.name());
     config.emulator = Some(server.to_string());
     let end = tokio::time::Instant::now() + crate::common::LONG;
@@ -74,7 +74,7 @@ ingle::conformance!(redis_cluster, |place| async move {
 
 /// A store whose keys have a prefix of their own.
 #[cfg(feature = "redis")]
-async fn redis(prefix: String, server: std::net::SocketAddr) -> Redis {
+pub(crate) async fn redis(prefix: String, server: std::net::SocketAddr) -> Redis {
     let mut config = RedisConfig::new(server.ip().to_string(), server.port());
     config.prefix = prefix;
     Redis::open(config).await.unwrap()
@@ -92,7 +92,7 @@ ingle::conformance!(postgres_behind_pgbouncer, |place| async move {
 
 /// A store in a table of its own, on the server at this address.
 #[cfg(feature = "postgres")]
-async fn postgres(
+pub(crate) async fn postgres(
     place: &Place,
     server: std::net::SocketAddr,
     options: &str,

@@ -171,24 +171,23 @@ fn written(cookie: &Cookie, pending: &PendingCookie) -> String {
     cookie.write(pending).unwrap_or_default()
 }
 
-fn begun(life_left: Duration) -> PendingCookie {
-    PendingCookie::Id { id: id(), life_left }
+fn begun(kept_for: Option<Duration>) -> PendingCookie {
+    PendingCookie::Id { id: id(), kept_for }
 }
 
 const ENDED: PendingCookie = PendingCookie::Ended { by_logout: false };
 
 #[test]
 fn the_cookie_s_bytes() {
-    let begun = begun(Duration::from_secs(3600));
+    let begun = begun(None);
     let default = Cookie::default();
     let attributes = "Path=/; Secure; HttpOnly; SameSite=Lax";
     assert_eq!(written(&default, &begun), format!("__Host-id={ID}; {attributes}"));
     assert_eq!(written(&default, &ENDED), format!("__Host-id=; {attributes}; Max-Age=0"));
     assert_eq!(written(&default, &PendingCookie::Nothing), "");
 
-    let config = CookieConfig { persistent: true, ..CookieConfig::default() };
-    let persistent = Cookie::new(config).unwrap();
-    let kept = written(&persistent, &begun);
+    let kept = PendingCookie::Id { id: id(), kept_for: Some(Duration::from_secs(3600)) };
+    let kept = written(&default, &kept);
     assert_eq!(kept, format!("__Host-id={ID}; {attributes}; Max-Age=3600"));
 
     let config = CookieConfig {
@@ -212,12 +211,11 @@ fn the_cookie_s_bytes() {
 
 #[test]
 fn no_cookie_outlives_what_browsers_keep() {
-    let config = CookieConfig { persistent: true, ..CookieConfig::default() };
-    let cookie = Cookie::new(config).unwrap();
-    let value = cookie.write(&begun(Duration::MAX)).unwrap();
+    let cookie = Cookie::default();
+    let value = cookie.write(&begun(Some(Duration::MAX))).unwrap();
     assert!(value.ends_with("; Max-Age=34560000"), "{value}");
     for (millis, seconds) in [(1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
-        let value = cookie.write(&begun(Duration::from_millis(millis))).unwrap();
+        let value = cookie.write(&begun(Some(Duration::from_millis(millis)))).unwrap();
         assert!(value.ends_with(&format!("; Max-Age={seconds}")), "{millis}: {value}");
     }
 }

@@ -52,7 +52,13 @@ impl Place {
         !self.0.ours
     }
 
-    fn new() -> Self {
+    /// A place that nothing else has.
+    ///
+    /// # Panics
+    /// If no folder can be made in the temporary folder.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "two of them are never equal")]
+    pub fn new() -> Self {
         let random = getrandom::u64().expect("a place needs a random name");
         let name = format!("ingle_{random:016x}");
         let folder = folder(&name);

@@ -1,0 +1,423 @@
+//! Who a session is logged in for: login, reauthentication, and how fresh either is.
+//!
+//! Each moves the session to a new id, in the commit that changes its rights. So nothing can change
+//! whom a key's record is for, and what a request has once read of it holds as long as the key does.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    NO_USERS, Session,
+    error::Error,
+    state::{Shared, Standing},
+    work::Id,
+};
+use crate::{
+    clock::Timestamp,
+    data::{InvalidValue, Reason},
+    detach::{DetachHandle, Detachable},
+    engine::{Engine, account, batch::Grant, change::Reads, commit, policy::Lifetime},
+    id::{Key, SessionId},
+    record::{Record, User},
+    store::Lookup,
+};
+
+/// How long the name of a user may be, in bytes. Every store can look up such a name.
+const NAME_MAX: usize = 256;
+
+/// How long a label may be, in characters.
+const LABEL_MAX: usize = 64;
+
+/// How long browsers keep a cookie (RFC 6265bis 5.5).
+const REMEMBERED: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// How long somebody acts in another's name: better-auth's hour, and half as long as a session may be
+/// idle otherwise.
+const IMPERSONATION: (Duration, Duration) =
+    (Duration::from_secs(15 * 60), Duration::from_secs(60 * 60));
+
+/// What a login makes of a session: for whom it is, and how long it lives.
+///
+/// ```
+/// use std::time::Duration;
+/// use ingle::{Label, Login};
+///
+/// let user_agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+/// let login = Login::of("ada")
+///     .remember(Duration::from_secs(30 * 24 * 60 * 60))
+///     .label(Label::coarse(user_agent));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "only `Session::login` logs anybody in"]
+pub struct Login {
+    user: String,
+    lifetime: Option<Lifetime>,
+    is_remembered: bool,
+    label: Option<Label>,
+    actor: Option<String>,
+    ticket: Option<LoginTicket>,
+}
+
+impl Login {
+    /// Of the user whom the app knows by this name. It has 1 to 256 bytes, and should be one that
+    /// never changes, such as a number of the app's: sessions are found by it.
+    pub fn of(user: impl Into<String>) -> Self {
+        Self {
+            user: user.into(),
+            lifetime: None,
+            is_remembered: false,
+            label: None,
+            actor: None,
+            ticket: None,
+        }
+    }
+
+    /// "Remember me": the browser keeps the cookie when it closes, and the session lives as long as its
+    /// user comes back within this time. It ends after 400 days, when browsers forget a cookie.
+    ///
+    /// NIST SP 800-63B-4 asks for a new login every 30 days, at the lowest of its levels. A
+    /// [`lifetime`](Self::lifetime) beside it sets that, such as [`Lifetime::AAL1`]. A time below a
+    /// second counts as one.
+    pub fn remember(self, time: Duration) -> Self {
+        let time = time.max(Duration::from_secs(1));
+        let lifetime = self.lifetime.or_else(|| Lifetime::new(time, REMEMBERED.max(time)).ok());
+        Self { lifetime, is_remembered: true, ..self }
+    }
+
+    /// How long the session lives. Default as the layer says, or [`remember`](Self::remember).
+    pub fn lifetime(self, lifetime: Lifetime) -> Self {
+        Self { lifetime: Some(lifetime), ..self }
+    }
+
+    /// What the user is to know the session by, on a page that lists their sessions. Default none.
+    pub fn label(self, label: Label) -> Self {
+        Self { label: Some(label), ..self }
+    }
+
+    /// The ticket that was taken before the password was checked. See
+    /// [`Session::login_ticket`].
+    pub fn ticket(self, ticket: LoginTicket) -> Self {
+        Self { ticket: Some(ticket), ..self }
+    }
+}
+
+impl From<&str> for Login {
+    fn from(user: &str) -> Self {
+        Self::of(user)
+    }
+}
+
+impl From<String> for Login {
+    fn from(user: String) -> Self {
+        Self::of(user)
+    }
+}
+
+/// What a user is to know a session by, such as `Firefox on Windows`. It says nothing that would single
+/// out a device or a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label(String);
+
+impl Label {
+    /// A text of the app's: up to 64 characters, of which those that control terminals are left out.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.chars().filter(|character| !character.is_control()).take(LABEL_MAX).collect())
+    }
+
+    /// The kind of browser and of system that the value of a User-Agent header names: no version and
+    /// no model, so that the label tells a user's browsers apart and is worth nothing to others.
+    #[must_use]
+    pub fn coarse(user_agent: &str) -> Self {
+        // The first that fits: most browsers name those that they descend from, too.
+        let browsers = [
+            ("Edg", "Edge"),
+            ("OPR/", "Opera"),
+            ("SamsungBrowser", "Samsung Internet"),
+            ("Firefox/", "Firefox"),
+            ("FxiOS", "Firefox"),
+            ("CriOS", "Chrome"),
+            ("Chrome/", "Chrome"),
+            ("Safari/", "Safari"),
+            ("curl/", "curl"),
+        ];
+        let systems = [
+            ("Android", "Android"),
+            ("iPhone", "iPhone"),
+            ("iPad", "iPad"),
+            ("Windows", "Windows"),
+            ("CrOS", "ChromeOS"),
+            ("Mac OS X", "macOS"),
+            ("Linux", "Linux"),
+        ];
+        let named = |list: &[(&str, &'static str)]| {
+            list.iter().find(|(sign, _)| user_agent.contains(sign)).map(|(_, name)| *name)
+        };
+        Self(match (named(&browsers), named(&systems)) {
+            (Some(browser), Some(system)) => format!("{browser} on {system}"),
+            (Some(one), None) | (None, Some(one)) => one.to_owned(),
+            (None, None) => "Another browser".to_owned(),
+        })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What holds a login to the instant at which it was taken: if all sessions of the user are ended
+/// after that, the login fails.
+///
+/// It can be kept while the user types a second factor, for example in the session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginTicket {
+    user: String,
+    generation: u64,
+}
+
+impl Session {
+    /// Logs a user in: moves the session to a new id, and makes it the user's in the same step.
+    ///
+    /// The data of a visitor who was not logged in stays, such as a cart. Data of another user does
+    /// not, nor do edits that this request recorded before. Of two logins at once, the one that comes
+    /// later fails with [`Error::Interrupted`], so that no cart is lost.
+    ///
+    /// The absolute deadline begins anew (NIST SP 800-63B-4 5.2). A login lets a session begin that has
+    /// no data, and one with a request from another site ([`Error::CookieWithheld`]).
+    ///
+    /// ```
+    /// # async fn login(session: ingle::Session) -> Result<(), ingle::Error> {
+    /// session.login("ada").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Nobody was logged in. [`Error::Interrupted`] also says that all sessions of the user were ended
+    /// while this login was under way, or since its [ticket](Self::login_ticket) was taken. Of
+    /// [`Error::OutcomeUnknown`] no browser gets the cookie, so the visitor must log in again.
+    pub async fn login(&self, login: impl Into<Login>) -> Result<(), Error> {
+        let login = login.into();
+        check_name(&login.user)?;
+        let shared = Arc::clone(&self.shared);
+        self.looked();
+        Detachable::new(|handle| async move { shared.login(login, &handle).await }).await
+    }
+
+    /// A ticket for a login, to be taken before the user's password is checked.
+    ///
+    /// Without it, a login counts from the call of [`login`](Self::login). A password that was right
+    /// when it was checked, and was changed since by somebody who then ended all sessions, would still
+    /// log in.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn login_ticket(&self, user: &str) -> Result<LoginTicket, Error> {
+        ticket(&self.shared.engine, user).await
+    }
+
+    /// The user whom the session is logged in for.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn user(&self) -> Result<Option<User>, Error> {
+        let (_turn, record) = self.load().await?;
+        Ok(record.and_then(|record| record.header.user.clone()))
+    }
+
+    /// The user, if they have proved who they are no longer ago than this: for what needs more than a
+    /// session, such as a change of the password (ASVS 5.0 7.5.1 and 7.5.3).
+    ///
+    /// # Errors
+    /// [`Error::NotFresh`] if it was longer ago: ask for the password, and then call
+    /// [`reauthenticate`](Self::reauthenticate). [`Error::NotLoggedIn`] if nobody is logged in.
+    /// Otherwise as [`get`](Self::get).
+    pub async fn require_fresh(&self, age_max: Duration) -> Result<User, Error> {
+        let user = self.user().await?.ok_or(Error::NotLoggedIn)?;
+        let age = self.shared.policy().now().since(user.at);
+        if age > age_max { Err(Error::NotFresh) } else { Ok(user) }
+    }
+
+    /// Says that the user has proved again who they are. The session gets a new id, and its absolute
+    /// deadline begins anew with the lifetime that it had at login (NIST SP 800-63B-4 5.2).
+    ///
+    /// # Errors
+    /// [`Error::NotLoggedIn`] if nobody is logged in. Otherwise as [`renew`](Self::renew).
+    pub async fn reauthenticate(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        self.looked();
+        Detachable::new(|handle| async move { shared.reauthenticate(&handle).await }).await
+    }
+
+    /// Lets somebody act in the name of a user, for 15 minutes without use and an hour at most.
+    /// Both names are in the session from then on, and [`user`](Self::user) tells both.
+    ///
+    /// Call it on a session with a cookie of its own, that of a [named](crate::Named) layer. Then the
+    /// actor's own session stays what it is, and a logout of one is not one of the other.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyLoggedIn`] if this session is logged in for anybody but an actor. Otherwise as
+    /// [`login`](Self::login).
+    pub async fn impersonate(&self, user: impl Into<String>, actor: &User) -> Result<(), Error> {
+        if self.user().await?.is_some_and(|user| user.actor.is_none()) {
+            return Err(Error::AlreadyLoggedIn);
+        }
+        let (idle, absolute) = IMPERSONATION;
+        // Whoever acts in the name of one who acts in another's is still who they are.
+        let actor = actor.actor.clone().unwrap_or_else(|| actor.name.clone());
+        let lifetime = Lifetime::new(idle, absolute).ok();
+        self.login(Login { actor: Some(actor), lifetime, ..Login::of(user) }).await
+    }
+}
+
+impl Shared {
+    async fn login(&self, login: Login, handle: &DetachHandle) -> Result<(), Error> {
+        let Login { user: name, lifetime, is_remembered, label, actor, ticket } = login;
+        let deadline = self.policy().deadline();
+        let _turn = self.turn(deadline, Some(handle)).await?;
+        let ticket = match ticket {
+            Some(ticket) if ticket.user == name => ticket,
+            Some(_) => return Err(InvalidValue::new(Reason::OtherTicket).into()),
+            None => self::ticket(&self.engine, &name).await?,
+        };
+        let record = self.load_strictly(deadline).await?;
+        let before = record.as_ref().and_then(|record| record.header.user.as_ref());
+        let keeps_data = before.is_none_or(|before| before.name == name && before.actor == actor);
+        {
+            let mut state = self.state();
+            if !keeps_data {
+                state.edits.clear();
+                state.reads = Reads::default();
+            }
+            // It is meant to take the place of another session.
+            state.withheld = false;
+        }
+        let now = self.policy().now();
+        let mut user = User::new(name, ticket.generation, now);
+        user.label = label.map(|Label(text)| text);
+        user.actor = actor;
+        user.is_remembered = is_remembered;
+        let absolute = lifetime.unwrap_or(self.policy().lifetime).absolute();
+        let grant = Arc::new(Grant {
+            user,
+            absolute_deadline: now.after(absolute),
+            idle_timeout: lifetime.map(|lifetime| lifetime.idle()),
+            keeps_data,
+        });
+        self.grant(grant, handle).await?;
+        if let Standing::Live(id) = &self.state().standing {
+            tracing::info!(session = %id.handle(), "a user logged in");
+        }
+        Ok(())
+    }
+
+    async fn reauthenticate(&self, handle: &DetachHandle) -> Result<(), Error> {
+        let deadline = self.policy().deadline();
+        let _turn = self.turn(deadline, Some(handle)).await?;
+        let record = self.load_strictly(deadline).await?;
+        let now = self.policy().now();
+        self.grant(Arc::new(again(record.as_deref(), now)?), handle).await
+    }
+
+    /// Makes the session what it is granted, under a new id, with the recorded edits.
+    pub(super) async fn grant(
+        &self,
+        grant: Arc<Grant>,
+        handle: &DetachHandle,
+    ) -> Result<(), Error> {
+        let deadline = self.policy().deadline();
+        self.transact_in_turn(|_| Ok(()), Id::Grant(grant), deadline, handle).await
+    }
+
+    /// Whether the end of all sessions of a user reaches each by itself. Where a store cannot list them,
+    /// each load looks.
+    pub(super) fn ends_reach_all(&self) -> bool {
+        self.engine.context().client.lists_by_user()
+    }
+
+    /// What is under a session's key.
+    pub(super) async fn look_up(
+        &self,
+        key: &Key,
+        deadline: tokio::time::Instant,
+    ) -> Result<Lookup, Error> {
+        let context = self.engine.context();
+        let found = context.client.load(key, deadline).await?;
+        if let Lookup::Live(loaded) = &found
+            && !self.ends_reach_all()
+            && !self.is_of_present_generation(&loaded.record, deadline).await?
+        {
+            commit::destroy(context, key, deadline).await?;
+            return Ok(Lookup::Ended);
+        }
+        Ok(found)
+    }
+
+    async fn is_of_present_generation(
+        &self,
+        record: &Record,
+        deadline: tokio::time::Instant,
+    ) -> Result<bool, Error> {
+        let Some(user) = &record.header.user else { return Ok(true) };
+        let key = self.key_of(&user.name)?;
+        let account = account::load(self.engine.context(), &key, deadline).await?;
+        Ok(account.generation <= user.generation)
+    }
+
+    /// Looks whether all sessions of the user were ended while this one was on its way to its key. If so,
+    /// or if nobody can tell, it ends, and no browser ever gets its id.
+    pub(super) async fn confirm(&self, id: &SessionId, record: &Record) -> Result<(), Error> {
+        if record.header.user.is_none() {
+            return Ok(());
+        }
+        // The commit may have taken all of the time that there was.
+        let deadline = self.policy().deadline();
+        let error = match self.is_of_present_generation(record, deadline).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => Error::Interrupted,
+            Err(_) => Error::OutcomeUnknown,
+        };
+        let ended = commit::destroy(self.engine.context(), &id.key(), deadline).await;
+        if ended.is_err() {
+            let session = id.handle();
+            tracing::warn!(%session, "a session that nobody has the cookie of was not ended");
+        }
+        self.interrupted(id);
+        Err(error)
+    }
+
+    /// The key of what is kept of a user.
+    pub(super) fn key_of(&self, user: &str) -> Result<Key, Error> {
+        let key = self.engine.context().ids.key_of_user(user);
+        key.ok_or(NO_USERS)
+    }
+}
+
+pub(super) async fn ticket(engine: &Engine, user: &str) -> Result<LoginTicket, Error> {
+    check_name(user)?;
+    let context = engine.context();
+    let key = context.ids.key_of_user(user).ok_or(NO_USERS)?;
+    let account = account::load(context, &key, context.policy.deadline()).await?;
+    Ok(LoginTicket { user: user.to_owned(), generation: account.generation })
+}
+
+/// What a session is that its user has proved to be theirs once more: it lives as long as at login.
+pub(super) fn again(record: Option<&Record>, now: Timestamp) -> Result<Grant, Error> {
+    let header = record.map(|record| &record.header).ok_or(Error::NotLoggedIn)?;
+    let user = header.user.as_ref().ok_or(Error::NotLoggedIn)?;
+    Ok(Grant {
+        user: User { at: now, ..user.clone() },
+        // A login and a reauthentication alone move both, and by the same time.
+        absolute_deadline: now.after(header.absolute_deadline.since(user.at)),
+        idle_timeout: header.idle_timeout,
+        keeps_data: true,
+    })
+}
+
+pub(super) fn check_name(user: &str) -> Result<(), InvalidValue> {
+    let fits = !user.is_empty() && user.len() <= NAME_MAX && !user.contains(char::is_control);
+    if fits { Ok(()) } else { Err(InvalidValue::new(Reason::UserName)) }
+}

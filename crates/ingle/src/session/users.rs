@@ -1,0 +1,222 @@
+//! The sessions of one user: who has which, and how they end.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    NO_LISTS, NO_USERS, Session,
+    error::Error,
+    login::{again, check_name},
+    state::Shared,
+};
+use crate::{
+    clock::Timestamp,
+    detach::{DetachHandle, Detachable},
+    engine::{Engine, account, batch::Grant, commit},
+    id::{Handle, Key},
+    record::{Record, User},
+};
+
+/// A session as a list shows it. It holds nothing that a cookie could be made of, and no data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// What logs and people call it.
+    pub handle: Handle,
+    /// Whom it is logged in for, since when, and how.
+    pub user: Option<User>,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it was last used, give or take a tenth of its idle time: not each use is written down.
+    pub last_seen: Timestamp,
+    /// When it ends, used or not.
+    pub ends: Timestamp,
+    /// Whether it is the session of the request that asks.
+    pub is_current: bool,
+}
+
+impl Session {
+    /// The sessions of the user whom this one is logged in for, the one that was used last first: for a
+    /// page that lets them end those that they do not know.
+    ///
+    /// # Errors
+    /// [`Error::NotLoggedIn`] if nobody is logged in, and [`Error::Unsupported`] if the store cannot
+    /// list by user. Otherwise as [`get`](Self::get).
+    pub async fn siblings(&self) -> Result<Vec<SessionInfo>, Error> {
+        let (user, own) = self.own().await?;
+        let mut siblings = list(&self.shared.engine, &user).await?;
+        siblings.iter_mut().for_each(|session| session.is_current = session.handle == own.handle());
+        Ok(siblings)
+    }
+
+    /// Ends another session of the same user, or this one. False if the user has none of this handle,
+    /// be it another's: nothing was changed.
+    ///
+    /// # Errors
+    /// As [`siblings`](Self::siblings). The session may live on; do not answer that it has ended.
+    pub async fn end_sibling(&self, handle: &Handle) -> Result<bool, Error> {
+        let (user, own) = self.own().await?;
+        if own.handle() == *handle {
+            return self.destroy().await.map(|()| true);
+        }
+        let engine = Arc::clone(&self.shared.engine);
+        let handle = *handle;
+        Detachable::new(|_| async move { end_one(&engine, &user, &handle).await }).await
+    }
+
+    /// Ends all other sessions of the user, such as after a change of the password, and moves this one
+    /// to a new id. Returns how many ended.
+    ///
+    /// When this returns, none of them lives, and no login that was under way before can succeed.
+    ///
+    /// # Errors
+    /// As [`siblings`](Self::siblings). Some sessions may live on; do not answer that they have ended.
+    pub async fn end_others(&self) -> Result<usize, Error> {
+        let shared = Arc::clone(&self.shared);
+        self.looked();
+        Detachable::new(|handle| async move { shared.end_others(&handle).await }).await
+    }
+
+    /// Ends all sessions of the user, this one too, and returns how many there were.
+    ///
+    /// When this returns, none of them lives, and no login that was under way before can succeed.
+    ///
+    /// # Errors
+    /// As [`end_others`](Self::end_others).
+    pub async fn end_all(&self) -> Result<usize, Error> {
+        let (user, _) = self.own().await?;
+        let shared = Arc::clone(&self.shared);
+        Detachable::new(|handle| async move {
+            let ended = end_all_of(&shared.engine, &user, &handle).await?;
+            // The browser is to forget its cookie, too.
+            shared.destroy(&handle).await.map(|()| ended)
+        })
+        .await
+    }
+
+    /// The user of this session, and its key.
+    async fn own(&self) -> Result<(String, Key), Error> {
+        let (_turn, record) = self.load().await?;
+        let header = record.as_ref().map(|record| &record.header).ok_or(Error::NotLoggedIn)?;
+        let user = header.user.as_ref().ok_or(Error::NotLoggedIn)?;
+        Ok((user.name.clone(), header.key))
+    }
+}
+
+impl Shared {
+    async fn end_others(&self, handle: &DetachHandle) -> Result<usize, Error> {
+        let deadline = self.policy().deadline();
+        let _turn = self.turn(deadline, Some(handle)).await?;
+        let record = self.load_strictly(deadline).await?;
+        let again = again(record.as_deref(), self.policy().now())?;
+        let header = record.as_ref().map(|record| &record.header).ok_or(Error::NotLoggedIn)?;
+        let before = header.user.as_ref().ok_or(Error::NotLoggedIn)?;
+        let name = before.name.clone();
+        let generation = advance(&self.engine, &name, deadline, handle).await?;
+        // It proves nothing anew, so it lives as long as it would have.
+        let user = User { generation, ..before.clone() };
+        let absolute_deadline = header.absolute_deadline;
+        self.grant(Arc::new(Grant { user, absolute_deadline, ..again }), handle).await?;
+        end_older(&self.engine, &name, generation).await
+    }
+}
+
+/// Moves a user to a new generation.
+async fn advance(
+    engine: &Engine,
+    user: &str,
+    deadline: Instant,
+    handle: &DetachHandle,
+) -> Result<u64, Error> {
+    let context = engine.context();
+    let key = context.ids.key_of_user(user).ok_or(NO_USERS)?;
+    let now = context.policy.now();
+    let change = move |account: &mut account::Account| account.advance(now);
+    Ok(account::update(&engine.coalescer, key, deadline, handle, change).await??)
+}
+
+/// Ends all sessions of a user, and those of the logins under way, and returns how many there were.
+pub(super) async fn end_all_of(
+    engine: &Engine,
+    user: &str,
+    handle: &DetachHandle,
+) -> Result<usize, Error> {
+    check_name(user)?;
+    let deadline = engine.context().policy.deadline();
+    let generation = advance(engine, user, deadline, handle).await?;
+    end_older(engine, user, generation).await
+}
+
+/// Where the store has no lists, each session ends when it is next loaded, and nobody can count them.
+async fn end_older(engine: &Engine, user: &str, generation: u64) -> Result<usize, Error> {
+    if !engine.context().client.lists_by_user() {
+        return Ok(0);
+    }
+    Ok(account::end_older(&engine.coalescer, user, generation).await?)
+}
+
+/// The sessions of a user, the one that was used last first.
+pub(super) async fn list(engine: &Engine, user: &str) -> Result<Vec<SessionInfo>, Error> {
+    let mut sessions = Vec::new();
+    for_each(engine, user, |record| sessions.push(info(engine, record))).await?;
+    sessions.sort_by_key(|session: &SessionInfo| std::cmp::Reverse(session.last_seen));
+    Ok(sessions)
+}
+
+/// Calls `see` with each live record of a user.
+async fn for_each(
+    engine: &Engine,
+    user: &str,
+    mut see: impl FnMut(&Record) + Send,
+) -> Result<(), Error> {
+    check_name(user)?;
+    let context = engine.context();
+    if !context.client.lists_by_user() {
+        return Err(NO_LISTS);
+    }
+    let key = context.ids.key_of_user(user).ok_or(NO_USERS)?;
+    // A login that was cut off while all sessions were ended may have left one that nobody can use.
+    let account = account::load(context, &key, context.policy.deadline()).await?;
+    let mut after = None;
+    loop {
+        let page =
+            context.client.list(Some(user), after.as_ref(), context.policy.deadline()).await?;
+        for loaded in &page.records {
+            let user = loaded.record.header.user.as_ref();
+            if user.is_some_and(|user| user.generation >= account.generation) {
+                see(&loaded.record);
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn info(engine: &Engine, record: &Record) -> SessionInfo {
+    let header = &record.header;
+    SessionInfo {
+        handle: header.key.handle(),
+        user: header.user.clone(),
+        began: header.created,
+        last_seen: engine.context().policy.last_use(header),
+        ends: header.absolute_deadline,
+        is_current: false,
+    }
+}
+
+/// Ends the session of a user that has this handle. False if there is none.
+async fn end_one(engine: &Engine, user: &str, handle: &Handle) -> Result<bool, Error> {
+    let mut found = None;
+    for_each(engine, user, |record| {
+        found = found.or(Some(record.header.key).filter(|key| key.handle() == *handle));
+    })
+    .await?;
+    let Some(key) = found else { return Ok(false) };
+    let context = engine.context();
+    commit::destroy(context, &key, context.policy.deadline()).await?;
+    tracing::info!(session = %handle, "a session was ended by its user");
+    Ok(true)
+}

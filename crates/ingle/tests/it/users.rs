@@ -1,0 +1,458 @@
+//! Users: logins, the sessions of each, and ends that reach all of them, from two processes, on every
+//! store.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::extract::Path;
+use http::StatusCode;
+use ingle::{
+    Error, Label, Lifetime, Login, Session, SessionLayer, User,
+    clock::{Clock as _, ManualClock, SystemClock},
+    record::Record,
+    store::{Store, conformance::Place},
+};
+
+use crate::common::{App, Held, Visitor, app, layer};
+
+mod every_store;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Two processes with one store, on one clock that the test moves.
+struct Scene {
+    layers: [SessionLayer; 2],
+    store: Arc<dyn Store>,
+    clock: ManualClock,
+    _place: Place,
+}
+
+impl Scene {
+    fn new(stores: [Arc<dyn Store>; 2], place: Place) -> Self {
+        let clock = ManualClock::new(SystemClock.now());
+        let store = Arc::clone(&stores[0]);
+        let layers = stores.map(|store| layer(store).clock(Arc::new(clock.clone())));
+        Self { layers, store, clock, _place: place }
+    }
+
+    /// The app on each process.
+    fn apps(&self) -> [App; 2] {
+        self.layers.clone().map(|layer| shop(&layer))
+    }
+
+    /// All live records of a user that the store lists.
+    async fn records_of(&self, user: &str) -> Vec<Arc<Record>> {
+        let list = self.store.as_list().unwrap();
+        let (mut records, mut after) = (Vec::new(), None);
+        loop {
+            let page = list.list_by_user(user, after.as_ref(), 50, self.clock.now()).await.unwrap();
+            records.extend(page.records.into_iter().map(|loaded| loaded.record));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return records,
+            }
+        }
+    }
+
+    fn lists(&self) -> bool {
+        self.store.as_list().is_some()
+    }
+}
+
+/// An app with a cart and logins.
+fn shop(layer: &SessionLayer) -> App {
+    let sessions = layer.sessions();
+    app(layer)
+        .on("/cart/{item}", |session: Session, Path(item): Path<String>| async move {
+            session.push("cart", item)
+        })
+        .on("/cart", |session: Session| async move {
+            let cart: Vec<String> = session.get("cart").await?.unwrap_or_default();
+            Ok::<_, Error>(cart.join(","))
+        })
+        .on("/login/{user}", |session: Session, Path(user): Path<String>| async move {
+            session.login(user).await
+        })
+        .on("/remember/{user}", |session: Session, Path(user): Path<String>| async move {
+            session.login(Login::of(user).remember(30 * DAY)).await
+        })
+        .on("/user", |user: User| async move { user.name })
+        .on("/visitor", |user: Option<User>| async move {
+            user.map_or("nobody".to_owned(), |user| user.name)
+        })
+        .on("/fresh", |session: Session| async move {
+            session.require_fresh(10 * MINUTE).await.map(|user| user.name)
+        })
+        .on("/again", |session: Session| async move { session.reauthenticate().await })
+        .on("/renew", |session: Session| async move { session.renew().await })
+        .on("/logout", |session: Session| async move { session.logout().await })
+        .on("/count", |session: Session| async move {
+            Ok::<_, Error>(session.siblings().await?.len().to_string())
+        })
+        .on("/end-others", |session: Session| async move {
+            session.end_others().await.map(|ended| ended.to_string())
+        })
+        .on("/end-all", |session: Session| async move {
+            session.end_all().await.map(|ended| ended.to_string())
+        })
+        .on("/end-all-of/{user}", move |Path(user): Path<String>| {
+            let sessions = sessions.clone();
+            async move { sessions.end_all_of(&user).await.map(|ended| ended.to_string()) }
+        })
+}
+
+/// A visitor whom a login has given a session.
+async fn logged_in(app: &App, user: &str) -> Visitor {
+    let mut visitor = Visitor::default();
+    visitor.get(app, &format!("/login/{user}")).await.ok();
+    visitor
+}
+
+/// Whom a visitor is logged in as.
+async fn who(app: &App, visitor: &Visitor) -> String {
+    app.get("/visitor", &visitor.cookie).await.ok().body
+}
+
+async fn a_login_keeps_the_cart_and_leaves_the_old_id_dead(scene: Scene) {
+    let [here, there] = scene.apps();
+    let mut visitor = Visitor::default();
+    visitor.get(&here, "/cart/book").await.ok();
+    let before = visitor.clone();
+    assert_eq!(here.get("/user", &before.cookie).await.status, StatusCode::UNAUTHORIZED);
+    visitor.get(&there, "/login/ada").await.ok();
+    assert_ne!(visitor.cookie, before.cookie);
+    for app in [&here, &there] {
+        assert_eq!(who(app, &visitor).await, "ada");
+        assert_eq!(app.get("/cart", &visitor.cookie).await.ok().body, "book");
+        assert_eq!(app.get("/cart", &before.cookie).await.status, StatusCode::CONFLICT);
+    }
+}
+
+async fn nothing_of_one_user_is_in_the_session_of_the_next(scene: Scene) {
+    let [here, there] = scene.apps();
+    let mut visitor = logged_in(&here, "ada").await;
+    visitor.get(&here, "/cart/secret").await.ok();
+    let adas = visitor.clone();
+    visitor.get(&there, "/login/bob").await.ok();
+    assert_eq!(who(&here, &visitor).await, "bob");
+    assert_eq!(here.get("/cart", &visitor.cookie).await.ok().body, "");
+    assert_eq!(there.get("/user", &adas.cookie).await.status, StatusCode::CONFLICT);
+    // The same user keeps what they have.
+    visitor.get(&here, "/cart/pen").await.ok();
+    visitor.get(&there, "/login/bob").await.ok();
+    assert_eq!(there.get("/cart", &visitor.cookie).await.ok().body, "pen");
+}
+
+async fn fifty_logins_at_once_are_fifty_sessions(scene: Scene) {
+    let apps = scene.apps();
+    let logins = (0..50).map(|number| {
+        let app = apps[number % 2].clone();
+        tokio::spawn(async move { logged_in(&app, "ada").await })
+    });
+    let mut visitors = Vec::new();
+    for login in logins.collect::<Vec<_>>() {
+        visitors.push(login.await.unwrap());
+    }
+    for (number, visitor) in visitors.iter().enumerate() {
+        assert_eq!(who(&apps[number % 2], visitor).await, "ada");
+    }
+    let count = apps[0].get("/count", &visitors[0].cookie).await;
+    if scene.lists() {
+        assert_eq!(count.ok().body, "50");
+        assert_eq!(scene.records_of("ada").await.len(), 50);
+    } else {
+        assert_eq!(count.status, StatusCode::INTERNAL_SERVER_ERROR, "it cannot list");
+    }
+}
+
+async fn an_end_of_all_ends_each_and_the_logins_under_way(scene: Scene) {
+    let apps = scene.apps();
+    let mut before = Vec::new();
+    for number in 0..40 {
+        before.push(logged_in(&apps[number % 2], "ada").await);
+    }
+    let bob = logged_in(&apps[0], "bob").await;
+    let logins = (0..20).map(|number| {
+        let app = apps[number % 2].clone();
+        tokio::spawn(async move {
+            let mut visitor = Visitor::default();
+            let answer = visitor.get(&app, "/login/ada").await;
+            (answer.status, visitor)
+        })
+    });
+    let logins: Vec<_> = logins.collect();
+    tokio::task::yield_now().await;
+    apps[1].get("/end-all-of/ada", "").await.ok();
+    for (number, visitor) in before.iter().enumerate() {
+        let answer = apps[number % 2].get("/user", &visitor.cookie).await;
+        let told = [StatusCode::UNAUTHORIZED, StatusCode::CONFLICT];
+        assert!(told.contains(&answer.status), "{number}: {answer:?}");
+    }
+    let later = logged_in(&apps[0], "ada").await;
+    let mut alive = 1;
+    for login in logins {
+        let (status, visitor) = login.await.unwrap();
+        assert!([StatusCode::OK, StatusCode::CONFLICT].contains(&status), "{status}");
+        assert_eq!(visitor.cookie.is_empty(), status == StatusCode::CONFLICT);
+        let answer = apps[0].get("/user", &visitor.cookie).await;
+        alive += usize::from(answer.status == StatusCode::OK);
+    }
+    assert_eq!(who(&apps[1], &bob).await, "bob", "another user's session lives on");
+    assert_eq!(who(&apps[1], &later).await, "ada");
+    if scene.lists() {
+        let records = scene.records_of("ada").await;
+        let generation = |record: &Arc<Record>| record.header.user.as_ref().unwrap().generation;
+        let newest = records.iter().map(generation).max().unwrap();
+        assert!(records.iter().all(|record| generation(record) == newest), "one is of before");
+        assert_eq!(records.len(), alive, "one lives that nobody has the cookie of");
+    }
+}
+
+async fn a_login_after_an_end_of_all_lives(scene: Scene) {
+    let [here, there] = scene.apps();
+    for round in 0..30 {
+        let app = [&here, &there][round % 2];
+        app.get("/end-all-of/ada", "").await.ok();
+        let visitor = logged_in(app, "ada").await;
+        assert_eq!(who(&here, &visitor).await, "ada");
+        assert_eq!(who(&there, &visitor).await, "ada");
+        if scene.lists() {
+            assert_eq!(there.get("/count", &visitor.cookie).await.ok().body, "1");
+        }
+    }
+}
+
+async fn of_two_logins_at_once_none_loses_the_cart(scene: Scene) {
+    let apps = scene.apps();
+    for _ in 0..20 {
+        let mut visitor = Visitor::default();
+        visitor.get(&apps[0], "/cart/book").await.ok();
+        let logins = apps.clone().map(|app| {
+            let mut visitor = visitor.clone();
+            tokio::spawn(async move { (visitor.get(&app, "/login/ada").await.status, visitor) })
+        });
+        let mut ok = 0;
+        for login in logins {
+            let (status, visitor) = login.await.unwrap();
+            match status {
+                StatusCode::OK => {
+                    ok += 1;
+                    assert_eq!(who(&apps[0], &visitor).await, "ada");
+                    let cart = apps[1].get("/cart", &visitor.cookie).await.ok();
+                    assert_eq!(cart.body, "book");
+                }
+                status => assert_eq!(status, StatusCode::CONFLICT),
+            }
+        }
+        assert_eq!(ok, 1);
+    }
+}
+
+async fn the_other_sessions_end_and_this_one_stays(scene: Scene) {
+    let [here, there] = scene.apps();
+    let mut own = logged_in(&here, "ada").await;
+    let others = [logged_in(&there, "ada").await, logged_in(&here, "ada").await];
+    let old = own.clone();
+    let ended = own.get(&there, "/end-others").await.ok().body;
+    assert_eq!(ended, if scene.lists() { "2" } else { "0" });
+    assert_eq!(who(&here, &own).await, "ada");
+    assert_ne!(own.cookie, old.cookie);
+    for other in others.iter().chain([&old]) {
+        let status = here.get("/user", &other.cookie).await.status;
+        assert_eq!(status, StatusCode::CONFLICT);
+    }
+    let answer = own.get(&here, "/end-all").await;
+    assert_eq!(answer.ok().body, if scene.lists() { "1" } else { "0" });
+    assert_eq!(own.cookie, "", "the browser forgets it");
+}
+
+async fn a_change_that_comes_after_the_end_is_refused(scene: Scene) {
+    let [here, there] = scene.apps();
+    let mut own = logged_in(&here, "ada").await;
+    let visitor = logged_in(&here, "ada").await;
+    let slow = Held::begin(&scene.layers[0], &visitor.cookie).await;
+    slow.session.insert("draft", "late").unwrap();
+    own.get(&there, "/end-others").await.ok();
+    let answer = slow.respond(StatusCode::OK).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert_eq!(here.get("/user", &visitor.cookie).await.status, StatusCode::CONFLICT);
+}
+
+async fn a_ticket_from_before_an_end_of_all_logs_nobody_in(scene: Scene) {
+    let [one, other] = scene.layers.clone();
+    let door = one.door();
+    let session = door.begin([]).session().clone();
+    let ticket = session.login_ticket("ada").await.unwrap();
+    let fresh = session.login_ticket("ada").await.unwrap();
+    session.login(Login::of("ada").ticket(fresh)).await.unwrap();
+    other.sessions().end_all_of("ada").await.unwrap();
+    let session = door.begin([]).session().clone();
+    let refused = session.login(Login::of("ada").ticket(ticket.clone())).await.unwrap_err();
+    assert!(matches!(refused, Error::Interrupted), "{refused}");
+    let session = door.begin([]).session().clone();
+    let refused = session.login(Login::of("bob").ticket(ticket)).await.unwrap_err();
+    assert!(matches!(refused, Error::InvalidValue(_)), "{refused}");
+    if scene.lists() {
+        assert!(scene.records_of("ada").await.is_empty());
+        assert!(scene.records_of("bob").await.is_empty());
+    }
+}
+
+async fn only_a_proof_moves_the_absolute_deadline(scene: Scene) {
+    let [here, there] = scene.apps();
+    let mut visitor = logged_in(&here, "ada").await;
+    let deadline = async |visitor: &Visitor| {
+        let held = Held::begin(&scene.layers[0], &visitor.cookie).await;
+        let user = held.session.user().await.unwrap().unwrap();
+        let ends = match held.session.siblings().await {
+            Ok(siblings) => siblings[0].ends,
+            // Where nothing is listed, it is told by when the session is still there.
+            Err(_) => user.at.after(Duration::from_secs(12 * 60 * 60)),
+        };
+        held.respond(StatusCode::OK).await.ok();
+        ends
+    };
+    let at_login = deadline(&visitor).await;
+    scene.clock.advance(10 * MINUTE - Duration::from_secs(1));
+    assert_eq!(there.get("/fresh", &visitor.cookie).await.ok().body, "ada");
+    scene.clock.advance(Duration::from_secs(2));
+    let answer = there.get("/fresh", &visitor.cookie).await;
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (StatusCode::UNAUTHORIZED, "Please enter your password again.\n")
+    );
+    visitor.get(&here, "/cart/book").await.ok();
+    visitor.get(&here, "/renew").await.ok();
+    assert_eq!(deadline(&visitor).await, at_login, "a touch, a change and a renew move nothing");
+    // Kept alive until just before its end.
+    for _ in 0..27 {
+        scene.clock.advance(26 * MINUTE);
+        here.get("/user", &visitor.cookie).await.ok();
+    }
+    let left = at_login.since(scene.clock.now());
+    assert!(left > Duration::ZERO && left < 10 * MINUTE, "{left:?}");
+    visitor.get(&there, "/again").await.ok();
+    assert_eq!(
+        deadline(&visitor).await,
+        scene.clock.now().after(Duration::from_secs(12 * 60 * 60))
+    );
+    here.get("/fresh", &visitor.cookie).await.ok();
+    scene.clock.advance(left + MINUTE);
+    assert_eq!(here.get("/cart", &visitor.cookie).await.ok().body, "book");
+}
+
+async fn a_session_that_is_remembered_lives_beside_one_that_is_not(scene: Scene) {
+    let [here, there] = scene.apps();
+    let visitor = logged_in(&here, "ada").await;
+    let mut remembered = Visitor::default();
+    let cookie = remembered.get(&here, "/remember/ada").await.ok().set_cookie().to_owned();
+    assert!(cookie.ends_with("; Max-Age=34560000"), "{cookie}");
+    scene.clock.advance(31 * MINUTE);
+    assert_eq!(who(&there, &visitor).await, "nobody");
+    // After a tenth of its time the browser gets the cookie again.
+    for (days, is_sent) in [(15, false), (29, true)] {
+        scene.clock.advance(days * DAY);
+        let answer = there.get("/user", &remembered.cookie).await.ok();
+        assert_eq!(
+            (answer.body.as_str(), answer.set_cookie().contains("Max-Age=")),
+            ("ada", is_sent)
+        );
+    }
+    scene.clock.advance(31 * DAY);
+    assert_eq!(who(&here, &remembered).await, "nobody");
+    // A login without it is an ordinary one again.
+    let mut visitor = Visitor::default();
+    visitor.get(&here, "/remember/bob").await.ok();
+    let cookie = visitor.get(&there, "/login/bob").await.ok().set_cookie().to_owned();
+    assert!(!cookie.contains("Max-Age"), "{cookie}");
+    scene.clock.advance(31 * MINUTE);
+    assert_eq!(who(&here, &visitor).await, "nobody");
+}
+
+async fn a_handle_of_another_user_finds_nothing(scene: Scene) {
+    if !scene.lists() {
+        return;
+    }
+    let [here, there] = scene.apps();
+    let ada = logged_in(&here, "ada").await;
+    let bob = logged_in(&here, "bob").await;
+    let held = Held::begin(&scene.layers[1], &bob.cookie).await;
+    let bobs = held.session.siblings().await.unwrap();
+    let [bobs_own] = &bobs[..] else { panic!("{bobs:?}") };
+    assert!(bobs_own.is_current);
+    let hers = scene.records_of("ada").await[0].header.key.handle();
+    assert!(!held.session.end_sibling(&hers).await.unwrap());
+    held.respond(StatusCode::OK).await.ok();
+    assert_eq!(who(&there, &ada).await, "ada");
+
+    // One's own is found.
+    let other = logged_in(&there, "ada").await;
+    let held = Held::begin(&scene.layers[0], &other.cookie).await;
+    assert!(held.session.end_sibling(&hers).await.unwrap());
+    assert!(!held.session.end_sibling(&hers).await.unwrap(), "it has ended");
+    held.respond(StatusCode::OK).await.ok();
+    assert_eq!(there.get("/user", &ada.cookie).await.status, StatusCode::CONFLICT);
+    assert_eq!(who(&here, &other).await, "ada");
+}
+
+async fn what_a_login_says_is_there_on_every_process(scene: Scene) {
+    let [one, other] = &scene.layers;
+    let finished = one.door().begin([]);
+    let session = finished.session().clone();
+    let label =
+        Label::coarse("Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0");
+    let lifetime = Lifetime::new(MINUTE, 2 * MINUTE).unwrap();
+    session.login(Login::of("ada \u{1f512}\"'").lifetime(lifetime).label(label)).await.unwrap();
+    let user = session.user().await.unwrap().unwrap();
+    let cookie = finished.finish(ingle::HandlerOutcome::Success).await;
+    let cookie = cookie.headers().iter().find(|header| header.name() == "set-cookie").unwrap();
+    let cookie = cookie.value().split_once(';').unwrap().0.to_owned();
+    let seen = Held::begin(other, &cookie).await;
+    assert_eq!(seen.session.user().await.unwrap().unwrap(), user);
+    assert_eq!(user.label.as_deref(), Some("Firefox on Windows"));
+    assert_eq!(
+        (user.name.as_str(), user.actor, user.at),
+        ("ada \u{1f512}\"'", None, scene.clock.now())
+    );
+    seen.respond(StatusCode::OK).await.ok();
+    scene.clock.advance(MINUTE);
+    let seen = Held::begin(other, &cookie).await;
+    assert!(seen.session.user().await.unwrap().is_none(), "its own lifetime is over");
+    seen.respond(StatusCode::OK).await.ok();
+}
+
+async fn an_actor_is_told_beside_the_user(scene: Scene) {
+    let [here, _] = scene.apps();
+    let admin = logged_in(&here, "root").await;
+    let held = Held::begin(&scene.layers[0], &admin.cookie).await;
+    let root = held.session.user().await.unwrap().unwrap();
+    let refused = held.session.impersonate("ada", &root).await.unwrap_err();
+    assert!(matches!(refused, Error::AlreadyLoggedIn), "{refused}");
+    held.respond(StatusCode::OK).await.ok();
+    let door = scene.layers[1].door();
+    let session = door.begin([]).session().clone();
+    session.impersonate("ada", &root).await.unwrap();
+    let acted = session.user().await.unwrap().unwrap();
+    assert_eq!((acted.name.as_str(), acted.actor.as_deref()), ("ada", Some("root")));
+    session.push("cart", "mine").unwrap();
+    // Whoever acts through one who acts is still who they are.
+    session.impersonate("bob", &acted).await.unwrap();
+    let acted = session.user().await.unwrap().unwrap();
+    assert_eq!((acted.name.as_str(), acted.actor.as_deref()), ("bob", Some("root")));
+    assert_eq!(session.get::<Vec<String>>("cart").await.unwrap(), None, "it was another user's");
+    // The user's own login is not the actor's session.
+    session.login("bob").await.unwrap();
+    assert_eq!(session.user().await.unwrap().unwrap().actor, None);
+    assert_eq!(who(&here, &admin).await, "root");
+    scene.clock.advance(61 * MINUTE);
+}
+
+async fn a_name_that_no_store_can_look_up_is_refused(scene: Scene) {
+    let session = scene.layers[0].door().begin([]).session().clone();
+    for name in ["", "a\0b", "\u{1b}[2J", &"x".repeat(257)] {
+        let refused = session.login(name).await.unwrap_err();
+        assert!(matches!(refused, Error::InvalidValue(_)), "{refused}");
+    }
+    assert!(session.user().await.unwrap().is_none());
+    session.login("x".repeat(256)).await.unwrap();
+}
