@@ -18,6 +18,7 @@ pub(crate) mod coalesce;
 pub(crate) mod commit;
 mod context;
 pub(crate) mod failure;
+pub(crate) mod places;
 pub(crate) mod policy;
 mod retry;
 mod sweep;

@@ -34,7 +34,9 @@ pub mod guide {}
 #[doc(inline)]
 pub use crate::{
     data::{InvalidValue, Limits, Reason, typed::WrongType},
-    engine::policy::{Lifetime, LifetimeError, OnLostUpdate, OnOutage, OnServerError, OnWrongType},
+    engine::policy::{
+        Lifetime, LifetimeError, OnLostUpdate, OnOutage, OnServerError, OnUserLimit, OnWrongType,
+    },
     http::*,
     id::{Handle, Key, NoRandomness, NotAHandle, NotAKey},
     record::User,

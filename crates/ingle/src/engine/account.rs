@@ -1,4 +1,4 @@
-//! What is kept of a user beside their sessions: the generation.
+//! What is kept of a user beside their sessions: the generation, and the places of a limit.
 //!
 //! It is a record of its own, whose key follows from the namespace and the user's name. Most users have
 //! none: a record that is not there says what an empty one says.
@@ -15,11 +15,12 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     batch::Item,
-    change::{Change, Copy, Draft, Refused},
+    change::{Change, Copy, Draft},
     coalesce::{self, Coalescer},
     commit,
     context::Context,
     failure::Failure,
+    places::Place,
     retry::Backoff,
 };
 use crate::{
@@ -40,6 +41,9 @@ pub(crate) struct Account {
     /// Sessions of an older generation are dead.
     #[serde(default)]
     pub(crate) generation: u64,
+    /// Those of the user's sessions, where the app limits their number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) places: Vec<Place>,
 }
 
 impl Account {
@@ -76,6 +80,12 @@ fn damaged(context: &Context) -> Failure {
     error.with_source("what is kept of a user is not as it was written").into()
 }
 
+/// The app's limits leave no room for what is kept of a user.
+fn no_room(context: &Context) -> Failure {
+    let error = Error::new(context.client.name(), ErrorKind::TooLarge, Applied::No);
+    error.with_source("what is kept of a user does not fit into the limits of the layer").into()
+}
+
 /// Reads what is kept of the user under `key`.
 pub(crate) async fn load(
     context: &Context,
@@ -95,7 +105,7 @@ pub(crate) async fn update<R: Send + 'static>(
     deadline: Instant,
     handle: &DetachHandle,
     mut change: impl FnMut(&mut Account) -> R + Send + 'static,
-) -> Result<Result<R, Refused>, Failure> {
+) -> Result<R, Failure> {
     let context = &coalescer.context;
     let returned = Arc::new(Mutex::new(None));
     let last = Arc::clone(&returned);
@@ -117,21 +127,19 @@ pub(crate) async fn update<R: Send + 'static>(
         let item = Item::new(change, None);
         let outcome = coalesce::submit(coalescer, key, item, deadline, handle).await;
         match (outcome.result, outcome.item.verdict) {
-            (Ok(_), Ok(())) => return returned().map(Ok),
-            (Ok(_), Err(refused)) => return Ok(Err(refused)),
+            (Ok(_), Ok(())) => return returned(),
+            (Ok(_), Err(_)) => return Err(no_room(context)),
             (Err(Failure::Missing | Failure::Ended), _) => change = outcome.item.change,
             (Err(failure), _) => return Err(failure),
         }
         let empty = Data::new();
         let mut copy = Copy::of(&empty);
-        if let Err(refused) = copy.apply(&mut change, &context.policy.limits) {
-            return Ok(Err(refused));
-        }
-        let Some(data) = copy.into_changed() else { return returned().map(Ok) };
+        copy.apply(&mut change, &context.policy.limits).map_err(|_| no_room(context))?;
+        let Some(data) = copy.into_changed() else { return returned() };
         let op = Op::random()?;
         let record: Arc<Record> = context.policy.record_of_user(key, op, data)?.into();
         if commit::create_at(context, &record, op, deadline).await? {
-            return returned().map(Ok);
+            return returned();
         }
         // Another login was faster.
         if !rivalry.wait(deadline).await {

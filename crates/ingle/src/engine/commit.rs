@@ -277,21 +277,23 @@ fn went_back(context: &Context, from: u64, to: u64) {
     tracing::error!(store, from, to, "a record went back in time: acknowledged commits are lost");
 }
 
-/// Creates a record for a session that has none yet, under a new id.
+/// Creates a record for a session that has none yet, under a new id: this one, if it is free.
 ///
 /// Each attempt has an id of its own. A create whose answer was lost may be made late. It then
 /// leaves a record that nobody can reach and that expires. It never brings a session back to life.
 pub(crate) async fn create(
     context: &Context,
     mut record: Record,
+    first: SessionId,
     deadline: Instant,
 ) -> Result<(SessionId, Loaded), Failure> {
+    let mut first = Some(first);
     let mut backoff = Backoff::default();
     let op = Op::random()?;
     record.header.ops.push(op);
     context.client.budget.deposit();
     loop {
-        let id = context.ids.generate()?;
+        let id = first.take().map_or_else(|| context.ids.generate(), Ok)?;
         let key = id.key();
         record.header.key = key;
         let created = Arc::new(record.clone());

@@ -1,6 +1,6 @@
 //! What an app decides about its sessions, each with its default, and what follows for a record.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ pub(crate) struct Policy {
     pub(crate) lifetime: Lifetime,
     pub(crate) limits: Limits,
     pub(crate) deadline: Duration,
+    pub(crate) user_limit: Option<UserLimit>,
     pub(crate) on_outage: OnOutage,
     pub(crate) on_lost_update: OnLostUpdate,
     pub(crate) on_wrong_type: OnWrongType,
@@ -31,6 +32,7 @@ impl Default for Policy {
             lifetime: Lifetime::default(),
             limits: Limits::default(),
             deadline: Duration::from_secs(1),
+            user_limit: None,
             on_outage: OnOutage::default(),
             on_lost_update: OnLostUpdate::default(),
             on_wrong_type: OnWrongType::default(),
@@ -167,6 +169,23 @@ pub enum OnWrongType {
     /// finds it. One-time messages that do not fit are dropped when they are taken. Each case is
     /// logged as a warning.
     BeginAnew,
+}
+
+/// How many sessions a user may have at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UserLimit {
+    pub(crate) max: NonZeroUsize,
+    pub(crate) beyond: OnUserLimit,
+}
+
+/// What happens at a login of a user who has as many sessions as they may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUserLimit {
+    /// The session that began first ends before the new one begins.
+    EndOldest,
+    /// The login is refused with [`Error::TooManySessions`](crate::Error::TooManySessions), as a
+    /// response 409.
+    Refuse,
 }
 
 /// What happens to edits that are not committed when a handler answers with a status of 500 or

@@ -5,6 +5,7 @@
 use std::{
     any::Any,
     fmt,
+    num::NonZeroUsize,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -30,7 +31,10 @@ use crate::{
     data::Limits,
     engine::{
         Engine,
-        policy::{Lifetime, OnLostUpdate, OnOutage, OnServerError, OnWrongType, Policy},
+        policy::{
+            Lifetime, OnLostUpdate, OnOutage, OnServerError, OnUserLimit, OnWrongType, Policy,
+            UserLimit,
+        },
     },
     session::{Error, HandlerOutcome, Sessions},
     store::Store,
@@ -130,6 +134,18 @@ impl SessionLayer {
             Limits::DEPTH_MAX,
         );
         self.with(|layer| layer.policy.limits = limits)
+    }
+
+    /// How many sessions a user may have at once, and what a login beyond that does. Default any number.
+    ///
+    /// No instant sees more, on any number of instances, except sessions that began before there was a
+    /// limit. A login then takes two commits more, and so does a renew of a session that is logged in.
+    ///
+    /// # Panics
+    /// If `max` is above 100, because the places are kept in one record.
+    pub fn sessions_per_user(self, max: NonZeroUsize, beyond: OnUserLimit) -> Self {
+        assert!(max.get() <= 100, "a user may have 100 sessions at most, and `max` is {max}");
+        self.with(|layer| layer.policy.user_limit = Some(UserLimit { max, beyond }))
     }
 
     /// How long one load or commit may take, with all its retries. Default 1 second, and at most 1

@@ -41,6 +41,9 @@ impl Error {
             }
             Self::NotLoggedIn => (401, "Please log in.\n"),
             Self::NotFresh => (401, "Please enter your password again.\n"),
+            Self::TooManySessions => {
+                (409, "You are logged in on too many devices. Please log out on one of them.\n")
+            }
             Self::AlreadyLoggedIn => (409, "This browser is logged in already.\n"),
             Self::TooLarge(_) => (413, "This session has no room for that.\n"),
             Self::WrongType(_)

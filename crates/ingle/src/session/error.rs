@@ -88,6 +88,11 @@ pub enum Error {
     #[error("the user must prove again who they are")]
     NotFresh,
 
+    /// The user has as many sessions as the layer [allows](crate::SessionLayer::sessions_per_user).
+    /// Nobody was logged in.
+    #[error("the user has as many sessions as they may have")]
+    TooManySessions,
+
     /// The session is logged in for somebody who would act in another's name, which takes a session of
     /// its own. Nothing was changed. See [`impersonate`](crate::Session::impersonate).
     #[error("the session is logged in already; to act in another's name takes one of its own")]

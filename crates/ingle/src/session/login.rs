@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::{
     NO_USERS, Session,
@@ -17,7 +18,15 @@ use crate::{
     clock::Timestamp,
     data::{InvalidValue, Reason},
     detach::{DetachHandle, Detachable},
-    engine::{Engine, account, batch::Grant, change::Reads, commit, policy::Lifetime},
+    engine::{
+        Engine,
+        account::{self, Account},
+        batch::Grant,
+        change::Reads,
+        commit,
+        places::{self, Arrival, NoPlace, Place},
+        policy::Lifetime,
+    },
     id::{Key, SessionId},
     record::{Record, User},
     store::Lookup,
@@ -339,11 +348,7 @@ impl Shared {
     }
 
     /// What is under a session's key.
-    pub(super) async fn look_up(
-        &self,
-        key: &Key,
-        deadline: tokio::time::Instant,
-    ) -> Result<Lookup, Error> {
+    pub(super) async fn look_up(&self, key: &Key, deadline: Instant) -> Result<Lookup, Error> {
         let context = self.engine.context();
         let found = context.client.load(key, deadline).await?;
         if let Lookup::Live(loaded) = &found
@@ -359,7 +364,7 @@ impl Shared {
     async fn is_of_present_generation(
         &self,
         record: &Record,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
     ) -> Result<bool, Error> {
         let Some(user) = &record.header.user else { return Ok(true) };
         let key = self.key_of(&user.name)?;
@@ -367,15 +372,73 @@ impl Shared {
         Ok(account.generation <= user.generation)
     }
 
-    /// Looks whether all sessions of the user were ended while this one was on its way to its key. If so,
-    /// or if nobody can tell, it ends, and no browser ever gets its id.
-    pub(super) async fn confirm(&self, id: &SessionId, record: &Record) -> Result<(), Error> {
-        if record.header.user.is_none() {
-            return Ok(());
+    /// Gets a place for a session that is about to be stored under this key, where there is a limit.
+    /// `from` is the session's present key.
+    pub(super) async fn reserve_place(
+        &self,
+        arrival: Arrival,
+        grant: Option<&Grant>,
+        deadline: Instant,
+        handle: &DetachHandle,
+    ) -> Result<Vec<Place>, Error> {
+        let Some(limit) = self.policy().user_limit else { return Ok(Vec::new()) };
+        let record = match arrival.from {
+            Some(_) => self.load_strictly(deadline).await?,
+            None => None,
+        };
+        let before = record.as_ref().and_then(|record| record.header.user.as_ref());
+        let Some(user) = grant.map(|grant| &grant.user).or(before) else { return Ok(Vec::new()) };
+        let from = arrival.from.filter(|_| before.is_some_and(|before| before.name == user.name));
+        let (key, arrival) = (self.key_of(&user.name)?, Arrival { from, ..arrival });
+        let coalescer = &self.engine.coalescer;
+        let reserved = places::reserve(coalescer, key, arrival, limit, deadline, handle).await;
+        reserved.map_err(|why| match why {
+            NoPlace::Full => Error::TooManySessions,
+            NoPlace::Failed(failure) => failure.into(),
+        })
+    }
+
+    /// Gives a place back. Should that fail, it is free in a minute.
+    pub(super) async fn leave_place(
+        &self,
+        key: Key,
+        user: Option<&User>,
+        deadline: Instant,
+        handle: &DetachHandle,
+    ) {
+        if let (Some(user), Some(_)) = (user, self.policy().user_limit)
+            && let Ok(user) = self.key_of(&user.name)
+        {
+            let leave = move |account: &mut Account| account.leave_place(&key);
+            drop(account::update(&self.engine.coalescer, user, deadline, handle, leave).await);
         }
+    }
+
+    /// Looks whether all sessions of the user were ended while this one was on its way to its key, or
+    /// its place was taken. If so, or if nobody can tell, it ends, and no browser ever gets its id.
+    pub(super) async fn confirm(
+        &self,
+        id: &SessionId,
+        record: &Record,
+        ended: Vec<Place>,
+        handle: &DetachHandle,
+    ) -> Result<(), Error> {
+        let Some(user) = &record.header.user else { return Ok(()) };
         // The commit may have taken all of the time that there was.
         let deadline = self.policy().deadline();
-        let error = match self.is_of_present_generation(record, deadline).await {
+        let confirmed = match self.policy().user_limit {
+            None => self.is_of_present_generation(record, deadline).await,
+            Some(_) => {
+                let (key, generation) = (id.key(), user.generation);
+                let (user, now) = (self.key_of(&user.name)?, self.policy().now());
+                let hold = move |account: &mut Account| {
+                    account.generation <= generation && account.hold_place(&key, &ended, now)
+                };
+                let held = account::update(&self.engine.coalescer, user, deadline, handle, hold);
+                held.await.map_err(Error::from)
+            }
+        };
+        let error = match confirmed {
             Ok(true) => return Ok(()),
             Ok(false) => Error::Interrupted,
             Err(_) => Error::OutcomeUnknown,

@@ -133,7 +133,7 @@ async fn advance(
     let key = context.ids.key_of_user(user).ok_or(NO_USERS)?;
     let now = context.policy.now();
     let change = move |account: &mut account::Account| account.advance(now);
-    Ok(account::update(&engine.coalescer, key, deadline, handle, change).await??)
+    Ok(account::update(&engine.coalescer, key, deadline, handle, change).await?)
 }
 
 /// Ends all sessions of a user, and those of the logins under way, and returns how many there were.

@@ -26,6 +26,7 @@ use crate::{
         coalesce,
         commit::{self, Done},
         failure::Failure,
+        places::Arrival,
         policy::{OnOutage, OnServerError},
     },
     id::SessionId,
@@ -423,18 +424,28 @@ impl Shared {
             }
         };
         let grant = renew.grant().cloned();
-        let Some(id) = id else { return Box::pin(self.begin(change, grant, deadline)).await };
-        let renewal = match renew.is_kept() {
-            true => None,
-            false => {
-                let id = self.engine.context().id_to_renew(&id.key())?;
-                Some(Renewal { id, grant: grant.clone() })
-            }
+        let Some(id) = id else {
+            return Box::pin(self.begin(change, grant, deadline, handle)).await;
         };
+        let (mut renewal, mut ended) = (None, Vec::new());
+        if !renew.is_kept() {
+            let new = self.engine.context().id_to_renew(&id.key())?;
+            let arrival = Arrival { key: new.key(), from: Some(id.key()) };
+            let reserve = self.reserve_place(arrival, grant.as_deref(), deadline, handle);
+            ended = Box::pin(reserve).await?;
+            renewal = Some(Renewal { id: new, grant: grant.clone() });
+        }
+        let reserved = renewal.as_ref().map(|renewal| renewal.id.key());
         let item = Item::new(change, renewal);
         let coalescer = &self.engine.coalescer;
         let coalesce::Outcome { item, result } =
             coalesce::submit(coalescer, id.key(), item, deadline, handle).await;
+        if let Some(key) = reserved
+            && (item.verdict.is_err() || !matches!(&result, Ok(_) | Err(Failure::Unknown)))
+        {
+            let user = grant.as_ref().map(|grant| &grant.user);
+            Box::pin(self.leave_place(key, user, deadline, handle)).await;
+        }
         match result {
             Ok(done) => {
                 if let Err(Refused::LostUpdate { .. }) = item.verdict {
@@ -443,7 +454,8 @@ impl Shared {
                 let renewed = item.renew.filter(|_| item.verdict.is_ok());
                 let renewed = renewed.map(|renewal| renewal.id);
                 if let Some(renewed) = &renewed {
-                    Box::pin(self.confirm(renewed, &done.loaded.record)).await?;
+                    let record = &done.loaded.record;
+                    Box::pin(self.confirm(renewed, record, ended, handle)).await?;
                 }
                 self.committed(id, renewed, done);
                 Ok(item.verdict?)
@@ -451,7 +463,7 @@ impl Shared {
             Err(Failure::Ended) => Err(self.interrupted(&id)),
             Err(Failure::Missing) => {
                 self.missing(&id, was_live)?;
-                Box::pin(self.begin(item.change, grant, deadline)).await
+                Box::pin(self.begin(item.change, grant, deadline, handle)).await
             }
             Err(failure) => Err(failure.into()),
         }
@@ -481,6 +493,7 @@ impl Shared {
         mut change: Change,
         grant: Option<Arc<Grant>>,
         deadline: Instant,
+        handle: &DetachHandle,
     ) -> Result<(), Error> {
         let context = self.engine.context();
         let empty = Data::new();
@@ -504,10 +517,16 @@ impl Shared {
             grant.apply(&mut record.header);
             record.header.idle_deadline = context.policy.idle_deadline(&record.header);
         }
-        let (id, loaded) = commit::create(context, record, deadline).await?;
+        let first = context.ids.generate()?;
+        let arrival = Arrival { key: first.key(), from: None };
+        let ended = match &grant {
+            Some(grant) => self.reserve_place(arrival, Some(grant), deadline, handle).await?,
+            None => Vec::new(),
+        };
+        let (id, loaded) = commit::create(context, record, first, deadline).await?;
         context.client.meter.commit(1);
         context.cache.offer(&id.key(), &loaded);
-        self.confirm(&id, &loaded.record).await?;
+        self.confirm(&id, &loaded.record, ended, handle).await?;
         tracing::info!(session = %id.handle(), "a session began");
         let kept_for = self.kept_for(&loaded.record);
         let mut state = self.state();

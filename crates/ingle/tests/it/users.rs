@@ -1,16 +1,18 @@
 //! Users: logins, the sessions of each, and ends that reach all of them, from two processes, on every
 //! store.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use axum::extract::Path;
 use http::StatusCode;
 use ingle::{
-    Error, Label, Lifetime, Login, Session, SessionLayer, User,
+    Error, Label, Lifetime, Login, OnUserLimit, Session, SessionLayer, User,
     clock::{Clock as _, ManualClock, SystemClock},
     record::Record,
     store::{Store, conformance::Place},
 };
+
+use tokio::task::JoinHandle;
 
 use crate::common::{App, Held, Visitor, app, layer};
 
@@ -455,4 +457,92 @@ async fn a_name_that_no_store_can_look_up_is_refused(scene: Scene) {
     }
     assert!(session.user().await.unwrap().is_none());
     session.login("x".repeat(256)).await.unwrap();
+}
+
+impl Scene {
+    fn limited(self, max: usize, beyond: OnUserLimit) -> Self {
+        let max = NonZeroUsize::new(max).unwrap();
+        Self {
+            layers: self.layers.clone().map(|layer| layer.sessions_per_user(max, beyond)),
+            ..self
+        }
+    }
+
+    /// Logs a user in so many times at once, on both processes.
+    fn log_in_at_once(&self, n: usize) -> Vec<JoinHandle<(StatusCode, Visitor)>> {
+        let apps = self.apps();
+        let login = |number: usize| {
+            let app = apps[number % 2].clone();
+            tokio::spawn(async move {
+                let mut visitor = Visitor::default();
+                (visitor.get(&app, "/login/ada").await.status, visitor)
+            })
+        };
+        (0..n).map(login).collect()
+    }
+}
+
+async fn no_instant_sees_more_sessions_than_allowed(scene: Scene) {
+    let scene = scene.limited(3, OnUserLimit::EndOldest);
+    let logins = scene.log_in_at_once(30);
+    while scene.lists() && !logins.iter().all(JoinHandle::is_finished) {
+        let listed = scene.records_of("ada").await.len();
+        assert!(listed <= 3, "{listed} at once");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let [here, _] = scene.apps();
+    let (mut visitors, mut alive) = (Vec::new(), 0);
+    for login in logins {
+        let (status, visitor) = login.await.unwrap();
+        assert_eq!(status, StatusCode::OK);
+        visitors.push(visitor);
+    }
+    for visitor in visitors {
+        alive += usize::from(here.get("/user", &visitor.cookie).await.status == StatusCode::OK);
+    }
+    assert_eq!(alive, 3);
+    // The next one takes the place of one of them.
+    let visitor = logged_in(&here, "ada").await;
+    assert_eq!(who(&here, &visitor).await, "ada");
+    if scene.lists() {
+        assert_eq!(scene.records_of("ada").await.len(), 3);
+    }
+}
+
+async fn beyond_the_limit_a_login_is_refused(scene: Scene) {
+    let scene = scene.limited(3, OnUserLimit::Refuse);
+    let mut visitors = Vec::new();
+    for login in scene.log_in_at_once(30) {
+        match login.await.unwrap() {
+            (StatusCode::OK, visitor) => visitors.push(visitor),
+            (status, visitor) => {
+                assert_eq!((status, visitor.cookie.as_str()), (StatusCode::CONFLICT, ""));
+            }
+        }
+    }
+    assert_eq!(visitors.len(), 3);
+    let [here, there] = scene.apps();
+    for round in 0..10 {
+        let visitor = &mut visitors[round % 3];
+        visitor.get(&here, "/again").await.ok();
+        visitor.get(&there, "/renew").await.ok();
+        visitor.get(&here, "/login/ada").await.ok();
+        assert_eq!(who(&there, visitor).await, "ada", "it has its place");
+    }
+    assert_eq!(there.get("/login/ada", "").await.status, StatusCode::CONFLICT);
+    visitors[0].get(&there, "/logout").await.ok();
+    let visitor = logged_in(&here, "ada").await;
+    assert_eq!(who(&there, &visitor).await, "ada", "one has ended, so one may begin");
+    assert_eq!(there.get("/login/ada", "").await.status, StatusCode::CONFLICT);
+    logged_in(&there, "bob").await;
+    scene.clock.advance(31 * MINUTE);
+    for _ in 0..3 {
+        logged_in(&here, "ada").await;
+    }
+    assert_eq!(there.get("/login/ada", "").await.status, StatusCode::CONFLICT);
+    // The user record holds no place of an ended session for ever, and an end of all frees all.
+    there.get("/end-all-of/ada", "").await.ok();
+    if scene.lists() {
+        logged_in(&here, "ada").await;
+    }
 }

@@ -27,6 +27,8 @@ macro_rules! users_on {
             what_a_login_says_is_there_on_every_process
             an_actor_is_told_beside_the_user
             a_name_that_no_store_can_look_up_is_refused
+            no_instant_sees_more_sessions_than_allowed
+            beyond_the_limit_a_login_is_refused
         }
     };
     ($store:ident, $open:expr; $($test:ident)*) => {

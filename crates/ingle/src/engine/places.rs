@@ -1,0 +1,217 @@
+//! How many sessions a user may have at once, exactly.
+//!
+//! Each session has a place in the user's record. A login reserves one before its session is there,
+//! and holds it when the session is. So no instant sees more sessions than places. Nobody gives a
+//! place back: who finds none free looks which sessions have ended.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::{
+    account::{self, Account},
+    coalesce::Coalescer,
+    commit,
+    context::Context,
+    failure::Failure,
+    policy::{OnUserLimit, UserLimit},
+    retry::Backoff,
+};
+use crate::{
+    clock::Timestamp,
+    detach::DetachHandle,
+    id::Key,
+    store::{Lookup, MARK_TIME},
+};
+
+/// The place of one session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    key: Key,
+    /// Where a renew is about to move the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moves_to: Option<Key>,
+    /// Since when it is in its state.
+    since: Timestamp,
+    state: PlaceState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PlaceState {
+    /// A login is about to store its session.
+    Reserved,
+    /// The session was stored.
+    Held,
+    /// A newer session has taken the place, and this one ends before that one begins.
+    Ending,
+}
+
+impl Place {
+    fn is_of(&self, key: &Key) -> bool {
+        self.key == *key || self.moves_to.as_ref() == Some(key)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        std::iter::once(self.key).chain(self.moves_to)
+    }
+}
+
+/// A session on its way to a place: its key, and the one from which it moves, if it has a place already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) key: Key,
+    pub(crate) from: Option<Key>,
+}
+
+/// Why there is no place.
+#[derive(Debug)]
+pub(crate) enum NoPlace {
+    /// The user has as many sessions as they may have.
+    Full,
+    Failed(Failure),
+}
+
+impl From<Failure> for NoPlace {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What a look at the places came to.
+enum Look {
+    /// One is reserved, and these sessions must end before it is used.
+    Reserved(Vec<Place>),
+    /// All of these are taken.
+    Full(Vec<Place>),
+}
+
+/// Reserves a place for a session that is about to be stored, and ends those that it takes the place of.
+/// Returns their places, which [`hold_place`](Account::hold_place) gives back.
+pub(crate) async fn reserve(
+    coalescer: &Arc<Coalescer>,
+    user: Key,
+    arrival: Arrival,
+    limit: UserLimit,
+    deadline: Instant,
+    handle: &DetachHandle,
+) -> Result<Vec<Place>, NoPlace> {
+    let context = &coalescer.context;
+    let mut rivalry = Backoff::of_rivals();
+    // Those that are known to have ended, and the one that is to.
+    let (mut ended, mut oldest) = (Vec::new(), None);
+    loop {
+        let now = context.policy.now();
+        let (gone, ends) = (std::mem::take(&mut ended), oldest.take());
+        let change = move |account: &mut Account| {
+            account.places.retain(|place| !gone.contains(place));
+            look(&mut account.places, arrival, limit, ends.as_ref(), now)
+        };
+        let looked = account::update(coalescer, user, deadline, handle, change).await?;
+        let taken = match looked {
+            Look::Reserved(ending) => {
+                for key in ending.iter().flat_map(Place::keys) {
+                    commit::destroy(context, &key, deadline).await?;
+                }
+                return Ok(ending);
+            }
+            Look::Full(taken) => taken,
+        };
+        for place in &taken {
+            if has_ended(context, place, now, deadline).await? {
+                ended.push(place.clone());
+            }
+        }
+        if !ended.is_empty() {
+            continue;
+        }
+        let held = taken.into_iter().filter(|place| place.state == PlaceState::Held);
+        oldest = match limit.beyond {
+            OnUserLimit::Refuse => return Err(NoPlace::Full),
+            OnUserLimit::EndOldest => held.min_by_key(|place| place.since),
+        };
+        // Where other logins are about to take all places, there is none to end yet.
+        if oldest.is_none() && !rivalry.wait(deadline).await {
+            let why = "other logins of the user were not done";
+            return Err(Failure::from(context.client.too_late(why)).into());
+        }
+    }
+}
+
+fn look(
+    places: &mut Vec<Place>,
+    Arrival { key, from }: Arrival,
+    limit: UserLimit,
+    oldest: Option<&Place>,
+    now: Timestamp,
+) -> Look {
+    let own = |place: &&mut Place| from.is_some_and(|from| place.is_of(&from));
+    if let Some(own) = places.iter_mut().find(own) {
+        own.moves_to = Some(key);
+    } else {
+        if let Some(oldest) = oldest
+            && let Some(place) = places.iter_mut().find(|place| *place == oldest)
+        {
+            place.state = PlaceState::Ending;
+        }
+        let taken = places.iter().filter(|place| place.state != PlaceState::Ending);
+        // A session that began without a place, before there was a limit, is not refused one.
+        if from.is_none() && taken.clone().count() >= limit.max.get() {
+            return Look::Full(taken.cloned().collect());
+        }
+        let state = PlaceState::Reserved;
+        places.push(Place { key, moves_to: None, since: now, state });
+    }
+    let ending = places.iter().filter(|place| place.state == PlaceState::Ending);
+    Look::Reserved(ending.cloned().collect())
+}
+
+/// Whether the session of a place is no more. That of a login under way is not there yet.
+async fn has_ended(
+    context: &Context,
+    place: &Place,
+    now: Timestamp,
+    deadline: Instant,
+) -> Result<bool, Failure> {
+    if place.state == PlaceState::Reserved && now.since(place.since) < MARK_TIME {
+        return Ok(false);
+    }
+    for key in place.keys() {
+        let mut key = key;
+        for _ in 0..commit::MOVES_MAX {
+            match context.client.load(&key, deadline).await? {
+                Lookup::Live(_) => return Ok(false),
+                Lookup::Moved { to } => key = to,
+                Lookup::Ended | Lookup::Missing => break,
+            }
+        }
+    }
+    Ok(true)
+}
+
+impl Account {
+    /// Says that the session under `key` is stored, and those of these places have ended. False if its
+    /// own place was taken meanwhile.
+    pub(crate) fn hold_place(&mut self, key: &Key, ended: &[Place], now: Timestamp) -> bool {
+        self.places.retain(|place| !ended.contains(place));
+        let Some(place) = self.places.iter_mut().find(|place| place.is_of(key)) else {
+            return false;
+        };
+        if place.state == PlaceState::Ending {
+            return false;
+        }
+        let is_new = place.state == PlaceState::Reserved;
+        let since = if is_new { now } else { place.since };
+        *place = Place { key: *key, moves_to: None, since, state: PlaceState::Held };
+        true
+    }
+
+    /// Gives a place back that was reserved for a session which was surely not stored.
+    pub(crate) fn leave_place(&mut self, key: &Key) {
+        self.places.retain(|place| place.key != *key || place.state != PlaceState::Reserved);
+        for place in &mut self.places {
+            place.moves_to = place.moves_to.filter(|to| to != key);
+        }
+    }
+}
