@@ -22,6 +22,7 @@ pub(crate) mod places;
 pub(crate) mod policy;
 mod retry;
 mod sweep;
+pub(crate) mod watch;
 
 use self::{coalesce::Coalescer, context::Context, policy::Policy};
 use crate::{id::IdScheme, store::Store};

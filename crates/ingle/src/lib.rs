@@ -37,6 +37,7 @@ pub use crate::{
     engine::policy::{
         Lifetime, LifetimeError, OnLostUpdate, OnOutage, OnServerError, OnUserLimit, OnWrongType,
     },
+    engine::watch::SessionEnd,
     http::*,
     id::{Handle, Key, NoRandomness, NotAHandle, NotAKey},
     record::User,

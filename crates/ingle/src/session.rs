@@ -8,6 +8,7 @@ use std::{
     convert::Infallible,
     fmt,
     sync::{Arc, MutexGuard, atomic::Ordering},
+    time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -24,6 +25,7 @@ use crate::{
         Engine,
         change::{Draft, Edit, Refused},
         policy::OnLostUpdate,
+        watch::{self, SessionEnd},
     },
     id::Handle,
     record::{Record, data_of},
@@ -69,6 +71,7 @@ const NO_USERS: Error = Error::Unsupported("a store with plain ids has no users"
 /// | log a user in, and see whom it is for | [`login`](Self::login), [`user`](Self::user) | when it returns |
 /// | ask again who the user is | [`require_fresh`](Self::require_fresh), [`reauthenticate`](Self::reauthenticate) | when it returns |
 /// | see and end the user's sessions | [`siblings`](Self::siblings), [`end_sibling`](Self::end_sibling), [`end_others`](Self::end_others), [`end_all`](Self::end_all) | when it returns |
+/// | learn that it has ended | [`ended`](Self::ended) | |
 /// | read without using it | [`skip_touch`](Self::skip_touch) | |
 ///
 /// See the [crate's documentation](crate) for an example of each.
@@ -376,6 +379,48 @@ impl Session {
         let shared = Arc::clone(&self.shared);
         self.looked();
         Detachable::new(|handle| async move { shared.destroy(&handle).await }).await
+    }
+
+    /// Waits until the session ends, and says how: for WebSockets, event streams and long polls, which
+    /// must not outlive it.
+    ///
+    /// An end in this process is told at once, and one in another within 6 seconds as long as the store
+    /// answers. There is no gap: a session that ended before the call is found ended. To wait is no use
+    /// of the session. Where there is no session, this waits for ever.
+    ///
+    /// ```
+    /// # async fn socket(session: ingle::Session, mut next: impl AsyncFnMut() -> Option<String>) {
+    /// let ended = session.ended();
+    /// tokio::pin!(ended);
+    /// loop {
+    ///     tokio::select! {
+    ///         _end = &mut ended => break,
+    ///         message = next() => if message.is_none() { break },
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn ended(&self) -> impl Future<Output = SessionEnd> + Send + 'static {
+        let session = self.clone();
+        async move {
+            // Which of several ids it is takes a look.
+            while session.shared.is_undecided() && session.load().await.is_err() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            let key = match &session.state().standing {
+                Standing::Presented(id) | Standing::Live(id) | Standing::Interrupted(id) => {
+                    Some(id.key())
+                }
+                Standing::None | Standing::Several(_) => None,
+            };
+            let coalescer = Arc::clone(&session.shared.engine.coalescer);
+            // The session itself may go.
+            drop(session);
+            match key {
+                Some(key) => watch::ended(coalescer, key).await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Makes the reads of this request no use of the session: they do not move its idle deadline.

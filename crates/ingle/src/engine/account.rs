@@ -28,8 +28,8 @@ use crate::{
     data::Data,
     detach::DetachHandle,
     id::Key,
-    record::{Loaded, Op, Record},
-    store::{Applied, Error, ErrorKind},
+    record::{Loaded, Op, Record, User},
+    store::{Applied, Error, ErrorKind, Lookup},
 };
 
 /// How many sessions are ended at once.
@@ -96,6 +96,35 @@ pub(crate) async fn load(
         return Ok(Account::default());
     };
     Account::of(&loaded.record.data).ok_or_else(|| damaged(context))
+}
+
+/// What is under a session's key. Where the store cannot list the sessions of a user, the end of all of
+/// them is found here.
+pub(crate) async fn look_up(
+    context: &Context,
+    key: &Key,
+    deadline: Instant,
+) -> Result<Lookup, Failure> {
+    let found = context.client.load(key, deadline).await?;
+    if let Lookup::Live(loaded) = &found
+        && !context.client.lists_by_user()
+        && let Some(user) = &loaded.record.header.user
+        && !is_present(context, user, deadline).await?
+    {
+        commit::destroy(context, key, deadline).await?;
+        return Ok(Lookup::Ended);
+    }
+    Ok(found)
+}
+
+/// Whether the user's sessions of this generation have not been ended.
+pub(crate) async fn is_present(
+    context: &Context,
+    user: &User,
+    deadline: Instant,
+) -> Result<bool, Failure> {
+    let Some(key) = context.ids.key_of_user(&user.name) else { return Ok(true) };
+    Ok(load(context, &key, deadline).await?.generation <= user.generation)
 }
 
 /// Changes what is kept of the user under `key`, exactly once, and returns what `change` returned.

@@ -18,6 +18,7 @@ use super::{
     context::Context,
     failure::Failure,
     retry::Backoff,
+    watch::SessionEnd,
 };
 use crate::{
     clock::Timestamp,
@@ -66,6 +67,9 @@ pub(crate) async fn run(
         };
         match attempt(context, base.loaded(), &record, op, deadline).await? {
             Attempt::Applied(loaded) => {
+                if record.header.key != *key {
+                    context.watches.tell(key, SessionEnd::Renewed);
+                }
                 let last_use = context.policy.last_use(&base.loaded().record.header);
                 return Ok(Done { loaded, written: true, last_use });
             }
@@ -393,7 +397,10 @@ pub(crate) async fn destroy(
         let destroyed = destroy_here(context, &key, deadline).await;
         context.cache.remove(&key);
         match destroyed? {
-            Destroyed::Done => return Ok(()),
+            Destroyed::Done => {
+                context.watches.tell(&key, SessionEnd::Ended);
+                return Ok(());
+            }
             Destroyed::Moved { to } => key = to,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{cache::RecordCache, client::Client, failure::Failure, policy::Policy};
+use super::{cache::RecordCache, client::Client, failure::Failure, policy::Policy, watch::Watches};
 use crate::{
     id::{IdScheme, Key, NoRandomness, SessionId},
     record::Loaded,
@@ -21,12 +21,13 @@ pub(crate) struct Context {
     pub(crate) ids: Arc<dyn IdScheme>,
     pub(crate) client: Client,
     pub(crate) cache: RecordCache,
+    pub(crate) watches: Watches,
 }
 
 impl Context {
     pub(crate) fn new(store: Arc<dyn Store>, policy: Policy, ids: Arc<dyn IdScheme>) -> Self {
         let client = Client::new(store, Arc::clone(&policy.clock));
-        Self { policy, ids, client, cache: RecordCache::new() }
+        Self { policy, ids, client, cache: RecordCache::new(), watches: Watches::default() }
     }
 
     /// A new id to which the store can move the session under `from` in one step.

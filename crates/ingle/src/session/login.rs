@@ -349,27 +349,7 @@ impl Shared {
 
     /// What is under a session's key.
     pub(super) async fn look_up(&self, key: &Key, deadline: Instant) -> Result<Lookup, Error> {
-        let context = self.engine.context();
-        let found = context.client.load(key, deadline).await?;
-        if let Lookup::Live(loaded) = &found
-            && !self.ends_reach_all()
-            && !self.is_of_present_generation(&loaded.record, deadline).await?
-        {
-            commit::destroy(context, key, deadline).await?;
-            return Ok(Lookup::Ended);
-        }
-        Ok(found)
-    }
-
-    async fn is_of_present_generation(
-        &self,
-        record: &Record,
-        deadline: Instant,
-    ) -> Result<bool, Error> {
-        let Some(user) = &record.header.user else { return Ok(true) };
-        let key = self.key_of(&user.name)?;
-        let account = account::load(self.engine.context(), &key, deadline).await?;
-        Ok(account.generation <= user.generation)
+        Ok(account::look_up(self.engine.context(), key, deadline).await?)
     }
 
     /// Gets a place for a session that is about to be stored under this key, where there is a limit.
@@ -427,7 +407,10 @@ impl Shared {
         // The commit may have taken all of the time that there was.
         let deadline = self.policy().deadline();
         let confirmed = match self.policy().user_limit {
-            None => self.is_of_present_generation(record, deadline).await,
+            None => {
+                let context = self.engine.context();
+                account::is_present(context, user, deadline).await.map_err(Error::from)
+            }
             Some(_) => {
                 let (key, generation) = (id.key(), user.generation);
                 let (user, now) = (self.key_of(&user.name)?, self.policy().now());

@@ -253,6 +253,11 @@ impl Shared {
         }
     }
 
+    /// Whether nobody has looked yet which of several ids is live.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.several().is_some()
+    }
+
     /// The ids of which nobody has looked yet which one is live.
     fn several(&self) -> Option<Vec<SessionId>> {
         match &self.state().standing {

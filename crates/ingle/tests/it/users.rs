@@ -6,15 +6,15 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use axum::extract::Path;
 use http::StatusCode;
 use ingle::{
-    Error, Label, Lifetime, Login, OnUserLimit, Session, SessionLayer, User,
+    Error, Label, Lifetime, Login, OnUserLimit, Session, SessionEnd, SessionLayer, User,
     clock::{Clock as _, ManualClock, SystemClock},
     record::Record,
-    store::{Store, conformance::Place},
+    store::{Memory, Store, conformance::Place},
 };
 
 use tokio::task::JoinHandle;
 
-use crate::common::{App, Held, Visitor, app, layer};
+use crate::common::{App, Held, LONG, Visitor, app, faulty, layer};
 
 mod every_store;
 
@@ -545,4 +545,106 @@ async fn beyond_the_limit_a_login_is_refused(scene: Scene) {
     if scene.lists() {
         logged_in(&here, "ada").await;
     }
+}
+
+/// How a session ended, as a request that stays open learns it.
+async fn learn(ended: impl Future<Output = SessionEnd>) -> SessionEnd {
+    tokio::time::timeout(LONG, ended).await.expect("nobody told that the session ended")
+}
+
+async fn an_end_reaches_who_waits_on_another_process(scene: Scene) {
+    let [here, there] = scene.apps();
+    let mut visitors = Vec::new();
+    for path in ["/logout", "/end-all", "/renew", "/login/bob"] {
+        let user = path.replace('/', "-");
+        visitors.push((path, logged_in(&here, &user).await));
+    }
+    let mut open = Vec::new();
+    for (path, visitor) in &visitors {
+        open.push((*path, Held::begin(&scene.layers[1], &visitor.cookie).await));
+    }
+    let waiting: Vec<_> = open
+        .iter()
+        .map(|(path, held)| (*path, tokio::spawn(learn(held.session.ended()))))
+        .collect();
+    for (path, visitor) in visitors.iter_mut().rev() {
+        assert!(!waiting.iter().any(|(of, waiting)| of == path && waiting.is_finished()));
+        visitor.get(&here, path).await.ok();
+    }
+    for (path, waiting) in waiting {
+        let end = waiting.await.unwrap();
+        let is_move = ["/renew", "/login/bob"].contains(&path);
+        assert_eq!(end, if is_move { SessionEnd::Renewed } else { SessionEnd::Ended }, "{path}");
+    }
+    // An end before the wait began is found.
+    for (_, held) in open {
+        learn(held.session.ended()).await;
+        held.respond(StatusCode::OK).await;
+    }
+    let other = logged_in(&there, "ada").await;
+    let held = Held::begin(&scene.layers[1], &other.cookie).await;
+    let waiting = tokio::spawn(learn(held.session.ended()));
+    tokio::task::yield_now().await;
+    scene.clock.advance(31 * MINUTE);
+    assert_eq!(waiting.await.unwrap(), SessionEnd::Expired);
+    held.respond(StatusCode::OK).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_one_process_an_end_is_told_at_once() {
+    let layer = layer(Memory::new());
+    let app = shop(&layer);
+    for (path, expected) in [
+        ("/logout", SessionEnd::Ended),
+        ("/end-all", SessionEnd::Ended),
+        ("/renew", SessionEnd::Renewed),
+    ] {
+        let mut visitor = logged_in(&app, "ada").await;
+        let held = Held::begin(&layer, &visitor.cookie).await;
+        let waiting = tokio::spawn(held.session.ended());
+        // It waits, and is not told by a look that finds the session.
+        tokio::time::sleep(10 * MINUTE).await;
+        assert!(!waiting.is_finished());
+        let before = tokio::time::Instant::now();
+        visitor.get(&app, path).await.ok();
+        assert_eq!(waiting.await.unwrap(), expected);
+        assert_eq!(before.elapsed(), Duration::ZERO, "{path}");
+        held.respond(StatusCode::OK).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_who_wait_cost_one_load_each_in_five_seconds() {
+    let (memory, faulty) = faulty();
+    let layer = layer(faulty.clone());
+    let app = shop(&layer);
+    let other = shop(&crate::common::layer(memory));
+    let mut visitors = Vec::new();
+    let mut waiting = Vec::new();
+    for _ in 0..10_000 {
+        let visitor = logged_in(&app, "ada").await;
+        let held = Held::begin(&layer, &visitor.cookie).await;
+        waiting.push((tokio::spawn(held.session.ended()), held));
+        visitors.push(visitor);
+    }
+    tokio::time::sleep(6 * Duration::from_secs(1)).await;
+    let before = faulty.loads();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let looks = faulty.loads() - before;
+    assert!((100_000..=140_000).contains(&looks), "{looks}");
+    for visitor in &mut visitors[..100] {
+        visitor.get(&other, "/logout").await.ok();
+    }
+    tokio::time::sleep(6 * Duration::from_secs(1)).await;
+    let told = waiting.iter().filter(|(waiting, _)| waiting.is_finished()).count();
+    assert_eq!(told, 100);
+    // Who does not wait any more costs nothing.
+    for (waiting, held) in waiting {
+        waiting.abort();
+        drop(held);
+    }
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let before = faulty.loads();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(faulty.loads(), before);
 }

@@ -29,6 +29,7 @@ macro_rules! users_on {
             a_name_that_no_store_can_look_up_is_refused
             no_instant_sees_more_sessions_than_allowed
             beyond_the_limit_a_login_is_refused
+            an_end_reaches_who_waits_on_another_process
         }
     };
     ($store:ident, $open:expr; $($test:ident)*) => {
