@@ -22,6 +22,8 @@ pub(crate) mod places;
 pub(crate) mod policy;
 mod retry;
 mod sweep;
+pub(crate) mod users;
+pub(crate) mod wait;
 pub(crate) mod watch;
 
 use self::{coalesce::Coalescer, context::Context, policy::Policy};

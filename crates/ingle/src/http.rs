@@ -21,13 +21,11 @@ mod plain;
 mod response;
 mod slots;
 
-#[cfg(feature = "axum")]
-pub use extract::UserRejection;
 pub use {
     body::ResponseBody,
     cookie::{Cookie, CookieConfig, CookieError, SameSite},
     door::{Door, Finished, HeaderChange, InFlight},
-    layer::{NoSessionLayer, ResponseFuture, SessionLayer, SessionService},
+    layer::{NoSessionLayer, ResponseFuture, SessionLayer, SessionService, UserRejection},
     named::{Named, SessionName},
     response::ErrorResponse,
 };

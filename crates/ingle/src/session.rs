@@ -25,7 +25,8 @@ use crate::{
         Engine,
         change::{Draft, Edit, Refused},
         policy::OnLostUpdate,
-        watch::{self, SessionEnd},
+        wait,
+        watch::SessionEnd,
     },
     id::Handle,
     record::{Record, data_of},
@@ -417,7 +418,7 @@ impl Session {
             // The session itself may go.
             drop(session);
             match key {
-                Some(key) => watch::ended(coalescer, key).await,
+                Some(key) => wait::ended(coalescer, key).await,
                 None => std::future::pending().await,
             }
         }

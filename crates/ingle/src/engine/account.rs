@@ -1,39 +1,12 @@
-//! What is kept of a user beside their sessions: the generation, and the places of a limit.
+//! What the record of a user holds beside their sessions: the generation, and the places of a limit.
 //!
-//! It is a record of its own, whose key follows from the namespace and the user's name. Most users have
-//! none: a record that is not there says what an empty one says.
-//!
-//! All sessions of a user end by a new generation. A login writes down the generation that it found,
-//! and looks again when its session is stored. So it sees the new generation, or the end of all
-//! sessions sees its session.
-
-use std::sync::{Arc, Mutex, PoisonError};
+//! It knows how each changes, and nothing of where it is kept.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::{task::JoinSet, time::Instant};
 
-use super::{
-    batch::Item,
-    change::{Change, Copy, Draft},
-    coalesce::{self, Coalescer},
-    commit,
-    context::Context,
-    failure::Failure,
-    places::Place,
-    retry::Backoff,
-};
-use crate::{
-    clock::Timestamp,
-    data::Data,
-    detach::DetachHandle,
-    id::Key,
-    record::{Loaded, Op, Record, User},
-    store::{Applied, Error, ErrorKind, Lookup},
-};
-
-/// How many sessions are ended at once.
-const ENDS_MAX: usize = 16;
+use super::change::Draft;
+use crate::{clock::Timestamp, data::Data, id::Key};
 
 /// What the record of a user holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,11 +31,11 @@ impl Account {
 
     /// None if it is not as this library wrote it: then nobody may take it for an empty one, which
     /// would let ended sessions live.
-    fn of(data: &Data) -> Option<Self> {
+    pub(super) fn of(data: &Data) -> Option<Self> {
         serde_json::from_value(Value::Object(data.clone())).ok()
     }
 
-    fn write(&self, draft: &mut Draft<'_>) {
+    pub(super) fn write(&self, draft: &mut Draft<'_>) {
         if let Ok(Value::Object(fields)) = serde_json::to_value(self) {
             let gone = draft.stored().keys().filter(|name| !fields.contains_key(*name));
             for name in gone.cloned().collect::<Vec<_>>() {
@@ -75,170 +48,61 @@ impl Account {
     }
 }
 
-fn damaged(context: &Context) -> Failure {
-    let error = Error::new(context.client.name(), ErrorKind::Corrupt, Applied::No);
-    error.with_source("what is kept of a user is not as it was written").into()
+/// The place of one session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(super) key: Key,
+    /// Where a renew is about to move the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) moves_to: Option<Key>,
+    /// Since when it is in its state.
+    pub(super) since: Timestamp,
+    pub(super) state: PlaceState,
 }
 
-/// The app's limits leave no room for what is kept of a user.
-fn no_room(context: &Context) -> Failure {
-    let error = Error::new(context.client.name(), ErrorKind::TooLarge, Applied::No);
-    error.with_source("what is kept of a user does not fit into the limits of the layer").into()
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum PlaceState {
+    /// A login is about to store its session.
+    Reserved,
+    /// The session was stored.
+    Held,
+    /// A newer session has taken the place, and this one ends before that one begins.
+    Ending,
 }
 
-/// Reads what is kept of the user under `key`.
-pub(crate) async fn load(
-    context: &Context,
-    key: &Key,
-    deadline: Instant,
-) -> Result<Account, Failure> {
-    let Some(loaded) = context.client.load(key, deadline).await?.live() else {
-        return Ok(Account::default());
-    };
-    Account::of(&loaded.record.data).ok_or_else(|| damaged(context))
-}
-
-/// What is under a session's key. Where the store cannot list the sessions of a user, the end of all of
-/// them is found here.
-pub(crate) async fn look_up(
-    context: &Context,
-    key: &Key,
-    deadline: Instant,
-) -> Result<Lookup, Failure> {
-    let found = context.client.load(key, deadline).await?;
-    if let Lookup::Live(loaded) = &found
-        && !context.client.lists_by_user()
-        && let Some(user) = &loaded.record.header.user
-        && !is_present(context, user, deadline).await?
-    {
-        commit::destroy(context, key, deadline).await?;
-        return Ok(Lookup::Ended);
+impl Place {
+    pub(super) fn is_of(&self, key: &Key) -> bool {
+        self.key == *key || self.moves_to.as_ref() == Some(key)
     }
-    Ok(found)
-}
 
-/// Whether the user's sessions of this generation have not been ended.
-pub(crate) async fn is_present(
-    context: &Context,
-    user: &User,
-    deadline: Instant,
-) -> Result<bool, Failure> {
-    let Some(key) = context.ids.key_of_user(&user.name) else { return Ok(true) };
-    Ok(load(context, &key, deadline).await?.generation <= user.generation)
-}
-
-/// Changes what is kept of the user under `key`, exactly once, and returns what `change` returned.
-pub(crate) async fn update<R: Send + 'static>(
-    coalescer: &Arc<Coalescer>,
-    key: Key,
-    deadline: Instant,
-    handle: &DetachHandle,
-    mut change: impl FnMut(&mut Account) -> R + Send + 'static,
-) -> Result<R, Failure> {
-    let context = &coalescer.context;
-    let returned = Arc::new(Mutex::new(None));
-    let last = Arc::clone(&returned);
-    let mut change: Change = Box::new(move |draft| {
-        let mut account = Account::of(&draft.data());
-        let done = account.as_mut().map(&mut change);
-        if let Some(account) = account {
-            account.write(draft);
-        }
-        *last.lock().unwrap_or_else(PoisonError::into_inner) = done;
-        Ok(())
-    });
-    let returned = || {
-        let last = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
-        last.ok_or_else(|| damaged(context))
-    };
-    let mut rivalry = Backoff::of_rivals();
-    loop {
-        let item = Item::new(change, None);
-        let outcome = coalesce::submit(coalescer, key, item, deadline, handle).await;
-        match (outcome.result, outcome.item.verdict) {
-            (Ok(_), Ok(())) => return returned(),
-            (Ok(_), Err(_)) => return Err(no_room(context)),
-            (Err(Failure::Missing | Failure::Ended), _) => change = outcome.item.change,
-            (Err(failure), _) => return Err(failure),
-        }
-        let empty = Data::new();
-        let mut copy = Copy::of(&empty);
-        copy.apply(&mut change, &context.policy.limits).map_err(|_| no_room(context))?;
-        let Some(data) = copy.into_changed() else { return returned() };
-        let op = Op::random()?;
-        let record: Arc<Record> = context.policy.record_of_user(key, op, data)?.into();
-        if commit::create_at(context, &record, op, deadline).await? {
-            return returned();
-        }
-        // Another login was faster.
-        if !rivalry.wait(deadline).await {
-            let error = context.client.too_late("other requests kept changing the user's record");
-            return Err(error.into());
-        }
+    pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
+        std::iter::once(self.key).chain(self.moves_to)
     }
 }
 
-/// Ends the sessions of a user that are of an older generation than this one, and returns how many
-/// there were.
-///
-/// A session that another request renews meanwhile may be on none of the pages of one pass. Then that
-/// request sees the new generation.
-pub(crate) async fn end_older(
-    coalescer: &Arc<Coalescer>,
-    user: &str,
-    generation: u64,
-) -> Result<usize, Failure> {
-    let mut ended = 0;
-    loop {
-        let before = ended;
-        let mut after = None;
-        loop {
-            let page = {
-                let Context { client, policy, .. } = &coalescer.context;
-                client.list(Some(user), after.as_ref(), policy.deadline()).await?
-            };
-            let is_older = |loaded: &&Loaded| {
-                let user = loaded.record.header.user.as_ref();
-                user.is_some_and(|user| user.generation < generation)
-            };
-            let older = page.records.iter().filter(is_older).map(|loaded| loaded.record.header.key);
-            ended += end(coalescer, older.collect()).await?;
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
+impl Account {
+    /// Says that the session under `key` is stored, and those of these places have ended. False if its
+    /// own place was taken meanwhile.
+    pub(crate) fn hold_place(&mut self, key: &Key, ended: &[Place], now: Timestamp) -> bool {
+        self.places.retain(|place| !ended.contains(place));
+        let Some(place) = self.places.iter_mut().find(|place| place.is_of(key)) else {
+            return false;
+        };
+        if place.state == PlaceState::Ending {
+            return false;
         }
-        if ended == before {
-            return Ok(ended);
-        }
+        let is_new = place.state == PlaceState::Reserved;
+        let since = if is_new { now } else { place.since };
+        *place = Place { key: *key, moves_to: None, since, state: PlaceState::Held };
+        true
     }
-}
 
-/// Ends these sessions, some of them at a time, and returns how many there were.
-async fn end(coalescer: &Arc<Coalescer>, keys: Vec<Key>) -> Result<usize, Failure> {
-    let n_keys = keys.len();
-    let (mut keys, mut under_way) = (keys.into_iter(), JoinSet::new());
-    let mut failed = None;
-    loop {
-        while under_way.len() < ENDS_MAX
-            && let Some(key) = keys.next()
-        {
-            let coalescer = Arc::clone(coalescer);
-            under_way.spawn(async move {
-                let context = &coalescer.context;
-                let deadline = context.policy.deadline();
-                let ended = commit::destroy(context, &key, deadline).await;
-                ended.inspect(
-                    |()| tracing::info!(session = %key.handle(), "a session was destroyed"),
-                )
-            });
-        }
-        match under_way.join_next().await {
-            None => return failed.map_or(Ok(n_keys), Err),
-            Some(Ok(Ok(()))) => {}
-            // The others end all the same.
-            Some(Ok(Err(failure))) => failed = failed.or(Some(failure)),
-            Some(Err(_)) => failed = failed.or(Some(Failure::Unknown)),
+    /// Gives a place back that was reserved for a session which was surely not stored.
+    pub(crate) fn leave_place(&mut self, key: &Key) {
+        self.places.retain(|place| place.key != *key || place.state != PlaceState::Reserved);
+        for place in &mut self.places {
+            place.moves_to = place.moves_to.filter(|to| to != key);
         }
     }
 }

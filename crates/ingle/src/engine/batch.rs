@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Item {
     pub(crate) change: Change,
     /// If this change renews the session.
-    pub(crate) renew: Option<Renewal>,
+    pub(crate) renew: Option<Box<Renewal>>,
     pub(crate) verdict: Result<(), Refused>,
 }
 
@@ -47,7 +47,7 @@ impl Grant {
 }
 
 impl Item {
-    pub(crate) fn new(change: Change, renew: Option<Renewal>) -> Self {
+    pub(crate) fn new(change: Change, renew: Option<Box<Renewal>>) -> Self {
         Self { change, renew, verdict: Ok(()) }
     }
 }

@@ -6,17 +6,17 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::{
-    account::{self, Account},
+    account::{Account, Place, PlaceState},
     coalesce::Coalescer,
     commit,
     context::Context,
     failure::Failure,
     policy::{OnUserLimit, UserLimit},
     retry::Backoff,
+    users,
 };
 use crate::{
     clock::Timestamp,
@@ -24,39 +24,6 @@ use crate::{
     id::Key,
     store::{Lookup, MARK_TIME},
 };
-
-/// The place of one session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
-    key: Key,
-    /// Where a renew is about to move the session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    moves_to: Option<Key>,
-    /// Since when it is in its state.
-    since: Timestamp,
-    state: PlaceState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum PlaceState {
-    /// A login is about to store its session.
-    Reserved,
-    /// The session was stored.
-    Held,
-    /// A newer session has taken the place, and this one ends before that one begins.
-    Ending,
-}
-
-impl Place {
-    fn is_of(&self, key: &Key) -> bool {
-        self.key == *key || self.moves_to.as_ref() == Some(key)
-    }
-
-    fn keys(&self) -> impl Iterator<Item = Key> {
-        std::iter::once(self.key).chain(self.moves_to)
-    }
-}
 
 /// A session on its way to a place: its key, and the one from which it moves, if it has a place already.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +75,7 @@ pub(crate) async fn reserve(
             account.places.retain(|place| !gone.contains(place));
             look(&mut account.places, arrival, limit, ends.as_ref(), now)
         };
-        let looked = account::update(coalescer, user, deadline, handle, change).await?;
+        let looked = users::update(coalescer, user, deadline, handle, change).await?;
         let taken = match looked {
             Look::Reserved(ending) => {
                 for key in ending.iter().flat_map(Place::keys) {
@@ -188,30 +155,4 @@ async fn has_ended(
         }
     }
     Ok(true)
-}
-
-impl Account {
-    /// Says that the session under `key` is stored, and those of these places have ended. False if its
-    /// own place was taken meanwhile.
-    pub(crate) fn hold_place(&mut self, key: &Key, ended: &[Place], now: Timestamp) -> bool {
-        self.places.retain(|place| !ended.contains(place));
-        let Some(place) = self.places.iter_mut().find(|place| place.is_of(key)) else {
-            return false;
-        };
-        if place.state == PlaceState::Ending {
-            return false;
-        }
-        let is_new = place.state == PlaceState::Reserved;
-        let since = if is_new { now } else { place.since };
-        *place = Place { key: *key, moves_to: None, since, state: PlaceState::Held };
-        true
-    }
-
-    /// Gives a place back that was reserved for a session which was surely not stored.
-    pub(crate) fn leave_place(&mut self, key: &Key) {
-        self.places.retain(|place| place.key != *key || place.state != PlaceState::Reserved);
-        for place in &mut self.places {
-            place.moves_to = place.moves_to.filter(|to| to != key);
-        }
-    }
 }

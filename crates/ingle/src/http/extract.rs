@@ -10,7 +10,7 @@ use axum_core::{
 use http::{StatusCode, request::Parts};
 
 use super::{
-    layer::NoSessionLayer,
+    layer::{NoSessionLayer, UserRejection},
     named::{Named, SessionName},
     slots::{Slot, Slots},
 };
@@ -63,18 +63,6 @@ impl<S: Sync, N: SessionName> OptionalFromRequestParts<S> for Named<N> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
         Ok(session(parts, Slot::named::<N>()).map(Self::new))
     }
-}
-
-/// Why a handler that asks for a [`User`] was not called.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UserRejection {
-    /// No layer is around the handler.
-    #[error(transparent)]
-    NoSessionLayer(#[from] NoSessionLayer),
-    /// Nobody is logged in, or the session could not be read.
-    #[error(transparent)]
-    Session(#[from] Error),
 }
 
 impl IntoResponse for UserRejection {

@@ -266,6 +266,18 @@ impl fmt::Debug for SessionLayer {
 )]
 pub struct NoSessionLayer;
 
+/// Why a handler that asks for a [`User`](crate::User) was not called.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UserRejection {
+    /// No layer is around the handler.
+    #[error(transparent)]
+    NoSessionLayer(#[from] NoSessionLayer),
+    /// Nobody is logged in, or the session could not be read.
+    #[error(transparent)]
+    Session(#[from] Error),
+}
+
 impl<S> Layer<S> for SessionLayer {
     type Service = SessionService<S>;
 

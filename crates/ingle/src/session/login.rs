@@ -20,12 +20,13 @@ use crate::{
     detach::{DetachHandle, Detachable},
     engine::{
         Engine,
-        account::{self, Account},
+        account::{Account, Place},
         batch::Grant,
         change::Reads,
         commit,
-        places::{self, Arrival, NoPlace, Place},
+        places::{self, Arrival, NoPlace},
         policy::Lifetime,
+        users,
     },
     id::{Key, SessionId},
     record::{Record, User},
@@ -349,7 +350,7 @@ impl Shared {
 
     /// What is under a session's key.
     pub(super) async fn look_up(&self, key: &Key, deadline: Instant) -> Result<Lookup, Error> {
-        Ok(account::look_up(self.engine.context(), key, deadline).await?)
+        Ok(users::look_up(self.engine.context(), key, deadline).await?)
     }
 
     /// Gets a place for a session that is about to be stored under this key, where there is a limit.
@@ -390,7 +391,7 @@ impl Shared {
             && let Ok(user) = self.key_of(&user.name)
         {
             let leave = move |account: &mut Account| account.leave_place(&key);
-            drop(account::update(&self.engine.coalescer, user, deadline, handle, leave).await);
+            drop(users::update(&self.engine.coalescer, user, deadline, handle, leave).await);
         }
     }
 
@@ -409,7 +410,7 @@ impl Shared {
         let confirmed = match self.policy().user_limit {
             None => {
                 let context = self.engine.context();
-                account::is_present(context, user, deadline).await.map_err(Error::from)
+                users::is_present(context, user, deadline).await.map_err(Error::from)
             }
             Some(_) => {
                 let (key, generation) = (id.key(), user.generation);
@@ -417,7 +418,7 @@ impl Shared {
                 let hold = move |account: &mut Account| {
                     account.generation <= generation && account.hold_place(&key, &ended, now)
                 };
-                let held = account::update(&self.engine.coalescer, user, deadline, handle, hold);
+                let held = users::update(&self.engine.coalescer, user, deadline, handle, hold);
                 held.await.map_err(Error::from)
             }
         };
@@ -446,7 +447,7 @@ pub(super) async fn ticket(engine: &Engine, user: &str) -> Result<LoginTicket, E
     check_name(user)?;
     let context = engine.context();
     let key = context.ids.key_of_user(user).ok_or(NO_USERS)?;
-    let account = account::load(context, &key, context.policy.deadline()).await?;
+    let account = users::load(context, &key, context.policy.deadline()).await?;
     Ok(LoginTicket { user: user.to_owned(), generation: account.generation })
 }
 

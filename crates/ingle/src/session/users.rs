@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     detach::{DetachHandle, Detachable},
-    engine::{Engine, account, batch::Grant, commit},
+    engine::{Engine, account::Account, batch::Grant, commit, users},
     id::{Handle, Key},
     record::{Record, User},
 };
@@ -132,8 +132,8 @@ async fn advance(
     let context = engine.context();
     let key = context.ids.key_of_user(user).ok_or(NO_USERS)?;
     let now = context.policy.now();
-    let change = move |account: &mut account::Account| account.advance(now);
-    Ok(account::update(&engine.coalescer, key, deadline, handle, change).await?)
+    let change = move |account: &mut Account| account.advance(now);
+    Ok(users::update(&engine.coalescer, key, deadline, handle, change).await?)
 }
 
 /// Ends all sessions of a user, and those of the logins under way, and returns how many there were.
@@ -153,7 +153,7 @@ async fn end_older(engine: &Engine, user: &str, generation: u64) -> Result<usize
     if !engine.context().client.lists_by_user() {
         return Ok(0);
     }
-    Ok(account::end_older(&engine.coalescer, user, generation).await?)
+    Ok(users::end_older(&engine.coalescer, user, generation).await?)
 }
 
 /// The sessions of a user, the one that was used last first.
@@ -177,7 +177,7 @@ async fn for_each(
     }
     let key = context.ids.key_of_user(user).ok_or(NO_USERS)?;
     // A login that was cut off while all sessions were ended may have left one that nobody can use.
-    let account = account::load(context, &key, context.policy.deadline()).await?;
+    let account = users::load(context, &key, context.policy.deadline()).await?;
     let mut after = None;
     loop {
         let page =

@@ -438,7 +438,7 @@ impl Shared {
             let arrival = Arrival { key: new.key(), from: Some(id.key()) };
             let reserve = self.reserve_place(arrival, grant.as_deref(), deadline, handle);
             ended = Box::pin(reserve).await?;
-            renewal = Some(Renewal { id: new, grant: grant.clone() });
+            renewal = Some(Box::new(Renewal { id: new, grant: grant.clone() }));
         }
         let reserved = renewal.as_ref().map(|renewal| renewal.id.key());
         let item = Item::new(change, renewal);

@@ -1,0 +1,201 @@
+//! The record that is kept of a user, and the ends of all their sessions.
+//!
+//! It is a record like any session's. Its key follows from the namespace and the user's name. Most users
+//! have none: a record that is not there says what an empty one says.
+//!
+//! All sessions of a user end by a new generation. A login writes down the generation that it found,
+//! and looks again when its session is stored. So it sees the new generation, or the end of all
+//! sessions sees its session.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{
+    account::Account,
+    batch::Item,
+    change::{Change, Copy},
+    coalesce::{self, Coalescer},
+    commit,
+    context::Context,
+    failure::Failure,
+    retry::Backoff,
+};
+use crate::{
+    data::Data,
+    detach::DetachHandle,
+    id::Key,
+    record::{Loaded, Op, Record, User},
+    store::{Applied, Error, ErrorKind, Lookup},
+};
+
+/// How many sessions are ended at once.
+const ENDS_MAX: usize = 16;
+
+fn damaged(context: &Context) -> Failure {
+    let error = Error::new(context.client.name(), ErrorKind::Corrupt, Applied::No);
+    error.with_source("what is kept of a user is not as it was written").into()
+}
+
+/// The app's limits leave no room for what is kept of a user.
+fn no_room(context: &Context) -> Failure {
+    let error = Error::new(context.client.name(), ErrorKind::TooLarge, Applied::No);
+    error.with_source("what is kept of a user does not fit into the limits of the layer").into()
+}
+
+/// Reads what is kept of the user under `key`.
+pub(crate) async fn load(
+    context: &Context,
+    key: &Key,
+    deadline: Instant,
+) -> Result<Account, Failure> {
+    let Some(loaded) = context.client.load(key, deadline).await?.live() else {
+        return Ok(Account::default());
+    };
+    Account::of(&loaded.record.data).ok_or_else(|| damaged(context))
+}
+
+/// What is under a session's key. Where the store cannot list the sessions of a user, the end of all of
+/// them is found here.
+pub(crate) async fn look_up(
+    context: &Context,
+    key: &Key,
+    deadline: Instant,
+) -> Result<Lookup, Failure> {
+    let found = context.client.load(key, deadline).await?;
+    if let Lookup::Live(loaded) = &found
+        && !context.client.lists_by_user()
+        && let Some(user) = &loaded.record.header.user
+        && !is_present(context, user, deadline).await?
+    {
+        commit::destroy(context, key, deadline).await?;
+        return Ok(Lookup::Ended);
+    }
+    Ok(found)
+}
+
+/// Whether the user's sessions of this generation have not been ended.
+pub(crate) async fn is_present(
+    context: &Context,
+    user: &User,
+    deadline: Instant,
+) -> Result<bool, Failure> {
+    let Some(key) = context.ids.key_of_user(&user.name) else { return Ok(true) };
+    Ok(load(context, &key, deadline).await?.generation <= user.generation)
+}
+
+/// Changes what is kept of the user under `key`, exactly once, and returns what `change` returned.
+pub(crate) async fn update<R: Send + 'static>(
+    coalescer: &Arc<Coalescer>,
+    key: Key,
+    deadline: Instant,
+    handle: &DetachHandle,
+    mut change: impl FnMut(&mut Account) -> R + Send + 'static,
+) -> Result<R, Failure> {
+    let context = &coalescer.context;
+    let returned = Arc::new(Mutex::new(None));
+    let last = Arc::clone(&returned);
+    let mut change: Change = Box::new(move |draft| {
+        let mut account = Account::of(&draft.data());
+        let done = account.as_mut().map(&mut change);
+        if let Some(account) = account {
+            account.write(draft);
+        }
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = done;
+        Ok(())
+    });
+    let returned = || {
+        let last = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        last.ok_or_else(|| damaged(context))
+    };
+    let mut rivalry = Backoff::of_rivals();
+    loop {
+        let item = Item::new(change, None);
+        let outcome = coalesce::submit(coalescer, key, item, deadline, handle).await;
+        match (outcome.result, outcome.item.verdict) {
+            (Ok(_), Ok(())) => return returned(),
+            (Ok(_), Err(_)) => return Err(no_room(context)),
+            (Err(Failure::Missing | Failure::Ended), _) => change = outcome.item.change,
+            (Err(failure), _) => return Err(failure),
+        }
+        let empty = Data::new();
+        let mut copy = Copy::of(&empty);
+        copy.apply(&mut change, &context.policy.limits).map_err(|_| no_room(context))?;
+        let Some(data) = copy.into_changed() else { return returned() };
+        let op = Op::random()?;
+        let record: Arc<Record> = context.policy.record_of_user(key, op, data)?.into();
+        if commit::create_at(context, &record, op, deadline).await? {
+            return returned();
+        }
+        // Another login was faster.
+        if !rivalry.wait(deadline).await {
+            let error = context.client.too_late("other requests kept changing the user's record");
+            return Err(error.into());
+        }
+    }
+}
+
+/// Ends the sessions of a user that are of an older generation than this one, and returns how many
+/// there were.
+///
+/// A session that another request renews meanwhile may be on none of the pages of one pass. Then that
+/// request sees the new generation.
+pub(crate) async fn end_older(
+    coalescer: &Arc<Coalescer>,
+    user: &str,
+    generation: u64,
+) -> Result<usize, Failure> {
+    let mut ended = 0;
+    loop {
+        let before = ended;
+        let mut after = None;
+        loop {
+            let page = {
+                let Context { client, policy, .. } = &coalescer.context;
+                client.list(Some(user), after.as_ref(), policy.deadline()).await?
+            };
+            let is_older = |loaded: &&Loaded| {
+                let user = loaded.record.header.user.as_ref();
+                user.is_some_and(|user| user.generation < generation)
+            };
+            let older = page.records.iter().filter(is_older).map(|loaded| loaded.record.header.key);
+            ended += end(coalescer, older.collect()).await?;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if ended == before {
+            return Ok(ended);
+        }
+    }
+}
+
+/// Ends these sessions, some of them at a time, and returns how many there were.
+async fn end(coalescer: &Arc<Coalescer>, keys: Vec<Key>) -> Result<usize, Failure> {
+    let n_keys = keys.len();
+    let (mut keys, mut under_way) = (keys.into_iter(), JoinSet::new());
+    let mut failed = None;
+    loop {
+        while under_way.len() < ENDS_MAX
+            && let Some(key) = keys.next()
+        {
+            let coalescer = Arc::clone(coalescer);
+            under_way.spawn(async move {
+                let context = &coalescer.context;
+                let deadline = context.policy.deadline();
+                let ended = commit::destroy(context, &key, deadline).await;
+                ended.inspect(
+                    |()| tracing::info!(session = %key.handle(), "a session was destroyed"),
+                )
+            });
+        }
+        match under_way.join_next().await {
+            None => return failed.map_or(Ok(n_keys), Err),
+            Some(Ok(Ok(()))) => {}
+            // The others end all the same.
+            Some(Ok(Err(failure))) => failed = failed.or(Some(failure)),
+            Some(Err(_)) => failed = failed.or(Some(Failure::Unknown)),
+        }
+    }
+}
