@@ -82,10 +82,12 @@ impl Place {
 }
 
 impl Account {
-    /// Says that the session under `key` is stored, and those of these places have ended. False if its
-    /// own place was taken meanwhile.
-    pub(crate) fn hold_place(&mut self, key: &Key, ended: &[Place], now: Timestamp) -> bool {
-        self.places.retain(|place| !ended.contains(place));
+    /// Says that the session under `key` is stored, and that these have ended. False if its place was
+    /// taken meanwhile.
+    pub(crate) fn hold_place(&mut self, key: &Key, ended: &[Key], now: Timestamp) -> bool {
+        let has_ended =
+            |place: &Place| place.state == PlaceState::Ending && ended.contains(&place.key);
+        self.places.retain(|place| !has_ended(place));
         let Some(place) = self.places.iter_mut().find(|place| place.is_of(key)) else {
             return false;
         };

@@ -32,6 +32,17 @@ pub(crate) struct Arrival {
     pub(crate) from: Option<Key>,
 }
 
+/// A place that is reserved for a session.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    /// The key of the user's record.
+    pub(crate) user: Key,
+    /// That of the session.
+    pub(crate) key: Key,
+    /// Sessions that ended for it.
+    pub(crate) ended: Vec<Key>,
+}
+
 /// Why there is no place.
 #[derive(Debug)]
 pub(crate) enum NoPlace {
@@ -48,14 +59,13 @@ impl From<Failure> for NoPlace {
 
 /// What a look at the places came to.
 enum Look {
-    /// One is reserved, and these sessions must end before it is used.
+    /// One is reserved, and the sessions of these must end before it is used.
     Reserved(Vec<Place>),
     /// All of these are taken.
     Full(Vec<Place>),
 }
 
 /// Reserves a place for a session that is about to be stored, and ends those that it takes the place of.
-/// Returns their places, which [`hold_place`](Account::hold_place) gives back.
 pub(crate) async fn reserve(
     coalescer: &Arc<Coalescer>,
     user: Key,
@@ -63,7 +73,7 @@ pub(crate) async fn reserve(
     limit: UserLimit,
     deadline: Instant,
     handle: &DetachHandle,
-) -> Result<Vec<Place>, NoPlace> {
+) -> Result<Reservation, NoPlace> {
     let context = &coalescer.context;
     let mut rivalry = Backoff::of_rivals();
     // Those that are known to have ended, and the one that is to.
@@ -81,7 +91,8 @@ pub(crate) async fn reserve(
                 for key in ending.iter().flat_map(Place::keys) {
                     commit::destroy(context, &key, deadline).await?;
                 }
-                return Ok(ending);
+                let ended = ending.into_iter().map(|place| place.key).collect();
+                return Ok(Reservation { user, key: arrival.key, ended });
             }
             Look::Full(taken) => taken,
         };
@@ -115,7 +126,8 @@ fn look(
 ) -> Look {
     let own = |place: &&mut Place| from.is_some_and(|from| place.is_of(&from));
     if let Some(own) = places.iter_mut().find(own) {
-        own.moves_to = Some(key);
+        // A session that is ending moves nowhere.
+        own.moves_to = Some(key).filter(|_| own.state != PlaceState::Ending);
     } else {
         if let Some(oldest) = oldest
             && let Some(place) = places.iter_mut().find(|place| *place == oldest)

@@ -20,11 +20,11 @@ use crate::{
     detach::{DetachHandle, Detachable},
     engine::{
         Engine,
-        account::{Account, Place},
+        account::Account,
         batch::Grant,
         change::Reads,
         commit,
-        places::{self, Arrival, NoPlace},
+        places::{self, Arrival, NoPlace, Reservation},
         policy::Lifetime,
         users,
     },
@@ -193,7 +193,8 @@ impl Session {
     ///
     /// The data of a visitor who was not logged in stays, such as a cart. Data of another user does
     /// not, nor do edits that this request recorded before. Of two logins at once, the one that comes
-    /// later fails with [`Error::Interrupted`], so that no cart is lost.
+    /// later fails with [`Error::Interrupted`], so that no cart is lost. Where the session has ended, a
+    /// new one begins.
     ///
     /// The absolute deadline begins anew (NIST SP 800-63B-4 5.2). A login lets a session begin that has
     /// no data, and one with a request from another site ([`Error::CookieWithheld`]).
@@ -293,7 +294,11 @@ impl Shared {
             Some(_) => return Err(InvalidValue::new(Reason::OtherTicket).into()),
             None => self::ticket(&self.engine, &name).await?,
         };
-        let record = self.load_strictly(deadline).await?;
+        let record = match self.load_strictly(deadline).await {
+            // No other id of the browser's can be lost to a login in its place.
+            Err(Error::Interrupted) if self.has_ended(deadline).await? => None,
+            loaded => loaded?,
+        };
         let before = record.as_ref().and_then(|record| record.header.user.as_ref());
         let keeps_data = before.is_none_or(|before| before.name == name && before.actor == actor);
         {
@@ -322,6 +327,22 @@ impl Shared {
             tracing::info!(session = %id.handle(), "a user logged in");
         }
         Ok(())
+    }
+
+    /// Whether the session was ended and not moved, so that a new one may take its place.
+    async fn has_ended(&self, deadline: Instant) -> Result<bool, Error> {
+        let id = match &self.state().standing {
+            Standing::Interrupted(id) => id.clone(),
+            _ => return Ok(false),
+        };
+        if !matches!(self.look_up(&id.key(), deadline).await?, Lookup::Ended) {
+            return Ok(false);
+        }
+        let mut state = self.state();
+        state.standing = Standing::None;
+        state.edits.clear();
+        state.reads = Reads::default();
+        Ok(true)
     }
 
     async fn reauthenticate(&self, handle: &DetachHandle) -> Result<(), Error> {
@@ -361,38 +382,30 @@ impl Shared {
         grant: Option<&Grant>,
         deadline: Instant,
         handle: &DetachHandle,
-    ) -> Result<Vec<Place>, Error> {
-        let Some(limit) = self.policy().user_limit else { return Ok(Vec::new()) };
+    ) -> Result<Option<Reservation>, Error> {
+        let Some(limit) = self.policy().user_limit else { return Ok(None) };
         let record = match arrival.from {
             Some(_) => self.load_strictly(deadline).await?,
             None => None,
         };
         let before = record.as_ref().and_then(|record| record.header.user.as_ref());
-        let Some(user) = grant.map(|grant| &grant.user).or(before) else { return Ok(Vec::new()) };
+        let Some(user) = grant.map(|grant| &grant.user).or(before) else { return Ok(None) };
         let from = arrival.from.filter(|_| before.is_some_and(|before| before.name == user.name));
         let (key, arrival) = (self.key_of(&user.name)?, Arrival { from, ..arrival });
         let coalescer = &self.engine.coalescer;
         let reserved = places::reserve(coalescer, key, arrival, limit, deadline, handle).await;
-        reserved.map_err(|why| match why {
+        reserved.map(Some).map_err(|why| match why {
             NoPlace::Full => Error::TooManySessions,
             NoPlace::Failed(failure) => failure.into(),
         })
     }
 
     /// Gives a place back. Should that fail, it is free in a minute.
-    pub(super) async fn leave_place(
-        &self,
-        key: Key,
-        user: Option<&User>,
-        deadline: Instant,
-        handle: &DetachHandle,
-    ) {
-        if let (Some(user), Some(_)) = (user, self.policy().user_limit)
-            && let Ok(user) = self.key_of(&user.name)
-        {
-            let leave = move |account: &mut Account| account.leave_place(&key);
-            drop(users::update(&self.engine.coalescer, user, deadline, handle, leave).await);
-        }
+    pub(super) async fn leave_place(&self, reserved: &Reservation, handle: &DetachHandle) {
+        let key = reserved.key;
+        let leave = move |account: &mut Account| account.leave_place(&key);
+        let (coalescer, deadline) = (&self.engine.coalescer, self.policy().deadline());
+        drop(users::update(coalescer, reserved.user, deadline, handle, leave).await);
     }
 
     /// Looks whether all sessions of the user were ended while this one was on its way to its key, or
@@ -401,25 +414,22 @@ impl Shared {
         &self,
         id: &SessionId,
         record: &Record,
-        ended: Vec<Place>,
+        reserved: Option<Reservation>,
         handle: &DetachHandle,
     ) -> Result<(), Error> {
         let Some(user) = &record.header.user else { return Ok(()) };
+        let (context, coalescer) = (self.engine.context(), &self.engine.coalescer);
         // The commit may have taken all of the time that there was.
         let deadline = self.policy().deadline();
-        let confirmed = match self.policy().user_limit {
-            None => {
-                let context = self.engine.context();
-                users::is_present(context, user, deadline).await.map_err(Error::from)
-            }
-            Some(_) => {
-                let (key, generation) = (id.key(), user.generation);
-                let (user, now) = (self.key_of(&user.name)?, self.policy().now());
+        let confirmed = match &reserved {
+            None => users::is_present(context, user, deadline).await,
+            Some(Reservation { user: account, ended, .. }) => {
+                let (key, generation, now) = (id.key(), user.generation, self.policy().now());
+                let ended = ended.clone();
                 let hold = move |account: &mut Account| {
                     account.generation <= generation && account.hold_place(&key, &ended, now)
                 };
-                let held = users::update(&self.engine.coalescer, user, deadline, handle, hold);
-                held.await.map_err(Error::from)
+                users::update(coalescer, *account, deadline, handle, hold).await
             }
         };
         let error = match confirmed {
@@ -427,10 +437,16 @@ impl Shared {
             Ok(false) => Error::Interrupted,
             Err(_) => Error::OutcomeUnknown,
         };
-        let ended = commit::destroy(self.engine.context(), &id.key(), deadline).await;
-        if ended.is_err() {
-            let session = id.handle();
-            tracing::warn!(%session, "a session that nobody has the cookie of was not ended");
+        match commit::destroy(context, &id.key(), deadline).await {
+            Ok(()) => {
+                if let Some(reserved) = &reserved {
+                    self.leave_place(reserved, handle).await;
+                }
+            }
+            Err(_) => {
+                let session = id.handle();
+                tracing::warn!(%session, "a session that nobody has the cookie of was not ended");
+            }
         }
         self.interrupted(id);
         Err(error)

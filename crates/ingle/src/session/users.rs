@@ -72,6 +72,8 @@ impl Session {
     ///
     /// # Errors
     /// As [`siblings`](Self::siblings). Some sessions may live on; do not answer that they have ended.
+    /// After [`Error::Interrupted`] all have ended, this one too, because another request renewed it or
+    /// ended it meanwhile.
     pub async fn end_others(&self) -> Result<usize, Error> {
         let shared = Arc::clone(&self.shared);
         self.looked();
@@ -117,8 +119,14 @@ impl Shared {
         // It proves nothing anew, so it lives as long as it would have.
         let user = User { generation, ..before.clone() };
         let absolute_deadline = header.absolute_deadline;
-        self.grant(Arc::new(Grant { user, absolute_deadline, ..again }), handle).await?;
-        end_older(&self.engine, &name, generation).await
+        let grant = Arc::new(Grant { user, absolute_deadline, ..again });
+        let granted = self.grant(grant, handle).await;
+        if let Err(error @ Error::Unavailable(_)) = granted {
+            return Err(error);
+        }
+        // Where this session is lost to another request, the others end all the same.
+        let ended = end_older(&self.engine, &name, generation).await?;
+        granted.map(|()| ended)
     }
 }
 

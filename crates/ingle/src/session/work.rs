@@ -432,24 +432,22 @@ impl Shared {
         let Some(id) = id else {
             return Box::pin(self.begin(change, grant, deadline, handle)).await;
         };
-        let (mut renewal, mut ended) = (None, Vec::new());
+        let (mut renewal, mut reserved) = (None, None);
         if !renew.is_kept() {
             let new = self.engine.context().id_to_renew(&id.key())?;
             let arrival = Arrival { key: new.key(), from: Some(id.key()) };
             let reserve = self.reserve_place(arrival, grant.as_deref(), deadline, handle);
-            ended = Box::pin(reserve).await?;
+            reserved = Box::pin(reserve).await?;
             renewal = Some(Box::new(Renewal { id: new, grant: grant.clone() }));
         }
-        let reserved = renewal.as_ref().map(|renewal| renewal.id.key());
         let item = Item::new(change, renewal);
         let coalescer = &self.engine.coalescer;
         let coalesce::Outcome { item, result } =
             coalesce::submit(coalescer, id.key(), item, deadline, handle).await;
-        if let Some(key) = reserved
+        if let Some(reserved) = &reserved
             && (item.verdict.is_err() || !matches!(&result, Ok(_) | Err(Failure::Unknown)))
         {
-            let user = grant.as_ref().map(|grant| &grant.user);
-            Box::pin(self.leave_place(key, user, deadline, handle)).await;
+            Box::pin(self.leave_place(reserved, handle)).await;
         }
         match result {
             Ok(done) => {
@@ -460,7 +458,7 @@ impl Shared {
                 let renewed = renewed.map(|renewal| renewal.id);
                 if let Some(renewed) = &renewed {
                     let record = &done.loaded.record;
-                    Box::pin(self.confirm(renewed, record, ended, handle)).await?;
+                    Box::pin(self.confirm(renewed, record, reserved, handle)).await?;
                 }
                 self.committed(id, renewed, done);
                 Ok(item.verdict?)
@@ -524,14 +522,20 @@ impl Shared {
         }
         let first = context.ids.generate()?;
         let arrival = Arrival { key: first.key(), from: None };
-        let ended = match &grant {
+        let reserved = match &grant {
             Some(grant) => self.reserve_place(arrival, Some(grant), deadline, handle).await?,
-            None => Vec::new(),
+            None => None,
         };
-        let (id, loaded) = commit::create(context, record, first, deadline).await?;
+        let created = commit::create(context, record, first, deadline).await;
+        if let (Err(failure), Some(reserved)) = (&created, &reserved)
+            && !matches!(failure, Failure::Unknown)
+        {
+            self.leave_place(reserved, handle).await;
+        }
+        let (id, loaded) = created?;
         context.client.meter.commit(1);
         context.cache.offer(&id.key(), &loaded);
-        self.confirm(&id, &loaded.record, ended, handle).await?;
+        self.confirm(&id, &loaded.record, reserved, handle).await?;
         tracing::info!(session = %id.handle(), "a session began");
         let kept_for = self.kept_for(&loaded.record);
         let mut state = self.state();

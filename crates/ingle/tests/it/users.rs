@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::common::{App, Held, LONG, Visitor, app, faulty, layer};
 
 mod every_store;
+mod interleaved;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -263,6 +264,10 @@ async fn the_other_sessions_end_and_this_one_stays(scene: Scene) {
         let status = here.get("/user", &other.cookie).await.status;
         assert_eq!(status, StatusCode::CONFLICT);
     }
+    // Whose session was ended elsewhere can log in at once, with the old cookie still in the browser.
+    let [mut other, _] = others;
+    other.get(&there, "/login/bob").await.ok();
+    assert_eq!(who(&here, &other).await, "bob");
     let answer = own.get(&here, "/end-all").await;
     assert_eq!(answer.ok().body, if scene.lists() { "1" } else { "0" });
     assert_eq!(own.cookie, "", "the browser forgets it");
