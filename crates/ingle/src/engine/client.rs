@@ -74,6 +74,11 @@ impl Client {
         self.name
     }
 
+    /// The store itself. A call of the [`Arc`] would box its future a second time.
+    fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
     pub(crate) fn can_renew(&self, from: &Key, to: &Key) -> bool {
         self.store.can_renew(from, to)
     }
@@ -95,7 +100,7 @@ impl Client {
 
     async fn load_once(&self, key: &Key, deadline: Instant) -> Result<Lookup, Error> {
         self.meter.load();
-        let load = self.store.load(key, self.now());
+        let load = self.store().load(key, self.now());
         match self.call(Verb::Load, &self.loads, deadline, load).await? {
             Lookup::Live(loaded) => self.check(key, loaded).map(Lookup::Live),
             nothing => Ok(nothing),
@@ -126,7 +131,7 @@ impl Client {
         write: Write<'_>,
         deadline: Instant,
     ) -> Result<Version, CommitError> {
-        let commit = self.store.commit(write, self.now());
+        let commit = self.store().commit(write, self.now());
         match (self.call(Verb::Commit, &self.commits, deadline, commit).await, write) {
             (
                 Err(CommitError::Conflict(Some(newer))),
@@ -146,13 +151,13 @@ impl Client {
         idle_deadline: Timestamp,
         deadline: Instant,
     ) -> Result<(), CommitError> {
-        let touch = self.store.touch(key, idle_deadline, self.now());
+        let touch = self.store().touch(key, idle_deadline, self.now());
         self.call(Verb::Touch, &self.commits, deadline, touch).await
     }
 
     /// One destroy, sent once.
     pub(crate) async fn destroy(&self, key: &Key, deadline: Instant) -> Result<Destroyed, Error> {
-        let destroy = self.store.destroy(key, self.now());
+        let destroy = self.store().destroy(key, self.now());
         self.call(Verb::Destroy, &self.commits, deadline, destroy).await
     }
 
@@ -182,7 +187,7 @@ impl Client {
     }
 
     pub(crate) async fn sweep(&self, limit: usize) -> Result<Swept, Error> {
-        let sweep = tokio::time::timeout(SWEEP_MAX, self.store.sweep(self.now(), limit));
+        let sweep = tokio::time::timeout(SWEEP_MAX, self.store().sweep(self.now(), limit));
         // What it has deleted was dead, and the next sweep continues from there.
         sweep.await.unwrap_or_else(|_| Err(self.refused("it did not answer a sweep in time")))
     }
