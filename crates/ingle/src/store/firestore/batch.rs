@@ -18,7 +18,6 @@ use super::{
     error,
 };
 use crate::{
-    detach,
     id::Key,
     record::Version,
     store::{ErrorKind, floor::batch::Batcher},
@@ -59,7 +58,8 @@ impl Batches {
     pub(super) fn new(client: Arc<Client>) -> Self {
         let shared = Arc::new(Shared { client, rest: Rest::default() });
         let sender = Arc::clone(&shared);
-        Self { replaces: Batcher::new(MAX_BATCH, move |calls| batch(&sender, calls)), shared }
+        let replaces = Batcher::new(MAX_BATCH, move |calls| batch(Arc::clone(&sender), calls));
+        Self { replaces, shared }
     }
 
     /// Makes a replace together with those that are made at the same time.
@@ -75,7 +75,7 @@ impl Batches {
 }
 
 /// Makes one call of those replaces that can be in one.
-fn batch(shared: &Arc<Shared>, replaces: Vec<Replace>) {
+async fn batch(shared: Arc<Shared>, replaces: Vec<Replace>) {
     let mut batch: Vec<Replace> = Vec::with_capacity(replaces.len());
     for replace in replaces {
         if replace.outcome.is_closed() {
@@ -90,12 +90,12 @@ fn batch(shared: &Arc<Shared>, replaces: Vec<Replace>) {
     match batch.len() {
         0 => {}
         1 => batch.into_iter().for_each(Replace::goes_alone),
-        _ => detach::spawn(send(Arc::clone(shared), batch)),
+        _ => send(&shared, batch).await,
     }
 }
 
-async fn send(shared: Arc<Shared>, batch: Vec<Replace>) {
-    let Shared { client, rest } = &*shared;
+async fn send(shared: &Shared, batch: Vec<Replace>) {
+    let Shared { client, rest } = shared;
     let (writes, callers): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|replace| (*replace.write, replace.outcome)).unzip();
     // The caller may have gone meanwhile.

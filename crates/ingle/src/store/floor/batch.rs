@@ -6,6 +6,7 @@
 
 use std::{
     mem,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,10 +19,13 @@ pub(in crate::store) struct Batcher<T> {
     /// How many calls go together at most. They go at once, so that the server is at work on them while
     /// this process makes those that follow.
     max_batch: usize,
-    /// Makes one call of those that met.
-    go: Box<dyn Fn(Vec<T>) + Send + Sync>,
+    /// What makes one call of those that met.
+    go: Box<dyn Fn(Vec<T>) -> Work + Send + Sync>,
     state: Mutex<State<T>>,
 }
+
+/// Makes one call and waits for its answer.
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct State<T> {
     waiting: Vec<T>,
@@ -30,12 +34,12 @@ struct State<T> {
 }
 
 impl<T: Send + 'static> Batcher<T> {
-    pub(in crate::store) fn new(
+    pub(in crate::store) fn new<F: Future<Output = ()> + Send + 'static>(
         max_batch: usize,
-        go: impl Fn(Vec<T>) + Send + Sync + 'static,
+        go: impl Fn(Vec<T>) -> F + Send + Sync + 'static,
     ) -> Arc<Self> {
         let state = Mutex::new(State { waiting: Vec::new(), is_attended: false });
-        Arc::new(Self { max_batch, go: Box::new(go), state })
+        Arc::new(Self { max_batch, go: Box::new(move |calls| Box::pin(go(calls))), state })
     }
 
     /// Makes a call together with those that meet it.
@@ -45,14 +49,16 @@ impl<T: Send + 'static> Batcher<T> {
         if state.waiting.len() >= self.max_batch {
             let calls = mem::take(&mut state.waiting);
             drop(state);
-            (self.go)(calls);
+            detach::spawn((self.go)(calls));
         } else if !mem::replace(&mut state.is_attended, true) {
             drop(state);
             let end = End(Some(Arc::clone(self)));
             detach::spawn(async move {
                 // Who is about to call does so now.
                 yield_now().await;
-                end.come();
+                if let Some(work) = end.come() {
+                    work.await;
+                }
             });
         }
     }
@@ -74,13 +80,10 @@ impl<T: Send + 'static> Batcher<T> {
 struct End<T: Send + 'static>(Option<Arc<Batcher<T>>>);
 
 impl<T: Send + 'static> End<T> {
-    fn come(mut self) {
-        if let Some(batcher) = self.0.take() {
-            let calls = batcher.end();
-            if !calls.is_empty() {
-                (batcher.go)(calls);
-            }
-        }
+    fn come(mut self) -> Option<Work> {
+        let batcher = self.0.take()?;
+        let calls = batcher.end();
+        (!calls.is_empty()).then(|| (batcher.go)(calls))
     }
 }
 

@@ -12,7 +12,7 @@ use redis::{Cmd, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConne
 use tokio::sync::oneshot;
 
 use super::super::scripts::swap::{self, Swap};
-use crate::{detach, store::floor::batch::Batcher};
+use crate::store::floor::batch::Batcher;
 
 /// How many calls go together at most: many enough to cost little, and few enough that the server is at
 /// work on some while this process makes others.
@@ -36,12 +36,10 @@ type Caller = oneshot::Sender<RedisResult<Value>>;
 impl Pipelines {
     pub(super) fn new(connection: MultiplexedConnection) -> Self {
         Self(Batcher::new(MAX_BATCH, move |calls: Vec<Call>| {
-            let mut batch = Batch::default();
+            let mut batch = Batch::of(calls.len());
             calls.into_iter().for_each(|call| batch.push(call));
             batch.end_group();
-            if !batch.callers.is_empty() {
-                detach::spawn(batch.send(connection.clone()));
-            }
+            batch.send(connection.clone())
         }))
     }
 
@@ -75,7 +73,6 @@ impl Future for Answer {
 }
 
 /// Commands that are sent in one write, and who waits for their answers.
-#[derive(Default)]
 struct Batch {
     commands: Pipeline,
     callers: Vec<Callers>,
@@ -91,6 +88,15 @@ enum Callers {
 }
 
 impl Batch {
+    fn of(max: usize) -> Self {
+        Self {
+            commands: Pipeline::with_capacity(max),
+            callers: Vec::with_capacity(max),
+            swaps: Vec::new(),
+            swapping: Vec::new(),
+        }
+    }
+
     fn push(&mut self, Call { what, caller }: Call) {
         if caller.is_closed() {
             // Its caller has given up, and nothing of it was sent.
@@ -122,6 +128,9 @@ impl Batch {
 
     async fn send(self, mut connection: MultiplexedConnection) {
         let Self { commands, callers, .. } = self;
+        if commands.is_empty() {
+            return;
+        }
         let answers = connection.send_packed_commands(&commands, 0, commands.len()).await;
         let mut answers = answers.map(Vec::into_iter);
         for (command, callers) in commands.cmd_iter().zip(callers) {
