@@ -213,23 +213,13 @@ impl Key {
 /// ops, and the formatter would take as long for them as for everything else.
 pub(crate) struct Digits<const N: usize>([[u8; 2]; N]);
 
-/// The digits of each byte.
-#[expect(clippy::indexing_slicing, reason = "an index that is too large does not compile")]
-const PAIRS: [[u8; 2]; 256] = {
-    let digits = b"0123456789abcdef";
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < pairs.len() {
-        pairs[byte] = [digits[byte >> 4], digits[byte & 0x0f]];
-        byte += 1;
-    }
-    pairs
-};
-
 impl<const N: usize> Digits<N> {
-    #[expect(clippy::indexing_slicing, reason = "there is a pair for each byte")]
     pub(crate) fn of(bytes: [u8; N]) -> Self {
-        Self(bytes.map(|byte| PAIRS[usize::from(byte)]))
+        let mut pairs = [[0; 2]; N];
+        for (pair, byte) in pairs.iter_mut().zip(bytes) {
+            *pair = [digit(byte >> 4), digit(byte & 0x0f)];
+        }
+        Self(pairs)
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -239,6 +229,12 @@ impl<const N: usize> Digits<N> {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_flattened()
     }
+}
+
+/// The digit of a number below 16. It neither branches nor looks up, so many of them become vectors.
+const fn digit(value: u8) -> u8 {
+    let behind_nine = if value > 9 { b'a' - b'9' - 1 } else { 0 };
+    value.wrapping_add(b'0').wrapping_add(behind_nine)
 }
 
 impl Hash for Key {

@@ -7,8 +7,9 @@
 //!
 //! Instants are milliseconds since 1970, names are hexadecimal, and the ops are one text, the newest first.
 
-use std::{collections::hash_map::DefaultHasher, hash::Hasher as _, sync::Arc, time::Duration};
+use std::{borrow::Cow, hash::BuildHasher as _, sync::Arc, time::Duration};
 
+use foldhash::quality::FixedState;
 use redis::{Cmd, Value};
 use serde::Deserialize;
 
@@ -71,17 +72,24 @@ pub(super) fn millis(duration: Duration) -> u64 {
 /// The version of the record that these bytes are: equal bytes are one version, and what a person edits is
 /// another one, whatever counter it has. The condition of a commit is more than that: the bytes.
 pub(super) fn version(text: &[u8]) -> Version {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(text);
-    Version(hasher.finish().max(Version::NONE.0 + 1))
+    // No version leaves the process, so the hash need not be one that others know.
+    Version(FixedState::default().hash_one(text).max(Version::NONE.0 + 1))
 }
 
-/// How many bytes a header has most often at most, beside the user's name.
-pub(super) const HEADER_BYTES: usize = 384 + 17 * OPS_MAX;
+/// How many bytes a record has most often at most, beside its data and the user's name.
+const HEADER_BYTES: usize = 384 + OP_BYTES * OPS_MAX;
+
+/// How many bytes an op has, with what separates it from the next.
+const OP_BYTES: usize = 17;
+
+/// An empty text with room for most records. It is of a size that allocators serve fast.
+pub(super) fn empty_text() -> Vec<u8> {
+    Vec::with_capacity(HEADER_BYTES + 256)
+}
 
 /// The bytes of a record.
 pub(super) fn text(record: &Record) -> Result<Vec<u8>, Error> {
-    let mut text = Vec::with_capacity(HEADER_BYTES + 256);
+    let mut text = empty_text();
     push(&mut text, record)?;
     Ok(text)
 }
@@ -100,12 +108,12 @@ pub(super) fn push(text: &mut Vec<u8>, record: &Record) -> Result<(), Error> {
         counter,
         ops,
     } = &record.header;
-    push_number(text, r#"{"format":"#, u64::from(*format));
-    push_number(text, r#","idle_deadline":"#, idle_deadline.as_millis());
-    push_number(text, r#","absolute_deadline":"#, absolute_deadline.as_millis());
-    push_number(text, r#","created":"#, created.as_millis());
+    push_number(text, br#"{"format":"#, u64::from(*format));
+    push_number(text, br#","idle_deadline":"#, idle_deadline.as_millis());
+    push_number(text, br#","absolute_deadline":"#, absolute_deadline.as_millis());
+    push_number(text, br#","created":"#, created.as_millis());
     if let Some(timeout) = idle_timeout {
-        push_number(text, r#","idle_timeout":"#, millis(*timeout));
+        push_number(text, br#","idle_timeout":"#, millis(*timeout));
     }
     if let Some(user) = user {
         text.extend_from_slice(br#","user":"#);
@@ -113,14 +121,14 @@ pub(super) fn push(text: &mut Vec<u8>, record: &Record) -> Result<(), Error> {
         text.extend_from_slice(br#","login":"#);
         push_json(text, &user.details())?;
     }
-    push_number(text, r#","counter":"#, *counter);
-    push_words(text, r#","epoch":""#, digits(epoch.to_bits()).as_str());
-    push_words(text, r#"","key":""#, Digits::of(*key.as_bytes()).as_str());
-    push_words(text, r#"","ops":""#, "");
-    for (place, op) in ops.iter().rev().enumerate() {
-        push_words(text, if place == 0 { "" } else { " " }, digits(op.to_bits()).as_str());
-    }
-    push_words(text, r#"","data":"#, "");
+    push_number(text, br#","counter":"#, *counter);
+    text.extend_from_slice(br#","epoch":""#);
+    text.extend_from_slice(Digits::of(epoch.to_bits().to_be_bytes()).as_bytes());
+    text.extend_from_slice(br#"","key":""#);
+    text.extend_from_slice(Digits::of(*key.as_bytes()).as_bytes());
+    text.extend_from_slice(br#"","ops":""#);
+    push_ops(text, ops);
+    text.extend_from_slice(br#"","data":"#);
     let before = text.len();
     push_json(text, &record.data)?;
     if text.len() - before > DATA_BYTES_MAX {
@@ -131,37 +139,48 @@ pub(super) fn push(text: &mut Vec<u8>, record: &Record) -> Result<(), Error> {
     Ok(())
 }
 
+/// The ops, the newest first, with a blank between two. They are half of most records, so they are written
+/// all at once.
+fn push_ops(text: &mut Vec<u8>, ops: &Ops) {
+    let mut bytes = [0; 8 * OPS_MAX];
+    let (places, _) = bytes.as_chunks_mut();
+    for (place, op) in places.iter_mut().zip(ops.iter().rev()) {
+        *place = op.to_bits().to_be_bytes();
+    }
+    let digits = Digits::of(bytes);
+    let (digits, _) = digits.as_bytes().as_chunks();
+    let mut all = [[b' '; OP_BYTES]; OPS_MAX];
+    for ([op @ .., _], digits) in all.iter_mut().zip(digits) {
+        *op = *digits;
+    }
+    let bytes = (OP_BYTES * ops.iter().len()).saturating_sub(1);
+    text.extend_from_slice(all.as_flattened().get(..bytes).unwrap_or_default());
+}
+
 /// The bytes of a mark. The scripts know one by how it begins.
 pub(super) fn mark_text(mark: &Mark) -> Vec<u8> {
     let mut text = Vec::with_capacity(128);
     match &mark.moved_to {
         Some(to) => {
-            push_words(&mut text, r#"{"moved_to":""#, Digits::of(*to.as_bytes()).as_str());
+            text.extend_from_slice(br#"{"moved_to":""#);
+            text.extend_from_slice(Digits::of(*to.as_bytes()).as_bytes());
             text.push(b'"');
         }
-        None => push_words(&mut text, r#"{"ended":true"#, ""),
+        None => text.extend_from_slice(br#"{"ended":true"#),
     }
-    push_number(&mut text, r#","until":"#, mark.until.as_millis());
+    push_number(&mut text, br#","until":"#, mark.until.as_millis());
     text.push(b'}');
     text
 }
 
-fn push_number(text: &mut Vec<u8>, before: &str, number: u64) {
-    push_words(text, before, itoa::Buffer::new().format(number));
-}
-
-fn push_words(text: &mut Vec<u8>, first: &str, second: &str) {
-    text.extend_from_slice(first.as_bytes());
-    text.extend_from_slice(second.as_bytes());
+fn push_number(text: &mut Vec<u8>, before: &[u8], number: u64) {
+    text.extend_from_slice(before);
+    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 fn push_json(text: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<(), Error> {
     serde_json::to_writer(text, value)
         .map_err(|error| Error::new(NAME, ErrorKind::Refused, Applied::No).with_source(error))
-}
-
-fn digits(bits: u64) -> Digits<8> {
-    Digits::of(bits.to_be_bytes())
 }
 
 /// The command that reads what stands under a key.
@@ -277,8 +296,12 @@ fn present<T>(name: &'static str, field: Option<T>) -> Result<T, Unreadable> {
     field.ok_or(Unreadable::Missing(name))
 }
 
+/// A text, which is copied only where JSON has escapes in it.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 fn read_ops<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Ops>, D::Error> {
-    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    let Text(text) = Text::deserialize(deserializer)?;
     let op = |digits| u64::from_str_radix(digits, 16).map(Op::from_bits);
     let ops = text.rsplit(' ').filter(|digits| !digits.is_empty()).map(op);
     ops.collect::<Result<_, _>>().map(Some).map_err(serde::de::Error::custom)

@@ -2,8 +2,6 @@
 //!
 //! It knows nothing of what is under a key.
 
-use std::io::Write as _;
-
 use sha2::{Digest as _, Sha256};
 
 use crate::id::{Digits, Key};
@@ -67,8 +65,7 @@ impl Names {
         text.extend_from_slice(b":{");
         text.extend_from_slice(Digits::of([Partition::of(key).0]).as_bytes());
         text.extend_from_slice(b"}:");
-        // A vector takes all that is written.
-        let _ = write!(text, "{key}");
+        text.extend_from_slice(Digits::of(*key.as_bytes()).as_bytes());
     }
 
     /// The key of a record, if it is one.

@@ -10,7 +10,7 @@
 use redis::{Cmd, Value};
 
 use super::Script;
-use crate::{clock::Timestamp, id::Key, record::Record, store::Error};
+use crate::{clock::Timestamp, record::Record, store::Error};
 
 use super::super::{codec, names::Names};
 
@@ -41,20 +41,22 @@ const ARGUMENTS: usize = 4;
 /// So many bytes of new strings end a call, so that Redis is not busy for long with those that met.
 const LARGE: usize = 64 * 1024;
 
-/// How many bytes one has at most around its texts.
-const OTHER_BYTES: usize = 128;
-
 pub(in crate::store) fn script() -> &'static Script {
     &SWAP
 }
 
+/// How many bytes one has at most around its texts.
+const OTHER_BYTES: usize = 128;
+
 /// One of them, as a server is told of it.
 pub(in crate::store) struct Swap {
-    /// The name of the key, what must be there and what is to be there, one behind the other: while they wait
-    /// for others they take one piece of memory.
-    texts: Vec<u8>,
-    /// Where the first two end.
-    ends: [usize; 2],
+    /// The name of the key, and behind it what must be there. Two texts of this length take allocators less
+    /// than one of twice the length.
+    old: Vec<u8>,
+    /// Where the name ends.
+    name: usize,
+    /// What is to be there.
+    new: Vec<u8>,
     expiry: u64,
 }
 
@@ -66,7 +68,7 @@ impl Swap {
         record: &Record,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        Self::from(names, record, now, |texts| codec::push(texts, base))
+        Self::from(names, record, now, |old| codec::push(old, base))
     }
 
     /// From these bytes to a record.
@@ -76,8 +78,8 @@ impl Swap {
         record: &Record,
         now: Timestamp,
     ) -> Result<Self, Error> {
-        Self::from(names, record, now, |texts| {
-            texts.extend_from_slice(found);
+        Self::from(names, record, now, |old| {
+            old.extend_from_slice(found);
             Ok(())
         })
     }
@@ -88,53 +90,57 @@ impl Swap {
         now: Timestamp,
         push_old: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
     ) -> Result<Self, Error> {
-        let key: &Key = &record.header.key;
-        let mut texts = Vec::with_capacity(2 * codec::HEADER_BYTES + 512);
-        names.push_record(&mut texts, key);
-        let name = texts.len();
-        push_old(&mut texts)?;
-        let ends = [name, texts.len()];
-        codec::push(&mut texts, record)?;
-        Ok(Self { texts, ends, expiry: codec::expiry(&record.header, now) })
-    }
-
-    fn texts(&self) -> [&[u8]; 3] {
-        let [name, old] = self.ends;
-        let text = |from, to| self.texts.get(from..to).unwrap_or_default();
-        [text(0, name), text(name, old), text(old, self.texts.len())]
+        let mut old = codec::empty_text();
+        names.push_record(&mut old, &record.header.key);
+        let name = old.len();
+        push_old(&mut old)?;
+        Ok(Self {
+            old,
+            name,
+            new: codec::text(record)?,
+            expiry: codec::expiry(&record.header, now),
+        })
     }
 
     /// What is to be there.
     pub(in crate::store) fn new_text(&self) -> &[u8] {
-        let [.., new] = self.texts();
-        new
+        &self.new
     }
 
     /// Whether no other is to come into one call after it.
     pub(in crate::store) fn is_large(&self) -> bool {
-        self.new_text().len() >= LARGE
+        self.new.len() >= LARGE
     }
 
     /// It as a command of the server's own.
     pub(in crate::store) fn native(&self) -> Cmd {
-        let [name, old, new] = self.texts();
-        let mut command = Cmd::with_capacity(7, self.texts.len() + OTHER_BYTES);
-        command.arg("SET").arg(name).arg(new).arg("IFEQ").arg(old).arg("PX").arg(self.expiry);
+        let (name, old) = self.name_and_old();
+        let mut command = Cmd::with_capacity(7, self.bytes());
+        command.arg("SET").arg(name).arg(&self.new).arg("IFEQ").arg(old).arg("PX").arg(self.expiry);
         command
+    }
+
+    fn name_and_old(&self) -> (&[u8], &[u8]) {
+        self.old.split_at_checked(self.name).unwrap_or_default()
+    }
+
+    /// How many bytes its arguments have at most.
+    fn bytes(&self) -> usize {
+        self.old.len() + self.new.len() + OTHER_BYTES
     }
 }
 
 /// The call of the script for all of these.
 pub(in crate::store) fn call(all: &[Swap]) -> Cmd {
-    let bytes = all.iter().map(|one| one.texts.len() + OTHER_BYTES).sum::<usize>();
-    let mut command = SWAP.call_of(all.len(), 3 + ARGUMENTS * all.len(), bytes + OTHER_BYTES);
+    let bytes = all.iter().map(Swap::bytes).sum::<usize>() + OTHER_BYTES;
+    let mut command = SWAP.call_of(all.len(), 3 + ARGUMENTS * all.len(), bytes);
     for one in all {
-        let [name, ..] = one.texts();
+        let (name, _) = one.name_and_old();
         command.arg(name);
     }
     for one in all {
-        let [_, old, new] = one.texts();
-        command.arg(old).arg(new).arg(one.expiry);
+        let (_, old) = one.name_and_old();
+        command.arg(old).arg(&one.new).arg(one.expiry);
     }
     command
 }
