@@ -66,7 +66,7 @@ struct Readiness(Arc<dyn Store>, Duration);
 
 /// Serves until a signal comes, then finishes what runs.
 pub(crate) async fn serve(start: Start) -> io::Result<Ended> {
-    let Start { options, listener, store, sessions, mut signals } = start;
+    let Start { options, listener, store, sessions, accounts: _, mut signals } = start;
     let Limits { in_flight, header_time, request_time, drain_time, per_client: _ } = options.limits;
     let permits = Arc::new(Semaphore::new(in_flight));
     let shared = Shared {

@@ -1,6 +1,6 @@
 //! The tutorial's app: one page that greets a visitor and counts the views.
 //!
-//! [`Visit`] and [`home`] are all that it does with a session. Everything about versions, races
+//! [`Visit`], [`visit`] and [`home`] are all that it does with a session. Everything about versions, races
 //! and cookies is the library's; everything about connections is in `server.rs`, and what
 //! one request may take in `limit.rs`.
 
@@ -18,7 +18,11 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{lab, limit::Limit};
+use crate::{
+    accounts::{self, Accounts},
+    lab,
+    limit::Limit,
+};
 
 const GREETINGS: [&str; 5] =
     ["Hello World", "Hallo Welt", "Ciao Mondo", "Salut le Monde", "Hola Mundo"];
@@ -29,17 +33,18 @@ pub(crate) const READY_WITHIN: Duration = Duration::from_secs(1);
 /// What a session of this app holds.
 #[derive(Default, Clone, Serialize, Deserialize)]
 #[serde(default)]
-struct Visit {
-    greeting: String,
-    views: u64,
+pub(crate) struct Visit {
+    pub(crate) greeting: String,
+    pub(crate) views: u64,
 }
 
 async fn home(session: Session) -> Result<Html<String>, ingle::Error> {
     Ok(Html(page(&session).await?))
 }
 
-pub(crate) async fn page(session: &Session) -> Result<String, ingle::Error> {
-    let visit = session
+/// Greets, and counts the view.
+pub(crate) async fn visit(session: &Session) -> Result<Visit, ingle::Error> {
+    session
         .update(|visit: &mut Visit| {
             if visit.greeting.is_empty() {
                 visit.greeting = any_greeting();
@@ -47,7 +52,11 @@ pub(crate) async fn page(session: &Session) -> Result<String, ingle::Error> {
             visit.views = visit.views.saturating_add(1);
             visit.clone()
         })
-        .await?;
+        .await
+}
+
+pub(crate) async fn page(session: &Session) -> Result<String, ingle::Error> {
+    let visit = visit(session).await?;
     let greeting = escaped(&visit.greeting);
     Ok(format!("<body>{} views for \"{greeting}\"</body>", visit.views))
 }
@@ -78,7 +87,8 @@ fn escaped(text: &str) -> String {
     html
 }
 
-/// The pages, each with a session; `/readyz`, which asks the store itself; and `/healthz`.
+/// The pages, each with a session; `/readyz`, which asks the store itself; and `/healthz`. With
+/// accounts the pages are theirs.
 ///
 /// `/healthz` is outside of the limits: it says whether the process lives, and a full one does. A
 /// platform that restarted it for being busy would make the load of the others worse.
@@ -88,8 +98,12 @@ pub(crate) fn router(
     sessions: SessionLayer,
     limit: Limit,
     with_lab: bool,
+    accounts: Option<Accounts>,
 ) -> Router {
-    let mut pages = Router::new().route("/", get(home)).route("/logout", post(logout));
+    let (mut pages, sessions) = match accounts {
+        Some(accounts) => (accounts::routes(accounts), sessions.on_error(accounts::refusal)),
+        None => (Router::new().route("/", get(home)).route("/logout", post(logout)), sessions),
+    };
     let mut free = Router::new().route("/healthz", get(async || "ok"));
     if with_lab {
         let lab = lab::routes();

@@ -1,5 +1,5 @@
 //! What the program says of itself when it starts, on stderr: where the sessions are and what an
-//! answered view survives there, which cookie they have, and where it listens.
+//! answered view survives there, which cookie they have, whose accounts there are, and where it listens.
 
 use std::{
     borrow::Cow,
@@ -20,6 +20,7 @@ pub(crate) const VERSION: &str = concat!("greetings ", env!("CARGO_PKG_VERSION")
 /// The last line says that clients can come, and where: scripts and tests wait for it.
 pub(crate) fn announce(
     options: &Options,
+    accounts: Option<usize>,
     store: &dyn Store,
     its_cookie: &Cookie,
     listener: &TcpListener,
@@ -27,6 +28,12 @@ pub(crate) fn announce(
     let info = store.info();
     let address = listener.local_addr().unwrap_or(options.listen);
     let lab = if options.lab { "lab          routes for race tests, below /lab/\n" } else { "" };
+    let accounts = match (&options.accounts, accounts) {
+        (Some(file), Some(count)) => {
+            format!("accounts     {count}, in the file {}\n", file.display())
+        }
+        _ => String::new(),
+    };
     let emulator = options.emulator.as_deref().map(emulator).unwrap_or_default();
     let server = info.server.as_deref().map(|server| format!("server       {server}\n"));
     let server = server.unwrap_or_default();
@@ -37,6 +44,7 @@ pub(crate) fn announce(
          {server}\
          durability   an answered view survives {}\n\
          cookie       {}{}\n\
+         {accounts}\
          {lab}\
          listening on http://{address}\n",
         place(&options.store.value),

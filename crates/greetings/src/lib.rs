@@ -1,7 +1,7 @@
 //! The tutorial's app as a program: options, store, sessions, server, and a clean end.
 //!
 //! `app.rs` is what the tutorial shows; the rest is what any service needs around it. `run` names
-//! all of it in order. `actix.rs` is the same app on another framework.
+//! all of it in order. `accounts.rs` adds logins. `actix.rs` is the same app on another framework.
 
 use std::{
     io::{self, Write as _},
@@ -16,6 +16,7 @@ use ingle::{
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 
+mod accounts;
 #[cfg(feature = "actix")]
 mod actix;
 mod app;
@@ -25,6 +26,7 @@ mod limit;
 mod options;
 mod server;
 
+use accounts::{Accounts, command::AddError};
 use limit::Limit;
 use options::{Command, Options, Transport, Wrong};
 use server::{Ended, Signals};
@@ -44,16 +46,17 @@ struct Start {
     listener: TcpListener,
     store: Arc<dyn Store>,
     sessions: SessionLayer,
+    accounts: Option<Accounts>,
     signals: Signals,
 }
 
 /// The program `greetings`, on axum.
 #[must_use]
 pub fn on_axum() -> ExitCode {
-    program(async |start| {
-        let Start { options, listener, store, sessions, signals } = start;
+    program(true, async |start| {
+        let Start { options, listener, store, sessions, accounts, signals } = start;
         let limit = Limit::new(options.limits.in_flight, options.limits.request_time);
-        let app = app::router(store, options.store_time, sessions, limit, options.lab);
+        let app = app::router(store, options.store_time, sessions, limit, options.lab, accounts);
         Ok(server::serve(listener, app, options.limits, signals).await)
     })
 }
@@ -62,13 +65,14 @@ pub fn on_axum() -> ExitCode {
 #[cfg(feature = "actix")]
 #[must_use]
 pub fn on_actix() -> ExitCode {
-    program(actix::serve)
+    program(false, actix::serve)
 }
 
-fn program(serve: impl AsyncFnOnce(Start) -> io::Result<Ended>) -> ExitCode {
+/// Runs the program on a framework, with accounts where it has pages for them.
+fn program(has_accounts: bool, serve: impl AsyncFnOnce(Start) -> io::Result<Ended>) -> ExitCode {
     let ended = match Runtime::new() {
         Ok(runtime) => {
-            let ended = runtime.block_on(run(serve));
+            let ended = runtime.block_on(run(has_accounts, serve));
             runtime.shutdown_timeout(BACKGROUND_TIME_MAX);
             ended
         }
@@ -85,10 +89,14 @@ fn program(serve: impl AsyncFnOnce(Start) -> io::Result<Ended>) -> ExitCode {
 }
 
 /// The whole program.
-async fn run(serve: impl AsyncFnOnce(Start) -> io::Result<Ended>) -> Result<(), Failure> {
+async fn run(
+    has_accounts: bool,
+    serve: impl AsyncFnOnce(Start) -> io::Result<Ended>,
+) -> Result<(), Failure> {
     let arguments = std::env::args_os().skip(1);
     let options = match options::command(arguments, |name| std::env::var_os(name))? {
         Command::Serve(options) => *options,
+        Command::AddAccount(add) => return print(&add.run()?),
         Command::Help => return print(options::HELP),
         Command::Version => return print(banner::VERSION),
     };
@@ -96,13 +104,15 @@ async fn run(serve: impl AsyncFnOnce(Start) -> io::Result<Ended>) -> Result<(), 
     if options.migrate {
         return migrate(&options).await;
     }
+    let accounts = accounts(&options, has_accounts)?;
     let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
     let listener = listen(&options).await?;
     let store = open_store(&options).await?;
     let cookie = cookie(&options, store.info().ids)?;
-    banner::announce(&options, store.as_ref(), &cookie, &listener);
+    let count = accounts.as_ref().map(|accounts| accounts.count);
+    banner::announce(&options, count, store.as_ref(), &cookie, &listener);
     let sessions = sessions(&options, Arc::clone(&store), cookie);
-    let start = Start { options, listener, store, sessions, signals };
+    let start = Start { options, listener, store, sessions, accounts, signals };
     match serve(start).await.map_err(|error| Failure::start("serve", &error))? {
         Ended::Drained => Ok(()),
         Ended::Overdue(busy) => {
@@ -125,6 +135,16 @@ fn log_to_stderr(options: &Options) {
     subscriber.with_writer(io::stderr).init();
 }
 
+/// Those of the file that was named.
+fn accounts(options: &Options, are_there: bool) -> Result<Option<Accounts>, Failure> {
+    let Some(path) = &options.accounts else { return Ok(None) };
+    let failed = |line: &str| Failure::usage(&format!("--accounts {path:?}: {line}"));
+    if !are_there {
+        return Err(failed("this program has no accounts; greetings has, which is on axum"));
+    }
+    Accounts::open(path).map(Some).map_err(|line| failed(&line))
+}
+
 async fn listen(options: &Options) -> Result<TcpListener, Failure> {
     let address = options.listen;
     let result = TcpListener::bind(address).await;
@@ -143,8 +163,8 @@ async fn migrate(options: &Options) -> Result<(), Failure> {
     print("greetings: the store is ready\n")
 }
 
-/// A cookie that outlives the browser, and that the tutorial's app can read where sessions are
-/// shared with it.
+/// A cookie that the tutorial's app can read where sessions are shared with it. It outlives the
+/// browser, but with accounts only where somebody asks for that at the login.
 ///
 /// Each namespace has a cookie of its own. Browsers do not tell the ports of a host apart, and with one
 /// name two apps on a host would end each other's sessions.
@@ -154,11 +174,16 @@ fn cookie(options: &Options, ids: Ids) -> Result<Cookie, Failure> {
         Transport::Loopback | Transport::Insecure => CookieConfig::development(),
     };
     let name = match ids {
+        Ids::Plain if options.accounts.is_some() => {
+            let line = "--accounts: a store with ids=plain has no users; leave out one of both";
+            return Err(Failure::usage(line));
+        }
         Ids::Plain => "session_id".to_owned(),
         _ => options::cookie_name(&for_transport.name, &options.namespace),
     };
     let config = CookieConfig { name, ..for_transport };
-    let cookie = Cookie::new(CookieConfig { persistent: true, ..config });
+    let persistent = options.accounts.is_none();
+    let cookie = Cookie::new(CookieConfig { persistent, ..config });
     cookie.map_err(|error| Failure::usage(&error.to_string()))
 }
 
@@ -188,6 +213,12 @@ impl Failure {
 
     fn usage(line: &str) -> Self {
         Self { code: 2, line: line.to_owned() }
+    }
+}
+
+impl From<AddError> for Failure {
+    fn from(error: AddError) -> Self {
+        Self { code: 1, line: error.to_string() }
     }
 }
 

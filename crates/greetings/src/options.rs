@@ -7,6 +7,7 @@
 use std::{
     ffi::OsString,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use ingle::Lifetime;
 use lexopt::prelude::{Long, Short, Value};
 use tracing_subscriber::EnvFilter;
 
-use crate::server::Limits;
+use crate::{accounts::command::Add, server::Limits};
 
 pub(crate) const HELP: &str = include_str!("help.txt");
 
@@ -22,6 +23,7 @@ pub(crate) const HELP: &str = include_str!("help.txt");
 #[derive(Debug)]
 pub(crate) enum Command {
     Serve(Box<Options>),
+    AddAccount(Add),
     Help,
     Version,
 }
@@ -35,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) emulator: Option<String>,
     pub(crate) namespace: String,
     pub(crate) lifetime: Lifetime,
+    /// The file of those who can log in.
+    pub(crate) accounts: Option<PathBuf>,
     pub(crate) transport: Transport,
     pub(crate) limits: Limits,
     /// How long a request waits for the store, where that was said.
@@ -77,6 +81,7 @@ struct Typed {
     namespace: Option<Setting>,
     idle: Option<Setting>,
     absolute: Option<Setting>,
+    accounts: Option<PathBuf>,
     in_flight: Option<Setting>,
     header_timeout: Option<Setting>,
     request_timeout: Option<Setting>,
@@ -90,8 +95,9 @@ struct Typed {
 }
 
 /// The long options, for suggestions.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "absolute",
+    "accounts",
     "behind-https",
     "drain-timeout",
     "header-timeout",
@@ -125,6 +131,7 @@ pub(crate) fn command(
 ) -> Result<Command, Wrong> {
     let mut typed = Typed::default();
     let mut parser = lexopt::Parser::from_args(arguments);
+    let mut is_first = true;
     while let Some(argument) = parser.next().map_err(wrong_argument)? {
         match argument {
             Long("listen") => typed.listen = Some(value(&mut parser, "--listen")?),
@@ -132,6 +139,7 @@ pub(crate) fn command(
             Long("namespace") => typed.namespace = Some(value(&mut parser, "--namespace")?),
             Long("idle") => typed.idle = Some(value(&mut parser, "--idle")?),
             Long("absolute") => typed.absolute = Some(value(&mut parser, "--absolute")?),
+            Long("accounts") => typed.accounts = Some(path(&mut parser)?),
             Long("in-flight") => typed.in_flight = Some(value(&mut parser, "--in-flight")?),
             Long("header-timeout") => {
                 typed.header_timeout = Some(value(&mut parser, "--header-timeout")?);
@@ -153,8 +161,10 @@ pub(crate) fn command(
             Short('V') | Long("version") => return Ok(Command::Version),
             Long(name) => return Err(unknown(name)),
             Short(letter) => return Err(unexpected(&format!("-{letter}"))),
+            Value(text) if is_first && text == "account" => return account(&mut parser),
             Value(text) => return Err(unexpected(&text.to_string_lossy())),
         }
+        is_first = false;
     }
     // A variable that an option overrides is not looked at, so it cannot be wrong.
     let variable = |name| environment(name).map(|value| Setting::new(name, value)).transpose();
@@ -188,8 +198,13 @@ impl Typed {
                 (fits && !text.contains(char::is_control)).then(|| text.to_owned())
             },
         )?;
-        let idle = given_or(self.idle, "--idle", "30d");
-        let absolute = given_or(self.absolute, "--absolute", "365d");
+        // Who logs in and is not remembered is gone for good much sooner than a visitor.
+        let (idle, absolute) = match self.accounts {
+            None => ("30d", "365d"),
+            Some(_) => ("30m", "12h"),
+        };
+        let idle = given_or(self.idle, "--idle", idle);
+        let absolute = given_or(self.absolute, "--absolute", absolute);
         let store = given_or(self.store, "--store", "sqlite:greetings-data");
         // As the store takes it: empty is as good as not set.
         let emulator = self.emulator.map(|host| host.to_string_lossy().trim().to_owned());
@@ -202,6 +217,7 @@ impl Typed {
             namespace,
             lifetime: Lifetime::new(idle.duration()?, absolute.duration()?)
                 .map_err(|error| Wrong(format!("--idle and --absolute: {error}")))?,
+            accounts: self.accounts,
             transport,
             limits,
             store_time,
@@ -316,6 +332,35 @@ fn parse<T: std::str::FromStr>(text: &str) -> Option<T> {
 fn value(parser: &mut lexopt::Parser, name: &'static str) -> Result<Setting, Wrong> {
     let value = parser.value().map_err(|_| Wrong(format!("{name} needs a value")))?;
     Setting::new(name, value)
+}
+
+fn path(parser: &mut lexopt::Parser) -> Result<PathBuf, Wrong> {
+    let value = parser.value().map_err(|_| Wrong("--accounts needs a value".to_owned()))?;
+    Ok(value.into())
+}
+
+/// What follows `account`.
+fn account(parser: &mut lexopt::Parser) -> Result<Command, Wrong> {
+    let usage = || {
+        let usage = "greetings account add NAME --accounts FILE, with the password on stdin";
+        Wrong(format!("account adds one: {usage}"))
+    };
+    let (mut words, mut file) = (Vec::new(), None);
+    while let Some(argument) = parser.next().map_err(wrong_argument)? {
+        match argument {
+            Value(word) => words.push(word),
+            Long("accounts") => file = Some(path(parser)?),
+            Short('h') | Long("help") => return Ok(Command::Help),
+            _ => return Err(usage()),
+        }
+    }
+    let ([add, name], Some(file)) = (&words[..], file) else { return Err(usage()) };
+    if add != "add" {
+        return Err(usage());
+    }
+    let takes = "it takes a name of 1 to 64 characters without a colon, and no # or blank first";
+    let added = name.to_str().and_then(|name| Add::new(name.to_owned(), file));
+    added.map(Command::AddAccount).ok_or_else(|| Wrong(format!("account add {name:?}: {takes}")))
 }
 
 fn wrong_argument(error: lexopt::Error) -> Wrong {

@@ -1,0 +1,94 @@
+//! How often somebody may try a password for one account, in this process.
+//!
+//! Each name has five attempts, and gets one back each minute. So who tries passwords has 1440 a day, and
+//! who mistypes theirs waits for a minute at most. A session that is logged in stays what it is.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How many attempts a name has.
+const ATTEMPTS: u32 = 5;
+
+/// After so long it gets one back.
+const EACH: Duration = Duration::from_secs(60);
+
+/// How many names are remembered. To fill this within the minutes that one is remembered, somebody
+/// must try more passwords than this process can check.
+const NAMES_MAX: usize = 10_000;
+
+/// The attempts of each name.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts {
+    /// When a name has all its attempts again. One that is not here has.
+    full: Mutex<HashMap<String, Instant>>,
+}
+
+impl Attempts {
+    /// Takes one of the name's attempts. Where none is left, it says how long until there is one.
+    pub(crate) fn take(&self, name: &str, now: Instant) -> Result<(), Duration> {
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = full.get(name).copied().unwrap_or(now).max(now);
+        let after = before + EACH;
+        let wait = after.saturating_duration_since(now + ATTEMPTS * EACH);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        if full.len() >= NAMES_MAX && !full.contains_key(name) {
+            full.retain(|_, full| *full > now);
+            let soonest = full.iter().min_by_key(|(_, full)| **full).map(|(name, _)| name.clone());
+            if let Some(soonest) = soonest.filter(|_| full.len() >= NAMES_MAX) {
+                full.remove(&soonest);
+            }
+        }
+        full.insert(name.to_owned(), after);
+        Ok(())
+    }
+
+    /// Gives a name all its attempts back: its password was right.
+    pub(crate) fn forget(&self, name: &str) {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_five_attempts_and_one_more_each_minute() {
+        let (attempts, mut now) = (Attempts::default(), Instant::now());
+        for _ in 0..ATTEMPTS {
+            attempts.take("ada", now).unwrap();
+        }
+        assert_eq!(attempts.take("ada", now), Err(EACH));
+        assert_eq!(attempts.take("bob", now), Ok(()), "another name has its own");
+        now += EACH / 2;
+        assert_eq!(attempts.take("ada", now), Err(EACH / 2), "a refused one takes nothing");
+        now += EACH / 2;
+        assert_eq!(attempts.take("ada", now), Ok(()));
+        assert_eq!(attempts.take("ada", now), Err(EACH));
+        now += 10 * EACH;
+        for _ in 0..ATTEMPTS {
+            attempts.take("ada", now).unwrap();
+        }
+        assert_eq!(attempts.take("ada", now), Err(EACH), "never more than five");
+        attempts.forget("ada");
+        assert_eq!(attempts.take("ada", now), Ok(()));
+    }
+
+    #[test]
+    fn no_number_of_names_takes_more_memory() {
+        let (attempts, now) = (Attempts::default(), Instant::now());
+        for _ in 0..ATTEMPTS {
+            attempts.take("ada", now).unwrap();
+        }
+        for number in 0..2 * NAMES_MAX {
+            attempts.take(&format!("user{number}"), now).unwrap();
+        }
+        assert_eq!(attempts.full.lock().unwrap().len(), NAMES_MAX);
+        assert!(attempts.take("ada", now).is_err(), "those that wait the least give way");
+    }
+}
