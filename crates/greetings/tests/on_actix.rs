@@ -36,6 +36,12 @@ macro_rules! on_each_store {
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_greetings-actix");
 
+#[test]
+fn there_are_no_accounts() {
+    let line = options::line(&process::run(&["--accounts", "users"], &[]), 2);
+    assert!(line.contains("this program has no accounts; greetings has"), "{line}");
+}
+
 #[path = "it/cookies.rs"]
 mod cookies;
 #[path = "it/crashes.rs"]

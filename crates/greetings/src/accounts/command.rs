@@ -58,13 +58,16 @@ impl Add {
 
     /// Reads the password, and writes the account.
     pub(crate) fn run(&self) -> Result<String, AddError> {
+        let file = AccountsFile::new(&self.file);
+        let failed = |error| AddError::File(self.file.clone(), error);
+        // Before anybody types a password for nothing.
+        file.is_free(&self.name).map_err(failed)?;
         let password = if io::stdin().is_terminal() { typed()? } else { piped()? };
         if let Some(why) = unfit(&password) {
             return Err(AddError::Unfit(why));
         }
         let hash = hash(&password).map_err(AddError::Hash)?;
-        let added = AccountsFile::new(&self.file).add(&self.name, &hash);
-        added.map_err(|error| AddError::File(self.file.clone(), error))?;
+        file.add(&self.name, &hash).map_err(failed)?;
         let (name, file) = (&self.name, self.file.display());
         Ok(format!("greetings: {name} can log in, where it runs with --accounts {file}\n"))
     }

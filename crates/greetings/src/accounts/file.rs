@@ -90,15 +90,20 @@ impl AccountsFile {
         Ok(None)
     }
 
+    /// Whether an account of this name can be added, if nobody else adds it before.
+    pub(crate) fn is_free(&self, name: &str) -> Result<(), FileError> {
+        match fs::read_to_string(&self.0) {
+            Ok(text) => is_free(&text, name),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(FileError::Read(error)),
+        }
+    }
+
     /// Adds an account. A file that is not there is made, and only its owner may read it.
     pub(crate) fn add(&self, name: &str, hash: &PasswordHash) -> Result<(), FileError> {
         let _lock = self.lock(true)?;
         let mut text = fs::read_to_string(&self.0).map_err(FileError::Read)?;
-        for account in accounts(&text) {
-            if account?.name == name {
-                return Err(FileError::Taken);
-            }
-        }
+        is_free(&text, name)?;
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -174,6 +179,12 @@ fn accounts(text: &str) -> impl Iterator<Item = Result<Account<'_>, FileError>> 
     let lines = text.lines().enumerate();
     let lines = lines.filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
     lines.map(|(index, line)| account(line).ok_or(FileError::Line(index + 1)))
+}
+
+fn is_free(text: &str, name: &str) -> Result<(), FileError> {
+    let mut accounts = accounts(text);
+    let is_free = accounts.try_fold(true, |free, account| Ok(free && account?.name != name))?;
+    if is_free { Ok(()) } else { Err(FileError::Taken) }
 }
 
 fn account(line: &str) -> Option<Account<'_>> {

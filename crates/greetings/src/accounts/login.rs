@@ -34,9 +34,8 @@ pub(crate) struct Asked {
 }
 
 /// What a browser sends from the form.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 pub(crate) struct Typed {
     name: String,
     password: String,
@@ -70,15 +69,15 @@ pub(crate) async fn log_in(
 ) -> Result<Response, Problem> {
     let Typed { name, password, remember, next, anew } = typed;
     let (name, next) = (name.trim(), Page::of(&next));
+    // What no account is called is nobody's, and costs as much.
+    let known = Some(name).filter(|name| is_name(name));
     let form = LoginForm {
-        name: name.to_owned(),
+        name: known.unwrap_or_default().to_owned(),
         remember: remember.is_some(),
         next,
         anew: anew.is_some(),
         ..LoginForm::default()
     };
-    // What no account is called is nobody's, and costs as much.
-    let known = Some(name).filter(|name| is_name(name));
     if let Err(wait) = accounts.logins.take(known.unwrap_or_default(), Instant::now()) {
         return Ok(too_many(wait, |wrong| LoginForm { wrong, ..form }));
     }

@@ -114,10 +114,7 @@ impl Said {
             Self::Expired => {
                 "You were not logged in any more, so nothing was changed. Please log in again."
             }
-            Self::Ended => {
-                "Your session was ended, from here or elsewhere, so nothing was changed. \
-                 Please log in again."
-            }
+            Self::Ended => "Your session has ended. Nothing was changed. Please log in again.",
             Self::LoggedOut => "You are logged out.",
             Self::AllEnded => "All your sessions have ended, in every browser.",
         }
@@ -170,6 +167,8 @@ pub(crate) struct Sessions {
     pub(crate) said: Vec<String>,
     /// None if the store cannot list them.
     pub(crate) rows: Option<Vec<Row>>,
+    /// Whether there may be others than this one.
+    pub(crate) has_others: bool,
 }
 
 /// A session in the list.
@@ -335,6 +334,33 @@ mod tests {
     }
 
     #[test]
+    fn an_error_is_a_page_and_one_of_an_ended_session_leads_to_the_login() {
+        for error in [Error::Interrupted, Error::NotLoggedIn] {
+            let answer = refusal(&error);
+            assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+            assert_eq!(answer.headers()[header::LOCATION], "/login?said=ended");
+        }
+        let answer = refusal(&Error::OutcomeUnknown);
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        let html = String::from_utf8(answer.into_body().into()).unwrap();
+        assert!(html.contains("It is not known whether the change was stored."), "{html}");
+    }
+
+    #[tokio::test]
+    async fn what_was_done_in_part_says_which_part() {
+        let answer = Problem::OthersMayLive(Error::OutcomeUnknown).into_response();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.extensions().get::<Error>().is_none(), "nothing else takes its place");
+        let html = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let html = String::from_utf8(html.into()).unwrap();
+        assert!(html.contains("Your password was changed, but"), "{html}");
+        let busy = Problem::Unchecked(Unchecked::Busy).into_response();
+        assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(busy.headers()[header::RETRY_AFTER], "1");
+    }
+
+    #[test]
     fn whatever_a_page_shows_is_text() {
         let evil = "\"><script>'&";
         let escaped = "&#34;&#62;&#60;script&#62;&#39;&#38;";
@@ -351,7 +377,13 @@ mod tests {
             Home { user: user(), greeting: text(), views: 1 }.render(),
             LoginForm { name: text(), wrong: text(), ..LoginForm::default() }.render(),
             AlreadyIn { user: user(), said: Said::Ended }.render(),
-            Sessions { user: user(), said: vec![text()], rows: Some(vec![row()]) }.render(),
+            Sessions {
+                user: user(),
+                said: vec![text()],
+                rows: Some(vec![row()]),
+                has_others: true,
+            }
+            .render(),
             PasswordForm { user: user(), wrong: text() }.render(),
             ConfirmForm { user: user(), next: Page::Password, wrong: text() }.render(),
             ProblemPage { user: user(), title: "", text: text() }.render(),

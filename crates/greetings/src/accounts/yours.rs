@@ -53,13 +53,14 @@ pub(crate) async fn sessions(Member { session, user }: Member) -> Result<Respons
         Ok(mut siblings) => {
             siblings.sort_by_key(|sibling| !sibling.is_current);
             let now = SystemClock.now();
-            Some(siblings.into_iter().map(|sibling| row(sibling, now)).collect())
+            Some(siblings.into_iter().map(|sibling| row(sibling, now)).collect::<Vec<_>>())
         }
         // A cache has no lists. The user can end all of them, and see none.
         Err(Error::Unsupported(_)) => None,
         Err(error) => return Err(error.into()),
     };
-    Ok(respond(Sessions { user: Some(user.name), said, rows }))
+    let has_others = rows.as_ref().is_none_or(|rows| rows.len() > 1);
+    Ok(respond(Sessions { user: Some(user.name), said, rows, has_others }))
 }
 
 pub(crate) async fn end_one(
@@ -191,7 +192,7 @@ mod tests {
 
     #[test]
     fn times_are_told_as_people_say_them() {
-        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         for (time, told) in [
             (Duration::from_secs(59), "just now"),
             (minutes(1), "1 minute ago"),

@@ -90,6 +90,17 @@ fn a_platform_that_sets_the_port_means_all_interfaces_behind_https() {
 }
 
 #[test]
+fn with_accounts_sessions_end_as_those_of_users_do() {
+    let with = options(&["--accounts", "users"], &[]);
+    assert_eq!(with.accounts.as_deref(), Some("users".as_ref()));
+    assert_eq!(with.lifetime, Lifetime::default());
+    let [idle, absolute] = [1, 2].map(|days| Duration::from_secs(days * 24 * 60 * 60));
+    let set = options(&["--accounts", "users", "--idle", "1d", "--absolute", "2d"], &[]);
+    assert_eq!(set.lifetime, Lifetime::new(idle, absolute).unwrap());
+    assert_eq!(options(&[], &[]).accounts, None);
+}
+
+#[test]
 fn plain_http_needs_loopback_or_to_be_asked_for() {
     let transport = |arguments: &[&str]| options(arguments, &[]).transport;
     assert_eq!(transport(&["--listen", "[::1]:80"]), Transport::Loopback);
@@ -167,6 +178,9 @@ fn fuzz_the_command_line() {
         "é",
         "",
         "--listne",
+        "account",
+        "add",
+        "--accounts",
     ];
     let inputs = std::cell::Cell::new(0_u64);
     arbtest::arbtest(|u| {

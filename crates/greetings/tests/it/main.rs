@@ -63,6 +63,7 @@ macro_rules! on_each_store {
 /// The program under test.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_greetings");
 
+mod accounts;
 mod cookies;
 mod crashes;
 #[cfg(feature = "firestore")]

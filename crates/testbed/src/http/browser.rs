@@ -63,6 +63,20 @@ impl Browser {
         self.send("POST", target).await
     }
 
+    /// Sends a form, as if a button in it was pressed.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    pub async fn submit(&mut self, target: &str, fields: &[(&str, &str)]) -> Answer {
+        let field = |(name, value): &(&str, &str)| format!("{}={}", encoded(name), encoded(value));
+        let form: Vec<_> = fields.iter().map(field).collect();
+        match self.try_send_form("POST", target, Some(&form.join("&"))).await {
+            Ok(answer) => answer,
+            Err(error) => panic!("POST {target}: {error}: {error:?}"),
+        }
+    }
+
     /// What the session holds, as JSON.
     ///
     /// # Panics
@@ -88,7 +102,16 @@ impl Browser {
     /// # Errors
     /// There is no answer.
     pub async fn try_send(&mut self, method: &str, target: &str) -> Result<Answer, NoAnswer> {
-        let answer = timeout(PATIENCE, self.exchange(method, target)).await;
+        self.try_send_form(method, target, None).await
+    }
+
+    async fn try_send_form(
+        &mut self,
+        method: &str,
+        target: &str,
+        form: Option<&str>,
+    ) -> Result<Answer, NoAnswer> {
+        let answer = timeout(PATIENCE, self.exchange(method, target, form)).await;
         let answer =
             answer.unwrap_or_else(|_| Err(NoAnswer::Broken(io::ErrorKind::TimedOut.into())))?;
         for cookie in answer.all("set-cookie") {
@@ -97,7 +120,12 @@ impl Browser {
         Ok(answer)
     }
 
-    async fn exchange(&mut self, method: &str, target: &str) -> Result<Answer, NoAnswer> {
+    async fn exchange(
+        &mut self,
+        method: &str,
+        target: &str,
+        form: Option<&str>,
+    ) -> Result<Answer, NoAnswer> {
         // Taken, so that a request that is given up takes its connection with it.
         let kept = self.kept.take();
         let was_kept = kept.is_some();
@@ -106,10 +134,10 @@ impl Browser {
             None => self.connect().await?,
         };
         let cookie = self.cookie.as_deref();
-        let mut answer = connection.send(method, target, cookie).await;
+        let mut answer = connection.send_form(method, target, cookie, form).await;
         if was_kept && matches!(answer, Err(NoAnswer::NotSent(_))) {
             connection = self.connect().await?;
-            answer = connection.send(method, target, cookie).await;
+            answer = connection.send_form(method, target, cookie, form).await;
         }
         self.kept = Some(connection).filter(Connection::is_open);
         answer
@@ -129,4 +157,13 @@ impl Browser {
         let cookies: Vec<&str> = others.chain(kept).collect();
         self.cookie = (!cookies.is_empty()).then(|| cookies.join("; "));
     }
+}
+
+/// A text in a form: all but letters and digits as bytes.
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }

@@ -9,7 +9,7 @@ use std::{
     task::Poll,
 };
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Request,
     body::Bytes,
@@ -52,12 +52,12 @@ impl error::Error for NoAnswer {
 #[derive(Debug)]
 pub struct Connection {
     address: SocketAddr,
-    requests: SendRequest<Empty<Bytes>>,
+    requests: SendRequest<Full<Bytes>>,
     /// None after its end.
     driver: Option<Driver>,
 }
 
-type Driver = Pin<Box<http1::Connection<TokioIo<TcpStream>, Empty<Bytes>>>>;
+type Driver = Pin<Box<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>>;
 
 impl Connection {
     /// # Errors
@@ -86,6 +86,20 @@ impl Connection {
         target: &str,
         cookie: Option<&str>,
     ) -> Result<Answer, NoAnswer> {
+        self.send_form(method, target, cookie, None).await
+    }
+
+    /// The same with a form as its body, as browsers write it, or without one.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn send_form(
+        &mut self,
+        method: &str,
+        target: &str,
+        cookie: Option<&str>,
+        form: Option<&str>,
+    ) -> Result<Answer, NoAnswer> {
         let mut request = Request::builder()
             .method(method)
             .uri(target)
@@ -93,7 +107,11 @@ impl Connection {
         if let Some(cookie) = cookie {
             request = request.header(header::COOKIE, cookie);
         }
-        let request = request.body(Empty::new());
+        if form.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        }
+        let body = form.unwrap_or_default().to_owned();
+        let request = request.body(Full::new(Bytes::from(body)));
         let request = request.map_err(|error| NoAnswer::NotSent(io::Error::other(error)))?;
         let answer = self.exchange(request).await;
         if answer.as_ref().map_or(true, Answer::closes) {
@@ -102,7 +120,7 @@ impl Connection {
         answer
     }
 
-    async fn exchange(&mut self, request: Request<Empty<Bytes>>) -> Result<Answer, NoAnswer> {
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, NoAnswer> {
         let broken = |error| NoAnswer::Broken(io::Error::other(error));
         let sent = self.requests.try_send_request(request);
         let mut answer = pin!(async {
