@@ -107,17 +107,21 @@ impl Chromium {
         self.call("POST", "/execute/sync", Some(&json!({"script": script, "args": []})))
     }
 
-    /// Shows pages in a window so wide, in light or in dark colours, as a system asks for them.
+    /// Shows pages in a window so wide that somebody works in, in light or in dark colours, as a system
+    /// asks for them.
     #[track_caller]
     pub fn look(&self, width: u32, is_dark: bool) {
         let scheme = if is_dark { "dark" } else { "light" };
         let window =
             json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
-        for (command, parameters) in
-            [("Emulation.setDeviceMetricsOverride", window), ("Emulation.setEmulatedMedia", media)]
-        {
-            let call = json!({"cmd": command, "params": parameters});
+        let commands = [
+            ("setDeviceMetricsOverride", window),
+            ("setEmulatedMedia", media),
+            ("setFocusEmulationEnabled", json!({"enabled": true})),
+        ];
+        for (command, parameters) in commands {
+            let call = json!({"cmd": format!("Emulation.{command}"), "params": parameters});
             self.call("POST", "/goog/cdp/execute", Some(&call));
         }
     }

@@ -135,10 +135,9 @@ impl AccountsFile {
     fn lock(&self, create: bool) -> Result<File, FileError> {
         loop {
             let mut options = OpenOptions::new();
-            options.read(true).append(create).create(create).mode(0o600);
-            let failed = if create { FileError::Write } else { FileError::Read };
-            let file = options.open(&self.0).map_err(failed)?;
-            file.lock().map_err(failed)?;
+            options.append(true).create(create).mode(0o600);
+            let file = options.open(&self.0).map_err(FileError::Write)?;
+            file.lock().map_err(FileError::Write)?;
             // Another process may have put a new file in its place meanwhile.
             let inode =
                 |metadata: io::Result<fs::Metadata>| metadata.map(|it| (it.dev(), it.ino()));

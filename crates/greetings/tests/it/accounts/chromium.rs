@@ -130,7 +130,10 @@ for (const element of document.querySelectorAll('main button, main input:not([ty
   const target = element.type === 'checkbox' ? element.parentElement : element;
   if (target.getBoundingClientRect().height < 24) faults.push('small: ' + element.outerHTML);
   element.focus({focusVisible: true});
-  if (getComputedStyle(element).outlineWidth !== '3px') faults.push('no focus: ' + element.outerHTML);
+  const outline = getComputedStyle(element);
+  const around = light(ground(element.parentElement));
+  if (outline.outlineStyle !== 'solid' || contrast(light(outline.outlineColor), around) < 3)
+    faults.push('no focus: ' + element.outerHTML);
 }
 return faults;
 ";

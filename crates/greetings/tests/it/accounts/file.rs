@@ -130,7 +130,8 @@ fn sessions_that_are_shared_with_the_tutorials_app_have_no_users() {
     let store = "firestore://p/c?ids=plain";
     let arguments = ["--listen", "127.0.0.1:0", "--store", store, "--accounts", accounts.path()];
     let emulator = testbed::firestore::hidane().to_string();
-    let output = run(&arguments, &[("FIRESTORE_EMULATOR_HOST", emulator.as_ref())]);
+    let emulator = ("FIRESTORE_EMULATOR_HOST", emulator.as_ref());
+    let output = run(&arguments, &[emulator, ("RUST_LOG", "error".as_ref())]);
     let line = line(&output, 2);
     assert!(line.contains("--accounts: a store with ids=plain has no users"), "{line}");
 }

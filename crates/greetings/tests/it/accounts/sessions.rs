@@ -137,6 +137,24 @@ async fn no_page_is_kept_or_framed_or_runs_a_script(scene: Scene) {
     }
 }
 
+#[cfg(feature = "memcached")]
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_store_has_no_lists_all_can_be_ended_and_none_is_shown() {
+    let _beside = crate::place::ALONE.read().await;
+    let scene = Scene::start(crate::memcached::shared(), 1);
+    let mut own = scene.logged_in("ada").await;
+    let mut other = scene.logged_in("ada").await;
+    assert!(handles(&mut own).await.is_empty());
+    let page = own.get("/sessions").await;
+    assert!(said(&page).contains("keeps no lists"), "{page:?}");
+    for end in ["/sessions/end-others", "/sessions/end-all"] {
+        assert!(page.body.contains(&format!("action=\"{end}\"")), "{page:?}");
+    }
+    assert_eq!(location(&own.post("/sessions/end-others").await), "/sessions");
+    assert_eq!(other.get("/").await.status, 303);
+    assert_eq!(who(&mut own).await.as_deref(), Some("ada"));
+}
+
 async fn a_visitor_is_greeted_and_can_log_in(scene: Scene) {
     let mut browser = scene.browser();
     assert_eq!(who(&mut browser).await, None);
