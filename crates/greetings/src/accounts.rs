@@ -10,9 +10,10 @@ use std::{path::Path, sync::Arc};
 use axum::{
     Router,
     http::{HeaderName, header},
+    response::Response,
     routing::{get, post},
 };
-use ingle::User;
+use ingle::Session;
 
 use crate::app;
 
@@ -55,8 +56,10 @@ impl Accounts {
     }
 }
 
-/// The pages of the app, and those of the accounts. Only a POST changes more than what was seen.
+/// The pages of the app, and those of the accounts. A GET changes nothing but the count of views and
+/// the messages that were shown.
 pub(crate) fn routes(accounts: Accounts) -> Router {
+    // All forms are in here, so what checks where a form comes from is one layer around this.
     let forms = Router::new()
         .route("/login", get(login::page).post(login::log_in))
         .route("/logout", post(login::log_out))
@@ -66,7 +69,6 @@ pub(crate) fn routes(accounts: Accounts) -> Router {
         .route("/sessions/end-all", post(yours::end_all))
         .route("/password", get(yours::password).post(yours::change_password))
         .route("/confirm", get(yours::confirm).post(yours::confirm_password));
-    // What checks where a form comes from is one layer around all of them, here.
     let page = Router::new().route("/", get(home));
     let files = Router::new()
         .route("/style.css", get(async || file_of("text/css", pages::STYLE)))
@@ -74,13 +76,15 @@ pub(crate) fn routes(accounts: Accounts) -> Router {
     forms.with_state(accounts).merge(page).merge(files)
 }
 
-async fn home(session: ingle::Session) -> Result<axum::response::Response, Problem> {
+async fn home(session: Session) -> Result<Response, Problem> {
     let visit = app::visit(&session).await?;
-    let user: Option<User> = session.user().await?;
-    let user = user.map(|user| user.name);
+    let user = session.user().await?.map(|user| user.name);
     Ok(respond(Home { user, greeting: visit.greeting, views: visit.views }))
 }
 
-fn file_of(kind: &'static str, text: &'static str) -> ([(HeaderName, &'static str); 2], String) {
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=300")], text.to_owned())
+fn file_of(
+    kind: &'static str,
+    text: &'static str,
+) -> ([(HeaderName, &'static str); 2], &'static str) {
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "max-age=300")], text)
 }

@@ -104,7 +104,7 @@ async fn run(
     if options.migrate {
         return migrate(&options).await;
     }
-    let accounts = accounts(&options, has_accounts)?;
+    let accounts = open_accounts(&options, has_accounts)?;
     let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
     let listener = listen(&options).await?;
     let store = open_store(&options).await?;
@@ -135,11 +135,11 @@ fn log_to_stderr(options: &Options) {
     subscriber.with_writer(io::stderr).init();
 }
 
-/// Those of the file that was named.
-fn accounts(options: &Options, are_there: bool) -> Result<Option<Accounts>, Failure> {
+/// Those of the file that was named, where the program has pages for them.
+fn open_accounts(options: &Options, has_accounts: bool) -> Result<Option<Accounts>, Failure> {
     let Some(path) = &options.accounts else { return Ok(None) };
     let failed = |line: &str| Failure::usage(&format!("--accounts {path:?}: {line}"));
-    if !are_there {
+    if !has_accounts {
         return Err(failed("this program has no accounts; greetings has, which is on axum"));
     }
     Accounts::open(path).map(Some).map_err(|line| failed(&line))

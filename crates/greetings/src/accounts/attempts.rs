@@ -1,7 +1,8 @@
 //! How often somebody may try a password for one account, in this process.
 //!
-//! Each name has five attempts, and gets one back each minute. So who tries passwords has 1440 a day, and
-//! who mistypes theirs waits for a minute at most. A session that is logged in stays what it is.
+//! Each name has five attempts, and gets one back each minute. So a stranger can try 1440 passwords a day,
+//! and a user who mistypes theirs waits for a minute at most. A stranger who goes on and on keeps the user
+//! from logging in meanwhile. Sessions that are logged in stay what they are.
 
 use std::{
     collections::HashMap,

@@ -94,8 +94,9 @@ pub(crate) async fn log_in(
     };
     accounts.logins.forget(name);
     if form.anew && matches!(session.user().await, Err(Error::Interrupted)) {
-        // It is dead, and its user has come back. Where the form was sent twice, it has not been dead
-        // when the form was made, and the second one is refused: the first one has what was in it.
+        // The session had ended before the form was shown, so there is nothing of it to keep. When a
+        // form is sent twice, the session was alive when the form was shown. Then the second login
+        // is refused, because the first one has the data.
         session.destroy().await?;
     }
     let login = Login::of(name).ticket(ticket).label(label(&headers));

@@ -54,6 +54,18 @@ async fn a_browser_sends_back_the_cookies_that_it_was_given() {
 }
 
 #[tokio::test]
+async fn a_form_is_sent_as_browsers_write_it() {
+    let (address, mut server) = serving(&["HTTP/1.1 303 no\r\nContent-Length: 0\r\n\r\n"]).await;
+    let answer = Browser::new(address).submit("/a", &[("name", "é &="), ("b", "")]).await;
+    assert_eq!(answer.status, 303);
+    let requests = server.join_next().await.unwrap().unwrap();
+    assert!(requests[0].starts_with("POST /a HTTP/1.1\r\n"), "{requests:?}");
+    let kind = "\r\ncontent-type: application/x-www-form-urlencoded\r\n";
+    assert!(requests[0].contains(kind), "{requests:?}");
+    assert!(requests[0].ends_with("\r\n\r\nname=%C3%A9%20%26%3D&b="), "{requests:?}");
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_may_have_been_done() {
     for text in ["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nn", "HTTP/1.1 200 OK\r\nserv", ""] {
         let (address, _server) = serving(&[text]).await;
