@@ -128,4 +128,5 @@ plain! {
     lost_update => "ingle_lost_updates_total",
     unknown_id => "ingle_unknown_ids_total",
     duplicate_cookie => "ingle_duplicate_cookies_total",
+    cross_origin => "ingle_cross_origin_total",
 }

@@ -328,11 +328,7 @@ struct Opened {
 /// Reads the cookie, and gives the request its session. None if it has one of this name already.
 fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<Opened> {
     let headers = request.headers().get_all(cookie::COOKIE).iter().map(HeaderValue::as_bytes);
-    let in_flight = door.begin(headers).fetched(request.method().as_str(), |name| {
-        let value = request.headers().get(name).map(HeaderValue::as_bytes);
-        let authority = || request.uri().authority().map(|host| host.as_str().as_bytes());
-        value.or_else(|| authority().filter(|_| name == "host"))
-    });
+    let in_flight = door.begin(headers).fetched(request.method().as_str(), header_of(request));
     let extensions = request.extensions_mut();
     let slots: &mut Slots = extensions.get_or_insert_default();
     let is_free = slots.put(adapter.slot, door.cookie_name(), in_flight.session());
@@ -342,6 +338,17 @@ fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<O
         extensions.insert(in_flight.session().clone());
     }
     is_free.then_some(Opened { in_flight, has_outer })
+}
+
+/// Finds the headers of a request by their names. In HTTP/2 the authority is its Host.
+pub(super) fn header_of<'a, B>(
+    request: &'a Request<B>,
+) -> impl Fn(&'static str) -> Option<&'a [u8]> {
+    move |name| {
+        let value = request.headers().get(name).map(HeaderValue::as_bytes);
+        let authority = || request.uri().authority().map(|host| host.as_str().as_bytes());
+        value.or_else(|| authority().filter(|_| name == "host"))
+    }
 }
 
 /// How a handler answered. A failed call of gRPC has status 200, and its own status in a header.

@@ -17,6 +17,10 @@ pub struct ErrorResponse {
     pub retry_after: Option<u32>,
 }
 
+/// What a visitor is told whose request another site has begun.
+pub(super) const OF_ANOTHER_SITE: &str =
+    "This came from another site. Please try again on this one.\n";
+
 impl Error {
     /// The response to this error. It tells the browser no more than it must.
     #[must_use]
@@ -36,9 +40,7 @@ impl Error {
             Self::TooManyCookies => {
                 (400, "This browser has too many cookies for this site. Please delete them.\n")
             }
-            Self::CookieWithheld => {
-                (403, "This came from another site. Please try again on this one.\n")
-            }
+            Self::CookieWithheld => (403, OF_ANOTHER_SITE),
             Self::TooLarge(_) => (413, "This session has no room for that.\n"),
             Self::WrongType(_) | Self::InvalidValue(_) | Self::Damaged(_) | Self::ResponseSent => {
                 return ErrorResponse::UNSERVABLE;

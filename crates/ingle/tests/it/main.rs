@@ -47,6 +47,7 @@ mod reads;
 mod releases;
 #[cfg(feature = "redis")]
 mod redis;
+mod same_origin;
 mod secrets;
 mod several_ids;
 mod stores;
