@@ -9,6 +9,7 @@ use std::sync::{
 };
 
 pub(crate) mod batch;
+mod begin_limit;
 mod breaker;
 mod cache;
 pub(crate) mod change;
@@ -18,6 +19,7 @@ pub(crate) mod commit;
 mod context;
 pub(crate) mod failure;
 pub(crate) mod policy;
+mod rate_limited_log;
 mod retry;
 mod sweep;
 

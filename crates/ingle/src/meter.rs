@@ -89,6 +89,7 @@ meter! {
     touch_skipped => "ingle_touches_skipped_total",
     cross_key => "ingle_cross_key_total",
     refused => "ingle_refused_total",
+    new_session_refused => "ingle_new_sessions_refused_total",
 }
 
 impl Meter {

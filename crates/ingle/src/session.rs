@@ -321,8 +321,8 @@ impl Session {
     /// For handlers that go on after their response, such as WebSocket and SSE.
     ///
     /// # Errors
-    /// As [`update`](Self::update). After [`Error::Unavailable`] the edits stay recorded. After any
-    /// other error they are dropped.
+    /// As [`update`](Self::update). After [`Error::Unavailable`] and [`Error::TooManyNewSessions`] the
+    /// edits stay recorded. After any other error they are dropped.
     pub async fn commit(&self) -> Result<(), Error> {
         if self.state().edits.is_empty() {
             return Ok(());

@@ -5,6 +5,7 @@
 use std::{
     any::Any,
     fmt,
+    num::NonZeroU32,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -191,6 +192,21 @@ impl SessionLayer {
     /// of all hosts of the domain.
     pub fn clear_site_data(self, clear: bool) -> Self {
         self.with(|layer| layer.settings.clear_site_data = clear)
+    }
+
+    /// How many sessions this process begins in a second; `None` for no limit. Default `None`.
+    ///
+    /// Whoever sends no cookie can begin one session after the other, and each is a record that is kept
+    /// until its deadline. Beyond the limit, what would begin a session is
+    /// [`Error::TooManyNewSessions`](crate::Error::TooManyNewSessions), as a response 503 with
+    /// Retry-After. Nothing is stored then. Sessions that there are go on, and requests that store
+    /// nothing need none. The sources are CVE-2015-5143 and CVE-2026-67430: stores that were filled so.
+    ///
+    /// It is a token bucket that holds one second's worth: after a pause, as many begin at once. Set it
+    /// well above what the app sees at its busiest, and divide what the store can take by the number of
+    /// processes.
+    pub fn new_sessions_per_second(self, limit: Option<NonZeroU32>) -> Self {
+        self.with(|layer| layer.policy.new_sessions_per_second = limit)
     }
 
     /// How often this process deletes dead records, give or take half; `None` for never. Default

@@ -33,6 +33,9 @@ impl Error {
             Self::Unavailable(_) | Self::NoRandomness(_) => {
                 (503, "Sessions are not available right now. Please try again later.\n")
             }
+            Self::TooManyNewSessions => {
+                (503, "There are too many visitors right now. Please try again later.\n")
+            }
             Self::OutcomeUnknown => (
                 503,
                 "It is not known whether the change was stored. Please look before you try again.\n",
@@ -46,7 +49,8 @@ impl Error {
                 return ErrorResponse::UNSERVABLE;
             }
         };
-        let may_help = matches!(self, Self::Unavailable(_) | Self::NoRandomness(_));
+        let may_help =
+            matches!(self, Self::Unavailable(_) | Self::NoRandomness(_) | Self::TooManyNewSessions);
         ErrorResponse { status, body, retry_after: may_help.then_some(1) }
     }
 
@@ -60,8 +64,10 @@ impl Error {
     pub(super) fn log(&self) {
         let cause = std::error::Error::source(self);
         match self {
-            // Each request of an outage brings one; the outage itself is logged once, as an error.
-            Self::Unavailable(_) => tracing::debug!(error = %self, cause, "no session was served"),
+            // Each request of an outage or of a flood brings one. These are logged by themselves, once.
+            Self::Unavailable(_) | Self::TooManyNewSessions => {
+                tracing::debug!(error = %self, cause, "no session was served")
+            }
             _ if self.status().is_server_error() => {
                 tracing::error!(error = %self, cause, "no session was served");
             }

@@ -38,6 +38,7 @@ mod batching;
 mod metrics;
 #[cfg(feature = "firestore")]
 mod plain_ids;
+mod new_sessions;
 mod other_sites;
 mod persistent_cookie;
 #[cfg(feature = "postgres")]
