@@ -22,6 +22,7 @@ pub(crate) mod policy;
 mod rate_limited_log;
 mod retry;
 mod sweep;
+pub(crate) mod ticket;
 
 use self::{coalesce::Coalescer, context::Context, policy::Policy};
 use crate::{id::IdScheme, store::Store};

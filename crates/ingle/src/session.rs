@@ -34,6 +34,7 @@ mod choose;
 mod error;
 mod field;
 mod state;
+mod ticket;
 mod touch;
 mod work;
 
@@ -58,6 +59,7 @@ use {
 /// | read | [`get`](Self::get), [`data`](Self::data) | |
 /// | give it a new id | [`renew`](Self::renew) | when it returns |
 /// | end it | [`logout`](Self::logout), [`destroy`](Self::destroy) | when it returns |
+/// | keep a value that one request gets by its text | [`issue`](Self::issue), [`redeem`](Self::redeem) | before the response leaves; when `redeem` returns |
 /// | read without using it | [`skip_touch`](Self::skip_touch) | |
 ///
 /// See the [crate's documentation](crate) for an example of each.

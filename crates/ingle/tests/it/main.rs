@@ -52,5 +52,6 @@ mod same_origin;
 mod secrets;
 mod several_ids;
 mod stores;
+mod tickets;
 mod use_and_touch;
 mod store_rejects_data;
