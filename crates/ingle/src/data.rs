@@ -67,6 +67,14 @@ pub(crate) const RESERVED: &str = "_ingle";
 /// The field for one-time messages. No app can name it.
 pub(crate) const FLASH: &str = "_flash";
 
+/// The field for tickets. No app can name it.
+pub(crate) const TICKETS: &str = "_tickets";
+
+/// Whether a field is the library's own, in the midst of the app's.
+pub(crate) fn is_own(name: &str) -> bool {
+    name == FLASH || name == TICKETS
+}
+
 /// A session cannot hold a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{reason}", At(path))]
@@ -116,10 +124,10 @@ pub enum Reason {
         max: usize,
     },
     /// A field's name is empty, longer than 1499 bytes, of the form `__…__`, or contains NUL. Or it
-    /// begins with `_ingle`, or is `_flash`.
+    /// begins with `_ingle`, or is `_flash` or `_tickets`.
     #[error(
         "a name must have 1 to 1499 bytes, no NUL, and none of the reserved forms `__…__`, \
-         `_ingle…` and `_flash`"
+         `_ingle…`, `_flash` and `_tickets`"
     )]
     Name,
     /// A text contains a NUL character, which PostgreSQL cannot hold.
@@ -165,7 +173,7 @@ impl InvalidValue {
 /// Checks the name of a field.
 pub(crate) fn check_name(name: &str) -> Result<(), InvalidValue> {
     let reserved = name.len() >= 4 && name.starts_with("__") && name.ends_with("__");
-    let reserved = reserved || name.starts_with(RESERVED) || name == FLASH;
+    let reserved = reserved || name.starts_with(RESERVED) || is_own(name);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || reserved || name.contains('\0') {
         return Err(InvalidValue::new(Reason::Name).under(name.get(..64).unwrap_or(name)));
     }

@@ -10,6 +10,7 @@ use std::sync::{
 
 pub(crate) mod account;
 pub(crate) mod batch;
+mod begin_limit;
 mod breaker;
 mod cache;
 pub(crate) mod change;
@@ -20,8 +21,10 @@ mod context;
 pub(crate) mod failure;
 pub(crate) mod places;
 pub(crate) mod policy;
+mod rate_limited_log;
 mod retry;
 mod sweep;
+pub(crate) mod ticket;
 pub(crate) mod users;
 pub(crate) mod wait;
 pub(crate) mod watch;

@@ -19,6 +19,7 @@ mod plain;
 #[path = "http/hashed.rs"]
 mod plain;
 mod response;
+mod same_origin;
 mod slots;
 
 pub use {
@@ -28,4 +29,5 @@ pub use {
     layer::{NoSessionLayer, ResponseFuture, SessionLayer, SessionService, UserRejection},
     named::{Named, SessionName},
     response::ErrorResponse,
+    same_origin::{CrossOrigin, NotAnOrigin, SameOriginFuture, SameOriginLayer, SameOriginService},
 };

@@ -93,6 +93,7 @@ meter! {
     touch_skipped => "ingle_touches_skipped_total",
     cross_key => "ingle_cross_key_total",
     refused => "ingle_refused_total",
+    new_session_refused => "ingle_new_sessions_refused_total",
 }
 
 impl Meter {
@@ -133,4 +134,5 @@ plain! {
     lost_update => "ingle_lost_updates_total",
     unknown_id => "ingle_unknown_ids_total",
     duplicate_cookie => "ingle_duplicate_cookies_total",
+    cross_origin => "ingle_cross_origin_total",
 }

@@ -38,6 +38,7 @@ mod field;
 mod login;
 mod sessions;
 mod state;
+mod ticket;
 mod touch;
 mod users;
 mod work;
@@ -73,6 +74,7 @@ const NO_USERS: Error = Error::Unsupported("a store with plain ids has no users"
 /// | ask again who the user is | [`require_fresh`](Self::require_fresh), [`reauthenticate`](Self::reauthenticate) | when it returns |
 /// | see and end the user's sessions | [`siblings`](Self::siblings), [`end_sibling`](Self::end_sibling), [`end_others`](Self::end_others), [`end_all`](Self::end_all) | when it returns |
 /// | learn that it has ended | [`ended`](Self::ended) | |
+/// | keep a value that one request gets by its text | [`issue`](Self::issue), [`redeem`](Self::redeem) | before the response leaves; when `redeem` returns |
 /// | read without using it | [`skip_touch`](Self::skip_touch) | |
 ///
 /// See the [crate's documentation](crate) for an example of each.
@@ -330,8 +332,8 @@ impl Session {
     /// For handlers that go on after their response, such as WebSocket and SSE.
     ///
     /// # Errors
-    /// As [`update`](Self::update). After [`Error::Unavailable`] the edits stay recorded. After any
-    /// other error they are dropped.
+    /// As [`update`](Self::update). After [`Error::Unavailable`] and [`Error::TooManyNewSessions`] the
+    /// edits stay recorded. After any other error they are dropped.
     pub async fn commit(&self) -> Result<(), Error> {
         if self.state().edits.is_empty() {
             return Ok(());

@@ -14,7 +14,7 @@ use serde::{
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
-use super::{Data, FLASH, typed::WrongType};
+use super::{Data, FLASH, TICKETS, is_own, typed::WrongType};
 
 /// Fields to set (`Some`) and to remove (`None`).
 pub(crate) type Patch = BTreeMap<String, Option<Value>>;
@@ -87,12 +87,13 @@ impl<'a> Shown<'a> {
         stored
             .chain(patched)
             .map(|(name, value)| (&**name, value))
-            .filter(|(name, _)| *name != FLASH)
+            .filter(|(name, _)| !is_own(name))
     }
 
     /// The stored data, if that is what there is to see.
     fn as_stored(self) -> Option<&'a Data> {
-        Some(self.stored).filter(|stored| self.patch.is_none() && !stored.contains_key(FLASH))
+        let has_own = |data: &Data| data.contains_key(FLASH) || data.contains_key(TICKETS);
+        Some(self.stored).filter(|stored| self.patch.is_none() && !has_own(stored))
     }
 
     fn to_data(self) -> Data {

@@ -7,10 +7,12 @@ use std::{any::Any, borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
+use super::ticket;
 use crate::{
+    clock::Timestamp,
     data::{
-        Data, FLASH, InvalidValue, Limits, Reason, data_len, field_len, json_len, typed::WrongType,
-        update::Rules,
+        Data, FLASH, InvalidValue, Limits, Reason, TICKETS, data_len, field_len, is_own, json_len,
+        typed::WrongType, update::Rules,
     },
     record::{Record, data_of},
 };
@@ -138,34 +140,48 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// How many bytes the data would have. Where there is no room, one-time messages give way, the
-    /// oldest first: those that nobody takes must not keep the app from storing anything else.
+    /// How many bytes the data would have. Where there is no room, one-time messages give way, and
+    /// then tickets, the oldest first: those that nobody takes must not keep the app from storing
+    /// anything else.
     fn fit(
         &self,
         patch: &mut Vec<(String, Option<Value>)>,
         limits: &Limits,
     ) -> Result<usize, InvalidValue> {
+        // Of tickets that this change itself issues, one stays at least: its text is on its way.
+        let issued = usize::from(patch.iter().any(|(name, _)| name == TICKETS));
         loop {
             match self.check(patch, limits) {
                 Err(InvalidValue { reason: Reason::TooLarge { .. }, .. })
-                    if self.drop_oldest_message(patch) => {}
+                    if self.drop_first(FLASH, 0, patch)
+                        || self.drop_first(TICKETS, issued, patch) => {}
                 done => return done,
             }
         }
     }
 
-    fn drop_oldest_message(&self, patch: &mut Vec<(String, Option<Value>)>) -> bool {
-        let patched = patch.iter().position(|(name, _)| name == FLASH);
-        let (_, messages) = match patched {
-            Some(index) => patch.swap_remove(index),
-            None => (String::new(), self.data.get(FLASH).cloned()),
+    /// Drops the first item of one of the library's own lists. False if no more than `kept` are left.
+    fn drop_first(
+        &self,
+        list: &str,
+        kept: usize,
+        patch: &mut Vec<(String, Option<Value>)>,
+    ) -> bool {
+        if !patch.iter().any(|(name, _)| name == list) {
+            patch.push((list.to_owned(), self.data.get(list).cloned()));
+        }
+        let Some((_, items)) = patch.iter_mut().find(|(name, _)| name == list) else {
+            return false;
         };
-        let Some(Value::Array(mut messages)) = messages else { return false };
-        let dropped = !messages.is_empty();
-        messages.drain(..usize::from(dropped));
-        let left = (!messages.is_empty()).then_some(Value::Array(messages));
-        patch.push((FLASH.to_owned(), left));
-        dropped
+        let Some(Value::Array(left)) = items else { return false };
+        if left.len() <= kept {
+            return false;
+        }
+        left.remove(0);
+        if left.is_empty() {
+            *items = None;
+        }
+        true
     }
 
     /// How many bytes the data would have. Data that outgrew a limit elsewhere may still shrink.
@@ -177,24 +193,25 @@ impl<'a> Copy<'a> {
         // The first field needs no comma, so an empty object counts one byte less.
         let empty = usize::from(self.data.is_empty());
         let before = self.bytes.unwrap_or_else(|| data_len(&self.data) - empty);
-        let own = self.data.len() - usize::from(self.data.contains_key(FLASH));
-        let (mut bytes, mut fields) = (before, own);
+        // The library's own fields do not count as the app's.
+        let ours = [FLASH, TICKETS].into_iter().filter(|name| self.data.contains_key(*name));
+        let fields_before = self.data.len() - ours.count();
+        let (mut bytes, mut fields) = (before, fields_before);
         for (name, value) in patch {
-            // The library's own field does not count as one of the app's.
-            let is_own = usize::from(name != FLASH);
+            let counts = usize::from(!is_own(name));
             if let Some(old) = self.data.get(name) {
                 bytes = bytes.saturating_sub(field_len(name, old));
-                fields -= is_own;
+                fields -= counts;
             }
             if let Some(new) = value {
                 bytes += field_len(name, new);
-                fields += is_own;
+                fields += counts;
             }
         }
         if bytes > limits.bytes_max && bytes > before {
             return Err(InvalidValue::new(Reason::TooLarge { max: limits.bytes_max }));
         }
-        if fields > limits.fields_max && fields > own {
+        if fields > limits.fields_max && fields > fields_before {
             return Err(InvalidValue::new(Reason::TooManyFields { max: limits.fields_max }));
         }
         Ok(bytes)
@@ -204,10 +221,28 @@ impl<'a> Copy<'a> {
 /// A change that can be written down.
 #[derive(Clone, Debug)]
 pub(crate) enum Edit {
-    Insert { field: String, value: Value, read: Option<Seen> },
-    Remove { field: String, read: Option<Seen> },
-    Increment { field: String, by: i64 },
-    Push { field: String, value: Value },
+    Insert {
+        field: String,
+        value: Value,
+        read: Option<Seen>,
+    },
+    Remove {
+        field: String,
+        read: Option<Seen>,
+    },
+    Increment {
+        field: String,
+        by: i64,
+    },
+    Push {
+        field: String,
+        value: Value,
+    },
+    /// Adds a ticket, in place of those that have ended by then.
+    Issue {
+        ticket: Value,
+        now: Timestamp,
+    },
 }
 
 /// What a request saw in a field when it read it; `None` if the field was not there.
@@ -218,7 +253,7 @@ impl Edit {
     pub(crate) fn overwrites(&self, name: &str) -> bool {
         match self {
             Self::Insert { field, .. } | Self::Remove { field, .. } => field == name,
-            Self::Increment { .. } | Self::Push { .. } => false,
+            Self::Increment { .. } | Self::Push { .. } | Self::Issue { .. } => false,
         }
     }
 
@@ -248,9 +283,15 @@ impl Edit {
                 };
                 items.push(value.clone());
                 if field == FLASH {
-                    drop_oldest(&mut items, &rules.limits);
+                    drop_oldest(&mut items, MESSAGES_MAX, &rules.limits);
                 }
                 draft.set(field.clone(), Some(Value::Array(items)));
+            }
+            Self::Issue { ticket, now } => {
+                let mut tickets = ticket::live(draft.get(TICKETS), *now);
+                tickets.push(ticket.clone());
+                drop_oldest(&mut tickets, ticket::TICKETS_MAX, &rules.limits);
+                draft.set(TICKETS.to_owned(), Some(Value::Array(tickets)));
             }
         }
         Ok(())
@@ -260,16 +301,16 @@ impl Edit {
 /// How many one-time messages may wait to be taken.
 const MESSAGES_MAX: usize = 32;
 
-/// Bounds the one-time messages that wait: their number, and a quarter of the session's bytes. The
-/// newest stays.
-fn drop_oldest(messages: &mut Vec<Value>, limits: &Limits) {
+/// Bounds what waits in one of the library's own lists: its number, and a quarter of the session's
+/// bytes. The newest stays.
+fn drop_oldest(items: &mut Vec<Value>, n_max: usize, limits: &Limits) {
     let mut bytes = 0;
-    let newest = messages.iter().rev().take(MESSAGES_MAX).take_while(|message| {
-        bytes += json_len(message) + 1;
+    let newest = items.iter().rev().take(n_max).take_while(|item| {
+        bytes += json_len(item) + 1;
         bytes <= limits.bytes_max / 4
     });
     let n_kept = newest.count().max(1);
-    messages.drain(..messages.len().saturating_sub(n_kept));
+    items.drain(..items.len().saturating_sub(n_kept));
 }
 
 /// Refuses to overwrite what another request wrote after this one read the field.

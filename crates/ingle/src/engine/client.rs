@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use super::{
     breaker::Breaker,
+    rate_limited_log::RateLimitedLog,
     retry::{Backoff, RetryBudget},
 };
 use crate::{
@@ -231,9 +232,17 @@ impl Client {
         let failed = done.as_ref().err().and_then(AsFailure::as_failure);
         breaker.record(failed.is_none_or(|error| error.kind() != ErrorKind::Unavailable));
         if let Some(error) = failed {
-            self.log.warn(verb, error);
+            self.warn(verb, error);
         }
         done
+    }
+
+    /// Tells operators why calls fail.
+    fn warn(&self, verb: Verb, error: &Error) {
+        if self.log.is_due() {
+            let (verb, cause) = (verb.name(), error.cause());
+            tracing::warn!(verb, %error, %cause, "a call of the session store failed");
+        }
     }
 
     fn refused(&self, why: &'static str) -> Error {
@@ -296,37 +305,6 @@ impl AsFailure for CommitError {
         match self {
             Self::Failed(error) => Some(error),
             Self::Conflict(_) | Self::Gone => None,
-        }
-    }
-}
-
-/// Tells operators why calls fail, at most once per pause, so that the log does not fill.
-#[derive(Debug)]
-struct RateLimitedLog {
-    since: Instant,
-    /// Before this time nothing more is logged, in milliseconds after `since`.
-    quiet_until: AtomicU64,
-}
-
-impl RateLimitedLog {
-    const PAUSE: Duration = Duration::from_secs(1);
-
-    fn new() -> Self {
-        Self { since: Instant::now(), quiet_until: AtomicU64::new(0) }
-    }
-
-    fn warn(&self, verb: Verb, error: &Error) {
-        let now = self.since.elapsed().as_millis() as u64;
-        let until = self.quiet_until.load(Ordering::Relaxed);
-        let next = now + Self::PAUSE.as_millis() as u64;
-        let mine = now >= until
-            && self
-                .quiet_until
-                .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-        if mine {
-            let (verb, cause) = (verb.name(), error.cause());
-            tracing::warn!(verb, %error, %cause, "a call of the session store failed");
         }
     }
 }

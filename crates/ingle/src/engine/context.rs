@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{cache::RecordCache, client::Client, failure::Failure, policy::Policy, watch::Watches};
+use super::{
+    begin_limit::BeginLimit, cache::RecordCache, client::Client, failure::Failure, policy::Policy,
+    watch::Watches,
+};
 use crate::{
     id::{IdScheme, Key, NoRandomness, SessionId},
     record::Loaded,
@@ -22,12 +25,30 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) cache: RecordCache,
     pub(crate) watches: Watches,
+    begin_limit: Option<BeginLimit>,
 }
 
 impl Context {
     pub(crate) fn new(store: Arc<dyn Store>, policy: Policy, ids: Arc<dyn IdScheme>) -> Self {
         let client = Client::new(store, Arc::clone(&policy.clock));
-        Self { policy, ids, client, cache: RecordCache::new(), watches: Watches::default() }
+        let begin_limit = policy.new_sessions_per_second.map(BeginLimit::new);
+        Self {
+            policy,
+            ids,
+            client,
+            cache: RecordCache::new(),
+            watches: Watches::default(),
+            begin_limit,
+        }
+    }
+
+    /// Whether one more session may begin now; counts it if so.
+    pub(crate) fn may_begin(&self) -> bool {
+        let may = self.begin_limit.as_ref().is_none_or(|limit| limit.admit(self.policy.now()));
+        if !may {
+            self.client.meter.new_session_refused();
+        }
+        may
     }
 
     /// A new id to which the store can move the session under `from` in one step.

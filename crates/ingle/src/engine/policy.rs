@@ -1,6 +1,10 @@
 //! What an app decides about its sessions, each with its default, and what follows for a record.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -22,6 +26,7 @@ pub(crate) struct Policy {
     pub(crate) on_lost_update: OnLostUpdate,
     pub(crate) on_wrong_type: OnWrongType,
     pub(crate) on_server_error: OnServerError,
+    pub(crate) new_sessions_per_second: Option<NonZeroU32>,
     pub(crate) sweep_every: Option<Duration>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -37,6 +42,7 @@ impl Default for Policy {
             on_lost_update: OnLostUpdate::default(),
             on_wrong_type: OnWrongType::default(),
             on_server_error: OnServerError::default(),
+            new_sessions_per_second: None,
             sweep_every: Some(Duration::from_secs(60)),
             clock: Arc::new(SystemClock),
         }

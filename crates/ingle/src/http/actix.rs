@@ -52,6 +52,10 @@ use crate::{
     session::{Error, HandlerOutcome, Session},
 };
 
+mod same_origin;
+
+pub use same_origin::SameOriginMiddleware;
+
 impl<S, B> Transform<S, ServiceRequest> for SessionLayer
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error> + 'static,
@@ -96,11 +100,8 @@ where
     /// The way of a request, as through tower: `open`, the handler, `close`.
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let headers = request.headers().get_all(cookie::COOKIE).map(HeaderValue::as_bytes);
-        let in_flight = self.door.begin(headers).fetched(request.method().as_str(), |name| {
-            let value = request.headers().get(name).map(HeaderValue::as_bytes);
-            let authority = || request.uri().authority().map(|host| host.as_str().as_bytes());
-            value.or_else(|| authority().filter(|_| name == "host"))
-        });
+        let in_flight = self.door.begin(headers);
+        let in_flight = in_flight.fetched(request.method().as_str(), header_of(&request));
         let (is_free, has_outer) = {
             let mut extensions = request.extensions_mut();
             let mut slots = extensions.remove::<Slots>().unwrap_or_default();
@@ -123,6 +124,15 @@ where
                 Err(error) => Err(conclude_error(&adapter, finished, has_outer, error)),
             }
         })
+    }
+}
+
+/// Finds the headers of a request by their names. In HTTP/2 the authority is its Host.
+fn header_of<'a>(request: &'a ServiceRequest) -> impl Fn(&'static str) -> Option<&'a [u8]> {
+    move |name| {
+        let value = request.headers().get(name).map(HeaderValue::as_bytes);
+        let authority = || request.uri().authority().map(|host| host.as_str().as_bytes());
+        value.or_else(|| authority().filter(|_| name == "host"))
     }
 }
 

@@ -5,7 +5,7 @@
 use std::{
     any::Any,
     fmt,
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -209,6 +209,21 @@ impl SessionLayer {
         self.with(|layer| layer.settings.clear_site_data = clear)
     }
 
+    /// How many sessions this process begins in a second; `None` for no limit. Default `None`.
+    ///
+    /// Whoever sends no cookie can begin one session after the other, and each is a record that is kept
+    /// until its deadline. Beyond the limit, what would begin a session is
+    /// [`Error::TooManyNewSessions`](crate::Error::TooManyNewSessions), as a response 503 with
+    /// Retry-After. Nothing is stored then. Sessions that there are go on, and requests that store
+    /// nothing need none. The sources are CVE-2015-5143 and CVE-2026-67430: stores that were filled so.
+    ///
+    /// It is a token bucket that holds one second's worth: after a pause, as many begin at once. Set it
+    /// well above what the app sees at its busiest, and divide what the store can take by the number of
+    /// processes.
+    pub fn new_sessions_per_second(self, limit: Option<NonZeroU32>) -> Self {
+        self.with(|layer| layer.policy.new_sessions_per_second = limit)
+    }
+
     /// How often this process deletes dead records, give or take half; `None` for never. Default
     /// every 60 seconds. Any number of processes may do so at once.
     pub fn sweep_every(self, interval: Option<Duration>) -> Self {
@@ -362,11 +377,7 @@ struct Opened {
 /// Reads the cookie, and gives the request its session. None if it has one of this name already.
 fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<Opened> {
     let headers = request.headers().get_all(cookie::COOKIE).iter().map(HeaderValue::as_bytes);
-    let in_flight = door.begin(headers).fetched(request.method().as_str(), |name| {
-        let value = request.headers().get(name).map(HeaderValue::as_bytes);
-        let authority = || request.uri().authority().map(|host| host.as_str().as_bytes());
-        value.or_else(|| authority().filter(|_| name == "host"))
-    });
+    let in_flight = door.begin(headers).fetched(request.method().as_str(), header_of(request));
     let extensions = request.extensions_mut();
     let slots: &mut Slots = extensions.get_or_insert_default();
     let is_free = slots.put(adapter.slot, door.cookie_name(), in_flight.session());
@@ -376,6 +387,17 @@ fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<O
         extensions.insert(in_flight.session().clone());
     }
     is_free.then_some(Opened { in_flight, has_outer })
+}
+
+/// Finds the headers of a request by their names. In HTTP/2 the authority is its Host.
+pub(super) fn header_of<'a, B>(
+    request: &'a Request<B>,
+) -> impl Fn(&'static str) -> Option<&'a [u8]> {
+    move |name| {
+        let value = request.headers().get(name).map(HeaderValue::as_bytes);
+        let authority = || request.uri().authority().map(|host| host.as_str().as_bytes());
+        value.or_else(|| authority().filter(|_| name == "host"))
+    }
 }
 
 /// How a handler answered. A failed call of gRPC has status 200, and its own status in a header.

@@ -17,6 +17,10 @@ pub struct ErrorResponse {
     pub retry_after: Option<u32>,
 }
 
+/// What a visitor is told whose request another site has begun.
+pub(super) const OF_ANOTHER_SITE: &str =
+    "This came from another site. Please try again on this one.\n";
+
 impl Error {
     /// The response to this error. It tells the browser no more than it must.
     #[must_use]
@@ -29,6 +33,9 @@ impl Error {
             Self::Unavailable(_) | Self::NoRandomness(_) => {
                 (503, "Sessions are not available right now. Please try again later.\n")
             }
+            Self::TooManyNewSessions => {
+                (503, "There are too many visitors right now. Please try again later.\n")
+            }
             Self::OutcomeUnknown => (
                 503,
                 "It is not known whether the change was stored. Please look before you try again.\n",
@@ -36,9 +43,7 @@ impl Error {
             Self::TooManyCookies => {
                 (400, "This browser has too many cookies for this site. Please delete them.\n")
             }
-            Self::CookieWithheld => {
-                (403, "This came from another site. Please try again on this one.\n")
-            }
+            Self::CookieWithheld => (403, OF_ANOTHER_SITE),
             Self::NotLoggedIn => (401, "Please log in.\n"),
             Self::NotFresh => (401, "Please enter your password again.\n"),
             Self::TooManySessions => {
@@ -54,7 +59,8 @@ impl Error {
                 return ErrorResponse::UNSERVABLE;
             }
         };
-        let may_help = matches!(self, Self::Unavailable(_) | Self::NoRandomness(_));
+        let may_help =
+            matches!(self, Self::Unavailable(_) | Self::NoRandomness(_) | Self::TooManyNewSessions);
         ErrorResponse { status, body, retry_after: may_help.then_some(1) }
     }
 
@@ -68,8 +74,10 @@ impl Error {
     pub(super) fn log(&self) {
         let cause = std::error::Error::source(self);
         match self {
-            // Each request of an outage brings one; the outage itself is logged once, as an error.
-            Self::Unavailable(_) => tracing::debug!(error = %self, cause, "no session was served"),
+            // Each request of an outage or of a flood brings one. These are logged by themselves, once.
+            Self::Unavailable(_) | Self::TooManyNewSessions => {
+                tracing::debug!(error = %self, cause, "no session was served")
+            }
             _ if self.status().is_server_error() => {
                 tracing::error!(error = %self, cause, "no session was served");
             }

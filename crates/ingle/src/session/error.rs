@@ -102,6 +102,12 @@ pub enum Error {
     #[error("{0}")]
     Unsupported(&'static str),
 
+    /// As many sessions have begun in this second as
+    /// [`new_sessions_per_second`](crate::SessionLayer::new_sessions_per_second) lets one process
+    /// begin. Nothing was stored, and sessions that there are go on. Try again later.
+    #[error("this process begins no more sessions in this second, as its limit says")]
+    TooManyNewSessions,
+
     /// The operating system gave no random bytes for an id. Nothing was stored.
     #[error("no session id could be made")]
     NoRandomness(#[source] Arc<NoRandomness>),

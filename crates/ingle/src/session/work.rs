@@ -387,8 +387,13 @@ impl Shared {
     /// reads. Drops those with an unknown outcome, too: committing them again could make them
     /// twice. While the store does not answer, nothing has happened and they stay.
     fn refused(&self, error: &Error, n_edits: usize) {
-        let nothing_happened =
-            matches!(error, Error::Unavailable(_) | Error::NoRandomness(_) | Error::ResponseSent);
+        let nothing_happened = matches!(
+            error,
+            Error::Unavailable(_)
+                | Error::NoRandomness(_)
+                | Error::ResponseSent
+                | Error::TooManyNewSessions
+        );
         if !nothing_happened {
             let mut state = self.state();
             state.forget_edits(n_edits);
@@ -514,6 +519,9 @@ impl Shared {
             if state.withheld {
                 return Err(Error::CookieWithheld);
             }
+        }
+        if !context.may_begin() {
+            return Err(Error::TooManyNewSessions);
         }
         let mut record = context.policy.first_record(data)?;
         if let Some(grant) = &grant {

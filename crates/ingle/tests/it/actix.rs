@@ -135,6 +135,7 @@ impl Served {
 
 // Below the macros, which it uses.
 mod orders;
+mod same_origin;
 
 #[tokio::test]
 async fn a_session_begins_goes_on_is_renewed_and_logged_out() {

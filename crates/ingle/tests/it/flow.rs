@@ -181,6 +181,8 @@ async fn every_look_at_a_session_makes_the_response_depend_on_the_cookie() {
         "/push" => async |s: Session| drop(s.push("list", 1)),
         "/flash" => async |s: Session| drop(s.push_flash(1)),
         "/take" => async |s: Session| drop(s.take_flashes::<Value>().await),
+        "/issue" => async |s: Session| drop(s.issue("kind", &1, Duration::MAX)),
+        "/redeem" => async |s: Session| drop(s.redeem::<u64>("kind", "text").await),
         "/commit" => async |s: Session| drop(s.commit().await),
         "/handle" => async |s: Session| _ = s.handle(),
         "/renew-it" => async |s: Session| drop(s.renew().await),

@@ -38,6 +38,7 @@ mod batching;
 mod metrics;
 #[cfg(feature = "firestore")]
 mod plain_ids;
+mod new_sessions;
 mod other_sites;
 mod persistent_cookie;
 #[cfg(feature = "postgres")]
@@ -47,9 +48,11 @@ mod reads;
 mod releases;
 #[cfg(feature = "redis")]
 mod redis;
+mod same_origin;
 mod secrets;
 mod several_ids;
 mod stores;
+mod tickets;
 mod use_and_touch;
 mod users;
 mod store_rejects_data;

@@ -90,3 +90,21 @@ async fn the_counters_tell_the_story() {
     here.get("/read", &format!("{}; {}x", one.cookie, other.cookie)).await.ok();
     assert_eq!(counted(&snapshotter), expected([("loads", 1), ("touches_skipped", 1)]));
 }
+
+#[tokio::test]
+async fn what_limits_refuse_is_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let limited = layer(faulty().1).new_sessions_per_second(std::num::NonZeroU32::new(1));
+    let app = app(&limited).on("/count", count);
+    for _ in 0..3 {
+        app.get("/count", "").await;
+    }
+    let refused = [("commits", 1), ("new_sessions_refused", 2)];
+    assert_eq!(counted(&snapshotter), expected(refused));
+
+    let of_another_site = |_: &str| Some(&b"cross-site"[..]);
+    ingle::SameOriginLayer::new().check("POST", of_another_site).unwrap_err();
+    assert_eq!(counted(&snapshotter), expected([("cross_origin", 1)]));
+}
