@@ -9,7 +9,7 @@ use ingle::{
     Error, Label, Lifetime, Login, OnUserLimit, Session, SessionEnd, SessionLayer, User,
     clock::{Clock as _, ManualClock, SystemClock},
     record::Record,
-    store::{Memory, Store, conformance::Place},
+    store::{Fault, Memory, Step, Store, conformance::Place},
 };
 
 use tokio::task::JoinHandle;
@@ -616,6 +616,25 @@ async fn in_one_process_an_end_is_told_at_once() {
         assert_eq!(before.elapsed(), Duration::ZERO, "{path}");
         held.respond(StatusCode::OK).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_while_the_wait_begins_is_told_at_once() {
+    let (_, faulty) = faulty();
+    let layer = layer(faulty.clone());
+    let app = shop(&layer);
+    let mut visitor = logged_in(&app, "ada").await;
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    // The look whether it has ended already takes its time.
+    let second = Duration::from_secs(1);
+    faulty.on(Step::Load(1), Fault::Delay(second));
+    let before = tokio::time::Instant::now();
+    let waiting = tokio::spawn(held.session.ended());
+    tokio::task::yield_now().await;
+    visitor.get(&app, "/logout").await.ok();
+    assert_eq!(waiting.await.unwrap(), SessionEnd::Ended);
+    assert!(before.elapsed() <= second, "{:?}", before.elapsed());
+    held.respond(StatusCode::OK).await;
 }
 
 #[tokio::test(start_paused = true)]
