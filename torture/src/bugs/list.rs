@@ -34,7 +34,7 @@ pub(super) struct Bug {
     pub(super) tests: &'static [&'static str],
 }
 
-pub(super) const BUGS: [Bug; 15] = [
+pub(super) const BUGS: [Bug; 23] = [
     Bug {
         name: "b1",
         what: "no version check",
@@ -139,5 +139,61 @@ pub(super) const BUGS: [Bug; 15] = [
         place: "session",
         program: Program::Outside,
         tests: &["tickets::of_fifty_at_once_exactly_one_redeems"],
+    },
+    Bug {
+        name: "b16",
+        what: "generation read once",
+        place: "login",
+        program: Program::Outside,
+        tests: &["users::interleaved::a_login_and_an_end_of_all"],
+    },
+    Bug {
+        name: "b17",
+        what: "limit by counting the sessions that are there",
+        place: "limit per user",
+        program: Program::Outside,
+        tests: &["users::interleaved::two_logins_take_one_place"],
+    },
+    Bug {
+        name: "b18",
+        what: "renew without a look at the generation",
+        place: "session",
+        program: Program::Outside,
+        tests: &["users::interleaved::a_renew_that_the_list"],
+    },
+    Bug {
+        name: "b19",
+        what: "all sessions ended before the generation moves",
+        place: "end of all",
+        program: Program::Outside,
+        tests: &["users::interleaved::a_login_and_an_end_of_all"],
+    },
+    Bug {
+        name: "b20",
+        what: "a touch moves the absolute deadline",
+        place: "memory store",
+        program: Program::Outside,
+        tests: &["users::every_store::memory::only_a_proof_moves"],
+    },
+    Bug {
+        name: "b21",
+        what: "another user's data stays at a login",
+        place: "login",
+        program: Program::Outside,
+        tests: &["users::every_store::memory::nothing_of_one_user"],
+    },
+    Bug {
+        name: "b22",
+        what: "the ticket of a login is not believed",
+        place: "login",
+        program: Program::Outside,
+        tests: &["users::every_store::memory::a_ticket_from_before"],
+    },
+    Bug {
+        name: "b23",
+        what: "`ended` looks before it registers",
+        place: "wait for an end",
+        program: Program::Outside,
+        tests: &["users::an_end_while_the_wait_begins"],
     },
 ];
