@@ -13,7 +13,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use ingle::Session;
+use ingle::{SameOriginLayer, Session};
 
 use crate::app;
 
@@ -59,7 +59,6 @@ impl Accounts {
 /// The pages of the app, and those of the accounts. A GET changes nothing but the count of views and
 /// the messages that were shown.
 pub(crate) fn routes(accounts: Accounts) -> Router {
-    // All forms are in here, so what checks where a form comes from is one layer around this.
     let forms = Router::new()
         .route("/login", get(login::page).post(login::log_in))
         .route("/logout", post(login::log_out))
@@ -68,7 +67,8 @@ pub(crate) fn routes(accounts: Accounts) -> Router {
         .route("/sessions/end-others", post(yours::end_others))
         .route("/sessions/end-all", post(yours::end_all))
         .route("/password", get(yours::password).post(yours::change_password))
-        .route("/confirm", get(yours::confirm).post(yours::confirm_password));
+        .route("/confirm", get(yours::confirm).post(yours::confirm_password))
+        .layer(SameOriginLayer::new());
     let page = Router::new().route("/", get(home));
     let files = Router::new()
         .route("/style.css", get(async || file_of("text/css", pages::STYLE)))

@@ -41,7 +41,6 @@ pub(crate) struct Typed {
     password: String,
     remember: Option<String>,
     next: String,
-    anew: Option<String>,
 }
 
 /// The form.
@@ -50,14 +49,14 @@ pub(crate) async fn page(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let (said, next) = (Said::of(&asked.said), Page::of(&asked.next));
-    let anew = match session.user().await {
-        Ok(Some(User { name, .. })) => return Ok(respond(AlreadyIn { user: Some(name), said })),
-        Ok(None) => false,
-        // The browser still has the cookie of a session that was ended elsewhere.
-        Err(Error::Interrupted) => true,
-        Err(error) => return Err(error.into()),
-    };
-    Ok(respond(LoginForm { said, next, anew, ..LoginForm::default() }))
+    match session.user().await {
+        Ok(Some(User { name, .. })) => Ok(respond(AlreadyIn { user: Some(name), said })),
+        // The browser may still have the cookie of a session that was ended elsewhere.
+        Ok(None) | Err(Error::Interrupted) => {
+            Ok(respond(LoginForm { said, next, ..LoginForm::default() }))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Checks the password, and logs the user in.
@@ -67,7 +66,7 @@ pub(crate) async fn log_in(
     headers: HeaderMap,
     Form(typed): Form<Typed>,
 ) -> Result<Response, Problem> {
-    let Typed { name, password, remember, next, anew } = typed;
+    let Typed { name, password, remember, next } = typed;
     let (name, next) = (name.trim(), Page::of(&next));
     // What no account is called is nobody's, and costs as much.
     let known = Some(name).filter(|name| is_name(name));
@@ -75,7 +74,6 @@ pub(crate) async fn log_in(
         name: known.unwrap_or_default().to_owned(),
         remember: remember.is_some(),
         next,
-        anew: anew.is_some(),
         ..LoginForm::default()
     };
     if let Err(wait) = accounts.logins.take(known.unwrap_or_default(), Instant::now()) {
@@ -93,12 +91,6 @@ pub(crate) async fn log_in(
         return Ok(respond_with(StatusCode::UNPROCESSABLE_ENTITY, LoginForm { wrong, ..form }));
     };
     accounts.logins.forget(name);
-    if form.anew && matches!(session.user().await, Err(Error::Interrupted)) {
-        // The session had ended before the form was shown, so there is nothing of it to keep. When a
-        // form is sent twice, the session was alive when the form was shown. Then the second login
-        // is refused, because the first one has the data.
-        session.destroy().await?;
-    }
     let login = Login::of(name).ticket(ticket).label(label(&headers));
     let login = match form.remember {
         true => login.remember(REMEMBERED).lifetime(Lifetime::AAL1),

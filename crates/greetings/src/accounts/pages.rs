@@ -149,8 +149,6 @@ pub(crate) struct LoginForm {
     pub(crate) name: String,
     pub(crate) remember: bool,
     pub(crate) next: Page,
-    /// Whether the browser had the cookie of a session that has ended.
-    pub(crate) anew: bool,
 }
 
 #[derive(Template)]
