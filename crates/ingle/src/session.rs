@@ -33,6 +33,7 @@ use crate::{
 };
 
 mod choose;
+mod close;
 mod error;
 mod field;
 mod login;
@@ -43,15 +44,15 @@ mod touch;
 mod users;
 mod work;
 
+pub use close::HandlerOutcome;
 pub use error::Error;
 pub use field::Field;
 pub use login::{Label, Login, LoginTicket};
 pub use sessions::Sessions;
 pub use users::SessionInfo;
-pub use work::HandlerOutcome;
 pub(crate) use {
+    close::Outcome,
     state::{CookieKeeping, PendingCookie, Presented},
-    work::Outcome,
 };
 use {
     state::{Shared, Standing, State},
