@@ -274,10 +274,8 @@ async fn run(all: &[Does], at_most: Option<usize>, loses: bool, choices: &mut dy
     };
     let first = act(process(Arc::new(gate.memory.clone())), Does::Login, String::new()).await;
     let first = first.cookie.unwrap();
-    gate.keys
-        .lock()
-        .unwrap()
-        .extend(live(&gate.memory).await.iter().map(|it| it.record.header.key));
+    let keys = live(&gate.memory).await.into_iter().map(|loaded| loaded.record.header.key);
+    gate.keys.lock().unwrap().extend(keys);
     let mut tasks = JoinSet::new();
     for does in all {
         let cookie = if *does == Does::Login { String::new() } else { first.clone() };
