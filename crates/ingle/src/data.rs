@@ -8,9 +8,15 @@ use serde_json::{Map, Value};
 
 pub(crate) mod encode;
 mod fields;
+mod law;
 mod merge;
+mod order;
+mod path;
 pub(crate) mod read;
+mod rename;
+mod settle;
 pub(crate) mod typed;
+mod unstorable;
 pub(crate) mod update;
 
 /// The data of a session: a JSON object with the app's own top-level fields.

@@ -14,12 +14,19 @@
 use std::{borrow::Cow, cell::Cell, fmt};
 
 use serde::ser::{self, Serialize};
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
 use super::{
     Data, InvalidValue, Limits, Reason, check_name,
-    fields::{Field, Fields, Part},
+    fields::{Fields, Kind, Part},
+    unstorable,
 };
+
+mod parts;
+mod stored;
+
+use parts::{Encoded, Items, Object, in_variant};
+use stored::Stored;
 
 /// The value of one field.
 ///
@@ -29,24 +36,8 @@ pub(crate) fn value<T: Serialize + ?Sized>(
     value: &T,
     limits: &Limits,
 ) -> Result<Value, InvalidValue> {
-    Ok(part(value, None, limits)?.into_value(None))
-}
-
-/// The value of one field, compared with what is `stored` there.
-///
-/// # Errors
-/// What [`Reason`] lists, with the path below the field.
-pub(crate) fn part<T: Serialize + ?Sized>(
-    value: &T,
-    stored: Option<&Value>,
-    limits: &Limits,
-) -> Result<Part, InvalidValue> {
     // The data that the field belongs to is level 1.
-    let budget = Cell::new(limits.bytes_max);
-    let stored = stored.map_or(Stored::Nothing, Stored::Value);
-    Ok(value
-        .serialize(Encoder { limits, budget: &budget, depth: 1, stored, is_place: true })?
-        .into_part(stored))
+    alone(value, limits, 1)
 }
 
 /// The value of one item of the array in a field.
@@ -57,13 +48,43 @@ pub(crate) fn item<T: Serialize + ?Sized>(
     value: &T,
     limits: &Limits,
 ) -> Result<Value, InvalidValue> {
-    let budget = Cell::new(limits.bytes_max);
-    let stored = Stored::Nothing;
-    let encoder = Encoder { limits, budget: &budget, depth: 2, stored, is_place: false };
-    Ok(value.serialize(encoder)?.into_part(stored).into_value(None))
+    alone(value, limits, 2)
 }
 
-/// The fields of the whole data, compared with what is `stored`.
+fn alone<T: Serialize + ?Sized>(
+    value: &T,
+    limits: &Limits,
+    depth: usize,
+) -> Result<Value, InvalidValue> {
+    let budget = Budget::new(limits);
+    let mut value = Encoder::new(limits, &budget, depth, Stored::Nothing).value(value)?;
+    if budget.unstorable.get() {
+        unstorable::find(&value).map_or(Ok(()), Err)?;
+        unstorable::leave_out(&mut value);
+    }
+    Ok(value)
+}
+
+/// The value of one field as it is compared with what is `stored` there. Sets `unstorable` if a
+/// [part](unstorable) of it cannot be stored.
+///
+/// # Errors
+/// What [`Reason`] lists, with the path below the field.
+pub(crate) fn part<T: Serialize + ?Sized>(
+    value: &T,
+    stored: Option<&Value>,
+    limits: &Limits,
+    unstorable: &Cell<bool>,
+) -> Result<Part, InvalidValue> {
+    let budget = Budget::new(limits);
+    let stored = stored.map_or(Stored::Nothing, Stored::Value);
+    let encoded = value.serialize(Encoder::new(limits, &budget, 1, stored))?;
+    unstorable.set(unstorable.get() || budget.unstorable.get());
+    Ok(encoded.into_part(stored))
+}
+
+/// The fields of the whole data as they are compared with what is `stored`. Sets `unstorable` if a
+/// [part](unstorable) of it cannot be stored.
 ///
 /// # Errors
 /// What [`Reason`] lists, with the path.
@@ -71,77 +92,29 @@ pub(crate) fn fields<T: Serialize + ?Sized>(
     value: &T,
     stored: &Data,
     limits: &Limits,
+    unstorable: &Cell<bool>,
 ) -> Result<Fields, InvalidValue> {
-    let budget = Cell::new(limits.bytes_max);
-    let stored = Stored::Data(stored);
-    let encoder = Encoder { limits, budget: &budget, depth: 0, stored, is_place: true };
-    match value.serialize(encoder)? {
+    let budget = Budget::new(limits);
+    let encoded = value.serialize(Encoder::new(limits, &budget, 0, Stored::Data(stored)))?;
+    unstorable.set(unstorable.get() || budget.unstorable.get());
+    match encoded {
         Encoded::Object { fields, .. } => Ok(fields),
-        Encoded::Part(_) => Err(InvalidValue::new(Reason::NotAnObject)),
+        Encoded::Part(Part::Other(Value::Null)) => Ok(Fields::null()),
+        Encoded::Part(_) | Encoded::Tag(_) => Err(InvalidValue::new(Reason::NotAnObject)),
     }
 }
 
-/// The stored value at the place of the value that is encoded.
-#[derive(Clone, Copy)]
-enum Stored<'a> {
-    Nothing,
-    Value(&'a Value),
-    Data(&'a Data),
+/// What is left for a value while it is encoded, and what was found in it.
+struct Budget {
+    /// How many bytes texts may still take. It stops a huge text before it is copied.
+    bytes: Cell<usize>,
+    /// Whether a part of it cannot be stored.
+    unstorable: Cell<bool>,
 }
 
-impl<'a> Stored<'a> {
-    fn object(self) -> Option<&'a Data> {
-        match self {
-            Self::Data(data) | Self::Value(Value::Object(data)) => Some(data),
-            _ => None,
-        }
-    }
-
-    fn array(self) -> Option<&'a [Value]> {
-        match self {
-            Self::Value(Value::Array(items)) => Some(items),
-            _ => None,
-        }
-    }
-
-    fn field(self, name: &str) -> Self {
-        self.object().and_then(|data| data.get(name)).map_or(Self::Nothing, Self::Value)
-    }
-
-    fn item(self, index: usize) -> Self {
-        self.array().and_then(|items| items.get(index)).map_or(Self::Nothing, Self::Value)
-    }
-
-    /// The stored content of an enum's variant: `{"Variant": content}`.
-    fn variant(self, name: &str) -> Self {
-        match self.object() {
-            Some(data) if data.len() == 1 => self.field(name),
-            _ => Self::Nothing,
-        }
-    }
-}
-
-/// The result of a serializer. The caller that needs an object as a value builds it.
-enum Encoded {
-    Part(Part),
-    Object { fields: Fields, is_place: bool },
-}
-
-impl Encoded {
-    fn into_part(self, stored: Stored<'_>) -> Part {
-        let (fields, is_place) = match self {
-            Self::Part(part) => return part,
-            Self::Object { fields, is_place } => (fields, is_place),
-        };
-        let before = stored.object();
-        let same = before.is_some_and(|before| {
-            before.len() == fields.len() && fields.parts().all(|part| *part == Part::Same)
-        });
-        match (same, is_place) {
-            (true, _) => Part::Same,
-            (false, true) => Part::Place(fields),
-            (false, false) => Part::Other(Value::Object(fields.into_data(before))),
-        }
+impl Budget {
+    fn new(limits: &Limits) -> Self {
+        Self { bytes: Cell::new(limits.bytes_max), unstorable: Cell::new(false) }
     }
 }
 
@@ -154,16 +127,25 @@ impl ser::Error for InvalidValue {
 #[derive(Clone, Copy)]
 struct Encoder<'a> {
     limits: &'a Limits,
-    /// How many bytes texts may still take. It stops a huge text before it is copied.
-    budget: &'a Cell<usize>,
+    budget: &'a Budget,
     /// How many objects and arrays are around this value.
     depth: usize,
     stored: Stored<'a>,
     /// Whether what is here stays the same object, whatever is in it.
     is_place: bool,
+    /// The struct whose first field this is.
+    first_of: Option<&'static str>,
 }
 
 impl<'a> Encoder<'a> {
+    fn new(limits: &'a Limits, budget: &'a Budget, depth: usize, stored: Stored<'a>) -> Self {
+        Self { limits, budget, depth, stored, is_place: true, first_of: None }
+    }
+
+    fn value<T: Serialize + ?Sized>(self, value: &T) -> Result<Value, InvalidValue> {
+        Ok(value.serialize(self)?.into_part(self.stored).into_value(None))
+    }
+
     /// The encoder for what is inside a container at this place.
     fn inside(self) -> Result<Self, InvalidValue> {
         if self.depth >= self.limits.depth_max {
@@ -173,9 +155,9 @@ impl<'a> Encoder<'a> {
     }
 
     fn spend(self, bytes: usize) -> Result<(), InvalidValue> {
-        match self.budget.get().checked_sub(bytes) {
+        match self.budget.bytes.get().checked_sub(bytes) {
             Some(left) => {
-                self.budget.set(left);
+                self.budget.bytes.set(left);
                 Ok(())
             }
             None => Err(InvalidValue::new(Reason::TooLarge { max: self.limits.bytes_max })),
@@ -184,7 +166,13 @@ impl<'a> Encoder<'a> {
 
     /// The encoder of what comes and goes here.
     fn content(self) -> Self {
-        Self { is_place: false, ..self }
+        Self { is_place: false, first_of: None, ..self }
+    }
+
+    /// A value that can be compared, but not stored.
+    fn unstorable(self, value: Value) -> Encoded {
+        self.budget.unstorable.set(true);
+        Encoded::Part(Part::Other(value))
     }
 
     /// The encoder of what an enum's variant contains.
@@ -201,14 +189,21 @@ impl<'a> Encoder<'a> {
     }
 
     fn array(self) -> Result<ArrayEncoder<'a>, InvalidValue> {
-        let items = Items::SameSoFar(0);
+        let items = Items::new(self.stored.array());
         Ok(ArrayEncoder { inner: self.content().inside()?, items, variant: None })
     }
 
-    fn object(self, fields: usize) -> Result<ObjectEncoder<'a>, InvalidValue> {
-        let fields = Vec::with_capacity(fields.min(self.limits.fields_max));
-        let inner = self.inside()?;
-        Ok(ObjectEncoder { inner, fields, name: None, variant: None })
+    fn object(self, fields: usize, kind: Kind) -> Result<ObjectEncoder<'a>, InvalidValue> {
+        let object = Object::new(fields.min(self.limits.fields_max), kind);
+        Ok(ObjectEncoder { inner: self.inside()?, object, name: None, variant: None })
+    }
+
+    fn a_struct(
+        self,
+        name: &'static str,
+        fields: usize,
+    ) -> Result<ObjectEncoder<'a>, InvalidValue> {
+        self.object(fields, Kind::Struct { name, skipped: Vec::new() })
     }
 }
 
@@ -249,7 +244,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
     fn serialize_i128(self, value: i128) -> Result<Encoded, InvalidValue> {
         match i64::try_from(value) {
             Ok(value) => self.serialize_i64(value),
-            Err(_) => Err(InvalidValue::new(Reason::IntegerOutOfRange)),
+            Err(_) => Ok(self.unstorable(unstorable::number(value))),
         }
     }
 
@@ -266,13 +261,16 @@ impl<'a> ser::Serializer for Encoder<'a> {
     }
 
     fn serialize_u64(self, value: u64) -> Result<Encoded, InvalidValue> {
-        self.serialize_i128(value.into())
+        match i64::try_from(value) {
+            Ok(value) => self.serialize_i64(value),
+            Err(_) => Ok(self.unstorable(value.into())),
+        }
     }
 
     fn serialize_u128(self, value: u128) -> Result<Encoded, InvalidValue> {
-        match i64::try_from(value) {
-            Ok(value) => self.serialize_i64(value),
-            Err(_) => Err(InvalidValue::new(Reason::IntegerOutOfRange)),
+        match u64::try_from(value) {
+            Ok(value) => self.serialize_u64(value),
+            Err(_) => Ok(self.unstorable(unstorable::number(value))),
         }
     }
 
@@ -282,9 +280,10 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     fn serialize_f64(self, value: f64) -> Result<Encoded, InvalidValue> {
         self.spend(1)?;
-        let value = Number::from_f64(value).map(Value::Number);
-        let value = value.ok_or_else(|| InvalidValue::new(Reason::NonFinite))?;
-        Ok(self.scalar(|stored| *stored == value, || value.clone()))
+        match Number::from_f64(value).map(Value::Number) {
+            Some(value) => Ok(self.scalar(|stored| *stored == value, || value.clone())),
+            None => Ok(self.unstorable(unstorable::number(value))),
+        }
     }
 
     fn serialize_char(self, value: char) -> Result<Encoded, InvalidValue> {
@@ -294,7 +293,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
     fn serialize_str(self, value: &str) -> Result<Encoded, InvalidValue> {
         self.spend(value.len() + 2)?;
         if value.contains('\0') {
-            return Err(InvalidValue::new(Reason::Nul));
+            return Ok(self.unstorable(value.into()));
         }
         Ok(self.scalar(|stored| stored == value, || Value::String(value.to_owned())))
     }
@@ -322,11 +321,14 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     fn serialize_unit_variant(
         self,
-        _: &'static str,
+        name: &'static str,
         _: u32,
         variant: &'static str,
     ) -> Result<Encoded, InvalidValue> {
-        self.serialize_str(variant)
+        let encoded = self.serialize_str(variant)?;
+        // serde writes an enum with a `tag` and a `content` as a struct by the enum's name.
+        let is_tag = self.first_of == Some(name);
+        Ok(if is_tag { Encoded::Tag(encoded.into_part(self.stored)) } else { encoded })
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
@@ -344,7 +346,7 @@ impl<'a> ser::Serializer for Encoder<'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<Encoded, InvalidValue> {
-        let mut object = self.content().object(1)?;
+        let mut object = self.content().object(1, Kind::Map)?;
         object.put(Cow::Borrowed(variant), value, false)?;
         ser::SerializeMap::end(object)
     }
@@ -377,15 +379,15 @@ impl<'a> ser::Serializer for Encoder<'a> {
     }
 
     fn serialize_map(self, fields: Option<usize>) -> Result<ObjectEncoder<'a>, InvalidValue> {
-        self.object(fields.unwrap_or_default())
+        self.object(fields.unwrap_or_default(), Kind::Map)
     }
 
     fn serialize_struct(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: usize,
     ) -> Result<ObjectEncoder<'a>, InvalidValue> {
-        self.object(fields)
+        self.a_struct(name, fields)
     }
 
     fn serialize_struct_variant(
@@ -395,120 +397,79 @@ impl<'a> ser::Serializer for Encoder<'a> {
         variant: &'static str,
         fields: usize,
     ) -> Result<ObjectEncoder<'a>, InvalidValue> {
-        let object = self.variant(variant)?.object(fields)?;
+        let object = self.variant(variant)?.a_struct(variant, fields)?;
         Ok(ObjectEncoder { variant: Some(variant), ..object })
-    }
-}
-
-/// Wraps the content of an enum's variant as serde_json does: `{"Variant": content}`.
-fn in_variant(variant: Option<&'static str>, content: Part) -> Part {
-    match (variant, content) {
-        (None, content) | (_, content @ Part::Same) => content,
-        (Some(name), content) => {
-            let content = content.into_value(None);
-            Part::Other(Value::Object(Map::from_iter([(name.to_owned(), content)])))
-        }
     }
 }
 
 struct ArrayEncoder<'a> {
     inner: Encoder<'a>,
-    items: Items,
+    items: Items<'a>,
     variant: Option<&'static str>,
-}
-
-/// The items of an array. They are copied from the first one on that differs from the stored one.
-enum Items {
-    SameSoFar(usize),
-    Others(Vec<Value>),
 }
 
 impl ArrayEncoder<'_> {
     fn add<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), InvalidValue> {
-        let index = match &self.items {
-            Items::SameSoFar(count) => *count,
-            Items::Others(items) => items.len(),
-        };
+        let index = self.items.len();
         self.inner.spend(1)?;
         let stored = self.inner.stored.item(index);
         let encoded = item.serialize(Encoder { stored, ..self.inner });
         let part = encoded.map_err(|error| error.under(&format!("[{index}]")))?.into_part(stored);
-        match (&mut self.items, part) {
-            (Items::SameSoFar(count), Part::Same) => *count += 1,
-            (Items::SameSoFar(_), Part::Other(item)) => {
-                let mut items = self.first(index);
-                items.push(item);
-                self.items = Items::Others(items);
-            }
-            (Items::Others(items), Part::Other(item)) => items.push(item),
-            (Items::Others(items), Part::Same) => {
-                if let Stored::Value(stored) = stored {
-                    items.push(stored.clone());
-                }
-            }
-            // No item is a place.
-            (_, Part::Place(_)) => {}
-        }
+        self.items.push(part);
         Ok(())
     }
 
-    /// The first stored items.
-    fn first(&self, count: usize) -> Vec<Value> {
-        let stored = self.inner.stored.array().unwrap_or_default();
-        stored.get(..count).unwrap_or(stored).to_vec()
-    }
-
     fn finish(self) -> Encoded {
-        let stored = self.inner.stored.array();
-        let part = match self.items {
-            Items::SameSoFar(count) if stored.is_some_and(|stored| stored.len() == count) => {
-                Part::Same
-            }
-            Items::SameSoFar(count) => Part::Other(Value::Array(self.first(count))),
-            Items::Others(items) => Part::Other(Value::Array(items)),
-        };
-        Encoded::Part(in_variant(self.variant, part))
+        Encoded::Part(in_variant(self.variant, self.items.into_part()))
     }
 }
 
 struct ObjectEncoder<'a> {
     inner: Encoder<'a>,
-    fields: Vec<Field>,
+    object: Object,
     /// The name that the next value belongs to, for a map that is written in two steps.
     name: Option<String>,
     variant: Option<&'static str>,
 }
 
 impl ObjectEncoder<'_> {
+    /// Adds a field. It is the struct's own, or the entry of a map.
     fn put<T: Serialize + ?Sized>(
         &mut self,
         name: Cow<'static, str>,
         value: &T,
-        is_place: bool,
+        is_own: bool,
     ) -> Result<(), InvalidValue> {
         check_name(&name)?;
         self.inner.spend(name.len() + 3)?;
         let stored = self.inner.stored.field(&name);
-        let encoded = value.serialize(Encoder { stored, is_place, ..self.inner });
-        let part = encoded.map_err(|error| error.under(&name))?.into_part(stored);
-        self.fields.push((name, part));
+        let is_place = self.inner.is_place && is_own && !self.object.has_tag();
+        let first_of = self.object.next_is_first_of();
+        let encoded = value.serialize(Encoder { stored, is_place, first_of, ..self.inner });
+        let encoded = encoded.map_err(|error| error.under(&name))?;
+        // The value of a field has a size. What has none is the name of a variant, which serde
+        // writes as a `str`.
+        let is_tag = is_own && size_of::<&T>() > size_of::<&u8>();
+        self.object.push(name, encoded, stored, is_own, is_tag);
         Ok(())
     }
 
     fn put_named<T: Serialize + ?Sized>(
         &mut self,
         value: &T,
-        is_place: bool,
+        is_own: bool,
     ) -> Result<(), InvalidValue> {
         match self.name.take() {
-            Some(name) => self.put(Cow::Owned(name), value, is_place),
+            Some(name) => self.put(Cow::Owned(name), value, is_own),
             None => Err(ser::Error::custom("a value came before its name")),
         }
     }
 
     fn finish(self) -> Encoded {
-        let is_place = self.inner.is_place;
-        let fields = Encoded::Object { fields: Fields::new(self.fields), is_place };
+        let fields = self.object.into_encoded(self.inner.is_place);
+        if fields.has_twice() {
+            self.inner.budget.unstorable.set(true);
+        }
         match self.variant {
             None => fields,
             Some(_) => {
@@ -550,7 +511,12 @@ macro_rules! object_encoder {
             type Error = InvalidValue;
 
             fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), InvalidValue> {
-                self.put(Cow::Borrowed(name), value, self.inner.is_place)
+                self.put(Cow::Borrowed(name), value, true)
+            }
+
+            fn skip_field(&mut self, name: &'static str) -> Result<(), InvalidValue> {
+                self.object.skip(name);
+                Ok(())
             }
 
             fn end(self) -> Result<Encoded, InvalidValue> {
@@ -567,11 +533,14 @@ impl ser::SerializeMap for ObjectEncoder<'_> {
     type Error = InvalidValue;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, name: &T) -> Result<(), InvalidValue> {
-        let alone = Encoder { stored: Stored::Nothing, ..self.inner };
-        self.name = Some(match name.serialize(alone)? {
-            Encoded::Part(Part::Other(Value::String(name))) => name,
-            Encoded::Part(Part::Other(Value::Number(name))) => name.to_string(),
-            Encoded::Part(Part::Other(Value::Bool(name))) => name.to_string(),
+        let alone = Encoder { stored: Stored::Nothing, first_of: None, ..self.inner };
+        self.name = Some(match alone.value(name)? {
+            Value::String(name) if name.contains('\0') => {
+                return Err(InvalidValue::new(Reason::Nul));
+            }
+            Value::String(name) => name,
+            Value::Number(name) => name.to_string(),
+            Value::Bool(name) => name.to_string(),
             _ => return Err(ser::Error::custom("a name must be a text, a number or a boolean")),
         });
         Ok(())
@@ -589,8 +558,8 @@ impl ser::SerializeMap for ObjectEncoder<'_> {
         self.serialize_key(name)?;
         // A struct with `flatten` is written as a map, too. But no map owns names without a size,
         // so this one is a `str`, the name of a struct's field.
-        let is_field = size_of::<&K>() > size_of::<&u8>();
-        self.put_named(value, is_field && self.inner.is_place)
+        let is_own = size_of::<&K>() > size_of::<&u8>();
+        self.put_named(value, is_own)
     }
 
     fn end(self) -> Result<Encoded, InvalidValue> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::Data;
+use super::{Data, unstorable};
 
 /// A value, compared with the one that is stored in its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,7 +14,7 @@ pub(crate) enum Part {
     /// Something else, or nothing, is stored there.
     Other(Value),
     /// The same for an object that is a place: it stays the same object, whatever is in it.
-    Place(Fields),
+    Place(Box<Fields>),
 }
 
 impl Part {
@@ -31,61 +31,164 @@ impl Part {
     pub(super) fn to_value(&self, stored: Option<&Value>) -> Value {
         self.clone().into_value(stored)
     }
+
+    pub(super) fn as_place(&self) -> Option<&Fields> {
+        match self {
+            Self::Place(fields) => Some(fields),
+            Self::Same | Self::Other(_) => None,
+        }
+    }
 }
 
 /// The fields of an object, each compared with the stored field of its name.
 ///
 /// They are in the order of their names, each name once. For the few fields of most types, a list
 /// is faster than a tree and takes less memory than a tree's node.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Fields(Vec<Field>);
+#[derive(Clone, Debug)]
+pub(crate) struct Fields {
+    fields: Vec<Field>,
+    kind: Kind,
+}
 
-pub(super) type Field = (Cow<'static, str>, Part);
+/// One field of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Field {
+    pub(super) name: Cow<'static, str>,
+    pub(super) part: Part,
+    pub(super) owner: Owner,
+}
+
+/// Whose a field is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The struct's, which has it always.
+    Struct,
+    /// Perhaps that of a variant of an enum that serde writes without a level of its own.
+    Variant,
+    /// A map's, whose entries come and go.
+    Map,
+}
+
+/// What serde says of an object.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// A struct of this name. It has these fields, too, and left them out.
+    Struct { name: &'static str, skipped: Vec<&'static str> },
+    /// A map, or a struct in which something is flattened.
+    Map,
+    /// There is no object: the value is null.
+    Null,
+}
+
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        self.fields == other.fields && self.is_null() == other.is_null()
+    }
+}
 
 impl Fields {
-    /// If a name comes twice, the last field counts, as it would in a map.
-    pub(super) fn new(mut fields: Vec<Field>) -> Self {
-        if !fields.is_sorted_by(|(before, _), (after, _)| before < after) {
-            fields.sort_by(|(one, _), (other, _)| one.cmp(other));
-            fields.dedup_by(|later, earlier| {
-                let again = later.0 == earlier.0;
-                if again {
-                    std::mem::swap(later, earlier);
+    /// If a name comes twice, the last value is that of the field. The others are compared under
+    /// names that are [never stored](unstorable).
+    pub(super) fn new(mut fields: Vec<Field>, kind: Kind) -> Self {
+        while !fields.is_sorted_by(|before, after| before.name < after.name) {
+            fields.sort_by(|one, other| one.name.cmp(&other.name));
+            for index in 1..fields.len() {
+                if let Some([earlier, later]) = fields.get_mut(index - 1..=index)
+                    && earlier.name == later.name
+                {
+                    earlier.name = unstorable::another(&later.name).into();
                 }
-                again
-            });
+            }
         }
-        Self(fields)
+        Self { fields, kind }
+    }
+
+    /// An object with nothing but this field.
+    pub(super) fn of(name: &str, part: Part) -> Self {
+        let field = Field { name: name.to_owned().into(), part, owner: Owner::Struct };
+        Self { fields: vec![field], kind: Kind::Struct { name: "", skipped: Vec::new() } }
+    }
+
+    pub(super) fn null() -> Self {
+        Self { fields: Vec::new(), kind: Kind::Null }
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self.kind, Kind::Null)
+    }
+
+    /// Whether a value is in it that no session can hold, beside that of its name.
+    pub(super) fn has_twice(&self) -> bool {
+        self.fields.first().is_some_and(|field| unstorable::is_another(&field.name))
+    }
+
+    /// Whether all of it is stored as it is.
+    pub(super) fn is_stored(&self) -> bool {
+        self.fields.iter().all(|field| match &field.part {
+            Part::Same => true,
+            Part::Place(fields) => fields.is_stored(),
+            Part::Other(_) => false,
+        })
+    }
+
+    /// Whether serde says that both are of the same struct, and of the same variant of an enum.
+    pub(super) fn is_of_the_type_of(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Struct { name, .. }, Kind::Struct { name: other_name, .. }) => {
+                name == other_name && self.all_names() == other.all_names()
+            }
+            (Kind::Map, Kind::Map) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether all names are those of one struct's fields.
+    pub(super) fn is_struct(&self) -> bool {
+        matches!(self.kind, Kind::Struct { .. })
+    }
+
+    fn all_names(&self) -> Vec<&str> {
+        let skipped = match &self.kind {
+            Kind::Struct { skipped, .. } => &skipped[..],
+            Kind::Map | Kind::Null => &[],
+        };
+        let mut names: Vec<&str> = self.names().chain(skipped.iter().copied()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(super) fn field(&self, name: &str) -> Option<&Field> {
+        let index = self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok()?;
+        self.fields.get(index)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Part> {
-        let index = self.0.binary_search_by(|(other, _)| (**other).cmp(name)).ok()?;
-        self.0.get(index).map(|(_, part)| part)
+        self.field(name).map(|field| &field.part)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.fields.len()
     }
 
-    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
-        self.0.iter().map(|(_, part)| part)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Part)> {
-        self.0.iter().map(|(name, part)| (&**name, part))
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|field| &*field.name)
     }
 
     /// The object itself, given the one that is stored.
     pub(super) fn into_data(self, stored: Option<&Data>) -> Data {
-        let fields = self.0.into_iter().map(|(name, part)| {
+        let fields = self.fields.into_iter().map(|Field { name, part, .. }| {
             let value = part.into_value(stored.and_then(|stored| stored.get(&*name)));
             (name.into_owned(), value)
         });
         fields.collect()
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| &**name)
+    pub(super) fn to_value(&self, stored: &Data) -> Value {
+        Value::Object(self.clone().into_data(Some(stored)))
     }
 }
 
@@ -97,17 +200,25 @@ mod tests {
 
     #[test]
     fn fields_are_found_in_any_order_and_of_one_name_the_last_counts() {
-        let field = |name: &'static str, value| (Cow::Borrowed(name), Part::Other(value));
-        let fields = Fields::new(vec![
+        let field = |name: &'static str, value| Field {
+            name: Cow::Borrowed(name),
+            part: Part::Other(value),
+            owner: Owner::Struct,
+        };
+        let fields = vec![
             field("b", json!(1)),
             field("c", json!(2)),
             field("a", json!(3)),
             field("b", json!(4)),
             field("b", json!(5)),
-        ]);
-        assert_eq!(fields.names().collect::<Vec<_>>(), ["a", "b", "c"]);
+        ];
+        let fields = Fields::new(fields, Kind::Map);
+        assert!(fields.has_twice());
         assert_eq!(fields.get("b"), Some(&Part::Other(json!(5))));
         assert_eq!(fields.get("c"), Some(&Part::Other(json!(2))));
         assert_eq!(fields.get("d"), None);
+        let mut stored = Value::Object(fields.into_data(None));
+        assert!(unstorable::leave_out(&mut stored));
+        assert_eq!(stored, json!({"a": 3, "b": 5, "c": 2}));
     }
 }

@@ -5,52 +5,149 @@
 //!
 //! - in an object that is a place, such as the data, a field, or a struct in a struct;
 //! - in an item of a list that is the same before and after, wherever it stands now.
+//!
+//! serde tells a struct from a map, an `Option`, and a variant of an enum. Where it writes several of
+//! them as one object (`flatten`), the type's default tells what the object has always.
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
 
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
     Data,
-    fields::{Fields, Part},
+    fields::{Field, Fields, Owner, Part},
+    law::Law,
+    path::set,
+    read::Patch,
+    unstorable,
 };
+
+mod items;
+
+/// What becomes of a list that the closure did not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unchanged {
+    /// It is as it is stored.
+    Stays,
+    /// Its items are in the order in which the type shows them.
+    InOrder,
+}
+
+/// The patch that makes of what is stored what the closure left. `renamed` is what is stored, with each
+/// field under its present name.
+pub(super) fn patch<T>(
+    law: &Law<'_>,
+    before: &Fields,
+    after: &Fields,
+    renamed: Option<&Data>,
+    misfits: &[String],
+    unchanged: Unchanged,
+) -> Patch
+where
+    T: Serialize + DeserializeOwned + Default,
+{
+    let default = OnceCell::new();
+    let view = Type {
+        default: &|| default.get_or_init(|| law.default::<T>()).as_ref(),
+        shows: &|data| law.shows::<T>(data.as_object()?),
+        unchanged,
+    };
+    let mut patch = Patch::new();
+    if let Some(renamed) = renamed {
+        patch.extend(difference(law.stored, renamed));
+    }
+    changes(before, after, renamed.unwrap_or(law.stored), misfits, view, &mut |name, value| {
+        patch.insert(name.to_owned(), value);
+    });
+    if law.unstorable.get() {
+        for value in patch.values_mut() {
+            value.take_if(|value| !unstorable::leave_out(value));
+        }
+        patch.retain(|name, _| !unstorable::is_another(name));
+    }
+    patch
+}
+
+/// The patch that makes one of two objects the other.
+pub(super) fn difference(from: &Data, to: &Data) -> Patch {
+    let gone = from.keys().filter(|name| !to.contains_key(*name)).map(|name| (name.clone(), None));
+    let new = to.iter().filter(|(name, value)| from.get(*name) != Some(*value));
+    gone.chain(new.map(|(name, value)| (name.clone(), Some(value.clone())))).collect()
+}
+
+/// What the type itself says of an object.
+#[derive(Clone, Copy)]
+struct Type<'a> {
+    /// What its default has in the place of the object.
+    default: &'a dyn Fn() -> Option<&'a Fields>,
+    /// What it shows there if this is stored there.
+    shows: &'a dyn Fn(Value) -> Option<Value>,
+    unchanged: Unchanged,
+}
 
 /// Says which fields of `stored` to set (`Some`) and to remove (`None`). What is stored in `misfits`
 /// is not what the type saw, so nothing of it stays where the closure set something else.
-pub(super) fn changes(
+fn changes(
     before: &Fields,
     after: &Fields,
     stored: &Data,
     misfits: &[String],
-    mut tell: impl FnMut(&str, Option<Value>),
+    view: Type<'_>,
+    tell: &mut dyn FnMut(&str, Option<Value>),
 ) {
     for name in before.names().filter(|name| after.get(name).is_none()) {
         tell(name, None);
     }
-    for (name, after) in after.iter() {
-        let value = match (before.get(name), stored.get(name)) {
-            (Some(before), Some(_)) if before == after => continue,
-            (Some(before), Some(stored)) if !misfits.iter().any(|misfit| misfit == name) => {
-                merge(before, after, stored)
+    let is_same_type = before.is_of_the_type_of(after);
+    for Field { name, part: after_part, owner } in after.iter() {
+        let default = || -> Option<&Fields> { (view.default)()?.get(name)?.as_place() };
+        let is_certain = || before.is_struct() || *owner == Owner::Struct && default().is_some();
+        let shows = |value: Value| {
+            let mut object = stored.clone();
+            object.insert((**name).to_owned(), value);
+            match (view.shows)(Value::Object(object))? {
+                Value::Object(mut shown) => shown.remove(&**name),
+                _ => None,
+            }
+        };
+        let may_have_lists = matches!(after_part, Part::Place(_) | Part::Other(Value::Array(_)));
+        let stays = view.unchanged == Unchanged::Stays || !may_have_lists;
+        let value = match (before.get(name), stored.get(&**name)) {
+            (Some(before), Some(_)) if before == after_part && stays => continue,
+            (Some(before), Some(stored))
+                if is_same_type && !misfits.iter().any(|misfit| misfit == name) =>
+            {
+                let view = Type { default: &default, shows: &shows, ..view };
+                merge(before, after_part, stored, view, is_certain)
             }
             // If there is anything to write, the type's defaults are written, too.
-            (_, stored) => after.to_value(stored),
+            (_, stored) => after_part.to_value(stored),
         };
         tell(name, Some(value));
     }
 }
 
-/// The stored value, with the difference between `before` and `after` applied to it.
-fn merge(before: &Part, after: &Part, stored: &Value) -> Value {
+/// The stored value of a field, with the difference between `before` and `after` applied to it.
+///
+/// In an object that serde writes as a map, a struct is a place only if the default has it, too.
+fn merge(
+    before: &Part,
+    after: &Part,
+    stored: &Value,
+    view: Type<'_>,
+    is_certain: impl FnOnce() -> bool,
+) -> Value {
     match (before, after, stored) {
-        (Part::Place(before), Part::Place(after), Value::Object(stored)) => {
+        (Part::Place(before), Part::Place(after), Value::Object(stored))
+            if before.is_of_the_type_of(after) && is_certain() =>
+        {
             let mut merged = stored.clone();
-            if is_another(before, after) {
-                merged.retain(|name, _| after.get(name).is_some());
+            if !unknown_stays(before, after, view) {
+                merged.retain(|name, _| before.get(name).is_some());
             }
-            changes(before, after, stored, &[], |name, value| match value {
-                Some(value) => drop(merged.insert(name.to_owned(), value)),
-                None => drop(merged.remove(name)),
+            changes(before, after, stored, &[], view, &mut |name, value| {
+                set(&mut merged, name, value);
             });
             Value::Object(merged)
         }
@@ -58,77 +155,20 @@ fn merge(before: &Part, after: &Part, stored: &Value) -> Value {
             Part::Other(Value::Array(before)),
             Part::Other(Value::Array(after)),
             Value::Array(stored),
-        ) => Value::Array(merge_items(before, after, stored)),
+        ) => Value::Array(items::merge(before, after, stored, view.shows)),
         _ => after.to_value(Some(stored)),
     }
 }
 
-/// Whether the object that comes after is none of the fields, but another variant of an enum that
-/// serde writes without a level of its own.
-fn is_another(before: &Fields, after: &Fields) -> bool {
-    before.names().any(|name| after.get(name).is_none())
-        && after.names().any(|name| before.get(name).is_none())
-}
-
-/// The items after, in their stored form where they are the same as before.
-///
-/// Items that look the same to the type cannot be told apart. So each keeps its own only if none of
-/// them came or went, or if they are the same in the store, too.
-fn merge_items(before: &[Value], after: &[Value], stored: &[Value]) -> Vec<Value> {
-    // A type may keep items in another order than the store has them.
-    let in_order = before.len() == stored.len()
-        && before.iter().zip(stored).all(|(before, stored)| shows(before, stored));
-    if !in_order {
-        return after.to_vec();
-    }
-    let mut alike: HashMap<&Value, Alike<'_>> = HashMap::new();
-    for (before, stored) in before.iter().zip(stored) {
-        alike.entry(before).or_default().stored.push(stored);
-    }
-    for item in after {
-        if let Some(alike) = alike.get_mut(item) {
-            alike.n_after += 1;
-        }
-    }
-    let own = |item: &Value| {
-        let kept = alike.get_mut(item).and_then(Alike::next);
-        kept.unwrap_or(item).clone()
+/// Whether what the type does not know of an object is still that of the same one. If serde writes a
+/// map, some of the fields may be those of a flattened `Option` or enum, which is another one now.
+fn unknown_stays(before: &Fields, after: &Fields, view: Type<'_>) -> bool {
+    let is_always_there = |name: &str| {
+        let owners = [before, after].map(|fields| fields.field(name).map(|field| field.owner));
+        owners.into_iter().flatten().all(|owner| owner == Owner::Struct)
+            && (view.default)().is_some_and(|default| default.get(name).is_some())
     };
-    after.iter().map(own).collect()
-}
-
-/// The items of a list that look the same to the type.
-#[derive(Default)]
-struct Alike<'a> {
-    stored: Vec<&'a Value>,
-    n_after: usize,
-    n_kept: usize,
-}
-
-impl<'a> Alike<'a> {
-    fn next(&mut self) -> Option<&'a Value> {
-        let all_the_same = || self.stored.windows(2).all(|pair| pair.first() == pair.last());
-        let n_before = self.stored.len();
-        let certain = self.n_after == n_before || self.n_after < n_before && all_the_same();
-        let own = self.stored.get(self.n_kept).copied().filter(|_| certain);
-        self.n_kept += 1;
-        own
-    }
-}
-
-/// Whether `view` is what a type makes of `stored`, except for what it does not know or adds.
-fn shows(view: &Value, stored: &Value) -> bool {
-    match (view, stored) {
-        (Value::Object(view), Value::Object(stored)) => {
-            let mut shared = view.iter().filter_map(|(name, view)| Some((view, stored.get(name)?)));
-            let is_known = view.is_empty() || view.keys().any(|name| stored.contains_key(name));
-            is_known && shared.all(|(view, field)| shows(view, field))
-        }
-        (Value::Array(view), Value::Array(stored)) => {
-            view.len() == stored.len()
-                && view.iter().zip(stored).all(|(view, item)| shows(view, item))
-        }
-        (Value::Number(view), Value::Number(stored)) => view.as_f64() == stored.as_f64(),
-        (view, stored) => view == stored,
-    }
+    let mut changed =
+        before.names().chain(after.names()).filter(|name| before.get(name) != after.get(name));
+    before.is_struct() || changed.all(is_always_there)
 }

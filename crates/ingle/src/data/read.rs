@@ -14,7 +14,14 @@ use serde::{
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
-use super::{Data, FLASH, TICKETS, is_own, typed::WrongType};
+use super::{
+    Data, FLASH, Limits, TICKETS, encode,
+    fields::{Fields, Owner},
+    is_own,
+    order::alike,
+    typed::WrongType,
+    unstorable,
+};
 
 /// Fields to set (`Some`) and to remove (`None`).
 pub(crate) type Patch = BTreeMap<String, Option<Value>>;
@@ -96,7 +103,7 @@ impl<'a> Shown<'a> {
         Some(self.stored).filter(|stored| self.patch.is_none() && !has_own(stored))
     }
 
-    fn to_data(self) -> Data {
+    pub(super) fn to_data(self) -> Data {
         self.fields().map(|(name, value)| (name.to_owned(), value.clone())).collect()
     }
 }
@@ -107,7 +114,7 @@ where
     T: Serialize + DeserializeOwned + Default,
 {
     let (object, name) = match place {
-        Place::Whole if shown.fields().next().is_none() => return Ok(Read::of(T::default())),
+        Place::Whole if shown.fields().next().is_none() => return Ok(Read::of(of_nothing())),
         Place::Whole => (shown, None),
         Place::Field(name) => match shown.get(name) {
             None => return Ok(Read::of(T::default())),
@@ -119,7 +126,7 @@ where
         },
     };
     let incomplete = Cell::new(false);
-    let first = T::deserialize(Fields { shown: object, incomplete: &incomplete });
+    let first = T::deserialize(Object { shown: object, incomplete: &incomplete });
     match first {
         Ok(view) if !incomplete.get() => Ok(Read::of(view)),
         first => completed(first.ok(), object, name, mend),
@@ -135,38 +142,37 @@ pub(crate) fn read_value<T: DeserializeOwned>(
     if let Ok(view) = T::deserialize(value) {
         return Ok(Some(view));
     }
-    let mut reading = Reading { data: value.clone(), defaults: Value::Null, mend, misfits: None };
+    let mut reading =
+        Reading { data: value.clone(), defaults: Fields::null(), mend, misfits: None };
     reading.view(name)
 }
 
-/// Whether two values are the same, but for the order of lists: a set has another one each time.
-pub(super) fn same(one: &Value, other: &Value) -> bool {
-    fn sorted(value: &Value) -> Value {
-        match value {
-            Value::Array(items) => {
-                let mut items: Vec<Value> = items.iter().map(sorted).collect();
-                items.sort_by_cached_key(Value::to_string);
-                Value::Array(items)
-            }
-            Value::Object(fields) => {
-                fields.iter().map(|(name, value)| (name.clone(), sorted(value))).collect()
-            }
-            other => other.clone(),
-        }
+/// The whole data where nothing is stored. That is `T::default()`, or if that is no object, such as
+/// null for a JSON value, an object without fields.
+fn of_nothing<T: Serialize + DeserializeOwned + Default>() -> T {
+    let default = T::default();
+    if !shown(&default).is_null() {
+        return default;
     }
-    one == other || sorted(one) == sorted(other)
+    let empty = T::deserialize(Value::Object(Data::new()));
+    let empty = empty.ok().filter(|view| {
+        let view = shown(view);
+        view.len() == 0 && !view.is_null()
+    });
+    empty.unwrap_or(default)
 }
 
-/// The fields of a value, or none if it is not an object.
-pub(super) fn object<T: Serialize>(value: &T) -> Data {
-    match serde_json::to_value(value) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Data::new(),
-    }
+/// The fields that a view shows, or null if it is not an object.
+fn shown<T: Serialize>(view: &T) -> Fields {
+    // What is stored is within the app's limits. What is only looked at need not be.
+    let limits =
+        Limits { bytes_max: usize::MAX, depth_max: Limits::DEPTH_MAX, ..Limits::default() };
+    encode::fields(view, &Data::new(), &limits, &Cell::new(false))
+        .unwrap_or_else(|_| Fields::null())
 }
 
 /// The fields of an object, for a type that may ask for more than there is.
-struct Fields<'a> {
+struct Object<'a> {
     shown: Shown<'a>,
     /// Whether fields that the type has may be missing.
     incomplete: &'a Cell<bool>,
@@ -184,7 +190,7 @@ macro_rules! as_a_map {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Fields<'de> {
+impl<'de> Deserializer<'de> for Object<'de> {
     type Error = serde_json::Error;
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -230,15 +236,15 @@ fn completed<T>(
 where
     T: Serialize + DeserializeOwned + Default,
 {
-    let defaults = self::object(&T::default());
-    let all_there = || defaults.keys().all(|name| object.get(name).is_some());
+    let defaults = shown(&T::default());
+    let all_there = || own_names(&defaults).all(|name| object.get(name).is_some());
     let view = match first {
         Some(view) if all_there() => return Ok(Read::of(view)),
         first => first,
     };
     let misfits = name.is_none().then(Vec::new);
     let data = Value::Object(object.to_data());
-    let mut reading = Reading { data, defaults: Value::Object(defaults), mend, misfits };
+    let mut reading = Reading { data, defaults, mend, misfits };
     let view = match view {
         Some(view) => Some(view),
         None => reading.view(name.unwrap_or_default())?,
@@ -257,8 +263,8 @@ where
 /// A value on its way into a type, mended as far as is needed and allowed.
 struct Reading {
     data: Value,
-    /// What `T::default()` is. Null if there is none, or if it is not an object.
-    defaults: Value,
+    /// What `T::default()` shows. Null if there is none, or if it is not an object.
+    defaults: Fields,
     mend: Mend,
     /// The top-level fields that did not fit. None if the value is itself one field.
     misfits: Option<Vec<String>>,
@@ -289,18 +295,20 @@ impl Reading {
         }
     }
 
-    /// Adds a field that the type cannot do without, as `T::default()` has it in the same place.
+    /// Adds a field that the type cannot do without, as `T::default()` has it in the same place. What
+    /// the default has in a list, a map or an `Option` is another value's.
     fn add_missing(&mut self, path: &Path, message: &str) -> bool {
-        let place = pointer(path);
-        let (Some(name), Some(place)) = (quoted(message, "missing field `"), place) else {
-            return false;
-        };
-        let default = self.defaults.pointer(&place).and_then(|object| object.get(name));
-        let (Some(default), Some(Value::Object(object))) = (default, self.data.pointer_mut(&place))
-        else {
-            return false;
-        };
-        !object.contains_key(name) && object.insert(name.to_owned(), default.clone()).is_none()
+        let Some(name) = quoted(message, "missing field `") else { return false };
+        let place = path.iter().try_fold(&self.defaults, |fields, segment| match segment {
+            Segment::Map { key } => fields.get(key)?.as_place(),
+            _ => None,
+        });
+        let default = place.and_then(|fields| fields.get(name)).map(|part| part.to_value(None));
+        let object = pointer(path).and_then(|place| self.data.pointer_mut(&place));
+        let (Some(default), Some(Value::Object(object))) = (default, object) else { return false };
+        unstorable::is_json(&default)
+            && !object.contains_key(name)
+            && object.insert(name.to_owned(), default).is_none()
     }
 
     /// Drops the values of a field under all of its names but one: the present one, if it is there.
@@ -353,8 +361,8 @@ impl Reading {
         let found = told.or_else(|| {
             let fits_without = |name: &&String| {
                 let mut others = data.clone();
-                match self.defaults.get(name.as_str()) {
-                    Some(default) => others.insert((*name).clone(), default.clone()),
+                match self.defaults.get(name) {
+                    Some(default) => others.insert((*name).clone(), default.to_value(None)),
                     None => others.remove(*name),
                 };
                 T::deserialize(Value::Object(others)).is_ok()
@@ -370,29 +378,31 @@ impl Reading {
     /// Some missing fields serde fills in by itself: an `Option`, and what has a default of its own.
     /// For these `T::default()` counts all the same.
     fn filled_in<T: Serialize + DeserializeOwned>(&mut self, mut view: T) -> T {
-        let (Value::Object(defaults), Value::Object(data)) = (&self.defaults, &mut self.data)
-        else {
+        let Value::Object(data) = &mut self.data else { return view };
+        let missing: Vec<&str> =
+            own_names(&self.defaults).filter(|name| !data.contains_key(*name)).collect();
+        if missing.is_empty() {
             return view;
-        };
-        let missing: Vec<_> =
-            defaults.iter().filter(|(name, _)| !data.contains_key(*name)).collect();
-        let mut seen = if missing.is_empty() { Data::new() } else { object(&view) };
-        for (name, default) in missing {
-            if seen.get(name) == Some(default)
-                || !is_filled_in_by_serde::<T>(name, seen.get(name), defaults)
+        }
+        let defaults = self.defaults.clone().into_data(None);
+        let mut seen = shown(&view).into_data(None);
+        for name in missing {
+            let default = defaults.get(name);
+            if seen.get(name) == default
+                || !is_filled_in_by_serde::<T>(name, seen.get(name), &defaults)
             {
                 continue;
             }
-            data.insert(name.clone(), default.clone());
+            data.extend(default.map(|default| (name.to_owned(), default.clone())));
             let filled = T::deserialize(&*data).ok().filter(|filled| {
-                let (mut now, mut before) = (object(filled), seen.clone());
+                let (mut now, mut before) = (shown(filled).into_data(None), seen.clone());
                 now.remove(name);
                 before.remove(name);
-                same(&Value::Object(now), &Value::Object(before))
+                alike(&Value::Object(now), &Value::Object(before))
             });
             match filled {
                 Some(filled) => {
-                    seen = object(&filled);
+                    seen = shown(&filled).into_data(None);
                     view = filled;
                 }
                 // The type knows the field under another name, which is there.
@@ -401,6 +411,12 @@ impl Reading {
         }
         view
     }
+}
+
+/// The names of the fields that a type has always. The entries of a map are none.
+fn own_names(defaults: &Fields) -> impl Iterator<Item = &str> {
+    let own = defaults.iter().filter(|field| field.owner != Owner::Map);
+    own.map(|field| &*field.name).filter(|name| !unstorable::is_another(name))
 }
 
 /// Whether a type has this value in a field when the field is missing, and only then.
@@ -412,7 +428,7 @@ fn is_filled_in_by_serde<T: Serialize + DeserializeOwned>(
     let mut others = defaults.clone();
     others.remove(name);
     let without = T::deserialize(&others);
-    without.is_ok_and(|without| object(&without).get(name) == value)
+    without.is_ok_and(|without| shown(&without).into_data(None).get(name) == value)
 }
 
 /// The place of an error as a JSON pointer, if serde knows it.

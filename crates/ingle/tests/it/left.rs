@@ -197,7 +197,7 @@ async fn nested_fields_and_items_with_an_alias() {
     .await;
     assert_eq!(
         after,
-        json!({"boss": {"full_name": "Bob", "age": 0, "x": 1}, "all": [{"full_name": "Di", "age": 0}, {"full_name": "Cy", "age": 0}]})
+        json!({"boss": {"full_name": "Bob", "age": 0, "x": 1}, "all": [{"full_name": "Di", "age": 0}, {"name": "Cy"}]})
     );
 }
 

@@ -1,9 +1,14 @@
+mod kept;
 mod law;
+mod order;
+mod owners;
+mod refused;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::data::{Limits, Reason, path::set, read};
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Visit {
@@ -62,6 +67,61 @@ where
     };
     let (_, patch) = update::<T, _, _, Unfit>(Place::Whole, &stored, &rules(), change).unwrap();
     Value::Object(patched(&stored, patch))
+}
+
+/// What becomes of `stored` as the whole data, and as a field. Each must then read as it was left.
+fn both<T>(stored: &Value, change: impl Fn(&mut T)) -> [Result<Value, InvalidValue>; 2]
+where
+    T: Serialize + DeserializeOwned + Default + Clone + PartialEq + std::fmt::Debug,
+{
+    let field = json!({ "field": stored, "other": 1 });
+    [(Place::Whole, stored), (Place::Field("field"), &field)].map(|(place, stored)| {
+        let stored = data(stored.clone());
+        let mut left = None;
+        let updated = update::<T, _, _, Unfit>(place, &stored, &rules(), |view| {
+            change(view);
+            left = Some(view.clone());
+            Ok::<_, ()>(())
+        });
+        let patch = match updated {
+            Ok((_, patch)) => patch,
+            Err(Unfit::Value(error)) => return Err(error),
+            Err(Unfit::Type(error)) => panic!("{error}"),
+        };
+        let after = patched(&stored, patch);
+        let next = read::<T>(place, Shown::of(&after), MEND).unwrap().view;
+        assert_eq!(Some(next), left, "{after:?}");
+        Ok(match place {
+            Place::Whole => Value::Object(after),
+            Place::Field(name) => {
+                assert_eq!(Some(from_value::<T>(name, &after[name]).unwrap()), left, "{after:?}");
+                assert_eq!(after["other"], 1);
+                after[name].clone()
+            }
+        })
+    })
+}
+
+/// The same where both become the same.
+fn left<T>(stored: Value, change: impl Fn(&mut T)) -> Value
+where
+    T: Serialize + DeserializeOwned + Default + Clone + PartialEq + std::fmt::Debug,
+{
+    let [whole, field] = both(&stored, change).map(Result::unwrap);
+    assert_eq!(whole, field);
+    field
+}
+
+/// Where both are refused, why and where.
+fn refused<T>(stored: Value, change: impl Fn(&mut T)) -> (String, Reason)
+where
+    T: Serialize + DeserializeOwned + Default + Clone + PartialEq + std::fmt::Debug,
+{
+    let [whole, mut field] = both(&stored, change).map(Result::unwrap_err);
+    let path = field.path.strip_prefix("field").unwrap_or(&field.path);
+    field.path = path.strip_prefix('.').unwrap_or(path).to_owned();
+    assert_eq!(whole, field);
+    (field.path, field.reason)
 }
 
 fn from_data<T: Serialize + DeserializeOwned + Default>(data: &Data) -> Result<T, WrongType> {

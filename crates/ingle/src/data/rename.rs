@@ -1,0 +1,166 @@
+//! Fields that are stored under another name than the type gives them.
+//!
+//! Only the type knows its old names (`alias`), and old forms (`from`, `untagged`). A name is an old
+//! one of a field if the type shows something else without it, and the same as before with its value
+//! under the name of the field.
+
+use std::cell::OnceCell;
+
+use super::{
+    Data,
+    fields::{Fields, Part},
+    law::Law,
+    order::alike,
+    path::{object, object_mut},
+    read::Place,
+    unstorable,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Which fields may have had another name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Those that the type shows with another value than its default, though it is not stored.
+    Likely,
+    All,
+}
+
+/// What is stored, with each field under its present name. None if that is how it is stored.
+pub(super) fn renamed<T>(
+    law: &Law<'_>,
+    before: &Fields,
+    after: &Fields,
+    names: Names,
+) -> Option<Data>
+where
+    T: Serialize + DeserializeOwned + Default,
+{
+    let default = OnceCell::new();
+    let default = || default.get_or_init(|| law.default::<T>()).as_ref();
+    let reads_as_before = |data: &Data| {
+        let seen = law.shows::<T>(data);
+        seen.is_some_and(|seen| alike(&seen, &before.to_value(law.stored)))
+    };
+    let mut renamed: Option<Data> = None;
+    let mut places: Vec<Object<'_>> = vec![Object { path: Vec::new(), before, after: Some(after) }];
+    while let Some(place) = places.pop() {
+        // Beside the field that is changed are others, which are not the type's.
+        let is_type = !place.path.is_empty() || matches!(law.place, Place::Whole);
+        let stored = object(renamed.as_ref().unwrap_or(law.stored), &place.path);
+        let Some(stored) = stored else { continue };
+        let is_candidate = |name: &str, part: &Part| {
+            let default = || {
+                place.path.iter().try_fold(default()?, |fields, name| fields.get(name)?.as_place())
+            };
+            names == Names::All
+                || default()
+                    .and_then(|fields| fields.get(name))
+                    .is_none_or(|default| default.to_value(None) != part.to_value(None))
+        };
+        if is_type && let Some(candidates) = place.candidates(stored, is_candidate) {
+            let data = renamed.take().unwrap_or_else(|| law.stored.clone());
+            renamed = Some(candidates.rename(data, &place.path, &reads_as_before));
+        }
+        places.extend(place.inner());
+    }
+    renamed.filter(|renamed| renamed != law.stored)
+}
+
+/// An object that is a place, before and after the change.
+struct Object<'a> {
+    path: Vec<&'a str>,
+    before: &'a Fields,
+    after: Option<&'a Fields>,
+}
+
+impl<'a> Object<'a> {
+    fn inner(&self) -> impl Iterator<Item = Self> {
+        self.before.iter().filter_map(|field| {
+            let path = self.path.iter().copied().chain([&*field.name]).collect();
+            let after = self.after.and_then(|after| after.get(&field.name)?.as_place());
+            Some(Self { path, before: field.part.as_place()?, after })
+        })
+    }
+
+    fn candidates(
+        &self,
+        stored: &Data,
+        is_candidate: impl Fn(&str, &Part) -> bool,
+    ) -> Option<Candidates> {
+        let is_new = |name: &str, part: &Part| {
+            *part != Part::Same && !stored.contains_key(name) && !unstorable::is_another(name)
+        };
+        let mut new =
+            self.before.iter().filter(|field| is_new(&field.name, &field.part)).peekable();
+        new.peek()?;
+        let is_shown =
+            |name: &str| self.before.get(name).or_else(|| self.after?.get(name)).is_some();
+        let old: Vec<_> = stored.keys().filter(|name| !is_shown(name)).cloned().collect();
+        if old.is_empty() {
+            return None;
+        }
+        let shown = new.map(|field| {
+            let is_candidate = is_candidate(&field.name, &field.part);
+            (field.name.clone().into_owned(), field.part.to_value(None), is_candidate)
+        });
+        let mut candidates = Candidates { shown: Data::new(), new: Vec::new(), old };
+        for (name, value, is_candidate) in shown {
+            candidates.new.extend(is_candidate.then(|| name.clone()));
+            candidates.shown.insert(name, value);
+        }
+        (!candidates.new.is_empty()).then_some(candidates)
+    }
+}
+
+/// Names of an object: those that the type shows and that are not stored, and those that are stored
+/// and that it does not show.
+struct Candidates {
+    /// All that is shown and not stored.
+    shown: Data,
+    /// The names of it that may have had another name.
+    new: Vec<String>,
+    old: Vec<String>,
+}
+
+impl Candidates {
+    fn rename(
+        mut self,
+        mut data: Data,
+        path: &[&str],
+        reads_as_before: &impl Fn(&Data) -> bool,
+    ) -> Data {
+        let without = |data: &Data, name: &str| {
+            let mut without = data.clone();
+            let value = object_mut(&mut without, path)?.remove(name)?;
+            Some((without, value))
+        };
+        let is_read = |name: &String| {
+            without(&data, name).is_some_and(|(without, _)| !reads_as_before(&without))
+        };
+        let old: Vec<_> = self.old.into_iter().filter(is_read).collect();
+        for old in old {
+            let Some((without, value)) = without(&data, &old) else { continue };
+            let with = |new: &String| {
+                let mut renamed = without.clone();
+                let mut others = without.clone();
+                object_mut(&mut renamed, path)?.insert(new.clone(), value.clone());
+                // A type that tells its versions by their fields needs all of the present ones.
+                let object = object_mut(&mut others, path)?;
+                for (name, value) in self.shown.iter().filter(|(name, _)| *name != new) {
+                    object.entry(name).or_insert_with(|| value.clone());
+                }
+                let mut all = others.clone();
+                object_mut(&mut all, path)?.insert(new.clone(), value.clone());
+                let is_read = reads_as_before(&renamed) || reads_as_before(&all);
+                (is_read && !reads_as_before(&others)).then_some(renamed)
+            };
+            let found =
+                self.new.iter().enumerate().find_map(|(index, new)| Some((index, with(new)?)));
+            if let Some((index, renamed)) = found {
+                self.new.remove(index);
+                data = renamed;
+            }
+        }
+        data
+    }
+}

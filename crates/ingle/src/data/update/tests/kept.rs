@@ -1,0 +1,260 @@
+//! What a type does not know is kept wherever the law allows it.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashSet},
+};
+
+use serde::Deserializer;
+
+use super::*;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Thing {
+    sku: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Profile {
+    #[serde(alias = "label")]
+    name: String,
+    #[serde(alias = "things")]
+    items: Vec<Thing>,
+    city: Cow<'static, str>,
+}
+
+/// A type whose fields all had other names once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Renamed {
+    #[serde(alias = "things", alias = "stuff")]
+    items: Vec<Thing>,
+    #[serde(alias = "who")]
+    profile: Profile,
+    #[serde(alias = "by")]
+    by_name: BTreeMap<String, Thing>,
+    #[serde(alias = "perhaps")]
+    maybe: Option<Thing>,
+    n: u8,
+}
+
+#[test]
+fn a_list_or_a_struct_with_a_new_name_keeps_what_is_in_it() {
+    let item = |sku: &str| json!({"sku": sku, "price": 1});
+    let stored = json!({
+        "things": [item("A"), item("B")],
+        "who": {"label": "Ada", "things": [item("C")], "zip": 1},
+        "by": {"D": item("D")},
+        "perhaps": item("E"),
+        "unknown": {"x": 1},
+    });
+    let expected = |n: u8| {
+        json!({
+            "items": [item("A"), item("B")],
+            "profile": {"name": "Ada", "items": [item("C")], "zip": 1, "city": ""},
+            "by_name": {"D": item("D")},
+            "maybe": item("E"),
+            "unknown": {"x": 1},
+            "n": n,
+        })
+    };
+    let mut after = left::<Renamed>(stored.clone(), |view| view.n += 1);
+    // The profile did not change, so what it does not have is not stored.
+    assert_eq!(after["profile"].get("city"), None);
+    after["profile"]["city"] = json!("");
+    assert_eq!(after, expected(1));
+    let after = left::<Renamed>(stored.clone(), |view| {
+        view.n += 1;
+        view.items.reverse();
+        view.profile.city = "X".into();
+        view.by_name.insert("N".into(), Thing::default());
+        view.maybe = None;
+    });
+    let mut reversed = expected(1);
+    reversed["items"] = json!([item("B"), item("A")]);
+    reversed["profile"]["city"] = json!("X");
+    reversed["by_name"]["N"] = json!({"sku": ""});
+    reversed["maybe"] = Value::Null;
+    assert_eq!(after, reversed);
+    // Each for itself, in turn.
+    let mut step = stored;
+    for change in [
+        (|view| view.items.push(Thing::default())) as fn(&mut Renamed),
+        |view| drop(view.items.pop()),
+        |view| view.profile.name.push('!'),
+        |view| view.profile.name.truncate(3),
+        |view| view.profile.items.push(Thing::default()),
+        |view| drop(view.profile.items.pop()),
+        |view| view.n = 9,
+    ] {
+        step = left::<Renamed>(step, change);
+    }
+    assert_eq!(step, expected(9));
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct FlatRenamed {
+    #[serde(alias = "things")]
+    items: Vec<Thing>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Rest {
+    #[serde(alias = "who")]
+    profile: Profile,
+    n: u8,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Versions")]
+struct Versioned {
+    items: Vec<Thing>,
+    n: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Versions {
+    Now { items: Vec<Thing>, n: u8 },
+    Before { things: Vec<Thing> },
+    Never {},
+}
+
+impl From<Versions> for Versioned {
+    fn from(versions: Versions) -> Self {
+        match versions {
+            Versions::Now { items, n } => Self { items, n },
+            Versions::Before { things } => Self { items: things, n: 0 },
+            Versions::Never {} => Self::default(),
+        }
+    }
+}
+
+#[test]
+fn so_it_does_however_the_type_knows_the_old_name() {
+    let stored = json!({"things": [{"sku": "A", "price": 1}], "x": 1});
+    let after = left::<FlatRenamed>(stored.clone(), |view| view.rest.n += 1);
+    assert_eq!(after["items"], stored["things"]);
+    assert_eq!((after.get("things"), &after["x"]), (None, &json!(1)));
+    let after = left::<Versioned>(stored.clone(), |view| view.n += 1);
+    assert_eq!(after, json!({"items": stored["things"], "n": 1, "x": 1}));
+}
+
+fn empty_if_null<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    Option::<Vec<u8>>::deserialize(from).map(Option::unwrap_or_default)
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Bent {
+    price: f32,
+    tags: HashSet<String>,
+    #[serde(deserialize_with = "empty_if_null")]
+    list: Vec<u8>,
+    state: State,
+    sorted: BTreeSet<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum State {
+    #[default]
+    New,
+    #[serde(alias = "Held")]
+    Waiting,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct OnlyName {
+    #[serde(alias = "name")]
+    full_name: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Lists {
+    bent: Vec<Bent>,
+    named: Vec<OnlyName>,
+    array: [OnlyName; 2],
+    set: BTreeSet<OnlyName>,
+}
+
+#[test]
+fn an_item_that_reads_otherwise_than_stored_keeps_what_the_type_does_not_know() {
+    for bent in [
+        json!({"price": 0.1}),
+        json!({"tags": ["c", "b", "a", "d", "e"]}),
+        json!({"list": null}),
+        json!({"state": "Held"}),
+        json!({"sorted": [3, 1, 2]}),
+        json!({"price": 0.3, "tags": ["b", "a"], "list": null, "state": "Held", "sorted": [2, 1]}),
+        json!({}),
+    ] {
+        let mut item = bent.clone();
+        item["x"] = json!(1);
+        let plain = json!({"price": 2.0, "y": 2});
+        let stored = json!({"bent": [item, plain]});
+        let new = json!(Bent { price: 9.0, ..Bent::default() });
+        let push = |lists: &mut Lists| lists.bent.push(Bent { price: 9.0, ..Bent::default() });
+        for after in both::<Lists>(&stored, push) {
+            assert_eq!(after.unwrap()["bent"], json!([item, plain, new]));
+        }
+        for after in both::<Lists>(&stored, |lists| lists.bent.reverse()) {
+            assert_eq!(after.unwrap()["bent"], json!([plain, item]));
+        }
+        for after in both::<Lists>(&stored, |lists| lists.bent[1].price = 3.0) {
+            let after = after.unwrap();
+            assert_eq!((&after["bent"][0], after["bent"][1].get("y")), (&item, None));
+        }
+        for after in both::<Lists>(&stored, |lists| lists.bent[0].price = 3.0) {
+            let after = after.unwrap();
+            assert_eq!((after["bent"][0].get("x"), &after["bent"][1]), (None, &plain));
+        }
+    }
+    let (cy, ada, bob) = (
+        json!({"name": "Cy", "n": 3}),
+        json!({"name": "Ada", "n": 1}),
+        json!({"full_name": "Bob", "n": 2}),
+    );
+    let dora = OnlyName { full_name: "Dora".into() };
+    let stored = json!({"named": [cy, ada, bob], "array": [cy, ada], "set": [cy, ada, bob]});
+    let after = left::<Lists>(stored.clone(), |lists| lists.named.sort());
+    assert_eq!(after["named"], json!([ada, bob, cy]));
+    let after = left::<Lists>(stored.clone(), |lists| lists.array.reverse());
+    assert_eq!(after["array"], json!([ada, cy]));
+    let after = left::<Lists>(stored.clone(), |lists| lists.array[1] = dora.clone());
+    assert_eq!(after["array"], json!([cy, dora]));
+    let after = left::<Lists>(stored, |lists| assert!(lists.set.insert(dora.clone())));
+    assert_eq!(after["set"], json!([ada, bob, cy, dora]));
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Options {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    a: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b: Option<u8>,
+    #[serde(default)]
+    inner: Inner,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Inner {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    a: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b: Option<u8>,
+}
+
+#[test]
+fn a_struct_that_leaves_fields_out_is_still_the_same() {
+    let stored = json!({"a": 1, "x": 1, "inner": {"a": 1, "x": 1}});
+    let after = left::<Options>(stored, |view| {
+        (view.a, view.b) = (None, view.a);
+        (view.inner.a, view.inner.b) = (None, view.inner.a);
+    });
+    assert_eq!(after, json!({"b": 1, "x": 1, "inner": {"b": 1, "x": 1}}));
+}
