@@ -103,22 +103,23 @@ impl Session {
     ///
     /// When this returns `Ok`, the change is stored, exactly once, and what `change` left is what
     /// the next read as a `T` gives. A change that makes no difference stores nothing, and begins
-    /// no session.
+    /// no session, unless the next read would give another default.
     ///
     /// What `T` does not know stays where it is certain whose it is:
     ///
     /// | what `T` does not know of | stays |
     /// |---|---|
-    /// | the data, a field, a struct in a struct | always |
+    /// | the data | always |
+    /// | a field, a struct in a struct | always, unless something flattened in it may be another one |
     /// | the content of an `Option`, of an enum's variant, of a map's entry | while `change` changes nothing of it |
     /// | an item of a list | while `change` changes nothing of it, wherever it stands then |
     ///
     /// So `*login = Some(Login { .. })` leaves nothing of the earlier login, and a list can be
     /// sorted. But a struct is a place: `*login = Login { .. }` sets the fields that `Login` has,
-    /// and leaves the others. So does an enum that serde writes without a level of its own (`tag`,
-    /// `untagged`), as long as it has fields of the same names. [`insert`](Self::insert) replaces
-    /// all of a field. A type with `#[serde(flatten)] rest: ingle::data::Data` knows all, and takes
-    /// it along.
+    /// and leaves the others. So does an `untagged` enum, as long as it has fields of the same
+    /// names. [`insert`](Self::insert) replaces all of a field. A type with
+    /// `#[serde(flatten)] rest: ingle::data::Data` knows all, and takes it along. The
+    /// [guide](crate::guide#a-transaction) names the exceptions.
     ///
     /// Edits that were recorded before are committed together with it, all or none. If the commit
     /// refuses `change` itself, they stay recorded.

@@ -1,8 +1,8 @@
 //! The fields of an object on their way into the data.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem::discriminant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Data, unstorable};
 
@@ -147,7 +147,8 @@ impl Fields {
         matches!(self.kind, Kind::Struct { .. })
     }
 
-    fn all_names(&self) -> Vec<&str> {
+    /// All names of a struct, also of the fields that it leaves out.
+    pub(super) fn all_names(&self) -> Vec<&str> {
         let skipped = match &self.kind {
             Kind::Struct { skipped, .. } => &skipped[..],
             Kind::Map | Kind::Null => &[],
@@ -192,10 +193,17 @@ impl Fields {
     }
 }
 
+/// What a value is where there is nothing, of the kind of another value if it is known.
+pub(super) fn nothing_of_kind(value: Option<&Value>) -> Vec<Value> {
+    let all = [json!(null), json!([]), json!({}), json!(""), json!(0), json!(false)];
+    let is_of_kind = |nothing: &Value| {
+        nothing.is_null() || value.is_none_or(|value| discriminant(value) == discriminant(nothing))
+    };
+    all.into_iter().filter(is_of_kind).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

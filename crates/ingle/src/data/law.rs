@@ -38,9 +38,12 @@ pub(super) struct Reading {
     pub(super) as_it_is: bool,
 }
 
-/// How often what is stored is read, at most, to find out what of it can be kept: as often as it
-/// fits into this many bytes.
+/// How much data is read, at most, to find out what of it can be kept. With no bound a large list that
+/// its type reads otherwise than it is stored would take seconds.
 const READ_BYTES_MAX: usize = 16 << 20;
+
+/// What a read costs, however little it reads.
+const READ_BYTES_MIN: usize = 1 << 10;
 
 /// How often the items of a list are in the data, when it is read to see whether they have an order.
 const COPIES: [usize; 30] =
@@ -53,12 +56,13 @@ pub(super) struct Law<'a> {
     rules: &'a Rules,
     /// Whether the type has shown something that cannot be stored.
     pub(super) unstorable: Cell<bool>,
-    reads_left: Cell<Option<usize>>,
+    bytes_left: Cell<usize>,
 }
 
 impl<'a> Law<'a> {
     pub(super) fn new(place: Place<'a>, stored: &'a Data, rules: &'a Rules) -> Self {
-        Self { place, stored, rules, unstorable: Cell::new(false), reads_left: Cell::new(None) }
+        let bytes_left = Cell::new(READ_BYTES_MAX);
+        Self { place, stored, rules, unstorable: Cell::new(false), bytes_left }
     }
 
     /// The fields that a view stands for, compared with those that are stored.
@@ -87,18 +91,16 @@ impl<'a> Law<'a> {
         T: Serialize + DeserializeOwned + Default,
     {
         let mend = Mend { aliases: true, anew: self.rules.anew };
-        self.spend_read()?;
         let view = read::<T>(self.place, Shown::of(data), mend).ok()?.view;
         let shown = self.compared(&view, &Data::new()).ok()?;
         Some(shown.to_value(&Data::new()))
     }
 
-    /// Takes one read of those that are left.
-    pub(super) fn spend_read(&self) -> Option<()> {
-        let of_all = || READ_BYTES_MAX / data_len(self.stored).max(1);
-        let left = self.reads_left.get().unwrap_or_else(of_all).checked_sub(1);
-        self.reads_left.set(Some(left.unwrap_or_default()));
-        left.map(drop)
+    /// Takes what it costs to read data from what is left for trying. None if there is not enough.
+    pub(super) fn afford(&self, data: &Data) -> Option<()> {
+        let left = self.bytes_left.get().saturating_sub(data_len(data) + READ_BYTES_MIN);
+        self.bytes_left.set(left);
+        (left > 0).then_some(())
     }
 
     /// The place where a `T` would not see what the closure left.
@@ -172,9 +174,8 @@ impl<'a> Law<'a> {
             let again = again(Shown::of(data)).and_then(|view| self.look(&view).ok());
             let Some(again) = again.map(|fields| fields.to_value(self.stored)) else { continue };
             lists.retain(|list| match (seen.pointer(list), again.pointer(list)) {
-                (Some(seen), Some(again)) => {
-                    let same_order = is_in_order(seen, again);
-                    same_order || !order::alike(seen, again)
+                (Some(seen @ Value::Array(items)), Some(again @ Value::Array(others))) => {
+                    order::in_order(items, others) || !order::alike(seen, again)
                 }
                 _ => true,
             });
@@ -188,15 +189,4 @@ impl<'a> Law<'a> {
 
 fn not_read_back(error: &WrongType) -> InvalidValue {
     InvalidValue { path: error.path.replace(WHOLE, ""), reason: Reason::NotReadBack }
-}
-
-/// Whether two lists have the same items one by one, whatever the order within them.
-fn is_in_order(one: &Value, other: &Value) -> bool {
-    match (one.as_array(), other.as_array()) {
-        (Some(one), Some(other)) => {
-            one.len() == other.len()
-                && one.iter().zip(other).all(|(one, other)| order::alike(one, other))
-        }
-        _ => false,
-    }
 }

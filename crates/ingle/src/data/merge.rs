@@ -50,7 +50,10 @@ where
     let default = OnceCell::new();
     let view = Type {
         default: &|| default.get_or_init(|| law.default::<T>()).as_ref(),
-        shows: &|data| law.shows::<T>(data.as_object()?),
+        shows: &|data| {
+            let data = data.as_object()?;
+            law.afford(data).and_then(|()| law.shows::<T>(data))
+        },
         unchanged,
     };
     let mut patch = Patch::new();

@@ -24,6 +24,11 @@ pub(super) fn alike(one: &Value, other: &Value) -> bool {
     one == other || sorted(one) == sorted(other)
 }
 
+/// Whether two lists have the same items one by one, whatever the order within them.
+pub(super) fn in_order(items: &[Value], others: &[Value]) -> bool {
+    items.len() == others.len() && items.iter().zip(others).all(|(one, other)| alike(one, other))
+}
+
 /// What is not the same in two values.
 pub(super) enum Difference {
     /// These lists have the same items in another order. Each is a JSON pointer.
@@ -63,9 +68,7 @@ fn compare(
             }
         }
         (Value::Array(items), Value::Array(others)) => {
-            let in_order = items.len() == others.len()
-                && items.iter().zip(others).all(|(one, other)| alike(one, other));
-            if !in_order && alike(one, other) {
+            if !in_order(items, others) && alike(one, other) {
                 lists.push(place.clone());
                 return Ok(());
             }

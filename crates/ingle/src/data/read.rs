@@ -16,8 +16,7 @@ use serde_path_to_error::{Path, Segment};
 
 use super::{
     Data, FLASH, Limits, TICKETS, encode,
-    fields::{Fields, Owner},
-    is_own,
+    fields::{Fields, Owner, nothing_of_kind},
     order::alike,
     typed::WrongType,
     unstorable,
@@ -279,7 +278,7 @@ impl Reading {
                 Err(error) => error,
             };
             let (path, message) = (error.path(), error.inner().to_string());
-            if self.add_missing(path, &message) || self.drop_alias::<T>(path, &message) {
+            if self.add_missing::<T>(path, &message) || self.drop_alias::<T>(path, &message) {
                 continue;
             }
             let wrong = WrongType::new(name, path, &message);
@@ -297,18 +296,35 @@ impl Reading {
 
     /// Adds a field that the type cannot do without, as `T::default()` has it in the same place. What
     /// the default has in a list, a map or an `Option` is another value's.
-    fn add_missing(&mut self, path: &Path, message: &str) -> bool {
+    fn add_missing<T: DeserializeOwned>(&mut self, path: &Path, message: &str) -> bool {
         let Some(name) = quoted(message, "missing field `") else { return false };
-        let place = path.iter().try_fold(&self.defaults, |fields, segment| match segment {
+        let fields = path.iter().try_fold(&self.defaults, |fields, segment| match segment {
             Segment::Map { key } => fields.get(key)?.as_place(),
             _ => None,
         });
-        let default = place.and_then(|fields| fields.get(name)).map(|part| part.to_value(None));
-        let object = pointer(path).and_then(|place| self.data.pointer_mut(&place));
-        let (Some(default), Some(Value::Object(object))) = (default, object) else { return false };
-        unstorable::is_json(&default)
-            && !object.contains_key(name)
-            && object.insert(name.to_owned(), default).is_none()
+        let (Some(fields), Some(place)) = (fields, pointer(path)) else { return false };
+        let shown = fields.get(name);
+        let default = match shown {
+            Some(part) => vec![part.to_value(None)],
+            // The default has it, and leaves it out.
+            None if fields.all_names().contains(&name) => nothing_of_kind(None),
+            None => return false,
+        };
+        let inside = format!("{place}/{name}");
+        let fits = |data: &Value| match serde_path_to_error::deserialize::<_, T>(data) {
+            Err(error) if shown.is_none() => {
+                error.inner().to_string() != message
+                    && pointer(error.path()).is_none_or(|place| !place.starts_with(&inside))
+            }
+            _ => true,
+        };
+        let with = |default: Value| {
+            let mut data = self.data.clone();
+            let object = data.pointer_mut(&place)?.as_object_mut()?;
+            object.insert(name.to_owned(), default).is_none().then_some(data)
+        };
+        let found = default.into_iter().filter(unstorable::is_json).filter_map(with).find(fits);
+        found.map(|data| self.data = data).is_some()
     }
 
     /// Drops the values of a field under all of its names but one: the present one, if it is there.

@@ -6,6 +6,8 @@
 
 use std::cell::OnceCell;
 
+use serde_json::Value;
+
 use super::{
     Data,
     fields::{Fields, Part},
@@ -35,10 +37,13 @@ pub(super) fn renamed<T>(
 where
     T: Serialize + DeserializeOwned + Default,
 {
+    if are_stored(before, law.stored) {
+        return None;
+    }
     let default = OnceCell::new();
     let default = || default.get_or_init(|| law.default::<T>()).as_ref();
     let reads_as_before = |data: &Data| {
-        let seen = law.shows::<T>(data);
+        let seen = law.afford(data).and_then(|()| law.shows::<T>(data));
         seen.is_some_and(|seen| alike(&seen, &before.to_value(law.stored)))
     };
     let mut renamed: Option<Data> = None;
@@ -64,6 +69,15 @@ where
         places.extend(place.inner());
     }
     renamed.filter(|renamed| renamed != law.stored)
+}
+
+/// Whether all names are those of what is stored.
+fn are_stored(fields: &Fields, stored: &Data) -> bool {
+    fields.iter().all(|field| match (&field.part, stored.get(&*field.name)) {
+        (Part::Same, _) => true,
+        (Part::Place(fields), Some(Value::Object(stored))) => are_stored(fields, stored),
+        (_, stored) => stored.is_some(),
+    })
 }
 
 /// An object that is a place, before and after the change.

@@ -5,16 +5,16 @@
 //! law allows. If the type does not read back even what it wrote, the update is refused.
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Data, InvalidValue, Reason,
-    fields::Fields,
+    fields::{Fields, nothing_of_kind},
     law::{Law, Reading},
     merge::{self, Unchanged},
     order::alike,
     path::{object, object_mut, set, step},
-    read::{Patch, Place, Shown},
+    read::{Patch, Shown},
     rename::{Names, renamed},
     unstorable,
 };
@@ -49,7 +49,7 @@ where
     differences.find(&Value::Object(written), &merged, Some(&in_order), Some(after));
     keep(&mut settled, &differences.found, &|data| {
         let data = data.as_object();
-        law.spend_read().is_some() && data.is_some_and(|data| broken_at(data).is_none())
+        data.is_some_and(|data| law.afford(data).is_some() && broken_at(data).is_none())
     });
     Ok(merge::difference(law.stored, settled.as_object().unwrap_or(law.stored)))
 }
@@ -69,8 +69,10 @@ where
     let mut written = after.to_value(law.stored);
     unstorable::leave_out(&mut written);
     let Value::Object(mut written) = written else { return Ok(Data::new()) };
-    if broken_at(&written).is_some() {
-        write_missing::<T>(law, after, &mut written);
+    for all in [false, true] {
+        if broken_at(&written).is_some() {
+            write_missing::<T>(law, after, &mut written, all);
+        }
     }
     match broken_at(&written) {
         None => Ok(written),
@@ -81,55 +83,45 @@ where
     }
 }
 
-/// Writes a field that the type leaves out, where a missing one would be the default: as null, or as
-/// nothing of its kind.
-fn write_missing<T>(law: &Law<'_>, after: &Fields, written: &mut Data)
+/// Writes fields that the type leaves out, where missing ones would be those of a default: as null, or
+/// as nothing of their kind. If `all`, also where the default is the same, because not every read has it.
+fn write_missing<T>(law: &Law<'_>, after: &Fields, written: &mut Data, all: bool)
 where
     T: Serialize + DeserializeOwned + Default,
 {
-    let path = match &law.place {
-        Place::Whole => &[][..],
-        Place::Field(name) => std::slice::from_ref(name),
-    };
-    let nothing = Data::new();
-    let default = law.default::<T>().map(|default| default.into_data(None));
-    let default = default.as_ref().and_then(|default| object(default, path)).unwrap_or(&nothing);
+    let Some(default) = law.default::<T>() else { return };
     let left = after.clone().into_data(Some(law.stored));
-    let left = object(&left, path).unwrap_or(&nothing);
-    let is_seen = |data: &Data, name: &str| {
-        let Some(Value::Object(seen)) = law.shows::<T>(data) else { return false };
-        match (object(&seen, path).and_then(|seen| seen.get(name)), left.get(name)) {
-            (Some(seen), Some(left)) => alike(seen, left),
-            (seen, left) => seen == left,
-        }
-    };
-    for (name, default) in default {
-        let is_missing = object(written, path).is_some_and(|object| !object.contains_key(name));
-        if !is_missing || is_seen(written, name) {
-            continue;
-        }
-        for nothing in [Value::Null, nothing_of_its_kind(default)] {
-            let mut more = written.clone();
-            if let Some(object) = object_mut(&mut more, path) {
-                object.insert(name.clone(), nothing);
+    let mut places = vec![(Vec::new(), &default)];
+    while let Some((path, default)) = places.pop() {
+        for name in default.all_names() {
+            let part = default.get(name);
+            if let Some(inner) = part.and_then(|part| part.as_place()) {
+                places.push((path.iter().copied().chain([name]).collect(), inner));
             }
-            if is_seen(&more, name) {
-                *written = more;
-                break;
+            let is_missing =
+                |data: &Data| object(data, &path).is_some_and(|object| !object.contains_key(name));
+            let is_seen = |data: &Data| {
+                let Some(Value::Object(seen)) = law.shows::<T>(data) else { return false };
+                let [seen, left] = [&seen, &left].map(|data| object(data, &path)?.get(name));
+                match (seen, left) {
+                    (Some(seen), Some(left)) => alike(seen, left),
+                    (seen, left) => seen == left,
+                }
+            };
+            if !is_missing(written) || !all && is_seen(written) {
+                continue;
+            }
+            let default = part.map(|part| part.to_value(None));
+            let mut with_nothing =
+                nothing_of_kind(default.as_ref()).into_iter().filter_map(|nothing| {
+                    let mut data = written.clone();
+                    set(object_mut(&mut data, &path)?, name, Some(nothing));
+                    Some(data)
+                });
+            if let Some(data) = with_nothing.find(is_seen) {
+                *written = data;
             }
         }
-    }
-}
-
-/// What a value is where there is nothing of its kind.
-fn nothing_of_its_kind(value: &Value) -> Value {
-    match value {
-        Value::Null => Value::Null,
-        Value::Bool(_) => json!(false),
-        Value::Number(_) => json!(0),
-        Value::String(_) => json!(""),
-        Value::Array(_) => json!([]),
-        Value::Object(_) => json!({}),
     }
 }
 

@@ -28,11 +28,14 @@ pub(super) fn merge(
             alike.after.push(index);
         }
     }
-    for (index, stored) in stored.iter().enumerate() {
-        let own = before.get(index).filter(|item| shows_all_of(item, stored));
-        let shown = own.or_else(|| shown_as(before, stored, shows));
+    for (index, item) in stored.iter().enumerate() {
+        let own = before.get(index).filter(|_| before.len() == stored.len());
+        let shown = own
+            .filter(|own| shows_all_of(own, item))
+            .or_else(|| shown_alone(before, item, shows))
+            .or_else(|| own.filter(|_| shown_instead(before, index, item, shows)));
         if let Some(alike) = shown.and_then(|item| alike.get_mut(item)) {
-            alike.stored.push((index, stored));
+            alike.stored.push((index, item));
         }
     }
     let unmoved = Unmoved::of(before, after);
@@ -64,19 +67,14 @@ fn shows_all_of(item: &Value, stored: &Value) -> bool {
     }
 }
 
-/// The item as which the type shows a stored one, if it is certain.
-fn shown_as<'a>(
+/// The item as which the type shows a stored one in a list of its own, if it is certain.
+fn shown_alone<'a>(
     before: &'a [Value],
     stored: &Value,
     shows: &dyn Fn(Value) -> Option<Value>,
 ) -> Option<&'a Value> {
-    let copies = |n| match shows(Value::Array(vec![stored.clone(); n]))? {
-        Value::Array(items) => Some(items),
-        _ => None,
-    };
-    // An array has as many items as ever.
-    let shown = copies(1).or_else(|| copies(before.len()))?;
-    let shown = shown.first().filter(|first| shown.iter().all(|item| order::alike(item, first)))?;
+    let Value::Array(shown) = shows(Value::Array(vec![stored.clone()]))? else { return None };
+    let [shown] = &shown[..] else { return None };
     if let Some(item) = before.iter().find(|item| *item == shown) {
         return Some(item);
     }
@@ -84,6 +82,20 @@ fn shown_as<'a>(
     let mut alike = before.iter().filter(|item| order::alike(item, shown));
     let first = alike.next()?;
     alike.all(|item| item == first).then_some(first)
+}
+
+/// Whether the type shows the same with a stored item in the place of what it shows. That is how an
+/// array or a tuple can be asked, which has as many items as ever.
+fn shown_instead(
+    before: &[Value],
+    index: usize,
+    stored: &Value,
+    shows: &dyn Fn(Value) -> Option<Value>,
+) -> bool {
+    let mut items = before.to_vec();
+    items.get_mut(index).into_iter().for_each(|item| stored.clone_into(item));
+    let shown = shows(Value::Array(items));
+    shown.and_then(|shown| Some(order::in_order(shown.as_array()?, before))).unwrap_or_default()
 }
 
 /// The items of a list that look the same to the type: where they are, and what is stored of them.

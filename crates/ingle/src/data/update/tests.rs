@@ -103,21 +103,21 @@ where
 }
 
 /// The same where both become the same.
-fn left<T>(stored: Value, change: impl Fn(&mut T)) -> Value
+fn left<T>(stored: &Value, change: impl Fn(&mut T)) -> Value
 where
     T: Serialize + DeserializeOwned + Default + Clone + PartialEq + std::fmt::Debug,
 {
-    let [whole, field] = both(&stored, change).map(Result::unwrap);
+    let [whole, field] = both(stored, change).map(Result::unwrap);
     assert_eq!(whole, field);
     field
 }
 
 /// Where both are refused, why and where.
-fn refused<T>(stored: Value, change: impl Fn(&mut T)) -> (String, Reason)
+fn refused<T>(stored: &Value, change: impl Fn(&mut T)) -> (String, Reason)
 where
     T: Serialize + DeserializeOwned + Default + Clone + PartialEq + std::fmt::Debug,
 {
-    let [whole, mut field] = both(&stored, change).map(Result::unwrap_err);
+    let [whole, mut field] = both(stored, change).map(Result::unwrap_err);
     let path = field.path.strip_prefix("field").unwrap_or(&field.path);
     field.path = path.strip_prefix('.').unwrap_or(path).to_owned();
     assert_eq!(whole, field);

@@ -48,7 +48,7 @@ struct Reordered {
 #[test]
 fn a_type_that_reads_a_list_in_another_order_is_refused() {
     let path = |change: fn(&mut Reordered)| {
-        let (path, reason) = refused(json!({}), change);
+        let (path, reason) = refused(&json!({}), change);
         assert_eq!(reason, Reason::NotReadBack);
         path
     };
@@ -62,7 +62,7 @@ fn a_type_that_reads_a_list_in_another_order_is_refused() {
         view.once = vec![2, 1];
     };
     assert_eq!(path(with_a_set), "once");
-    let after = left::<Reordered>(json!({}), |view| {
+    let after = left::<Reordered>(&json!({}), |view| {
         view.sorted = vec![1, 2, 2];
         view.once = vec![1, 2];
         view.pair = (1, 1);

@@ -66,16 +66,16 @@ struct Holds<T> {
 }
 
 /// Whether an inner value that changes step by step takes nothing along.
-fn takes_nothing<T>(stored: Value, steps: &[T])
+fn takes_nothing<T>(stored: &Value, steps: &[T])
 where
     T: Serialize + DeserializeOwned + Default + Clone + PartialEq + std::fmt::Debug,
 {
     let mut stored = json!({"inner": stored, "other": 1});
     // What changes beside it takes nothing away.
-    let kept = left::<Holds<T>>(stored.clone(), |holds| holds.n += 1);
+    let kept = left::<Holds<T>>(&stored, |holds| holds.n += 1);
     assert_eq!(kept["inner"], stored["inner"]);
     for step in steps {
-        stored = left::<Holds<T>>(stored, |holds| holds.inner = step.clone());
+        stored = left::<Holds<T>>(&stored, |holds| holds.inner = step.clone());
         assert_eq!(stored["inner"], json!(step));
         assert_eq!(stored["other"], 1);
     }
@@ -101,9 +101,9 @@ fn another_variant_takes_nothing_along_however_serde_writes_it() {
         Tagged::Admin { user: "ada".into() },
         Tagged::Known(login("ada")),
     ] {
-        takes_nothing(stored.clone(), &[step]);
+        takes_nothing(&stored, &[step]);
     }
-    takes_nothing(stored, &[Tagged::Anon, Tagged::User { user: bob() }]);
+    takes_nothing(&stored, &[Tagged::Anon, Tagged::User { user: bob() }]);
 
     let ada = json!({"user": "ada", "role": "admin"});
     let stored = json!({"kind": "User", "content": ada, "note": 1});
@@ -113,15 +113,15 @@ fn another_variant_takes_nothing_along_however_serde_writes_it() {
         Adjacent::Known(login("ada")),
         Adjacent::Pair(login("ada"), 1),
     ] {
-        takes_nothing(stored.clone(), &[step]);
+        takes_nothing(&stored, &[step]);
     }
-    takes_nothing(stored, &[Adjacent::Anon, Adjacent::User { user: bob() }]);
+    takes_nothing(&stored, &[Adjacent::Anon, Adjacent::User { user: bob() }]);
 
     let stored = json!({"user": "ada", "n": 1, "role": "admin"});
     let steps = [Untagged::Anon {}, Untagged::User { user: bob(), n: 1 }];
-    takes_nothing(stored.clone(), &steps);
-    takes_nothing(stored, &[Untagged::Known(login("ada"))]);
-    takes_nothing(json!({"Ok": ada}), &[Held(Err(login("ada")))]);
+    takes_nothing(&stored, &steps);
+    takes_nothing(&stored, &[Untagged::Known(login("ada"))]);
+    takes_nothing(&json!({"Ok": ada}), &[Held(Err(login("ada")))]);
 }
 
 impl Default for Held {
@@ -160,14 +160,14 @@ fn a_flattened_option_takes_nothing_along() {
         "id": 1, "user": "ada", "locale": "en", "role": "admin", "address": {"city": "X", "zip": 1},
     });
     let holds = json!({"inner": stored, "n": 0});
-    let after = left::<Holds<Visitor>>(holds.clone(), |holds| holds.inner.login = bob());
+    let after = left::<Holds<Visitor>>(&holds, |holds| holds.inner.login = bob());
     let address = json!({"city": "X", "zip": 1});
     let expected = json!({"id": 1, "user": "bob", "locale": "en", "address": address});
     assert_eq!(after["inner"], expected);
-    let after = left::<Holds<Visitor>>(holds.clone(), |holds| holds.inner.login = None);
+    let after = left::<Holds<Visitor>>(&holds, |holds| holds.inner.login = None);
     assert_eq!(after["inner"], json!({"id": 1, "address": address}));
     // What the visitor has always is the visitor's.
-    let after = left::<Holds<Visitor>>(holds, |holds| {
+    let after = left::<Holds<Visitor>>(&holds, |holds| {
         holds.inner.id = 2;
         holds.inner.address.city = "Y".into();
     });
@@ -213,12 +213,12 @@ fn a_flattened_enum_takes_nothing_along() {
         |flat| flat.plain = Plain::To { user: "ada".into() },
     ];
     for change in changes {
-        let after = left::<Holds<FlatEnums>>(stored.clone(), |holds| change(&mut holds.inner));
+        let after = left::<Holds<FlatEnums>>(&stored, |holds| change(&mut holds.inner));
         assert_eq!(after["inner"].get("role"), None, "{after}");
         let by = &after["inner"]["By"];
         assert!(by.get("role").is_none() || by["user"] == "ada", "{after}");
     }
-    let after = left::<Holds<FlatEnums>>(stored, |holds| holds.inner.id = 2);
+    let after = left::<Holds<FlatEnums>>(&stored, |holds| holds.inner.id = 2);
     assert_eq!(after["inner"]["role"], "admin");
 }
 
@@ -242,8 +242,8 @@ fn the_entries_of_a_map_written_by_hand_come_and_go() {
     let stored = json!({"me": {"user": "ada", "role": "admin"}, "you": {"user": "cy", "x": 1}});
     let replace = |users: &mut Users| drop(users.0.insert("me".into(), login("bob")));
     let expected = json!({"me": {"user": "bob"}, "you": {"user": "cy", "x": 1}});
-    assert_eq!(left::<Users>(stored.clone(), replace), expected);
-    let after = left::<Holds<Users>>(json!({"inner": stored}), |holds| replace(&mut holds.inner));
+    assert_eq!(left::<Users>(&stored, replace), expected);
+    let after = left::<Holds<Users>>(&json!({"inner": stored}), |holds| replace(&mut holds.inner));
     assert_eq!(after["inner"], expected);
 }
 
@@ -304,7 +304,7 @@ fn cart(stored: &str, change: fn(&mut Vec<Login>)) -> String {
         }
     };
     let stored: Vec<Value> = stored.split(' ').map(item).collect();
-    let after = left::<Shop>(json!({ "cart": stored }), |shop| change(&mut shop.cart));
+    let after = left::<Shop>(&json!({ "cart": stored }), |shop| change(&mut shop.cart));
     let items = after["cart"].as_array().unwrap().iter().map(|item| {
         let price = item.get("price").map_or_else(String::new, Value::to_string);
         format!("{}{price}", item["user"].as_str().unwrap())

@@ -27,11 +27,11 @@ struct Nested {
 fn a_name_that_an_object_would_have_twice_is_refused() {
     let add = |flat: &mut Flat| drop(flat.rest.insert("id".into(), json!(5)));
     let not_read_back = |path: &str| (path.to_owned(), Reason::NotReadBack);
-    assert_eq!(refused::<Flat>(json!({"id": 1}), add), not_read_back("id"));
+    assert_eq!(refused::<Flat>(&json!({"id": 1}), add), not_read_back("id"));
     // Also if it is the same value, which no read would show twice.
     let same = |flat: &mut Flat| drop(flat.rest.insert("id".into(), json!(1)));
-    assert_eq!(refused::<Flat>(json!({"id": 1}), same), not_read_back("id"));
-    let path = |change: fn(&mut Nested)| refused::<Nested>(json!({}), change);
+    assert_eq!(refused::<Flat>(&json!({"id": 1}), same), not_read_back("id"));
+    let path = |change: fn(&mut Nested)| refused::<Nested>(&json!({}), change);
     assert_eq!(path(|view| drop(view.flat.rest.insert("id".into(), json!(5)))).0, "flat.id");
     let in_list = |view: &mut Nested| {
         view.list =
@@ -42,8 +42,9 @@ fn a_name_that_an_object_would_have_twice_is_refused() {
         view.maybe = Some(Flat { id: 1, rest: BTreeMap::from([("id".into(), json!(5))]) });
     };
     assert_eq!(path(in_option).0, "maybe.id");
-    let after =
-        left::<Flat>(json!({"id": 1, "x": 1}), |flat| drop(flat.rest.insert("y".into(), json!(2))));
+    let after = left::<Flat>(&json!({"id": 1, "x": 1}), |flat| {
+        drop(flat.rest.insert("y".into(), json!(2)))
+    });
     assert_eq!(after, json!({"id": 1, "x": 1, "y": 2}));
 }
 
@@ -64,15 +65,14 @@ struct Own {
 #[test]
 fn a_value_that_is_read_twice_can_be_written_twice() {
     let stored = json!({"n": 1, "x": 1});
-    let after =
-        left::<MapFirst>(stored.clone(), |view| drop(view.all.insert("y".into(), json!(1))));
+    let after = left::<MapFirst>(&stored, |view| drop(view.all.insert("y".into(), json!(1))));
     assert_eq!(after, json!({"n": 1, "x": 1, "y": 1}));
     let both = |view: &mut MapFirst| {
         view.own.n = 2;
         view.all.insert("n".into(), json!(2));
     };
-    assert_eq!(left::<MapFirst>(stored.clone(), both), json!({"n": 2, "x": 1}));
-    assert_eq!(refused::<MapFirst>(stored, |view| view.own.n = 2).0, "n");
+    assert_eq!(left::<MapFirst>(&stored, both), json!({"n": 2, "x": 1}));
+    assert_eq!(refused::<MapFirst>(&stored, |view| view.own.n = 2).0, "n");
 }
 
 #[test]
@@ -165,12 +165,12 @@ fn a_field_that_was_only_looked_at_can_be_read_alone() {
 fn json_values_and_maps_can_lose_all_of_their_fields() {
     type Map = BTreeMap<String, Value>;
     let remove = |map: &mut Map| map.clear();
-    assert_eq!(left::<Map>(json!({"a": 1}), remove), json!({}));
+    assert_eq!(left::<Map>(&json!({"a": 1}), remove), json!({}));
     let remove = |map: &mut HashMap<String, u8>| map.clear();
-    assert_eq!(left::<HashMap<String, u8>>(json!({"a": 1}), remove), json!({}));
+    assert_eq!(left::<HashMap<String, u8>>(&json!({"a": 1}), remove), json!({}));
     let remove = |value: &mut Value| drop(value.as_object_mut().unwrap().remove("a"));
-    assert_eq!(left::<Value>(json!({"a": 1}), remove), json!({}));
-    assert_eq!(left::<Value>(json!({}), |value| value["a"] = json!(1)), json!({"a": 1}));
+    assert_eq!(left::<Value>(&json!({"a": 1}), remove), json!({}));
+    assert_eq!(left::<Value>(&json!({}), |value| value["a"] = json!(1)), json!({"a": 1}));
     let empty = from_data::<Value>(&data(json!({}))).unwrap();
     assert_eq!(empty, json!({}));
     // A value that is no object is no data.
@@ -231,6 +231,53 @@ fn what_the_default_has_can_be_removed() {
     }
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct HoldsFlags {
+    flags: Flags,
+    n: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Flags {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    on: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    font: Option<u8>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    map: BTreeMap<String, u8>,
+}
+
+impl Default for Flags {
+    fn default() -> Self {
+        Self { on: true, font: Some(1), map: BTreeMap::from([("a".into(), 1)]) }
+    }
+}
+
+#[test]
+fn what_a_default_within_has_can_be_removed() {
+    let stored = json!({"flags": {"x": 1}});
+    let none = Flags { on: false, font: None, map: BTreeMap::new() };
+    let after = left::<HoldsFlags>(&stored, |view| view.flags = none.clone());
+    assert_eq!(after["flags"], json!({"on": false, "font": null, "map": {}, "x": 1}));
+    // A field that cannot be read if it is missing, and that is left out all the same.
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Plain {
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        list: Vec<u8>,
+        n: u8,
+    }
+    let n = |n: u8| (json!({ "n": n }), json!({"list": [], "n": n}));
+    let stored = json!({"list": [1]});
+    let [whole, field] = both::<Plain>(&stored, |view| view.list.clear()).map(Result::unwrap);
+    assert_eq!((whole, field), n(0));
+    let [whole, field] = both::<Plain>(&json!({}), |view| view.n = 1).map(Result::unwrap);
+    assert_eq!((whole, field), n(1));
+    let seen: Plain = from_data(&data(json!({"n": 2}))).unwrap();
+    assert_eq!(seen, Plain { n: 2, list: Vec::new() });
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Extremes {
@@ -264,27 +311,27 @@ impl Default for Extremes {
 
 #[test]
 fn a_default_that_no_session_can_hold_is_left_out() {
-    let after = left::<Extremes>(json!({}), |view| view.n = 1);
+    let after = left::<Extremes>(&json!({}), |view| view.n = 1);
     assert_eq!(after, json!({"n": 1, "inner": {"n": 0}, "list": []}));
-    let after = left::<Extremes>(after, |view| {
+    let after = left::<Extremes>(&after, |view| {
         view.inner.n = 1;
         view.list.push(Letter::default());
     });
     assert_eq!(after, json!({"n": 1, "inner": {"n": 1}, "list": [{"n": 0}]}));
-    let stored = left::<Extremes>(after, |view| {
+    let stored = left::<Extremes>(&after, |view| {
         (view.letter, view.best, view.limit) = ('x', 1.0, 2);
         (view.inner.letter, view.list[0].letter) = ('y', 'z');
     });
     let (inner, list) = (json!({"letter": "y", "n": 1}), json!([{"letter": "z", "n": 0}]));
     let all = json!({"letter": "x", "best": 1.0, "limit": 2, "n": 1, "inner": inner, "list": list});
     assert_eq!(stored, all);
-    let back = left::<Extremes>(stored.clone(), |view| {
+    let back = left::<Extremes>(&stored, |view| {
         (view.letter, view.best, view.limit) = ('\0', f64::INFINITY, u64::MAX);
         (view.inner.letter, view.list[0].letter) = ('\0', '\0');
     });
     assert_eq!(back, json!({"n": 1, "inner": {"n": 1}, "list": [{"n": 0}]}));
     // What no default gives back is refused, for what it is.
-    let change = |change: fn(&mut Extremes)| refused(stored.clone(), change);
+    let change = |change: fn(&mut Extremes)| refused(&stored, change);
     assert_eq!(change(|view| view.best = f64::NAN), ("best".into(), Reason::NonFinite));
     assert_eq!(change(|view| view.best = f64::NEG_INFINITY), ("best".into(), Reason::NonFinite));
     let limit = |view: &mut Extremes| view.limit = u64::MAX - 1;
@@ -321,7 +368,7 @@ fn what_no_session_can_hold_is_refused_in_any_place() {
         pair: (u8, i128),
         n: u8,
     }
-    let change = |change: fn(&mut Values)| refused(json!({"n": 1}), change);
+    let change = |change: fn(&mut Values)| refused(&json!({"n": 1}), change);
     assert_eq!(change(|view| view.text = "a\0b".into()), ("text".into(), Reason::Nul));
     assert_eq!(change(|view| view.letters = vec!['a', '\0']), ("letters[1]".into(), Reason::Nul));
     assert_eq!(change(|view| view.maybe = Some('\0')), ("maybe".into(), Reason::Nul));
