@@ -2,7 +2,7 @@
 //!
 //! Only the type knows its old names (`alias`), and old forms (`from`, `untagged`). A name is an old
 //! one of a field if the type shows something else without it, and the same as before with its value
-//! under the name of the field.
+//! under the name of the field. Or if the type says that it would have the field twice.
 
 use std::cell::OnceCell;
 
@@ -14,7 +14,7 @@ use super::{
     law::Law,
     order::alike,
     path::{object, object_mut},
-    read::Place,
+    read::{Mend, Place, Shown, read},
     unstorable,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -46,6 +46,20 @@ where
         let seen = law.afford(data).and_then(|()| law.shows::<T>(data));
         seen.is_some_and(|seen| alike(&seen, &before.to_value(law.stored)))
     };
+    let has_twice = |path: &[&str], name: &str, other: &str| {
+        let mut written = before.to_value(law.stored);
+        unstorable::leave_out(&mut written);
+        let data = written.as_object_mut().and_then(|data| {
+            let object = object_mut(data, path)?;
+            object.insert(other.to_owned(), object.get(name)?.clone());
+            Some(&*data)
+        });
+        let mend = Mend { aliases: false, anew: false };
+        let read = |data| law.afford(data).map(|()| read::<T>(law.place, Shown::of(data), mend));
+        let error = data.and_then(read).and_then(Result::err);
+        error.is_some_and(|error| error.message == format!("duplicate field `{name}`"))
+    };
+    let asked = Asked { reads_as_before: &reads_as_before, has_twice: &has_twice, names };
     let mut renamed: Option<Data> = None;
     let mut places: Vec<Object<'_>> = vec![Object { path: Vec::new(), before, after: Some(after) }];
     while let Some(place) = places.pop() {
@@ -64,11 +78,21 @@ where
         };
         if is_type && let Some(candidates) = place.candidates(stored, is_candidate) {
             let data = renamed.take().unwrap_or_else(|| law.stored.clone());
-            renamed = Some(candidates.rename(data, &place.path, &reads_as_before));
+            renamed = Some(candidates.rename(data, &place.path, asked));
         }
         places.extend(place.inner());
     }
     renamed.filter(|renamed| renamed != law.stored)
+}
+
+/// What the type is asked.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    /// Whether it shows the same of data as of what is stored.
+    reads_as_before: &'a dyn Fn(&Data) -> bool,
+    /// Whether it would have a field twice if it were stored under another name, too.
+    has_twice: &'a dyn Fn(&[&str], &str, &str) -> bool,
+    names: Names,
 }
 
 /// Whether all names are those of what is stored.
@@ -137,41 +161,46 @@ struct Candidates {
 }
 
 impl Candidates {
-    fn rename(
-        mut self,
-        mut data: Data,
-        path: &[&str],
-        reads_as_before: &impl Fn(&Data) -> bool,
-    ) -> Data {
+    fn rename(mut self, mut data: Data, path: &[&str], asked: Asked<'_>) -> Data {
+        let reads_as_before = asked.reads_as_before;
         let without = |data: &Data, name: &str| {
             let mut without = data.clone();
             let value = object_mut(&mut without, path)?.remove(name)?;
             Some((without, value))
         };
+        let with = |data: &Data, name: &str, value: &Value| {
+            let mut with = data.clone();
+            object_mut(&mut with, path)?.insert(name.to_owned(), value.clone());
+            Some(with)
+        };
         let is_read = |name: &String| {
             without(&data, name).is_some_and(|(without, _)| !reads_as_before(&without))
         };
-        let old: Vec<_> = self.old.into_iter().filter(is_read).collect();
-        for old in old {
-            let Some((without, value)) = without(&data, &old) else { continue };
-            let with = |new: &String| {
-                let mut renamed = without.clone();
-                let mut others = without.clone();
-                object_mut(&mut renamed, path)?.insert(new.clone(), value.clone());
+        let read: Vec<bool> = self.old.iter().map(is_read).collect();
+        for (old, is_read) in self.old.iter().zip(read) {
+            let Some((without, value)) = without(&data, old) else { continue };
+            let has_twice = |new: &String| (asked.has_twice)(path, new, old);
+            let is_shown_as = |new: &String| {
                 // A type that tells its versions by their fields needs all of the present ones.
+                let mut others = without.clone();
                 let object = object_mut(&mut others, path)?;
                 for (name, value) in self.shown.iter().filter(|(name, _)| *name != new) {
                     object.entry(name).or_insert_with(|| value.clone());
                 }
-                let mut all = others.clone();
-                object_mut(&mut all, path)?.insert(new.clone(), value.clone());
-                let is_read = reads_as_before(&renamed) || reads_as_before(&all);
-                (is_read && !reads_as_before(&others)).then_some(renamed)
+                let renamed = with(&without, new, &value)?;
+                let is_read =
+                    reads_as_before(&renamed) || reads_as_before(&with(&others, new, &value)?);
+                Some(is_read && !reads_as_before(&others))
             };
-            let found =
-                self.new.iter().enumerate().find_map(|(index, new)| Some((index, with(new)?)));
-            if let Some((index, renamed)) = found {
-                self.new.remove(index);
+            let mut new = self.new.iter();
+            let found = match (is_read, asked.names) {
+                (true, _) => new.position(|new| is_shown_as(new) == Some(true) || has_twice(new)),
+                (false, Names::All) => new.position(has_twice),
+                (false, Names::Likely) => None,
+            };
+            if let Some(index) = found
+                && let Some(renamed) = with(&without, &self.new.remove(index), &value)
+            {
                 data = renamed;
             }
         }

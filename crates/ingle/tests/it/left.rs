@@ -1,6 +1,12 @@
 //! What the closure left is what the next read gives, whatever the type knows of what is stored.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use ingle::{Error, Reason, Session, SessionLayer, testing::TestSessions};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -199,6 +205,56 @@ async fn nested_fields_and_items_with_an_alias() {
         after,
         json!({"boss": {"full_name": "Bob", "age": 0, "x": 1}, "all": [{"full_name": "Di", "age": 0}, {"name": "Cy"}]})
     );
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct RenamedShop {
+    #[serde(alias = "cart")]
+    items: Vec<Item>,
+    n: u8,
+}
+
+#[tokio::test]
+async fn a_list_with_a_new_name_keeps_what_is_in_it() {
+    let stored = json!({"cart": [{"sku": "C", "price": 3}, {"sku": "A", "price": 1}]});
+    let after = left::<RenamedShop>(stored.clone(), |shop| shop.n += 1).await;
+    assert_eq!(after, json!({"items": stored["cart"], "n": 1}));
+    let after = left::<RenamedShop>(after, |shop| shop.items.reverse()).await;
+    assert_eq!(after["items"], json!([stored["cart"][1], stored["cart"][0]]));
+}
+
+/// A form's token, another one each time.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Form {
+    token: u32,
+    sent: bool,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        static TOKENS: AtomicU32 = AtomicU32::new(1);
+        Self { token: TOKENS.fetch_add(1, Ordering::Relaxed), sent: false }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_only_looked_at_is_the_same_for_the_next_request() {
+    for stored in [json!({}), json!({"sent": true}), json!({"form": {"sent": true}})] {
+        let (sessions, cookie) = holding(&stored).await;
+        let token = visit(&sessions, &cookie).update(|form: &mut Form| form.token).await.unwrap();
+        let next: Form = visit(&sessions, &cookie).data().await.unwrap();
+        assert_eq!(next.token, token);
+        let field = visit(&sessions, &cookie);
+        let token = field.field("form").update(|form: &mut Form| form.token).await.unwrap();
+        let next: Option<Form> = visit(&sessions, &cookie).get("form").await.unwrap();
+        assert_eq!(next.unwrap().token, token);
+    }
+    let sessions = TestSessions::new();
+    let cookie = sessions
+        .cookie(async |session| session.update(|form: &mut Form| form.token).await.map(drop));
+    let next: Form = visit(&sessions, &cookie.await).data().await.unwrap();
+    assert!(!next.sent);
 }
 
 #[derive(Default, Serialize, Deserialize)]
