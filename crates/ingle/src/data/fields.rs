@@ -142,6 +142,11 @@ impl Fields {
         }
     }
 
+    /// Whether some of the fields may be those of a variant, or of something flattened.
+    pub(super) fn may_have_variant(&self) -> bool {
+        !self.is_struct() || self.fields.iter().any(|field| field.owner == Owner::Variant)
+    }
+
     /// Whether all names are those of one struct's fields.
     pub(super) fn is_struct(&self) -> bool {
         matches!(self.kind, Kind::Struct { .. })

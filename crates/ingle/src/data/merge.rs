@@ -55,6 +55,7 @@ where
             law.afford(data).and_then(|()| law.shows::<T>(data))
         },
         unchanged,
+        is_data: true,
     };
     let mut patch = Patch::new();
     if let Some(renamed) = renamed {
@@ -87,6 +88,8 @@ struct Type<'a> {
     /// What it shows there if this is stored there.
     shows: &'a dyn Fn(Value) -> Option<Value>,
     unchanged: Unchanged,
+    /// Whether the object is the data itself, which others use, too.
+    is_data: bool,
 }
 
 /// Says which fields of `stored` to set (`Some`) and to remove (`None`). What is stored in `misfits`
@@ -102,7 +105,11 @@ fn changes(
     for name in before.names().filter(|name| after.get(name).is_none()) {
         tell(name, None);
     }
-    let is_same_type = before.is_of_the_type_of(after);
+    let same_type = before.is_of_the_type_of(after);
+    let comes_and_goes = |name: &str| !same_type || comes_and_goes(before, after, view, name);
+    let changed =
+        || before.names().chain(after.names()).filter(|name| before.get(name) != after.get(name));
+    let another = !same_type || before.may_have_variant() && changed().any(comes_and_goes);
     for Field { name, part: after_part, owner } in after.iter() {
         let default = || -> Option<&Fields> { (view.default)()?.get(name)?.as_place() };
         let is_certain = || before.is_struct() || *owner == Owner::Struct && default().is_some();
@@ -117,17 +124,30 @@ fn changes(
         let may_have_lists = matches!(after_part, Part::Place(_) | Part::Other(Value::Array(_)));
         let stays = view.unchanged == Unchanged::Stays || !may_have_lists;
         let value = match (before.get(name), stored.get(&**name)) {
+            (_, stored) if another && comes_and_goes(name) => after_part.to_value(stored),
             (Some(before), Some(_)) if before == after_part && stays => continue,
-            (Some(before), Some(stored))
-                if is_same_type && !misfits.iter().any(|misfit| misfit == name) =>
-            {
-                let view = Type { default: &default, shows: &shows, ..view };
+            (Some(before), Some(stored)) if !misfits.iter().any(|misfit| misfit == name) => {
+                let view = Type { default: &default, shows: &shows, is_data: false, ..view };
                 merge(before, after_part, stored, view, is_certain)
             }
             // If there is anything to write, the type's defaults are written, too.
             (_, stored) => after_part.to_value(stored),
         };
         tell(name, Some(value));
+    }
+}
+
+/// Whether a field may be that of a variant, or of a flattened `Option`, which can be another one.
+fn comes_and_goes(before: &Fields, after: &Fields, view: Type<'_>, name: &str) -> bool {
+    // Where the default has nothing, it is a map, whose entries are each for themselves.
+    let leaves_out = |default: &Fields| default.len() > 0 && default.get(name).is_none();
+    let owner = after.field(name).or_else(|| before.field(name)).map(|field| field.owner);
+    match owner {
+        Some(Owner::Variant) => true,
+        Some(Owner::Struct) => {
+            !before.is_struct() && !view.is_data && (view.default)().is_some_and(leaves_out)
+        }
+        Some(Owner::Map) | None => false,
     }
 }
 

@@ -182,6 +182,78 @@ fn a_flattened_option_takes_nothing_along() {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state")]
+enum Order {
+    #[default]
+    New,
+    Paid {
+        by: Login,
+        n: u8,
+    },
+    Sent {
+        by: Login,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Either {
+    Two { by: Login, n: u8 },
+    One { by: Login },
+    Neither {},
+}
+
+impl Default for Either {
+    fn default() -> Self {
+        Self::Neither {}
+    }
+}
+
+#[test]
+fn what_is_in_another_variant_of_the_whole_data_is_another_one() {
+    let ada = json!({"user": "ada", "role": "admin"});
+    let stored = json!({"state": "Paid", "by": ada, "n": 1, "theme": "dark"});
+    let by = || login("ada");
+    for order in [Order::Sent { by: by() }, Order::Paid { by: by(), n: 2 }] {
+        let [whole, field] = both::<Order>(&stored, |view| *view = order.clone());
+        let (mut expected, field) = (json!(order), field.unwrap());
+        assert_eq!(field, expected);
+        expected["theme"] = json!("dark");
+        assert_eq!(whole.unwrap(), expected);
+    }
+    let stored = json!({"by": ada, "n": 1, "theme": "dark"});
+    let [whole, field] = both::<Either>(&stored, |view| *view = Either::One { by: by() });
+    assert_eq!(field.unwrap(), json!({"by": {"user": "ada"}}));
+    assert_eq!(whole.unwrap(), json!({"by": {"user": "ada"}, "theme": "dark"}));
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct FlatProfile {
+    #[serde(default)]
+    id: u8,
+    #[serde(flatten)]
+    profile: Option<Profile>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Profile {
+    name: String,
+    login: Login,
+}
+
+#[test]
+fn what_is_in_another_flattened_option_is_another_one() {
+    let stored = json!({"id": 1, "name": "Ada", "login": {"user": "x", "role": "admin"}});
+    let holds = json!({"inner": stored, "n": 0});
+    let after = left::<Holds<FlatProfile>>(&holds, |holds| {
+        holds.inner.profile = Some(Profile { name: "Bob".into(), login: login("x") });
+    });
+    assert_eq!(after["inner"], json!({"id": 1, "name": "Bob", "login": {"user": "x"}}));
+    let after = left::<Holds<FlatProfile>>(&holds, |holds| holds.inner.id = 2);
+    assert_eq!(after["inner"]["login"]["role"], "admin");
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct FlatEnums {
     id: u8,
     #[serde(flatten)]
