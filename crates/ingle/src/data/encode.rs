@@ -1,15 +1,17 @@
 //! Turns any `Serialize` into a JSON value, and refuses what a session cannot hold.
 //!
 //! `serde_json::to_value` silently writes NaN as `null`, keeps integers that no store can hold, and
-//! follows a value however deep it nests. This encoder stops at the first such value and says where
-//! it is.
+//! follows a value however deep it nests. This encoder says where such a value is. What a closure is
+//! shown may have one that nobody set, and is only [compared](unstorable).
 //!
 //! It also compares each value with the stored one, and copies none that is equal. A closure leaves
 //! most of what it is shown as it was.
 //!
 //! It tells objects that are places from those that come and go, because only a place may keep what
 //! a type does not know of it. A struct's field is a place, and so is a struct in it. What is in an
-//! `Option`, an enum's variant, a map or a list comes and goes.
+//! `Option`, an enum's variant, a map or a list comes and goes. So does an enum that serde writes as
+//! a struct whose first field is the variant's name (`tag`). A struct written by hand with a `str`
+//! there looks the same, and is taken for one.
 
 use std::{borrow::Cow, cell::Cell, fmt};
 

@@ -134,8 +134,12 @@ impl Fields {
     /// Whether serde says that both are of the same struct, and of the same variant of an enum.
     pub(super) fn is_of_the_type_of(&self, other: &Self) -> bool {
         match (&self.kind, &other.kind) {
-            (Kind::Struct { name, .. }, Kind::Struct { name: other_name, .. }) => {
-                name == other_name && self.all_names() == other.all_names()
+            (
+                Kind::Struct { name, skipped },
+                Kind::Struct { name: other_name, skipped: others },
+            ) => {
+                let has_same = || skipped == others && self.names().eq(other.names());
+                name == other_name && (has_same() || self.all_names() == other.all_names())
             }
             (Kind::Map, Kind::Map) => true,
             _ => false,
