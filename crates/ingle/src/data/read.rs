@@ -17,6 +17,7 @@ use serde_path_to_error::{Path, Segment};
 use super::{
     Data, FLASH, Limits, TICKETS, encode,
     fields::{Fields, Owner, nothing_of_kind},
+    is_own,
     order::alike,
     typed::WrongType,
     unstorable,
