@@ -201,6 +201,14 @@ impl Key {
         self.0.ends_with(&USER_KEY_END)
     }
 
+    /// The greatest key that is less than all keys of this handle.
+    pub(crate) fn before(handle: &Handle) -> Option<Self> {
+        let before = u64::from_be_bytes(handle.0).checked_sub(1)?;
+        let mut bytes = [0xff; 32];
+        bytes.iter_mut().zip(before.to_be_bytes()).for_each(|(byte, of_handle)| *byte = of_handle);
+        Some(Self(bytes))
+    }
+
     /// What logs and people call the session under this key.
     #[must_use]
     pub const fn handle(&self) -> Handle {

@@ -42,6 +42,7 @@ pub use crate::{
     id::{Handle, Key, NoRandomness, NotAHandle, NotAKey},
     record::User,
     session::{
-        Error, Field, HandlerOutcome, Label, Login, LoginTicket, Session, SessionInfo, Sessions,
+        Error, Field, HandlerOutcome, Label, Login, LoginTicket, Session, SessionInfo, SessionPage,
+        Sessions, StoredSession,
     },
 };

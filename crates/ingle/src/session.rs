@@ -48,7 +48,7 @@ pub use close::HandlerOutcome;
 pub use error::Error;
 pub use field::Field;
 pub use login::{Label, Login, LoginTicket};
-pub use sessions::Sessions;
+pub use sessions::{SessionPage, Sessions, StoredSession};
 pub use users::SessionInfo;
 pub(crate) use {
     close::Outcome,

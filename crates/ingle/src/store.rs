@@ -6,13 +6,14 @@ use async_trait::async_trait;
 
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::{Handle, Key},
     record::{Loaded, Record, Version},
 };
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod find;
 #[cfg(feature = "firestore")]
 pub(crate) mod firestore;
 mod floor;
@@ -230,6 +231,17 @@ pub trait List: Send + Sync {
         limit: usize,
         now: Timestamp,
     ) -> Result<Page, Error>;
+
+    /// The live record whose key begins with this handle, if there is one.
+    ///
+    /// As it comes, it goes through the list until it finds the record. A store that has its keys in
+    /// order looks it up.
+    ///
+    /// # Errors
+    /// The store gave no answer.
+    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
+        find::in_any_order(self, handle, now).await
+    }
 }
 
 /// One conditional write, the argument of [`Store::commit`].

@@ -20,6 +20,8 @@ pub(crate) struct Item {
     /// If this change renews the session.
     pub(crate) renew: Option<Box<Renewal>>,
     pub(crate) verdict: Result<(), Refused>,
+    /// Whether it is a use of the session, and so moves its idle deadline.
+    pub(crate) is_use: bool,
 }
 
 /// A move to a new id.
@@ -48,7 +50,7 @@ impl Grant {
 
 impl Item {
     pub(crate) fn new(change: Change, renew: Option<Box<Renewal>>) -> Self {
-        Self { change, renew, verdict: Ok(()) }
+        Self { change, renew, verdict: Ok(()), is_use: true }
     }
 }
 
@@ -104,7 +106,9 @@ impl Batch {
         }
         header.counter += 1;
         header.ops.push(op);
-        header.idle_deadline = policy.idle_deadline(&header);
+        if self.items.iter().any(|item| item.is_use) || header.idle_deadline == Timestamp::MAX {
+            header.idle_deadline = policy.idle_deadline(&header);
+        }
         let data = match changed {
             _ if grant.is_some_and(|grant| !grant.keeps_data) => Data::new(),
             changed => changed.unwrap_or_else(|| base.data.clone()),

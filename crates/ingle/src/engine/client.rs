@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    id::Key,
+    id::{Handle, Key},
     meter::{Meter, Verb},
     record::{FORMAT, Loaded, Version},
     store::{
@@ -174,10 +174,7 @@ impl Client {
         after: Option<&Cursor>,
         deadline: Instant,
     ) -> Result<Page, Error> {
-        let Some(list) = self.store.as_list() else {
-            return Err(Error::new(self.name, ErrorKind::Refused, Applied::No)
-                .with_source("this store cannot list sessions"));
-        };
+        let list = self.store.as_list().ok_or_else(|| self.no_lists())?;
         self.call(Verb::List, &self.loads, deadline, async {
             match user {
                 Some(user) => list.list_by_user(user, after, PAGE, self.now()).await,
@@ -185,6 +182,22 @@ impl Client {
             }
         })
         .await
+    }
+
+    /// The live record of a handle.
+    pub(crate) async fn find(
+        &self,
+        handle: &Handle,
+        deadline: Instant,
+    ) -> Result<Option<Loaded>, Error> {
+        let list = self.store.as_list().ok_or_else(|| self.no_lists())?;
+        let find = async { list.find(handle, self.now()).await };
+        self.call(Verb::List, &self.loads, deadline, find).await
+    }
+
+    fn no_lists(&self) -> Error {
+        let error = Error::new(self.name, ErrorKind::Refused, Applied::No);
+        error.with_source("this store cannot list sessions")
     }
 
     pub(crate) async fn sweep(&self, limit: usize) -> Result<Swept, Error> {

@@ -1,13 +1,28 @@
 //! The sessions of an app, without a request: for its jobs and operators.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    NO_LISTS,
     error::Error,
     login::{LoginTicket, ticket},
     users::{self, SessionInfo},
 };
-use crate::{detach::Detachable, engine::Engine};
+use crate::{
+    data::{
+        read::{self, Mend, Place, Shown},
+        update,
+    },
+    detach::Detachable,
+    engine::{Engine, batch::Item, change::Refused, coalesce, commit},
+    id::{Handle, Key},
+    store::{Cursor, Lookup},
+};
 
 /// The sessions of an app, for what happens outside of its requests: a password that was reset by
 /// mail, an account that was closed, a job. [`SessionLayer::sessions`](crate::SessionLayer::sessions)
@@ -38,6 +53,42 @@ impl Sessions {
         users::list(&self.engine, user).await
     }
 
+    /// A page of all live sessions, in an order of the store's. `after` is the end of the page before.
+    ///
+    /// A session that lives during the whole listing is on exactly one page.
+    ///
+    /// # Errors
+    /// As [`of_user`](Self::of_user).
+    pub async fn list(&self, after: Option<&Cursor>) -> Result<SessionPage, Error> {
+        let context = self.engine.context();
+        if !context.client.lists_by_user() {
+            return Err(NO_LISTS);
+        }
+        let page = context.client.list(None, after, context.policy.deadline()).await?;
+        let records = page.records.iter().map(|loaded| &loaded.record);
+        let records = records.filter(|record| !record.header.key.is_of_user());
+        let sessions = records.map(|record| users::info(&self.engine, record)).collect();
+        Ok(SessionPage { sessions, next: page.next })
+    }
+
+    /// The live session that logs and people call by this handle.
+    ///
+    /// # Errors
+    /// As [`of_user`](Self::of_user).
+    pub async fn find(&self, handle: &Handle) -> Result<Option<StoredSession>, Error> {
+        let context = self.engine.context();
+        if !context.client.lists_by_user() {
+            return Err(NO_LISTS);
+        }
+        let found = context.client.find(handle, context.policy.deadline()).await?;
+        let found = found.filter(|loaded| !loaded.record.header.key.is_of_user());
+        Ok(found.map(|loaded| StoredSession {
+            engine: Arc::clone(&self.engine),
+            key: loaded.record.header.key,
+            info: users::info(&self.engine, &loaded.record),
+        }))
+    }
+
     /// Ends all sessions of a user, on every instance, and returns how many there were. See
     /// [`Session::end_all`](crate::Session::end_all).
     ///
@@ -64,5 +115,118 @@ impl Sessions {
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sessions")
+    }
+}
+
+/// A part of the list of all sessions.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionPage {
+    /// The sessions of this page. There may be none, and yet more pages.
+    pub sessions: Vec<SessionInfo>,
+    /// Where the next page begins; `None` behind the last one.
+    pub next: Option<Cursor>,
+}
+
+/// A session that was found by its handle, for operators and jobs. It may have moved on or ended since.
+///
+/// ```
+/// # async fn mend(layer: ingle::SessionLayer, handle: &str) -> Result<(), Box<dyn std::error::Error>> {
+/// if let Some(session) = layer.sessions().find(&handle.parse()?).await? {
+///     session.update(|data: &mut ingle::data::Data| data.remove("cart")).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct StoredSession {
+    engine: Arc<Engine>,
+    key: Key,
+    info: SessionInfo,
+}
+
+impl StoredSession {
+    /// What it was when it was found.
+    #[must_use]
+    pub fn info(&self) -> &SessionInfo {
+        &self.info
+    }
+
+    /// Reads the data as a `T`, as it is now. To read is no use of the session. See
+    /// [`Session::data`](crate::Session::data).
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if it has moved or ended. Otherwise as
+    /// [`Session::data`](crate::Session::data).
+    pub async fn data<T>(&self) -> Result<T, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+    {
+        let context = self.engine.context();
+        let found = context.client.load(&self.key, context.policy.deadline()).await?;
+        let Lookup::Live(loaded) = found else { return Err(Error::Interrupted) };
+        let mend = Mend { aliases: true, anew: context.policy.rules().anew };
+        Ok(read::read(Place::Whole, Shown::of(&loaded.record.data), mend)?.view)
+    }
+
+    /// Changes the data in one transaction, beside what requests change at the same time. It is no use of
+    /// the session, so no deadline moves. See [`Session::update`](crate::Session::update).
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if it has moved or ended: nothing was stored. Otherwise as
+    /// [`Session::update`](crate::Session::update).
+    ///
+    /// # Panics
+    /// If `change` panics. Nothing was stored then.
+    pub async fn update<T, R, F>(&self, mut change: F) -> Result<R, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        R: Send + 'static,
+        F: FnMut(&mut T) -> R + Send + 'static,
+    {
+        let (engine, key) = (Arc::clone(&self.engine), self.key);
+        let returned = Arc::new(Mutex::new(None));
+        let last = Arc::clone(&returned);
+        let rules = engine.context().policy.rules();
+        let run = move |draft: &mut crate::engine::change::Draft<'_>| {
+            let mut change = |view: &mut T| Ok::<R, std::convert::Infallible>(change(view));
+            let stored = draft.data();
+            let (done, patch) =
+                update::update::<T, R, _, Refused>(Place::Whole, &stored, &rules, &mut change)?;
+            patch.into_iter().for_each(|(name, value)| draft.set(name, value));
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = done.ok();
+            Ok(())
+        };
+        let item = Item { is_use: false, ..Item::new(Box::new(run), None) };
+        let outcome = Detachable::new(|handle| async move {
+            let deadline = engine.context().policy.deadline();
+            coalesce::submit(&engine.coalescer, key, item, deadline, &handle).await
+        });
+        let outcome = outcome.await;
+        outcome.result?;
+        outcome.item.verdict?;
+        let done = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
+        done.ok_or(Error::OutcomeUnknown)
+    }
+
+    /// Ends the session for good, also where it has moved since.
+    ///
+    /// # Errors
+    /// It may live on. Do not say that it has ended.
+    pub async fn end(&self) -> Result<(), Error> {
+        let (engine, key) = (Arc::clone(&self.engine), self.key);
+        let end = |_| async move {
+            let context = engine.context();
+            commit::destroy(context, &key, context.policy.deadline()).await
+        };
+        Detachable::new(end).await?;
+        tracing::info!(session = %self.info.handle, "a session was ended by an operator");
+        Ok(())
+    }
+}
+
+impl fmt::Debug for StoredSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredSession").field("info", &self.info).finish_non_exhaustive()
     }
 }

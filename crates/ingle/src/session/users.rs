@@ -203,7 +203,7 @@ async fn for_each(
     }
 }
 
-fn info(engine: &Engine, record: &Record) -> SessionInfo {
+pub(super) fn info(engine: &Engine, record: &Record) -> SessionInfo {
     let header = &record.header;
     SessionInfo {
         handle: header.key.handle(),

@@ -137,6 +137,7 @@ macro_rules! conformance {
             law_10_each_user_has_exactly_their_live_sessions
             law_10_a_name_is_only_a_name
             law_10_what_stays_is_on_exactly_one_page
+            law_10_a_handle_finds_its_record_and_no_other
             law_11_tasks_lose_no_increment
             law_11_two_processes_or_else_tasks_lose_no_increment
             law_12_a_renew_leaves_a_mark

@@ -15,9 +15,15 @@ use googleapis_tonic_google_firestore_v1::google::firestore::v1::DocumentMask;
 use tonic::{Code, Status};
 
 use super::{
-    CommitError, Cursor, Destroyed, Error, Info, List, Lookup, OpenError, Page, Store, Swept, Write,
+    CommitError, Cursor, Destroyed, Error, Ids, Info, List, Lookup, OpenError, Page, Store, Swept,
+    Write,
 };
-use crate::{clock::Timestamp, id::Key, record::Version};
+use crate::{
+    clock::Timestamp,
+    id::{Handle, Key},
+    record::{Loaded, Version},
+    store::find,
+};
 
 mod batch;
 mod codec;
@@ -194,6 +200,14 @@ impl List for Firestore {
         now: Timestamp,
     ) -> Result<Page, Error> {
         list::page(&self.client, Some(user), after, limit, now).await
+    }
+
+    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
+        // Documents with plain ids are in the order of these.
+        match self.info().ids {
+            Ids::Hashed => find::in_order(self, handle, now).await,
+            _ => find::in_any_order(self, handle, now).await,
+        }
     }
 }
 

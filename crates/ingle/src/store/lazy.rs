@@ -17,7 +17,12 @@ use super::{
     Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Lookup, OpenError, Page,
     Store, Swept, Write,
 };
-use crate::{clock::Timestamp, detach, id::Key, record::Version};
+use crate::{
+    clock::Timestamp,
+    detach,
+    id::{Handle, Key},
+    record::{Loaded, Version},
+};
 
 /// The pause after a failed attempt to open a store.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -195,6 +200,10 @@ impl List for Lazy {
         now: Timestamp,
     ) -> Result<Page, Error> {
         Self::list(self).await?.list_by_user(user, after, limit, now).await
+    }
+
+    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
+        Self::list(self).await?.find(handle, now).await
     }
 }
 

@@ -22,11 +22,11 @@ use async_trait::async_trait;
 
 use super::{
     Capabilities, CommitError, Cursor, Destroyed, Error, Info, List, Lookup, Page, Store, Swept,
-    Write, mark::Mark,
+    Write, find, mark::Mark,
 };
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::{Handle, Key},
     record::{Loaded, Record, Version},
 };
 
@@ -173,6 +173,10 @@ impl List for Memory {
         let of_user =
             |record: &Record| record.header.user.as_ref().is_some_and(|other| other.name == user);
         Ok(self.page(after, limit, |record| !record.is_dead(now) && of_user(record)))
+    }
+
+    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
+        find::in_order(self, handle, now).await
     }
 }
 

@@ -11,7 +11,12 @@ use async_trait::async_trait;
 use super::{
     CommitError, Cursor, Destroyed, Error, Info, List, Lookup, OpenError, Page, Store, Swept, Write,
 };
-use crate::{clock::Timestamp, id::Key, record::Version};
+use crate::{
+    clock::Timestamp,
+    id::{Handle, Key},
+    record::{Loaded, Version},
+    store::find,
+};
 
 mod batch;
 mod codec;
@@ -174,5 +179,9 @@ impl List for Postgres {
         now: Timestamp,
     ) -> Result<Page, Error> {
         list::page(&self.pool, Some(user), after, limit, now).await
+    }
+
+    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
+        find::in_order(self, handle, now).await
     }
 }

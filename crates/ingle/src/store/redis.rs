@@ -12,7 +12,12 @@ use async_trait::async_trait;
 use super::{
     CommitError, Cursor, Destroyed, Error, Info, List, Lookup, OpenError, Page, Store, Swept, Write,
 };
-use crate::{clock::Timestamp, id::Key, record::Version};
+use crate::{
+    clock::Timestamp,
+    id::{Handle, Key},
+    record::{Loaded, Version},
+    store::find,
+};
 
 mod codec;
 mod config;
@@ -218,6 +223,10 @@ impl List for Redis {
         now: Timestamp,
     ) -> Result<Page, Error> {
         list::page_of_user(&self.0.client, user, after, limit, now).await
+    }
+
+    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
+        find::in_order(self, handle, now).await
     }
 }
 

@@ -14,7 +14,12 @@ use super::{
     Applied, CommitError, Cursor, Destroyed, Error, Info, List, Lookup, OpenError, Page, Store,
     Swept, Write,
 };
-use crate::{clock::Timestamp, id::Key, record::Version};
+use crate::{
+    clock::Timestamp,
+    id::{Handle, Key},
+    record::{Loaded, Version},
+    store::find,
+};
 
 mod codec;
 mod config;
@@ -214,6 +219,10 @@ impl List for Sqlite {
         now: Timestamp,
     ) -> Result<Page, Error> {
         self.page(Some(user.to_owned()), after, limit, now).await
+    }
+
+    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
+        find::in_order(self, handle, now).await
     }
 }
 

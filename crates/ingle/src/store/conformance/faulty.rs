@@ -16,8 +16,8 @@ use tokio::time::sleep;
 use super::owned::OwnedWrite;
 use crate::{
     clock::Timestamp,
-    id::Key,
-    record::Version,
+    id::{Handle, Key},
+    record::{Loaded, Version},
     store::{
         Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Lookup, Page, Store,
         Swept, Write,
@@ -344,6 +344,12 @@ impl List for Faulty {
         let list = self.store.as_list().ok_or_else(|| self.error(Applied::No))?;
         let call = list.list_by_user(user, after, limit, now);
         self.go("list by user", standing, call, |_| {}).await
+    }
+
+    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
+        let standing = self.script(|script| script.standing);
+        let list = self.store.as_list().ok_or_else(|| self.error(Applied::No))?;
+        self.go("find", standing, list.find(handle, now), |_| {}).await
     }
 }
 

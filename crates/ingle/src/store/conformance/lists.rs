@@ -220,6 +220,35 @@ pub async fn law_10_what_stays_is_on_exactly_one_page(trial: Trial) {
     assert!(missing.is_empty(), "law 10: on no page at all: {missing:?}");
 }
 
+/// A handle finds the live record whose key begins with it, be it the first, the last or any other.
+pub async fn law_10_a_handle_finds_its_record_and_no_other(trial: Trial) {
+    let ends = [[0; 32], [0xff; 32]].map(Key::from_bytes);
+    let records = ends.map(|key| trial.record_under(key)).into_iter();
+    let records = records.chain((0..20).map(|_| trial.record()));
+    let mut sessions = Vec::new();
+    for record in records {
+        sessions.push(trial.create(record).await);
+    }
+    let ended = sessions.split_off(15);
+    for session in &ended {
+        trial.destroy(session.record.header.key).await;
+    }
+    for list in trial.lists().into_iter().flatten() {
+        for session in &sessions {
+            let key = session.record.header.key;
+            let found = list.find(&key.handle(), trial.now).await;
+            let found = found.expect("law 9: a store that is up can look a handle up");
+            assert_eq!(found, trial.load(&key, trial.now).await, "law 10: a handle finds its own");
+            let dead = list.find(&key.handle(), trial.now.after(3 * HOUR)).await;
+            assert!(dead.is_ok_and(|dead| dead.is_none()), "law 10: no handle finds the dead");
+        }
+        for session in &ended {
+            let found = list.find(&session.record.header.key.handle(), trial.now).await;
+            assert!(found.is_ok_and(|found| found.is_none()), "law 10: no handle finds the ended");
+        }
+    }
+}
+
 /// Lists everything, or one user's, page by page, and checks each page.
 async fn listed(
     trial: &Trial,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use ingle::store::{Memory, Store, conformance::Place};
 
 use super::Scene;
-use crate::stores;
 
 /// The tests on one store. The closure opens it in a place; the second call is the second process.
 macro_rules! users_on {
@@ -30,6 +29,7 @@ macro_rules! users_on {
             no_instant_sees_more_sessions_than_allowed
             beyond_the_limit_a_login_is_refused
             an_end_reaches_who_waits_on_another_process
+            an_operator_finds_a_session_and_changes_and_ends_it
         }
     };
     ($store:ident, $open:expr; $($test:ident)*) => {
@@ -66,7 +66,7 @@ users_on!(sqlite, |place: Place| async move {
 
 #[cfg(feature = "firestore")]
 users_on!(firestore, |place: Place| async move {
-    stores::firestore(&place, testbed::firestore::hidane()).await
+    crate::stores::firestore(&place, testbed::firestore::hidane()).await
 });
 
 #[cfg(feature = "memcached")]
@@ -79,15 +79,15 @@ users_on!(memcached, |place: Place| async move {
 
 #[cfg(feature = "redis")]
 users_on!(redis, |place: Place| async move {
-    stores::redis(place.name().to_owned(), testbed::redis::server()).await
+    crate::stores::redis(place.name().to_owned(), testbed::redis::server()).await
 });
 
 #[cfg(feature = "redis")]
 users_on!(redis_cluster, |place: Place| async move {
-    stores::redis(place.name().to_owned(), testbed::redis::cluster()).await
+    crate::stores::redis(place.name().to_owned(), testbed::redis::cluster()).await
 });
 
 #[cfg(feature = "postgres")]
 users_on!(postgres, |place: Place| async move {
-    stores::postgres(&place, testbed::postgres::shared(), "").await
+    crate::stores::postgres(&place, testbed::postgres::shared(), "").await
 });
