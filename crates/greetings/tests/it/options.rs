@@ -156,7 +156,10 @@ fn unprivileged(folder: &Path) -> Command {
     if fs::metadata(folder).expect("a folder").uid() == 0 {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("its mode is set");
         let copy = folder.join("greetings");
-        fs::copy(command.get_program(), &copy).expect("the program is copied");
+        // Not by this process: a child that another thread starts meanwhile would have the copy open for
+        // writing, and then nobody may run it.
+        let copied = Command::new("cp").arg(command.get_program()).arg(&copy).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the program is copied");
         let mut nobody = Command::new(copy);
         nobody.uid(65534).gid(65534).env_clear().current_dir(folder);
         command = nobody;
