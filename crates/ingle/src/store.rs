@@ -10,10 +10,10 @@ use crate::{
     record::{Loaded, Record, Version},
 };
 
+mod by_handle;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
-mod find;
 #[cfg(feature = "firestore")]
 pub(crate) mod firestore;
 mod floor;
@@ -240,7 +240,7 @@ pub trait List: Send + Sync {
     /// # Errors
     /// The store gave no answer.
     async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        find::in_any_order(self, handle, now).await
+        by_handle::in_any_order(self, handle, now).await
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     clock::Timestamp,
     id::{Handle, Key},
     record::{Loaded, Version},
-    store::find,
+    store::by_handle,
 };
 
 mod batch;
@@ -205,8 +205,8 @@ impl List for Firestore {
     async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
         // Documents with plain ids are in the order of these.
         match self.info().ids {
-            Ids::Hashed => find::in_order(self, handle, now).await,
-            _ => find::in_any_order(self, handle, now).await,
+            Ids::Hashed => by_handle::in_order(self, handle, now).await,
+            _ => by_handle::in_any_order(self, handle, now).await,
         }
     }
 }

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 
 use super::{
     Capabilities, CommitError, Cursor, Destroyed, Error, Info, List, Lookup, Page, Store, Swept,
-    Write, find, mark::Mark,
+    Write, by_handle, mark::Mark,
 };
 use crate::{
     clock::Timestamp,
@@ -176,7 +176,7 @@ impl List for Memory {
     }
 
     async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        find::in_order(self, handle, now).await
+        by_handle::in_order(self, handle, now).await
     }
 }
 

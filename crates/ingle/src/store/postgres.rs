@@ -15,7 +15,7 @@ use crate::{
     clock::Timestamp,
     id::{Handle, Key},
     record::{Loaded, Version},
-    store::find,
+    store::by_handle,
 };
 
 mod batch;
@@ -182,6 +182,6 @@ impl List for Postgres {
     }
 
     async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        find::in_order(self, handle, now).await
+        by_handle::in_order(self, handle, now).await
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     clock::Timestamp,
     id::{Handle, Key},
     record::{Loaded, Version},
-    store::find,
+    store::by_handle,
 };
 
 mod codec;
@@ -226,7 +226,7 @@ impl List for Redis {
     }
 
     async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        find::in_order(self, handle, now).await
+        by_handle::in_order(self, handle, now).await
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     clock::Timestamp,
     id::{Handle, Key},
     record::{Loaded, Version},
-    store::find,
+    store::by_handle,
 };
 
 mod codec;
@@ -222,7 +222,7 @@ impl List for Sqlite {
     }
 
     async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        find::in_order(self, handle, now).await
+        by_handle::in_order(self, handle, now).await
     }
 }
 
