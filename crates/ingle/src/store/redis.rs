@@ -16,7 +16,6 @@ use crate::{
     clock::Timestamp,
     id::{Handle, Key},
     record::{Loaded, Version},
-    store::by_handle,
 };
 
 mod codec;
@@ -226,7 +225,7 @@ impl List for Redis {
     }
 
     async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        by_handle::in_order(self, handle, now).await
+        list::find(&self.0.client, handle, now).await
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::{Handle, Key},
     record::Loaded,
     store::{Cursor, Error, Page},
 };
@@ -118,6 +118,31 @@ pub(super) async fn page_of_user(
     Ok(page)
 }
 
+/// The live record of a handle. All keys are looked at, as they are now.
+pub(super) async fn find(
+    client: &Client,
+    handle: &Handle,
+    now: Timestamp,
+) -> Result<Option<Loaded>, Error> {
+    let pattern = client.names.records_of(handle);
+    for master in client.masters() {
+        let mut cursor = 0;
+        loop {
+            let (next, keys) = scan(client, &master, &pattern, cursor).await?;
+            let found = load_all(client, &keys).await?.into_iter().flatten();
+            let live = found.into_iter().find(|loaded| !loaded.record.is_dead(now));
+            cursor = next;
+            if live.is_some() {
+                return Ok(live);
+            }
+            if cursor == 0 {
+                break;
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The next keys in their order, and whether there are more. To find them all keys have to be
 /// scanned, so what is found beyond these is kept for the next page.
 async fn keys_behind(
@@ -149,7 +174,7 @@ async fn scan_all(client: &Client, cache: &Cache, after: Option<Key>) -> Result<
     for master in client.masters() {
         let mut cursor = 0;
         loop {
-            let (next, keys) = scan(client, &master, cursor).await?;
+            let (next, keys) = scan(client, &master, &client.names.records(), cursor).await?;
             first.extend(keys.into_iter().filter(|key| Some(*key) > after));
             while first.len() > CACHED_MAX {
                 more = true;
@@ -166,10 +191,15 @@ async fn scan_all(client: &Client, cache: &Cache, after: Option<Key>) -> Result<
     Ok(keys)
 }
 
-async fn scan(client: &Client, master: &Master, cursor: u64) -> Result<(u64, Vec<Key>), Error> {
+async fn scan(
+    client: &Client,
+    master: &Master,
+    pattern: &str,
+    cursor: u64,
+) -> Result<(u64, Vec<Key>), Error> {
     let names = &client.names;
     let mut command = redis::cmd("SCAN");
-    command.arg(cursor).arg("MATCH").arg(names.records()).arg("COUNT").arg(KEYS_PER_SCAN);
+    command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(KEYS_PER_SCAN);
     let answer = master.call(&command).await.map_err(|failure| client.error(failure))?;
     let Value::Array(answer) = answer else { return Err(Unreadable::Answer.into()) };
     let [Value::BulkString(next), Value::Array(found)] = answer.as_slice() else {

@@ -4,7 +4,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::id::{Digits, Key};
+use crate::id::{Digits, Handle, Key};
 
 /// One of 256 parts of all keys, which a cluster keeps on one server: what decides where a key belongs
 /// is the text between its braces.
@@ -78,6 +78,11 @@ impl Names {
     /// A pattern that fits the names of all records.
     pub(super) fn records(&self) -> String {
         format!("{}:{{??}}:*", self.prefix)
+    }
+
+    /// A pattern that fits the names of the records of a handle.
+    pub(super) fn records_of(&self, handle: &Handle) -> String {
+        format!("{}:{{??}}:{handle}*", self.prefix)
     }
 
     /// The name of a user's set, such as `ingle:user:{3c}:mary`.
