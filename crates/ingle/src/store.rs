@@ -240,7 +240,25 @@ pub trait List: Send + Sync {
     /// # Errors
     /// The store gave no answer.
     async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        by_handle::in_any_order(self, handle, now).await
+        find_in_list(self, handle, now).await
+    }
+}
+
+/// Goes through the list until it finds the record of a handle.
+async fn find_in_list<L: List + ?Sized>(
+    list: &L,
+    handle: &Handle,
+    now: Timestamp,
+) -> Result<Option<Loaded>, Error> {
+    let mut after = None;
+    loop {
+        let page = list.list(after.as_ref(), 100, now).await?;
+        let is_it = |loaded: &Loaded| loaded.record.header.key.handle() == *handle;
+        let found = page.records.into_iter().find(is_it);
+        after = page.next;
+        if found.is_some() || after.is_none() {
+            return Ok(found);
+        }
     }
 }
 

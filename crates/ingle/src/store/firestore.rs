@@ -22,7 +22,7 @@ use crate::{
     clock::Timestamp,
     id::{Handle, Key},
     record::{Loaded, Version},
-    store::by_handle,
+    store::{by_handle, find_in_list},
 };
 
 mod batch;
@@ -206,7 +206,7 @@ impl List for Firestore {
         // Documents with plain ids are in the order of these.
         match self.info().ids {
             Ids::Hashed => by_handle::in_order(self, handle, now).await,
-            _ => by_handle::in_any_order(self, handle, now).await,
+            _ => find_in_list(self, handle, now).await,
         }
     }
 }
