@@ -24,6 +24,7 @@ use crate::{
         batch::Grant,
         change::Reads,
         commit,
+        failure::Failure,
         places::{self, Arrival, NoPlace, Reservation},
         policy::Lifetime,
         users,
@@ -273,7 +274,10 @@ impl Session {
     /// [`Error::AlreadyLoggedIn`] if this session is logged in for anybody but an actor. Otherwise as
     /// [`login`](Self::login).
     pub async fn impersonate(&self, user: impl Into<String>, actor: &User) -> Result<(), Error> {
-        if self.user().await?.is_some_and(|user| user.actor.is_none()) {
+        self.looked();
+        let record = self.shared.load_surely().await?;
+        let before = record.as_ref().and_then(|record| record.header.user.as_ref());
+        if before.is_some_and(|user| user.actor.is_none()) {
             return Err(Error::AlreadyLoggedIn);
         }
         let (idle, absolute) = IMPERSONATION;
@@ -374,29 +378,32 @@ impl Shared {
         Ok(users::look_up(self.engine.context(), key, deadline).await?)
     }
 
-    /// Gets a place for a session that is about to be stored under this key, where there is a limit.
-    /// `from` is the session's present key.
+    /// Gets a place for a session that is about to be stored under a key, where there is a limit. `from`
+    /// is its present id.
     pub(super) async fn reserve_place(
         &self,
-        arrival: Arrival,
+        to: Key,
+        from: Option<&SessionId>,
         grant: Option<&Grant>,
         deadline: Instant,
         handle: &DetachHandle,
     ) -> Result<Option<Reservation>, Error> {
         let Some(limit) = self.policy().user_limit else { return Ok(None) };
-        let record = match arrival.from {
+        let record = match from {
             Some(_) => self.load_strictly(deadline).await?,
             None => None,
         };
         let before = record.as_ref().and_then(|record| record.header.user.as_ref());
         let Some(user) = grant.map(|grant| &grant.user).or(before) else { return Ok(None) };
-        let from = arrival.from.filter(|_| before.is_some_and(|before| before.name == user.name));
-        let (key, arrival) = (self.key_of(&user.name)?, Arrival { from, ..arrival });
+        let is_users = before.is_some_and(|before| before.name == user.name);
+        let arrival = Arrival { key: to, from: from.map(SessionId::key), is_users };
+        let key = self.key_of(&user.name)?;
         let coalescer = &self.engine.coalescer;
         let reserved = places::reserve(coalescer, key, arrival, limit, deadline, handle).await;
-        reserved.map(Some).map_err(|why| match why {
-            NoPlace::Full => Error::TooManySessions,
-            NoPlace::Failed(failure) => failure.into(),
+        reserved.map(Some).map_err(|why| match (why, from) {
+            (NoPlace::Full, _) => Error::TooManySessions,
+            (NoPlace::Failed(Failure::Ended | Failure::Missing), Some(id)) => self.interrupted(id),
+            (NoPlace::Failed(failure), _) => failure.into(),
         })
     }
 

@@ -26,7 +26,6 @@ use crate::{
         coalesce,
         commit::{self, Done},
         failure::Failure,
-        places::Arrival,
         policy::{OnOutage, OnServerError},
     },
     id::SessionId,
@@ -393,6 +392,7 @@ impl Shared {
                 | Error::NoRandomness(_)
                 | Error::ResponseSent
                 | Error::TooManyNewSessions
+                | Error::TooManySessions
         );
         if !nothing_happened {
             let mut state = self.state();
@@ -440,8 +440,8 @@ impl Shared {
         let (mut renewal, mut reserved) = (None, None);
         if !renew.is_kept() {
             let new = self.engine.context().id_to_renew(&id.key())?;
-            let arrival = Arrival { key: new.key(), from: Some(id.key()) };
-            let reserve = self.reserve_place(arrival, grant.as_deref(), deadline, handle);
+            let reserve =
+                self.reserve_place(new.key(), Some(&id), grant.as_deref(), deadline, handle);
             reserved = Box::pin(reserve).await?;
             renewal = Some(Box::new(Renewal { id: new, grant: grant.clone() }));
         }
@@ -529,11 +529,8 @@ impl Shared {
             record.header.idle_deadline = context.policy.idle_deadline(&record.header);
         }
         let first = context.ids.generate()?;
-        let arrival = Arrival { key: first.key(), from: None };
-        let reserved = match &grant {
-            Some(grant) => self.reserve_place(arrival, Some(grant), deadline, handle).await?,
-            None => None,
-        };
+        let reserve = self.reserve_place(first.key(), None, grant.as_deref(), deadline, handle);
+        let reserved = reserve.await?;
         let created = commit::create(context, record, first, deadline).await;
         if let (Err(failure), Some(reserved)) = (&created, &reserved)
             && !matches!(failure, Failure::Unknown)
