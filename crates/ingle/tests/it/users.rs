@@ -589,6 +589,34 @@ async fn a_session_that_a_login_left_behind_keeps_its_place_for_a_minute_at_most
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_an_end_of_all_has_left_over_is_listed_and_can_be_ended() {
+    let (_, faulty) = faulty();
+    let layer = layer_as_it_comes(faulty.clone());
+    let app = shop(&layer);
+    let (visitor, other) = (logged_in(&app, "ada").await, logged_in(&app, "ada").await);
+    // The store goes after the commit of the new generation, and before the sessions end.
+    let before = faulty.commits();
+    faulty.on(Step::Commit(1), Fault::Delay(Duration::from_millis(1)));
+    let sessions = layer.sessions();
+    let end = tokio::spawn(async move { sessions.end_all_of("ada").await });
+    while faulty.commits() == before {
+        tokio::task::yield_now().await;
+    }
+    faulty.fail_all(Some(Fault::Refuse));
+    end.await.unwrap().unwrap_err();
+    faulty.fail_all(None);
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(who(&app, &other).await, "ada");
+    assert_eq!(app.get("/count", &visitor.cookie).await.ok().body, "2");
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    let listed = held.session.siblings().await.unwrap();
+    let listed = listed.iter().find(|session| !session.is_current).unwrap();
+    assert!(held.session.end_sibling(&listed.handle).await.unwrap());
+    held.respond(StatusCode::OK).await.ok();
+    assert_eq!(app.get("/user", &other.cookie).await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_login_beyond_the_limit_leaves_what_was_recorded() {
     let layer = layer(Memory::new()).sessions_per_user(NonZeroUsize::MIN, OnUserLimit::Refuse);
     layer.door().begin([]).session().login("ada").await.unwrap();
