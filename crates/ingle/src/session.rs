@@ -28,7 +28,7 @@ use crate::{
         wait,
         watch::SessionEnd,
     },
-    id::Handle,
+    id::{Handle, Key},
     record::{Record, data_of},
 };
 
@@ -407,17 +407,14 @@ impl Session {
     /// ```
     pub fn ended(&self) -> impl Future<Output = SessionEnd> + Send + 'static {
         let session = self.clone();
+        // What this request does to the session after the call is an end of it, too.
+        let mut key = self.key();
         async move {
             // Which of several ids it is takes a look.
             while session.shared.is_undecided() && session.load().await.is_err() {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            let key = match &session.state().standing {
-                Standing::Presented(id) | Standing::Live(id) | Standing::Interrupted(id) => {
-                    Some(id.key())
-                }
-                Standing::None | Standing::Several(_) => None,
-            };
+            key = key.or_else(|| session.key());
             let coalescer = Arc::clone(&session.shared.engine.coalescer);
             // The session itself may go.
             drop(session);
@@ -462,6 +459,16 @@ impl Session {
     async fn load(&self) -> Result<(tokio::sync::MutexGuard<'_, ()>, Option<Arc<Record>>), Error> {
         self.looked();
         self.shared.load().await
+    }
+
+    /// The key of the session, if there is one.
+    fn key(&self) -> Option<Key> {
+        match &self.state().standing {
+            Standing::Presented(id) | Standing::Live(id) | Standing::Interrupted(id) => {
+                Some(id.key())
+            }
+            Standing::None | Standing::Several(_) => None,
+        }
     }
 
     /// Runs one change, with the recorded edits before it, in one commit.

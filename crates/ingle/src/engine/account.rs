@@ -52,9 +52,9 @@ impl Account {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     pub(super) key: Key,
-    /// Where a renew is about to move the session.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) moves_to: Option<Key>,
+    /// Where renews are about to move the session. Of several at once, one does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) moves_to: Vec<Key>,
     /// Since when it is in its state.
     pub(super) since: Timestamp,
     pub(super) state: PlaceState,
@@ -73,11 +73,11 @@ pub(super) enum PlaceState {
 
 impl Place {
     pub(super) fn is_of(&self, key: &Key) -> bool {
-        self.key == *key || self.moves_to.as_ref() == Some(key)
+        self.keys().any(|own| own == *key)
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = Key> {
-        std::iter::once(self.key).chain(self.moves_to)
+        std::iter::once(&self.key).chain(&self.moves_to).copied()
     }
 }
 
@@ -96,7 +96,7 @@ impl Account {
         }
         let is_new = place.state == PlaceState::Reserved;
         let since = if is_new { now } else { place.since };
-        *place = Place { key: *key, moves_to: None, since, state: PlaceState::Held };
+        *place = Place { key: *key, moves_to: Vec::new(), since, state: PlaceState::Held };
         true
     }
 
@@ -104,7 +104,7 @@ impl Account {
     pub(crate) fn leave_place(&mut self, key: &Key) {
         self.places.retain(|place| place.key != *key || place.state != PlaceState::Reserved);
         for place in &mut self.places {
-            place.moves_to = place.moves_to.filter(|to| to != key);
+            place.moves_to.retain(|to| to != key);
         }
     }
 }

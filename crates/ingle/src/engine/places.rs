@@ -25,11 +25,14 @@ use crate::{
     store::{Lookup, MARK_TIME},
 };
 
-/// A session on its way to a place: its key, and the one from which it moves, if it has a place already.
+/// A session on its way to a place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     pub(crate) key: Key,
+    /// The key from which it moves, if there is one.
     pub(crate) from: Option<Key>,
+    /// Whether it is the user's there already, so that it has a place.
+    pub(crate) is_users: bool,
 }
 
 /// A place that is reserved for a session.
@@ -96,16 +99,25 @@ pub(crate) async fn reserve(
             }
             Look::Full(taken) => taken,
         };
+        let mut unknown = None;
         for place in &taken {
-            if has_ended(context, place, now, deadline).await? {
-                ended.push(place.clone());
+            match fate(context, place, now, deadline).await? {
+                Fate::Ended => ended.push(place.clone()),
+                Fate::Unknown => unknown = Some(place.clone()),
+                Fate::Taken => {}
             }
         }
         if !ended.is_empty() {
             continue;
         }
+        // Of two logins of one visitor, the later one must not end the session of the other. A place
+        // that was held before this look is that of a session which had moved before it.
+        if let Some(from) = &arrival.from {
+            context.load_live(from, deadline).await?;
+        }
         let held = taken.into_iter().filter(|place| place.state == PlaceState::Held);
         oldest = match limit.beyond {
+            _ if unknown.is_some() => unknown,
             OnUserLimit::Refuse => return Err(NoPlace::Full),
             OnUserLimit::EndOldest => held.min_by_key(|place| place.since),
         };
@@ -119,15 +131,17 @@ pub(crate) async fn reserve(
 
 fn look(
     places: &mut Vec<Place>,
-    Arrival { key, from }: Arrival,
+    Arrival { key, from, is_users }: Arrival,
     limit: UserLimit,
     oldest: Option<&Place>,
     now: Timestamp,
 ) -> Look {
-    let own = |place: &&mut Place| from.is_some_and(|from| place.is_of(&from));
+    let own = |place: &&mut Place| is_users && from.is_some_and(|from| place.is_of(&from));
     if let Some(own) = places.iter_mut().find(own) {
         // A session that is ending moves nowhere.
-        own.moves_to = Some(key).filter(|_| own.state != PlaceState::Ending);
+        if own.state != PlaceState::Ending {
+            own.moves_to.push(key);
+        }
     } else {
         if let Some(oldest) = oldest
             && let Some(place) = places.iter_mut().find(|place| *place == oldest)
@@ -136,35 +150,46 @@ fn look(
         }
         let taken = places.iter().filter(|place| place.state != PlaceState::Ending);
         // A session that began without a place, before there was a limit, is not refused one.
-        if from.is_none() && taken.clone().count() >= limit.max.get() {
+        if !is_users && taken.clone().count() >= limit.max.get() {
             return Look::Full(taken.cloned().collect());
         }
         let state = PlaceState::Reserved;
-        places.push(Place { key, moves_to: None, since: now, state });
+        places.push(Place { key, moves_to: Vec::new(), since: now, state });
     }
     let ending = places.iter().filter(|place| place.state == PlaceState::Ending);
     Look::Reserved(ending.cloned().collect())
 }
 
-/// Whether the session of a place is no more. That of a login under way is not there yet.
-async fn has_ended(
+/// What became of the session of a place.
+enum Fate {
+    Taken,
+    /// It lives, and no browser knows its id: what stored it was cut off before it held the place.
+    Unknown,
+    Ended,
+}
+
+/// The session of a login under way is not there yet.
+async fn fate(
     context: &Context,
     place: &Place,
     now: Timestamp,
     deadline: Instant,
-) -> Result<bool, Failure> {
-    if place.state == PlaceState::Reserved && now.since(place.since) < MARK_TIME {
-        return Ok(false);
+) -> Result<Fate, Failure> {
+    let is_reserved = place.state == PlaceState::Reserved;
+    if is_reserved && now.since(place.since) < MARK_TIME {
+        return Ok(Fate::Taken);
     }
-    for key in place.keys() {
-        let mut key = key;
+    for from in place.keys() {
+        let mut key = from;
         for _ in 0..commit::MOVES_MAX {
-            match context.client.load(&key, deadline).await? {
-                Lookup::Live(_) => return Ok(false),
+            match users::look_up(context, &key, deadline).await? {
+                // The mark of a move is gone, and nobody has held the place since.
+                Lookup::Live(_) if is_reserved || from != place.key => return Ok(Fate::Unknown),
+                Lookup::Live(_) => return Ok(Fate::Taken),
                 Lookup::Moved { to } => key = to,
                 Lookup::Ended | Lookup::Missing => break,
             }
         }
     }
-    Ok(true)
+    Ok(Fate::Ended)
 }

@@ -20,7 +20,7 @@ const LOADS_MAX: usize = 64;
 pub(crate) async fn ended(coalescer: Arc<Coalescer>, key: Key) -> SessionEnd {
     let (mut end, is_first) = coalescer.context.watches.wait(&key);
     if is_first {
-        detach::spawn(look_after(Arc::clone(&coalescer)));
+        detach::spawn(look_after(Looker { coalescer: Arc::clone(&coalescer), is_done: false }));
     }
     // Only now: an end before this is found here, and one after it is told.
     look(&coalescer, &key).await;
@@ -31,10 +31,29 @@ pub(crate) async fn ended(coalescer: Arc<Coalescer>, key: Key) -> SessionEnd {
     }
 }
 
-async fn look_after(coalescer: Arc<Coalescer>) {
+/// Whoever looks after the sessions that are waited for.
+struct Looker {
+    coalescer: Arc<Coalescer>,
+    is_done: bool,
+}
+
+impl Drop for Looker {
+    fn drop(&mut self) {
+        // Where it is done, another one may be at work already.
+        if !self.is_done {
+            self.coalescer.context.watches.stopped();
+        }
+    }
+}
+
+async fn look_after(mut looker: Looker) {
+    let coalescer = Arc::clone(&looker.coalescer);
     loop {
         tokio::time::sleep(jitter::between(EVERY * 9 / 10, EVERY * 11 / 10)).await;
-        let Some(keys) = coalescer.context.watches.keys() else { return };
+        let Some(keys) = coalescer.context.watches.keys() else {
+            looker.is_done = true;
+            return;
+        };
         let (mut keys, mut under_way) = (keys.into_iter(), JoinSet::new());
         loop {
             while under_way.len() < LOADS_MAX

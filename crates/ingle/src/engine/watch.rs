@@ -59,6 +59,12 @@ impl Watches {
         (watched.ends.entry(*key).or_default().subscribe(), !looks)
     }
 
+    /// Nobody looks any more, because the task that did was dropped with its runtime. The next who
+    /// waits must.
+    pub(super) fn stopped(&self) {
+        self.watched().is_looking = false;
+    }
+
     /// The keys that anybody still waits for. None if there is nothing to look after any more.
     pub(super) fn keys(&self) -> Option<Vec<Key>> {
         let mut watched = self.watched();

@@ -139,7 +139,7 @@ impl SessionLayer {
     /// How many sessions a user may have at once, and what a login beyond that does. Default any number.
     ///
     /// No instant sees more, on any number of instances, except sessions that began before there was a
-    /// limit. A login then takes two commits more, and so does a renew of a session that is logged in.
+    /// limit, and those of calls that reach the store more than a minute late. A login then takes two commits more, and so does a renew of a session that is logged in.
     ///
     /// # Panics
     /// If `max` is above 100, because the places are kept in one record.

@@ -12,7 +12,7 @@ use super::{
     NO_USERS, Session,
     error::Error,
     state::{Shared, Standing},
-    work::Id,
+    work::{Id, nothing_happened},
 };
 use crate::{
     clock::Timestamp,
@@ -24,6 +24,7 @@ use crate::{
         batch::Grant,
         change::Reads,
         commit,
+        failure::Failure,
         places::{self, Arrival, NoPlace, Reservation},
         policy::Lifetime,
         users,
@@ -90,8 +91,8 @@ impl Login {
     /// [`lifetime`](Self::lifetime) beside it sets that, such as [`Lifetime::AAL1`]. A time below a
     /// second counts as one.
     pub fn remember(self, time: Duration) -> Self {
-        let time = time.max(Duration::from_secs(1));
-        let lifetime = self.lifetime.or_else(|| Lifetime::new(time, REMEMBERED.max(time)).ok());
+        let time = time.clamp(Duration::from_secs(1), REMEMBERED);
+        let lifetime = self.lifetime.or_else(|| Lifetime::new(time, REMEMBERED).ok());
         Self { lifetime, is_remembered: true, ..self }
     }
 
@@ -194,7 +195,7 @@ impl Session {
     /// The data of a visitor who was not logged in stays, such as a cart. Data of another user does
     /// not, nor do edits that this request recorded before. Of two logins at once, the one that comes
     /// later fails with [`Error::Interrupted`], so that no cart is lost. Where the session has ended, a
-    /// new one begins.
+    /// new one begins, without the edits that were recorded before.
     ///
     /// The absolute deadline begins anew (NIST SP 800-63B-4 5.2). A login lets a session begin that has
     /// no data, and one with a request from another site ([`Error::CookieWithheld`]).
@@ -273,7 +274,10 @@ impl Session {
     /// [`Error::AlreadyLoggedIn`] if this session is logged in for anybody but an actor. Otherwise as
     /// [`login`](Self::login).
     pub async fn impersonate(&self, user: impl Into<String>, actor: &User) -> Result<(), Error> {
-        if self.user().await?.is_some_and(|user| user.actor.is_none()) {
+        self.looked();
+        let record = self.shared.load_surely().await?;
+        let before = record.as_ref().and_then(|record| record.header.user.as_ref());
+        if before.is_some_and(|user| user.actor.is_none()) {
             return Err(Error::AlreadyLoggedIn);
         }
         let (idle, absolute) = IMPERSONATION;
@@ -301,15 +305,16 @@ impl Shared {
         };
         let before = record.as_ref().and_then(|record| record.header.user.as_ref());
         let keeps_data = before.is_none_or(|before| before.name == name && before.actor == actor);
-        {
+        let (dropped, withheld) = {
             let mut state = self.state();
+            let mut dropped = Vec::new();
             if !keeps_data {
-                state.edits.clear();
+                dropped = std::mem::take(&mut state.edits);
                 state.reads = Reads::default();
             }
             // It is meant to take the place of another session.
-            state.withheld = false;
-        }
+            (dropped, std::mem::replace(&mut state.withheld, false))
+        };
         let now = self.policy().now();
         let mut user = User::new(name, ticket.generation, now);
         user.label = label.map(|Label(text)| text);
@@ -322,8 +327,14 @@ impl Shared {
             idle_timeout: lifetime.map(|lifetime| lifetime.idle()),
             keeps_data,
         });
-        self.grant(grant, handle).await?;
-        if let Standing::Live(id) = &self.state().standing {
+        let granted = self.grant(grant, handle).await;
+        let mut state = self.state();
+        if granted.as_ref().is_err_and(nothing_happened) {
+            state.edits.splice(0..0, dropped);
+            state.withheld = withheld;
+        }
+        granted?;
+        if let Standing::Live(id) = &state.standing {
             tracing::info!(session = %id.handle(), "a user logged in");
         }
         Ok(())
@@ -374,29 +385,32 @@ impl Shared {
         Ok(users::look_up(self.engine.context(), key, deadline).await?)
     }
 
-    /// Gets a place for a session that is about to be stored under this key, where there is a limit.
-    /// `from` is the session's present key.
+    /// Gets a place for a session that is about to be stored under a key, where there is a limit. `from`
+    /// is its present id.
     pub(super) async fn reserve_place(
         &self,
-        arrival: Arrival,
+        to: Key,
+        from: Option<&SessionId>,
         grant: Option<&Grant>,
         deadline: Instant,
         handle: &DetachHandle,
     ) -> Result<Option<Reservation>, Error> {
         let Some(limit) = self.policy().user_limit else { return Ok(None) };
-        let record = match arrival.from {
+        let record = match from {
             Some(_) => self.load_strictly(deadline).await?,
             None => None,
         };
         let before = record.as_ref().and_then(|record| record.header.user.as_ref());
         let Some(user) = grant.map(|grant| &grant.user).or(before) else { return Ok(None) };
-        let from = arrival.from.filter(|_| before.is_some_and(|before| before.name == user.name));
-        let (key, arrival) = (self.key_of(&user.name)?, Arrival { from, ..arrival });
+        let is_users = before.is_some_and(|before| before.name == user.name);
+        let arrival = Arrival { key: to, from: from.map(SessionId::key), is_users };
+        let key = self.key_of(&user.name)?;
         let coalescer = &self.engine.coalescer;
         let reserved = places::reserve(coalescer, key, arrival, limit, deadline, handle).await;
-        reserved.map(Some).map_err(|why| match why {
-            NoPlace::Full => Error::TooManySessions,
-            NoPlace::Failed(failure) => failure.into(),
+        reserved.map(Some).map_err(|why| match (why, from) {
+            (NoPlace::Full, _) => Error::TooManySessions,
+            (NoPlace::Failed(Failure::Ended | Failure::Missing), Some(id)) => self.interrupted(id),
+            (NoPlace::Failed(failure), _) => failure.into(),
         })
     }
 

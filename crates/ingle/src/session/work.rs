@@ -26,7 +26,6 @@ use crate::{
         coalesce,
         commit::{self, Done},
         failure::Failure,
-        places::Arrival,
         policy::OnOutage,
     },
     id::SessionId,
@@ -68,6 +67,18 @@ struct LastRun<R> {
 /// No code of the app runs while this is locked.
 fn locked<R>(last: &Mutex<LastRun<R>>) -> MutexGuard<'_, LastRun<R>> {
     last.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether everything is as it was before what has failed with this error, so that it can be tried again.
+pub(super) fn nothing_happened(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Unavailable(_)
+            | Error::NoRandomness(_)
+            | Error::ResponseSent
+            | Error::TooManyNewSessions
+            | Error::TooManySessions
+    )
 }
 
 impl Shared {
@@ -288,14 +299,7 @@ impl Shared {
     /// reads. Drops those with an unknown outcome, too: committing them again could make them
     /// twice. While the store does not answer, nothing has happened and they stay.
     fn refused(&self, error: &Error, n_edits: usize) {
-        let nothing_happened = matches!(
-            error,
-            Error::Unavailable(_)
-                | Error::NoRandomness(_)
-                | Error::ResponseSent
-                | Error::TooManyNewSessions
-        );
-        if !nothing_happened {
+        if !nothing_happened(error) {
             let mut state = self.state();
             state.forget_edits(n_edits);
             state.reads = Reads::default();
@@ -341,8 +345,8 @@ impl Shared {
         let (mut renewal, mut reserved) = (None, None);
         if !renew.is_kept() {
             let new = self.engine.context().id_to_renew(&id.key())?;
-            let arrival = Arrival { key: new.key(), from: Some(id.key()) };
-            let reserve = self.reserve_place(arrival, grant.as_deref(), deadline, handle);
+            let reserve =
+                self.reserve_place(new.key(), Some(&id), grant.as_deref(), deadline, handle);
             reserved = Box::pin(reserve).await?;
             renewal = Some(Box::new(Renewal { id: new, grant: grant.clone() }));
         }
@@ -430,11 +434,8 @@ impl Shared {
             record.header.idle_deadline = context.policy.idle_deadline(&record.header);
         }
         let first = context.ids.generate()?;
-        let arrival = Arrival { key: first.key(), from: None };
-        let reserved = match &grant {
-            Some(grant) => self.reserve_place(arrival, Some(grant), deadline, handle).await?,
-            None => None,
-        };
+        let reserve = self.reserve_place(first.key(), None, grant.as_deref(), deadline, handle);
+        let reserved = reserve.await?;
         let created = commit::create(context, record, first, deadline).await;
         if let (Err(failure), Some(reserved)) = (&created, &reserved)
             && !matches!(failure, Failure::Unknown)

@@ -6,7 +6,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use axum::extract::Path;
 use http::StatusCode;
 use ingle::{
-    Error, Label, Lifetime, Login, OnUserLimit, Session, SessionEnd, SessionLayer, User,
+    Error, Label, Lifetime, Login, OnOutage, OnUserLimit, Session, SessionEnd, SessionLayer, User,
     clock::{Clock as _, ManualClock, SystemClock},
     record::Record,
     store::{Fault, Memory, Step, Store, conformance::Place},
@@ -14,7 +14,7 @@ use ingle::{
 
 use tokio::task::JoinHandle;
 
-use crate::common::{App, Held, LONG, Visitor, app, faulty, layer};
+use crate::common::{App, Held, LONG, Visitor, app, faulty, layer, layer_as_it_comes};
 
 mod every_store;
 mod interleaved;
@@ -547,9 +547,117 @@ async fn beyond_the_limit_a_login_is_refused(scene: Scene) {
     assert_eq!(there.get("/login/ada", "").await.status, StatusCode::CONFLICT);
     // The user record holds no place of an ended session for ever, and an end of all frees all.
     there.get("/end-all-of/ada", "").await.ok();
-    if scene.lists() {
-        logged_in(&here, "ada").await;
+    logged_in(&here, "ada").await;
+}
+
+/// The store goes while a login under way stores its session, so the login can neither hold its place
+/// nor end the session.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_a_login_left_behind_keeps_its_place_for_a_minute_at_most() {
+    for beyond in [OnUserLimit::Refuse, OnUserLimit::EndOldest] {
+        for is_renewed in [false, true] {
+            let (memory, faulty) = faulty();
+            let clock = ManualClock::new(SystemClock.now());
+            let process = |store: Arc<dyn Store>| {
+                let layer = layer_as_it_comes(store).clock(Arc::new(clock.clone()));
+                layer.sessions_per_user(NonZeroUsize::MIN, beyond)
+            };
+            let layer = process(Arc::new(faulty.clone()));
+            let session = layer.door().begin([]).session().clone();
+            if is_renewed {
+                session.login("ada").await.unwrap();
+            }
+            // The first commit reserves the place, and the second one stores the session.
+            faulty.on(Step::Commit(2), Fault::Delay(Duration::from_millis(1)));
+            let login = tokio::spawn(async move { session.login("ada").await });
+            let before = faulty.commits();
+            while faulty.commits() < before + 2 {
+                tokio::task::yield_now().await;
+            }
+            faulty.fail_all(Some(Fault::Hang));
+            let error = login.await.unwrap().unwrap_err();
+            assert!(matches!(error, Error::OutcomeUnknown), "{error}");
+            let layer = process(Arc::new(memory.clone()));
+            clock.advance(MINUTE);
+            let session = layer.door().begin([]).session().clone();
+            session.login("ada").await.unwrap();
+            let list = memory.as_list().unwrap();
+            let listed = list.list_by_user("ada", None, 9, clock.now()).await.unwrap();
+            assert_eq!(listed.records.len(), 1, "{beyond:?} {is_renewed}");
+        }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_an_end_of_all_has_left_over_is_listed_and_can_be_ended() {
+    let (_, faulty) = faulty();
+    let layer = layer_as_it_comes(faulty.clone());
+    let app = shop(&layer);
+    let (visitor, other) = (logged_in(&app, "ada").await, logged_in(&app, "ada").await);
+    // The store goes after the commit of the new generation, and before the sessions end.
+    let before = faulty.commits();
+    faulty.on(Step::Commit(1), Fault::Delay(Duration::from_millis(1)));
+    let sessions = layer.sessions();
+    let end = tokio::spawn(async move { sessions.end_all_of("ada").await });
+    while faulty.commits() == before {
+        tokio::task::yield_now().await;
+    }
+    faulty.fail_all(Some(Fault::Refuse));
+    end.await.unwrap().unwrap_err();
+    faulty.fail_all(None);
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(who(&app, &other).await, "ada");
+    assert_eq!(app.get("/count", &visitor.cookie).await.ok().body, "2");
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    let listed = held.session.siblings().await.unwrap();
+    let listed = listed.iter().find(|session| !session.is_current).unwrap();
+    assert!(held.session.end_sibling(&listed.handle).await.unwrap());
+    held.respond(StatusCode::OK).await.ok();
+    assert_eq!(app.get("/user", &other.cookie).await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_beyond_the_limit_leaves_what_was_recorded() {
+    let layer = layer(Memory::new()).sessions_per_user(NonZeroUsize::MIN, OnUserLimit::Refuse);
+    layer.door().begin([]).session().login("ada").await.unwrap();
+    let session = layer.door().begin([]).session().clone();
+    session.insert("cart", "book").unwrap();
+    let refused = session.login("ada").await.unwrap_err();
+    assert!(matches!(refused, Error::TooManySessions), "{refused}");
+    assert_eq!(session.get::<String>("cart").await.unwrap().as_deref(), Some("book"));
+}
+
+/// An end that did not come about must not look like one of somebody who is out already.
+#[tokio::test(start_paused = true)]
+async fn in_an_outage_nobody_is_told_that_they_are_not_logged_in_and_so_need_no_end() {
+    let (_, faulty) = faulty();
+    let layer = layer_as_it_comes(faulty.clone()).on_outage(OnOutage::Anonymous);
+    let app = shop(&layer);
+    let visitor = logged_in(&app, "ada").await;
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    let (session, handle) = (&held.session, held.session.handle().unwrap());
+    let admin = layer.door().begin([]).session().clone();
+    admin.login("root").await.unwrap();
+    let admin = admin.user().await.unwrap().unwrap();
+    faulty.fail_all(Some(Fault::Refuse));
+    let mut told = vec![
+        session.siblings().await.map(drop),
+        session.end_sibling(&handle).await.map(drop),
+        session.end_others().await.map(drop),
+        session.end_all().await.map(drop),
+    ];
+    // The store is back after the look whether the session is somebody's own.
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(1005)).await;
+        faulty.fail_all(None);
+    };
+    let (acted, ()) = tokio::join!(session.impersonate("bob", &admin), back);
+    told.push(acted);
+    for told in told {
+        assert!(matches!(told, Err(Error::Unavailable(_))), "{told:?}");
+    }
+    held.respond(StatusCode::OK).await.ok();
+    assert_eq!(who(&app, &visitor).await, "ada");
 }
 
 /// How a session ended, as a request that stays open learns it.
@@ -616,6 +724,42 @@ async fn in_one_process_an_end_is_told_at_once() {
         assert_eq!(before.elapsed(), Duration::ZERO, "{path}");
         held.respond(StatusCode::OK).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_by_the_same_request_after_the_call_is_told() {
+    let layer = layer(Memory::new());
+    let visitor = logged_in(&shop(&layer), "ada").await;
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    held.session.user().await.unwrap();
+    let ended = held.session.ended();
+    held.session.logout().await.unwrap();
+    assert_eq!(learn(ended).await, SessionEnd::Ended);
+    held.respond(StatusCode::OK).await.ok();
+}
+
+#[test]
+fn whoever_waits_after_a_runtime_has_ended_is_told_all_the_same() {
+    let memory = Memory::new();
+    let [here, there] = [(); 2].map(|()| layer(memory.clone()));
+    let in_runtime = |test: &dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = ()>>>| {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap().block_on(test());
+    };
+    let wait = || {
+        let (here, there) = (here.clone(), there.clone());
+        Box::pin(async move {
+            let visitor = logged_in(&shop(&here), "ada").await;
+            let session = here.door().begin([visitor.cookie.as_bytes()]).session().clone();
+            let waiting = tokio::spawn(learn(session.ended()));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            there.sessions().end_all_of("ada").await.unwrap();
+            assert_eq!(waiting.await.unwrap(), SessionEnd::Ended);
+        }) as std::pin::Pin<Box<dyn Future<Output = ()>>>
+    };
+    // Each ends while somebody still looks.
+    in_runtime(&wait);
+    in_runtime(&wait);
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use ingle::{
-    Error, HandlerOutcome, HeaderChange, Key, OnUserLimit, SessionLayer,
+    Error, Finished, HandlerOutcome, HeaderChange, Key, OnUserLimit, SessionLayer,
     clock::{Clock as _, SystemClock, Timestamp},
     record::{Loaded, Version},
     store::{
@@ -163,6 +163,7 @@ enum Does {
     Login,
     /// The session that there is at the beginning gets a new id.
     Renew,
+    Reauthenticate,
     EndAll,
     EndOthers,
 }
@@ -228,17 +229,22 @@ async fn act(layer: SessionLayer, does: Does, cookie: String) -> Outcome {
     let result = match does {
         Does::Login => session.login("ada").await,
         Does::Renew => session.renew().await,
+        Does::Reauthenticate => session.reauthenticate().await,
         Does::EndAll => layer.sessions().end_all_of("ada").await.map(drop),
         Does::EndOthers => session.end_others().await.map(drop),
     };
-    let finished = in_flight.finish(HandlerOutcome::Success).await;
-    let set = finished.headers().iter().find_map(|change| match change {
+    let set = cookie_of(&in_flight.finish(HandlerOutcome::Success).await);
+    Outcome { does, result, cookie: set }
+}
+
+/// The cookie that a response sets.
+fn cookie_of(finished: &Finished) -> Option<String> {
+    finished.headers().iter().find_map(|change| match change {
         HeaderChange::SetCookie { value, .. } => {
             value.split_once(';').map(|(pair, _)| pair.to_owned())
         }
         _ => None,
-    });
-    Outcome { does, result, cookie: set }
+    })
 }
 
 async fn settle() {
@@ -402,4 +408,55 @@ async fn logins_renews_and_ends_meet_in_many_orders() {
     some_orders(&[Login, Login, Login], Some(2), 300).await;
     some_orders(&[Login, Login, Renew], Some(1), 300).await;
     some_orders(&[Login, Login, EndAll], Some(2), 300).await;
+}
+
+/// The visitor of a session with a cart sends the same request twice, to two processes.
+async fn twice(does: Does, is_logged_in: bool, at_most: usize, beyond: OnUserLimit, seed: u64) {
+    store::seed_waits(Some(1));
+    let gate = Gate::new();
+    let process = |store: Arc<dyn Store>| {
+        let max = std::num::NonZeroUsize::new(at_most).unwrap();
+        layer(store).deadline(Duration::from_secs(3600)).sessions_per_user(max, beyond)
+    };
+    let alone = process(Arc::new(gate.memory.clone()));
+    let in_flight = alone.door().begin([]);
+    in_flight.session().insert("cart", "book").unwrap();
+    if is_logged_in {
+        in_flight.session().login("ada").await.unwrap();
+    }
+    let first = cookie_of(&in_flight.finish(HandlerOutcome::Success).await).unwrap();
+    let mut tasks = JoinSet::new();
+    for _ in 0..2 {
+        tasks.spawn(act(process(Arc::new(gate.clone())), does, first.clone()));
+    }
+    let (mut choices, mut outcomes) = (Random(generator(seed + 1)), Vec::new());
+    while !tasks.is_empty() {
+        settle().await;
+        while let Some(outcome) = tasks.try_join_next() {
+            outcomes.push(outcome.unwrap());
+        }
+        match gate.waiting() {
+            0 => tokio::time::sleep(Duration::from_millis(1)).await,
+            waiting => gate.open(choices.next(waiting), Let::Through),
+        }
+    }
+    let done: Vec<_> = outcomes.iter().filter(|outcome| outcome.result.is_ok()).collect();
+    let [Outcome { cookie: Some(cookie), .. }] = &done[..] else { panic!("{outcomes:?}") };
+    let session = alone.door().begin([cookie.as_bytes()]).session().clone();
+    let cart: Option<String> = session.get("cart").await.unwrap();
+    assert_eq!(cart.as_deref(), Some("book"), "{outcomes:?}");
+    assert_eq!(live(&gate.memory).await.len(), 1, "{outcomes:?}");
+}
+
+/// Without a lost answer, one of two moves of a session is made, and its session lives.
+#[tokio::test(start_paused = true)]
+async fn where_there_is_a_limit_a_request_that_comes_twice_loses_no_session() {
+    for seed in 0..100 {
+        for beyond in [OnUserLimit::EndOldest, OnUserLimit::Refuse] {
+            twice(Does::Login, false, 1, beyond, seed).await;
+            twice(Does::Login, true, 1, beyond, seed).await;
+            twice(Does::Reauthenticate, true, 3, beyond, seed).await;
+            twice(Does::Renew, true, 3, beyond, seed).await;
+        }
+    }
 }
