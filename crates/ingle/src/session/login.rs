@@ -385,6 +385,26 @@ impl Shared {
         Ok(users::look_up(self.engine.context(), key, deadline).await?)
     }
 
+    /// Where an end of all is found by looks, one must come before each commit. Of a record that this
+    /// process knows, the user alone is asked for: whom it is for never changes.
+    pub(super) async fn look_before_commit(&self, deadline: Instant) -> Result<(), Error> {
+        let id = match &self.state().standing {
+            Standing::Presented(id) | Standing::Live(id) => id.clone(),
+            Standing::None | Standing::Several(_) | Standing::Interrupted(_) => return Ok(()),
+        };
+        let context = self.engine.context();
+        let Some(cached) = context.cached(&id.key()) else {
+            return self.load_strictly(deadline).await.map(drop);
+        };
+        match &cached.record.header.user {
+            Some(user) if !users::is_present(context, user, deadline).await? => {
+                commit::destroy(context, &id.key(), deadline).await?;
+                Err(self.interrupted(&id))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Gets a place for a session that is about to be stored under a key, where there is a limit. `from`
     /// is its present id.
     pub(super) async fn reserve_place(

@@ -326,7 +326,7 @@ impl Shared {
         if let Some(ids) = self.several() {
             Box::pin(self.choose(ids, deadline)).await?;
         } else if !self.ends_reach_all() {
-            drop(Box::pin(self.load_strictly(deadline)).await?);
+            Box::pin(self.look_before_commit(deadline)).await?;
         }
         let (id, was_live) = {
             let state = self.state();

@@ -213,7 +213,7 @@ async fn an_end_of_all_ends_each_and_the_logins_under_way(scene: Scene) {
 
 async fn a_login_after_an_end_of_all_lives(scene: Scene) {
     let [here, there] = scene.apps();
-    for round in 0..30 {
+    for round in 0..100 {
         let app = [&here, &there][round % 2];
         app.get("/end-all-of/ada", "").await.ok();
         let visitor = logged_in(app, "ada").await;
@@ -656,6 +656,8 @@ async fn in_an_outage_nobody_is_told_that_they_are_not_logged_in_and_so_need_no_
     for told in told {
         assert!(matches!(told, Err(Error::Unavailable(_))), "{told:?}");
     }
+    // Until the breaker asks the store again.
+    tokio::time::sleep(LONG).await;
     held.respond(StatusCode::OK).await.ok();
     assert_eq!(who(&app, &visitor).await, "ada");
 }
@@ -873,4 +875,71 @@ async fn an_operator_finds_a_session_and_changes_and_ends_it(scene: Scene) {
 #[derive(Default, serde::Serialize, serde::Deserialize)]
 struct Cart {
     cart: Vec<String>,
+}
+
+#[tokio::test]
+async fn a_user_costs_a_request_nothing() {
+    let (_, faulty) = faulty();
+    let layer = layer(faulty.clone());
+    let app = shop(&layer);
+    let mut visitor = logged_in(&app, "ada").await;
+    visitor.get(&app, "/cart/book").await.ok();
+    let before = (faulty.loads(), faulty.commits());
+    for _ in 0..20 {
+        visitor.get(&app, "/cart/pen").await.ok();
+    }
+    assert_eq!((faulty.loads(), faulty.commits()), (before.0, before.1 + 20), "one commit each");
+    for _ in 0..20 {
+        visitor.get(&app, "/user").await.ok();
+    }
+    assert_eq!((faulty.loads(), faulty.commits()), (before.0 + 20, before.1 + 20), "one load each");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_end_between_a_handshake_and_a_wait_is_missed() {
+    let layer = layer(Memory::new());
+    let app = shop(&layer);
+    let mut random = crate::common::generator(7);
+    for _ in 0..1000 {
+        let mut visitor = logged_in(&app, "ada").await;
+        let held = Held::begin(&layer, &visitor.cookie).await;
+        let (waits, ends) = (random(4), random(4));
+        let ended = {
+            let session = held.session.clone();
+            tokio::spawn(async move {
+                for _ in 0..waits {
+                    tokio::task::yield_now().await;
+                }
+                session.ended().await
+            })
+        };
+        for _ in 0..ends {
+            tokio::task::yield_now().await;
+        }
+        visitor.get(&app, "/logout").await.ok();
+        let before = tokio::time::Instant::now();
+        assert_eq!(ended.await.unwrap(), SessionEnd::Ended);
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        held.respond(StatusCode::OK).await;
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_looks_keep_no_session_alive_and_write_nothing() {
+    let (_, faulty) = faulty();
+    let clock = ManualClock::new(SystemClock.now());
+    let layer = layer(faulty.clone()).clock(Arc::new(clock.clone()));
+    let app = shop(&layer).on("/look", |session: Session| async move {
+        session.skip_touch();
+        session.user().await.map(|user| user.is_some().to_string())
+    });
+    let visitor = logged_in(&app, "ada").await;
+    let commits = faulty.commits();
+    for _ in 0..100 {
+        clock.advance(Duration::from_secs(17));
+        assert_eq!(app.get("/look", &visitor.cookie).await.ok().body, "true");
+    }
+    assert_eq!(faulty.commits(), commits);
+    clock.advance(Duration::from_secs(101));
+    assert_eq!(app.get("/look", &visitor.cookie).await.ok().body, "false", "it ended on time");
 }
