@@ -388,9 +388,14 @@ impl Shared {
     /// Where an end of all is found by looks, one must come before each commit. Of a record that this
     /// process knows, the user alone is asked for: whom it is for never changes.
     pub(super) async fn look_before_commit(&self, deadline: Instant) -> Result<(), Error> {
-        let id = match &self.state().standing {
-            Standing::Presented(id) | Standing::Live(id) => id.clone(),
-            Standing::None | Standing::Several(_) | Standing::Interrupted(_) => return Ok(()),
+        let id = {
+            let state = self.state();
+            match &state.standing {
+                // This request has looked.
+                Standing::Live(_) if state.snapshot.is_some() && !state.responded => return Ok(()),
+                Standing::Presented(id) | Standing::Live(id) => id.clone(),
+                Standing::None | Standing::Several(_) | Standing::Interrupted(_) => return Ok(()),
+            }
         };
         let context = self.engine.context();
         let Some(cached) = context.cached(&id.key()) else {
