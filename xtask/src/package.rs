@@ -83,7 +83,9 @@ fn unpack(name: &str, version: &str) -> Result<()> {
     let archive = root().join(format!("target/package/{name}-{version}.crate"));
     let crates = root().join(COPY).join("crates");
     let mut tar = Command::new("tar");
-    tar.arg("--extract").arg("--gzip").arg("--file").arg(&archive).current_dir(&crates);
+    // The archive's files are all of one old time. With it, Cargo would take what it built of an earlier
+    // archive for what it builds of this one.
+    tar.args(["--extract", "--touch", "--gzip", "--file"]).arg(&archive).current_dir(&crates);
     step::run(tar)?;
     let place = crates.join(name);
     let unpacked = crates.join(format!("{name}-{version}"));
