@@ -543,7 +543,9 @@ impl ser::SerializeMap for ObjectEncoder<'_> {
             Value::String(name) => name,
             Value::Number(name) => name.to_string(),
             Value::Bool(name) => name.to_string(),
-            _ => return Err(ser::Error::custom("a name must be a text, a number or a boolean")),
+            other => unstorable::large_integer(&other).map(str::to_owned).ok_or_else(|| {
+                <InvalidValue as ser::Error>::custom("a name must be a text, a number or a boolean")
+            })?,
         });
         Ok(())
     }

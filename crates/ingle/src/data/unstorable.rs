@@ -18,6 +18,12 @@ pub(super) fn number(value: impl std::fmt::Display) -> Value {
     Value::Object(Map::from_iter([(NUL.to_owned(), value.to_string().into())]))
 }
 
+/// An integer that is too large for any JSON number, in digits. A name can be one.
+pub(super) fn large_integer(value: &Value) -> Option<&str> {
+    let digits = value.get(NUL)?.as_str()?;
+    (digits.parse::<i128>().is_ok() || digits.parse::<u128>().is_ok()).then_some(digits)
+}
+
 /// The name under which an earlier value of the same name is compared.
 pub(super) fn another(name: &str) -> String {
     format!("{NUL}{name}")

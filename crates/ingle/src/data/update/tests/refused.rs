@@ -379,3 +379,16 @@ fn what_no_session_can_hold_is_refused_in_any_place() {
         ("pair[1]".into(), Reason::IntegerOutOfRange)
     );
 }
+
+#[test]
+fn an_integer_of_any_size_can_be_a_name() {
+    let stored = json!({"1": 1});
+    let after = left::<BTreeMap<u128, u32>>(&stored, |map| {
+        map.insert(u128::MAX, 2);
+    });
+    assert_eq!(after, json!({"1": 1, "340282366920938463463374607431768211455": 2}));
+    let after = left::<BTreeMap<i128, u32>>(&stored, |map| {
+        map.insert(i128::MIN, 2);
+    });
+    assert_eq!(after, json!({"1": 1, "-170141183460469231731687303715884105728": 2}));
+}
