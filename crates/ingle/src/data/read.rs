@@ -19,12 +19,16 @@ use super::{
     fields::{Fields, Owner, nothing_of_kind},
     is_own,
     order::alike,
+    path,
     typed::WrongType,
     unstorable,
 };
 
 /// Fields to set (`Some`) and to remove (`None`).
 pub(crate) type Patch = BTreeMap<String, Option<Value>>;
+
+/// What serde says where it cannot read a value, and where that is.
+type JsonError = serde_path_to_error::Error<serde_json::Error>;
 
 /// What of the data a type is for.
 #[derive(Clone, Copy, Debug)]
@@ -334,33 +338,61 @@ impl Reading {
         let (Some(name), Some(place)) = (quoted(message, "duplicate field `"), place) else {
             return false;
         };
-        let Some(Value::Object(object)) = self.data.pointer_mut(&place).map(Value::take) else {
+        // A type with parts that serde flattens does not say where in them it failed.
+        let mut objects = vec![place.clone()];
+        let inner = self.data.pointer(&place);
+        inner.into_iter().for_each(|inner| objects_with(name, inner, &place, &mut objects));
+        let is_twice = |error: &JsonError| {
+            pointer(error.path()).as_ref() == Some(&place) && error.inner().to_string() == message
+        };
+        objects.iter().any(|object| self.drop_alias_in::<T>(object, name, &is_twice))
+    }
+
+    /// Drops them in one object, if they are there.
+    fn drop_alias_in<T: DeserializeOwned>(
+        &mut self,
+        place: &str,
+        name: &str,
+        is_twice: &dyn Fn(&JsonError) -> bool,
+    ) -> bool {
+        let Some(Value::Object(object)) = self.data.pointer_mut(place).map(Value::take) else {
             return false;
         };
-        let mut set = |object: Value| {
-            if let Some(here) = self.data.pointer_mut(&place) {
-                *here = object;
+        let mut set = |object: Data| {
+            if let Some(here) = self.data.pointer_mut(place) {
+                *here = Value::Object(object);
             }
             serde_path_to_error::deserialize::<_, T>(&self.data).err()
         };
-        // Only another name of the field is in its own way beside it.
-        let is_alias = |(other, value): &(&String, &Value)| {
-            let both = [(name, *value), (other.as_str(), *value)];
-            let both = both.map(|(name, value)| (name.to_owned(), value.clone()));
+        // Only another name of the field is in its own way beside it: alone, or where the type reads
+        // other fields first, beside all others. Then it does not matter which of the two is there.
+        let mut is_alias = |(other, value): &(&String, &Value)| {
+            let mut with = |others: bool, names: &[&str]| {
+                let rest =
+                    object.iter().filter(|(rest, _)| others && *rest != name && rest != other);
+                let rest = rest.map(|(name, value)| (name.clone(), value.clone()));
+                set(rest
+                    .chain(names.iter().map(|name| ((*name).to_owned(), (*value).clone())))
+                    .collect())
+            };
+            let message = |error: JsonError| error.inner().to_string();
+            let mut is_in_the_way = |others: bool| {
+                with(others, &[name, other]).as_ref().is_some_and(is_twice)
+                    && !with(others, &[name]).as_ref().is_some_and(is_twice)
+            };
             *other != name
-                && set(Value::Object(Data::from_iter(both))).is_some_and(|error| {
-                    pointer(error.path()).as_ref() == Some(&place)
-                        && error.inner().to_string() == message
-                })
+                && (is_in_the_way(false)
+                    || is_in_the_way(true)
+                        && with(true, &[name]).map(message) == with(true, &[other]).map(message))
         };
         let aliases: Vec<String> =
-            object.iter().filter(is_alias).map(|(name, _)| name.clone()).collect();
+            object.iter().filter(&mut is_alias).map(|(name, _)| name.clone()).collect();
         let kept = usize::from(!object.contains_key(name)).min(aliases.len());
         let mut left = object;
         for alias in aliases.iter().take(aliases.len() - kept) {
             left.remove(alias);
         }
-        set(Value::Object(left));
+        set(left);
         aliases.len() > kept
     }
 
@@ -462,6 +494,25 @@ fn pointer(path: &Path) -> Option<String> {
         }
     }
     Some(pointer)
+}
+
+/// The places within a value where an object has a field of this name.
+fn objects_with(name: &str, value: &Value, place: &str, found: &mut Vec<String>) {
+    let mut inside = |step: &str, value: &Value| {
+        let mut place = place.to_owned();
+        path::step(&mut place, step);
+        if value.get(name).is_some() {
+            found.push(place.clone());
+        }
+        objects_with(name, value, &place, found);
+    };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| inside(name, value)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| inside(&index.to_string(), item));
+        }
+        _ => {}
+    }
 }
 
 /// The name that serde quotes in a message that begins like this.

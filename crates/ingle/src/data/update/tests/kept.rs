@@ -274,3 +274,55 @@ fn a_large_list_keeps_what_the_type_does_not_know() {
     reversed.reverse();
     assert_eq!(*reversed, items);
 }
+
+#[test]
+fn a_field_under_two_names_is_read_by_its_present_one_wherever_serde_flattens() {
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Page {
+        #[serde(flatten)]
+        item: Item,
+        views: u32,
+    }
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Item {
+        #[serde(alias = "name")]
+        title: String,
+        #[serde(alias = "q")]
+        quantity: u32,
+    }
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Pages {
+        #[serde(flatten)]
+        pages: Inner,
+        views: u32,
+    }
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Inner {
+        first: Item,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        second: Option<Item>,
+    }
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "content")]
+    enum Part {
+        #[default]
+        None,
+        Item(Item),
+    }
+    let stored = json!({"title": "new", "name": "old", "quantity": 1, "q": 2, "views": 1, "_": 1});
+    let after = left::<Page>(&stored, |page| page.views = 2);
+    assert_eq!(after, json!({"title": "new", "quantity": 1, "views": 2, "_": 1}));
+
+    let item = json!({"title": "new", "name": "old", "quantity": 1, "_": 1});
+    let after = left::<Pages>(&json!({"first": item, "views": 1}), |pages| pages.views = 2);
+    let kept = json!({"title": "new", "quantity": 1, "_": 1});
+    assert_eq!(after, json!({"first": kept, "views": 2}));
+
+    let both = json!({"first": item, "second": item, "views": 1});
+    let after = left::<Pages>(&both, |pages| pages.views = 2);
+    assert_eq!(after["second"]["quantity"], 1);
+
+    let part = json!({"kind": "Item", "content": item});
+    let item = Item { title: "new".into(), quantity: 1 };
+    assert_eq!(from_value::<Part>("part", &part).unwrap(), Part::Item(item));
+}
