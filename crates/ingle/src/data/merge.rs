@@ -112,7 +112,7 @@ fn changes(
     let another = !same_type || before.may_have_variant() && changed().any(comes_and_goes);
     for Field { name, part: after_part, owner } in after.iter() {
         let default = || -> Option<&Fields> { (view.default)()?.get(name)?.as_place() };
-        let is_certain = || before.is_struct() || *owner == Owner::Struct && default().is_some();
+        let is_certain = || (before.is_struct() || *owner == Owner::Struct) && default().is_some();
         let shows = |value: Value| {
             let mut object = stored.clone();
             object.insert((**name).to_owned(), value);
@@ -153,7 +153,8 @@ fn comes_and_goes(before: &Fields, after: &Fields, view: Type<'_>, name: &str) -
 
 /// The stored value of a field, with the difference between `before` and `after` applied to it.
 ///
-/// In an object that serde writes as a map, a struct is a place only if the default has it, too.
+/// A struct is a place only if the default has it, too. An `Option` that is written by hand looks like
+/// the struct in it, but begins with nothing.
 fn merge(
     before: &Part,
     after: &Part,

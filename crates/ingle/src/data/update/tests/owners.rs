@@ -414,3 +414,39 @@ fn items_that_look_alike_keep_their_own_where_it_is_certain() {
     };
     assert_eq!(cart("A1 A2 B3", remove_and_push), "A B3 A");
 }
+
+/// Writes an `Option` without saying that it is one.
+mod plain {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(
+        login: &Option<Login>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match login {
+            Some(login) => login.serialize(to),
+            None => to.serialize_unit(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Login>, D::Error> {
+        Option::deserialize(from)
+    }
+}
+
+#[test]
+fn what_the_default_does_not_have_takes_nothing_along() {
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Account {
+        #[serde(with = "plain")]
+        login: Option<Login>,
+        views: u8,
+    }
+    let stored = json!({"login": {"user": "ada", "role": "admin"}, "views": 1});
+    let after = left::<Account>(&stored, |account| account.login = Some(login("bob")));
+    assert_eq!(after, json!({"login": {"user": "bob"}, "views": 1}));
+    let after = left::<Account>(&stored, |account| account.views = 2);
+    assert_eq!(after["login"], stored["login"]);
+}
