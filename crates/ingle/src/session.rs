@@ -117,7 +117,7 @@ impl Session {
     /// So `*login = Some(Login { .. })` leaves nothing of the earlier login, and a list can be
     /// sorted. But a struct is a place: `*login = Login { .. }` sets the fields that `Login` has,
     /// and leaves the others. So does an `untagged` enum, as long as it has fields of the same
-    /// names. [`insert`](Self::insert) replaces all of a field. A type with
+    /// names, and `T::default()` has fields there. [`insert`](Self::insert) replaces all of a field. A type with
     /// `#[serde(flatten)] rest: ingle::data::Data` knows all, and takes it along. The
     /// [guide](crate::guide#a-transaction) names the exceptions.
     ///
