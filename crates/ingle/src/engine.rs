@@ -17,7 +17,7 @@ pub(crate) mod change;
 mod client;
 pub(crate) mod coalesce;
 pub(crate) mod commit;
-mod context;
+pub(crate) mod context;
 pub(crate) mod failure;
 pub(crate) mod places;
 pub(crate) mod policy;

@@ -18,7 +18,7 @@ use crate::{
     data::{
         FLASH, InvalidValue, check_name, encode,
         read::{self, Mend, Place, Shown},
-        update,
+        update::{self, Rules},
     },
     detach::{DetachHandle, Detachable},
     engine::{
@@ -52,7 +52,7 @@ pub use sessions::{SessionPage, Sessions, StoredSession};
 pub use users::SessionInfo;
 pub(crate) use {
     close::Outcome,
-    state::{CookieKeeping, PendingCookie, Presented},
+    state::{PendingCookie, Presented},
 };
 use {
     state::{Shared, Standing, State},
@@ -86,8 +86,8 @@ pub struct Session {
 
 impl Session {
     /// Opens the session of a request. It reads nothing.
-    pub(crate) fn open(engine: &Arc<Engine>, presented: Presented, keeping: CookieKeeping) -> Self {
-        Self { shared: Arc::new(Shared::new(engine, presented, keeping)) }
+    pub(crate) fn open(engine: &Arc<Engine>, presented: Presented, keeps_cookie: bool) -> Self {
+        Self { shared: Arc::new(Shared::new(engine, presented, keeps_cookie)) }
     }
 
     /// Says that the browser may have the cookie of a session and not have sent it.
@@ -177,11 +177,7 @@ impl Session {
         self.transact(
             move |draft| {
                 let place = field.as_deref().map_or(Place::Whole, Place::Field);
-                let stored = draft.data();
-                let (result, patch) =
-                    update::update::<T, R, E, Refused>(place, &stored, &rules, &mut change)?;
-                patch.into_iter().for_each(|(name, value)| draft.set(name, value));
-                Ok(result)
+                change_view(draft, place, &rules, &mut change)
             },
             Id::Keep,
         )
@@ -523,6 +519,22 @@ impl fmt::Debug for Session {
         };
         f.debug_struct("Session").field("standing", &standing).finish_non_exhaustive()
     }
+}
+
+/// Runs a closure on the data of a draft or a field of it, as a `T`, and sets what it changed.
+fn change_view<T, R, E>(
+    draft: &mut Draft<'_>,
+    place: Place<'_>,
+    rules: &Rules,
+    change: impl FnOnce(&mut T) -> Result<R, E>,
+) -> Result<Result<R, E>, Refused>
+where
+    T: Serialize + DeserializeOwned + Default,
+{
+    let stored = draft.data();
+    let (result, patch) = update::update::<T, R, E, Refused>(place, &stored, rules, change)?;
+    patch.into_iter().for_each(|(name, value)| draft.set(name, value));
+    Ok(result)
 }
 
 fn checked(name: String) -> Result<String, InvalidValue> {

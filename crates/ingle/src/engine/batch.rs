@@ -94,7 +94,8 @@ impl Batch {
             return Ok(Next::Nothing);
         }
         let mut header = base.header.clone();
-        if header.is_foreign() {
+        let is_adopted = header.is_foreign();
+        if is_adopted {
             policy.adopt(&mut header)?;
         }
         let grant = renew.and_then(|renewal| renewal.grant.as_ref());
@@ -106,7 +107,7 @@ impl Batch {
         }
         header.counter += 1;
         header.ops.push(op);
-        if self.items.iter().any(|item| item.is_use) || header.idle_deadline == Timestamp::MAX {
+        if self.items.iter().any(|item| item.is_use) || is_adopted {
             header.idle_deadline = policy.idle_deadline(&header);
         }
         let data = match changed {

@@ -96,7 +96,7 @@ impl Policy {
         let mut header = Header {
             key,
             absolute_deadline: Timestamp::MAX,
-            idle_timeout: Some(self.lifetime.absolute().max(USER_TIME)),
+            idle_timeout: Some(self.lifetime.absolute().max(LONGEST_USE)),
             ops: [op].into_iter().collect(),
             ..self.first_record(Data::new())?.header
         };
@@ -220,7 +220,7 @@ pub struct Lifetime {
 }
 
 /// Browsers keep no cookie longer (RFC 6265bis 5.5), so no session is of use for longer.
-const USER_TIME: Duration = Duration::from_secs(400 * DAY);
+pub(crate) const LONGEST_USE: Duration = Duration::from_secs(400 * DAY);
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;

@@ -4,11 +4,10 @@
 //! trimmed beyond the spaces and tabs that HTTP allows. Parsers that did more let attackers forge
 //! `__Host-` cookies (CVE-2020-7070, CVE-2020-8184, CVE-2022-31629, CVE-2023-23934).
 
-use std::time::Duration;
-
 use crate::{
+    engine::policy::LONGEST_USE,
     id::IdScheme,
-    session::{CookieKeeping, PendingCookie, Presented},
+    session::{PendingCookie, Presented},
 };
 
 /// The names of the headers, in lower case.
@@ -125,9 +124,6 @@ impl Default for Cookie {
     }
 }
 
-/// Browsers keep no cookie longer (RFC 6265bis 5.5).
-const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-
 impl Cookie {
     /// Makes the cookie of these settings.
     ///
@@ -219,7 +215,7 @@ impl Cookie {
             PendingCookie::Id { id, kept_for } => Some(match kept_for {
                 Some(kept_for) => {
                     // Up to the next whole second: with none, browsers would forget it at once.
-                    let seconds = (*kept_for).min(MAX_AGE).as_millis().div_ceil(1000);
+                    let seconds = (*kept_for).min(LONGEST_USE).as_millis().div_ceil(1000);
                     format!("{name}={}{attributes}; Max-Age={seconds}", id.as_str())
                 }
                 None => format!("{name}={}{attributes}", id.as_str()),
@@ -228,9 +224,9 @@ impl Cookie {
         }
     }
 
-    /// How long browsers keep it.
-    pub(super) fn keeping(&self) -> CookieKeeping {
-        CookieKeeping { always: self.config.persistent, max: MAX_AGE }
+    /// Whether browsers are to keep that of every session when they close.
+    pub(super) fn is_persistent(&self) -> bool {
+        self.config.persistent
     }
 
     /// The Set-Cookie header that makes the browser forget the cookie. It repeats every attribute.

@@ -99,7 +99,7 @@ impl Door {
             meter::duplicate_cookie();
             tracing::info!("a request has too many session cookies; it is served as without");
         }
-        let session = Session::open(engine, presented, settings.cookie.keeping());
+        let session = Session::open(engine, presented, settings.cookie.is_persistent());
         InFlight { door: self.clone(), session, by_legacy }
     }
 

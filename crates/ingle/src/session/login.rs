@@ -26,11 +26,11 @@ use crate::{
         commit,
         failure::Failure,
         places::{self, Arrival, NoPlace, Reservation},
-        policy::Lifetime,
+        policy::{LONGEST_USE, Lifetime},
         users,
     },
     id::{Key, SessionId},
-    record::{Record, User},
+    record::{Header, Record, User},
     store::Lookup,
 };
 
@@ -39,9 +39,6 @@ const NAME_MAX: usize = 256;
 
 /// How long a label may be, in characters.
 const LABEL_MAX: usize = 64;
-
-/// How long browsers keep a cookie (RFC 6265bis 5.5).
-const REMEMBERED: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// How long somebody acts in another's name: better-auth's hour, and half as long as a session may be
 /// idle otherwise.
@@ -91,8 +88,8 @@ impl Login {
     /// [`lifetime`](Self::lifetime) beside it sets that, such as [`Lifetime::AAL1`]. A time below a
     /// second counts as one.
     pub fn remember(self, time: Duration) -> Self {
-        let time = time.clamp(Duration::from_secs(1), REMEMBERED);
-        let lifetime = self.lifetime.or_else(|| Lifetime::new(time, REMEMBERED).ok());
+        let time = time.clamp(Duration::from_secs(1), LONGEST_USE);
+        let lifetime = self.lifetime.or_else(|| Lifetime::new(time, LONGEST_USE).ok());
         Self { lifetime, is_remembered: true, ..self }
     }
 
@@ -429,7 +426,7 @@ impl Shared {
         let Some(user) = grant.map(|grant| &grant.user).or(before) else { return Ok(None) };
         let is_users = before.is_some_and(|before| before.name == user.name);
         let arrival = Arrival { key: to, from: from.map(SessionId::key), is_users };
-        let key = self.key_of(&user.name)?;
+        let key = key_of(&self.engine, &user.name)?;
         let coalescer = &self.engine.coalescer;
         let reserved = places::reserve(coalescer, key, arrival, limit, deadline, handle).await;
         reserved.map(Some).map_err(|why| match (why, from) {
@@ -490,26 +487,30 @@ impl Shared {
         self.interrupted(id);
         Err(error)
     }
+}
 
-    /// The key of what is kept of a user.
-    pub(super) fn key_of(&self, user: &str) -> Result<Key, Error> {
-        let key = self.engine.context().ids.key_of_user(user);
-        key.ok_or(NO_USERS)
-    }
+/// The key of what is kept of a user.
+pub(super) fn key_of(engine: &Engine, user: &str) -> Result<Key, Error> {
+    engine.context().ids.key_of_user(user).ok_or(NO_USERS)
+}
+
+/// The header of a session that is logged in, and for whom it is.
+pub(super) fn logged_in(record: Option<&Record>) -> Result<(&Header, &User), Error> {
+    let header = record.map(|record| &record.header).ok_or(Error::NotLoggedIn)?;
+    Ok((header, header.user.as_ref().ok_or(Error::NotLoggedIn)?))
 }
 
 pub(super) async fn ticket(engine: &Engine, user: &str) -> Result<LoginTicket, Error> {
     check_name(user)?;
     let context = engine.context();
-    let key = context.ids.key_of_user(user).ok_or(NO_USERS)?;
+    let key = key_of(engine, user)?;
     let account = users::load(context, &key, context.policy.deadline()).await?;
     Ok(LoginTicket { user: user.to_owned(), generation: account.generation })
 }
 
 /// What a session is that its user has proved to be theirs once more: it lives as long as at login.
 pub(super) fn again(record: Option<&Record>, now: Timestamp) -> Result<Grant, Error> {
-    let header = record.map(|record| &record.header).ok_or(Error::NotLoggedIn)?;
-    let user = header.user.as_ref().ok_or(Error::NotLoggedIn)?;
+    let (header, user) = logged_in(record)?;
     Ok(Grant {
         user: User { at: now, ..user.clone() },
         // A login and a reauthentication alone move both, and by the same time.

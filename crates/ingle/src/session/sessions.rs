@@ -1,6 +1,7 @@
 //! The sessions of an app, without a request: for its jobs and operators.
 
 use std::{
+    convert::Infallible,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -8,18 +9,15 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    NO_LISTS,
+    change_view,
     error::Error,
     login::{LoginTicket, ticket},
     users::{self, SessionInfo},
 };
 use crate::{
-    data::{
-        read::{self, Mend, Place, Shown},
-        update,
-    },
+    data::read::{self, Mend, Place, Shown},
     detach::Detachable,
-    engine::{Engine, batch::Item, change::Refused, coalesce, commit},
+    engine::{Engine, batch::Item, change::Draft, coalesce, commit},
     id::{Handle, Key},
     store::{Cursor, Lookup},
 };
@@ -60,10 +58,7 @@ impl Sessions {
     /// # Errors
     /// As [`of_user`](Self::of_user).
     pub async fn list(&self, after: Option<&Cursor>) -> Result<SessionPage, Error> {
-        let context = self.engine.context();
-        if !context.client.lists_by_user() {
-            return Err(NO_LISTS);
-        }
+        let context = users::with_lists(&self.engine)?;
         let page = context.client.list(None, after, context.policy.deadline()).await?;
         let records = page.records.iter().map(|loaded| &loaded.record);
         let records = records.filter(|record| !record.header.key.is_of_user());
@@ -76,10 +71,7 @@ impl Sessions {
     /// # Errors
     /// As [`of_user`](Self::of_user).
     pub async fn find(&self, handle: &Handle) -> Result<Option<StoredSession>, Error> {
-        let context = self.engine.context();
-        if !context.client.lists_by_user() {
-            return Err(NO_LISTS);
-        }
+        let context = users::with_lists(&self.engine)?;
         let found = context.client.find(handle, context.policy.deadline()).await?;
         let found = found.filter(|loaded| !loaded.record.header.key.is_of_user());
         Ok(found.map(|loaded| StoredSession {
@@ -188,12 +180,9 @@ impl StoredSession {
         let returned = Arc::new(Mutex::new(None));
         let last = Arc::clone(&returned);
         let rules = engine.context().policy.rules();
-        let run = move |draft: &mut crate::engine::change::Draft<'_>| {
-            let mut change = |view: &mut T| Ok::<R, std::convert::Infallible>(change(view));
-            let stored = draft.data();
-            let (done, patch) =
-                update::update::<T, R, _, Refused>(Place::Whole, &stored, &rules, &mut change)?;
-            patch.into_iter().for_each(|(name, value)| draft.set(name, value));
+        let run = move |draft: &mut Draft<'_>| {
+            let change = |view: &mut T| Ok::<R, Infallible>(change(view));
+            let done = change_view(draft, Place::Whole, &rules, change)?;
             *last.lock().unwrap_or_else(PoisonError::into_inner) = done.ok();
             Ok(())
         };

@@ -26,7 +26,9 @@ pub(super) struct Shared {
     pub(super) presented: bool,
     /// Whether it brought more ids than are looked up, whose sessions nobody can end.
     pub(super) left_out: bool,
-    pub(super) keeping: CookieKeeping,
+    /// Whether browsers are to keep the cookie of every session when they close. If not, they keep that of
+    /// a login which says so.
+    pub(super) keeps_cookie: bool,
     /// Whether the handler asked anything of the session, so that the response depends on the
     /// cookie.
     pub(super) looked: AtomicBool,
@@ -93,14 +95,6 @@ pub(super) enum Standing {
     Interrupted(SessionId),
 }
 
-/// How long browsers keep a cookie that they are to keep when they close.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CookieKeeping {
-    /// Whether they are to keep that of every session. If not, they keep that of a login which says so.
-    pub(crate) always: bool,
-    pub(crate) max: Duration,
-}
-
 /// What the browser has not been told yet.
 pub(crate) enum PendingCookie {
     Nothing,
@@ -144,7 +138,7 @@ pub(super) struct State {
 }
 
 impl Shared {
-    pub(super) fn new(engine: &Arc<Engine>, presented: Presented, keeping: CookieKeeping) -> Self {
+    pub(super) fn new(engine: &Arc<Engine>, presented: Presented, keeps_cookie: bool) -> Self {
         let Presented { first, others, beside, too_many, left_out } = presented;
         let presented = first.is_some();
         let standing = match first {
@@ -173,7 +167,7 @@ impl Shared {
             engine: Arc::clone(engine),
             presented,
             left_out,
-            keeping,
+            keeps_cookie,
             looked: AtomicBool::new(false),
             state: Mutex::new(state),
             turn: tokio::sync::Mutex::new(()),

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::state::{PendingCookie, Shared, Standing};
 use crate::{
     clock::Timestamp,
+    engine::policy::LONGEST_USE,
     id::SessionId,
     record::{Header, Record},
     store::CommitError,
@@ -77,7 +78,7 @@ impl Shared {
             return None;
         }
         let (header, now) = (&record.header, self.policy().now());
-        let is_due = is_due(header, state.last_use?, now, self.keeping.max);
+        let is_due = is_due(header, state.last_use?, now, LONGEST_USE);
         is_due.then(|| (id.clone(), self.policy().idle_deadline(header)))
     }
 
@@ -99,7 +100,7 @@ impl Shared {
     /// for until it closes.
     pub(super) fn kept_for(&self, record: &Record) -> Option<Duration> {
         let Header { absolute_deadline, user, .. } = &record.header;
-        let is_kept = self.keeping.always || user.as_ref().is_some_and(|user| user.is_remembered);
+        let is_kept = self.keeps_cookie || user.as_ref().is_some_and(|user| user.is_remembered);
         is_kept.then(|| absolute_deadline.since(self.policy().now()))
     }
 }

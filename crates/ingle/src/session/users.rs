@@ -5,15 +5,15 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    NO_LISTS, NO_USERS, Session,
+    NO_LISTS, Session,
     error::Error,
-    login::{again, check_name},
+    login::{again, check_name, key_of, logged_in},
     state::Shared,
 };
 use crate::{
     clock::Timestamp,
     detach::{DetachHandle, Detachable},
-    engine::{Engine, account::Account, batch::Grant, commit, users},
+    engine::{Engine, account::Account, batch::Grant, commit, context::Context, users},
     id::{Handle, Key},
     record::{Record, User},
 };
@@ -101,8 +101,7 @@ impl Session {
     async fn own(&self) -> Result<(String, Key), Error> {
         self.looked();
         let record = self.shared.load_surely().await?;
-        let header = record.as_ref().map(|record| &record.header).ok_or(Error::NotLoggedIn)?;
-        let user = header.user.as_ref().ok_or(Error::NotLoggedIn)?;
+        let (header, user) = logged_in(record.as_deref())?;
         Ok((user.name.clone(), header.key))
     }
 }
@@ -122,8 +121,7 @@ impl Shared {
         let _turn = self.turn(deadline, Some(handle)).await?;
         let record = self.load_strictly(deadline).await?;
         let again = again(record.as_deref(), self.policy().now())?;
-        let header = record.as_ref().map(|record| &record.header).ok_or(Error::NotLoggedIn)?;
-        let before = header.user.as_ref().ok_or(Error::NotLoggedIn)?;
+        let (header, before) = logged_in(record.as_deref())?;
         let name = before.name.clone();
         let generation = advance(&self.engine, &name, deadline, handle).await?;
         // It proves nothing anew, so it lives as long as it would have.
@@ -148,7 +146,7 @@ async fn advance(
     handle: &DetachHandle,
 ) -> Result<u64, Error> {
     let context = engine.context();
-    let key = context.ids.key_of_user(user).ok_or(NO_USERS)?;
+    let key = key_of(engine, user)?;
     let now = context.policy.now();
     let change = move |account: &mut Account| account.advance(now);
     Ok(users::update(&engine.coalescer, key, deadline, handle, change).await?)
@@ -182,6 +180,12 @@ pub(super) async fn list(engine: &Engine, user: &str) -> Result<Vec<SessionInfo>
     Ok(sessions)
 }
 
+/// The way to a store that has lists.
+pub(super) fn with_lists(engine: &Engine) -> Result<&Context, Error> {
+    let context = engine.context();
+    if context.client.lists_by_user() { Ok(context) } else { Err(NO_LISTS) }
+}
+
 /// Calls `see` with each live record of a user.
 async fn for_each(
     engine: &Engine,
@@ -189,14 +193,10 @@ async fn for_each(
     mut see: impl FnMut(&Record) + Send,
 ) -> Result<(), Error> {
     check_name(user)?;
-    let context = engine.context();
-    if !context.client.lists_by_user() {
-        return Err(NO_LISTS);
-    }
+    let Context { client, policy, .. } = with_lists(engine)?;
     let mut after = None;
     loop {
-        let page =
-            context.client.list(Some(user), after.as_ref(), context.policy.deadline()).await?;
+        let page = client.list(Some(user), after.as_ref(), policy.deadline()).await?;
         // Those that an end of all has left over, too: where it was an error, they live.
         page.records.iter().for_each(|loaded| see(&loaded.record));
         match page.next {

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
     fuzz::{fuzz, spoiled},
