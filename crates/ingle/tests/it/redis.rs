@@ -95,10 +95,11 @@ impl Scene {
         self.set_text(name, &format!("{before}\"{field}\":{number}{rest}"));
     }
 
-    /// The names of records and marks.
+    /// The names of records and marks. What a store tries when it opens may stand there for a millisecond.
     fn names(&self) -> Vec<String> {
         let keys = self.ask(&format!("KEYS {}:{{*", self.config.prefix));
-        keys.lines().filter(|line| line.contains(':')).map(str::to_owned).collect()
+        let names = keys.lines().filter(|line| line.contains(':')).map(str::to_owned);
+        names.filter(|name| self.text(name).starts_with('{')).collect()
     }
 
     /// The name of the only record there is, among any number of marks.
