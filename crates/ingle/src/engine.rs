@@ -18,6 +18,7 @@ mod client;
 pub(crate) mod coalesce;
 pub(crate) mod commit;
 pub(crate) mod context;
+pub(crate) mod events;
 pub(crate) mod failure;
 pub(crate) mod places;
 pub(crate) mod policy;

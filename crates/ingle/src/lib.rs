@@ -34,6 +34,7 @@ pub mod guide {}
 #[doc(inline)]
 pub use crate::{
     data::{InvalidValue, Limits, Reason, typed::WrongType},
+    engine::events::{EndReason, EndedBy, Event, EventKind, Refusal},
     engine::policy::{
         Lifetime, LifetimeError, OnLostUpdate, OnOutage, OnServerError, OnUserLimit, OnWrongType,
     },

@@ -24,6 +24,7 @@ use crate::{
     engine::{
         Engine,
         change::{Draft, Edit, Refused},
+        events::EndReason,
         policy::OnLostUpdate,
         wait,
         watch::SessionEnd,
@@ -361,7 +362,7 @@ impl Session {
     /// # Errors
     /// As [`destroy`](Self::destroy).
     pub async fn logout(&self) -> Result<(), Error> {
-        self.destroy().await?;
+        self.end(EndReason::Logout).await?;
         if let PendingCookie::Ended { by_logout } = &mut self.state().pending {
             *by_logout = true;
         }
@@ -377,9 +378,13 @@ impl Session {
     /// # Errors
     /// The session may live on. Tell the visitor, and do not answer "logged out".
     pub async fn destroy(&self) -> Result<(), Error> {
+        self.end(EndReason::Destroyed).await
+    }
+
+    async fn end(&self, why: EndReason) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         self.looked();
-        Detachable::new(|handle| async move { shared.destroy(&handle).await }).await
+        Detachable::new(|handle| async move { shared.destroy(why, &handle).await }).await
     }
 
     /// Waits until the session ends, and says how: for WebSockets, event streams and long polls, which

@@ -333,8 +333,10 @@ impl Lookup {
 /// What a destroy found, the answer of [`Store::destroy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destroyed {
-    /// No session lives under the key any more, or none did.
-    Done,
+    /// A record stood there. Its session has ended.
+    Ended,
+    /// No session lived under the key.
+    Nothing,
     /// The record had moved before, so this key was dead already. Nothing was changed.
     Moved {
         /// The key that it was moved to.

@@ -38,6 +38,16 @@ pub(crate) struct Grant {
     pub(crate) idle_timeout: Option<Duration>,
     /// Whether the data stays: that of another user does not.
     pub(crate) keeps_data: bool,
+    pub(crate) proof: Proof,
+}
+
+/// What a grant is given for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Login,
+    Reauthentication,
+    /// Nothing new: the user is known already.
+    None,
 }
 
 impl Grant {

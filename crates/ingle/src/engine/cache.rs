@@ -74,8 +74,8 @@ impl RecordCache {
         self.offer(&current, loaded);
     }
 
-    pub(crate) fn remove(&self, key: &Key) {
-        self.records.remove(key);
+    pub(crate) fn remove(&self, key: &Key) -> Option<Loaded> {
+        self.records.remove(key).map(|(_, loaded)| loaded)
     }
 
     /// Notes that another process commits to the record under this key.

@@ -342,7 +342,7 @@ async fn commit(
             context.cache.keep(key, &done.loaded);
         }
         // The cached record may be wrong now.
-        Err(_) => context.cache.remove(key),
+        Err(_) => drop(context.cache.remove(key)),
     }
     result
 }

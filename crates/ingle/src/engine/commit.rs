@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::{
     batch::{Batch, Next},
     context::Context,
+    events::{Cause, EventKind},
     failure::Failure,
     retry::Backoff,
     watch::SessionEnd,
@@ -390,19 +391,29 @@ pub(crate) const MOVES_MAX: usize = 64;
 pub(crate) async fn destroy(
     context: &Context,
     key: &Key,
+    cause: Cause,
     deadline: Instant,
 ) -> Result<(), Failure> {
     let mut key = *key;
     for _ in 0..MOVES_MAX {
+        let mut told = context.events.open(key);
         let destroyed = destroy_here(context, &key, deadline).await;
-        context.cache.remove(&key);
+        let known = context.cache.remove(&key);
         match destroyed? {
-            Destroyed::Done => {
-                context.watches.tell(&key, SessionEnd::Ended);
-                return Ok(());
+            Destroyed::Moved { to } => {
+                key = to;
+                continue;
             }
-            Destroyed::Moved { to } => key = to,
+            Destroyed::Ended => {
+                let Cause { why, by, user } = cause;
+                let known = known.and_then(|known| known.record.header.user.clone());
+                let user = user.or(known.map(|user| user.name));
+                told.note(user.as_deref(), EventKind::Ended { why, by });
+            }
+            Destroyed::Nothing => {}
         }
+        context.watches.tell(&key, SessionEnd::Ended);
+        return Ok(());
     }
     Err(context.client.too_late("the session was renewed again and again").into())
 }
@@ -417,6 +428,8 @@ async fn destroy_here(
     context.client.budget.deposit();
     loop {
         let error = match context.client.destroy(key, deadline).await {
+            // An earlier sending may have ended it.
+            Ok(Destroyed::Nothing) if in_doubt => return Ok(Destroyed::Ended),
             Ok(destroyed) => return Ok(destroyed),
             Err(error) => error,
         };

@@ -5,7 +5,12 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    begin_limit::BeginLimit, cache::RecordCache, client::Client, failure::Failure, policy::Policy,
+    begin_limit::BeginLimit,
+    cache::RecordCache,
+    client::Client,
+    events::{EventKind, Events, Refusal},
+    failure::Failure,
+    policy::Policy,
     watch::Watches,
 };
 use crate::{
@@ -25,12 +30,14 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) cache: RecordCache,
     pub(crate) watches: Watches,
+    pub(crate) events: Events,
     begin_limit: Option<BeginLimit>,
 }
 
 impl Context {
     pub(crate) fn new(store: Arc<dyn Store>, policy: Policy, ids: Arc<dyn IdScheme>) -> Self {
         let client = Client::new(store, Arc::clone(&policy.clock));
+        let events = Events::new(policy.on_event.clone(), Arc::clone(&policy.clock));
         let begin_limit = policy.new_sessions_per_second.map(BeginLimit::new);
         Self {
             policy,
@@ -38,6 +45,7 @@ impl Context {
             client,
             cache: RecordCache::new(),
             watches: Watches::default(),
+            events,
             begin_limit,
         }
     }
@@ -47,6 +55,7 @@ impl Context {
         let may = self.begin_limit.as_ref().is_none_or(|limit| limit.admit(self.policy.now()));
         if !may {
             self.client.meter.new_session_refused();
+            self.events.tell_of_none(EventKind::Refused(Refusal::TooManyNewSessions));
         }
         may
     }

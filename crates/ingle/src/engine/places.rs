@@ -13,6 +13,7 @@ use super::{
     coalesce::Coalescer,
     commit,
     context::Context,
+    events::Cause,
     failure::Failure,
     policy::{OnUserLimit, UserLimit},
     retry::Backoff,
@@ -74,6 +75,7 @@ pub(crate) async fn reserve(
     user: Key,
     arrival: Arrival,
     limit: UserLimit,
+    over_limit: &Cause,
     deadline: Instant,
     handle: &DetachHandle,
 ) -> Result<Reservation, NoPlace> {
@@ -92,7 +94,7 @@ pub(crate) async fn reserve(
         let taken = match looked {
             Look::Reserved(ending) => {
                 for key in ending.iter().flat_map(Place::keys) {
-                    commit::destroy(context, &key, deadline).await?;
+                    commit::destroy(context, &key, over_limit.clone(), deadline).await?;
                 }
                 let ended = ending.into_iter().map(|place| place.key).collect();
                 return Ok(Reservation { user, key: arrival.key, ended });

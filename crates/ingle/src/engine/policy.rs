@@ -8,6 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::events::Listener;
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     data::{Data, Limits, update::Rules},
@@ -29,6 +30,7 @@ pub(crate) struct Policy {
     pub(crate) new_sessions_per_second: Option<NonZeroU32>,
     pub(crate) sweep_every: Option<Duration>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) on_event: Option<Listener>,
 }
 
 impl Default for Policy {
@@ -45,6 +47,7 @@ impl Default for Policy {
             new_sessions_per_second: None,
             sweep_every: Some(Duration::from_secs(60)),
             clock: Arc::new(SystemClock),
+            on_event: None,
         }
     }
 }

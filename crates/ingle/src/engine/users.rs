@@ -18,6 +18,7 @@ use super::{
     coalesce::{self, Coalescer},
     commit,
     context::Context,
+    events::{Cause, EndReason, EndedBy},
     failure::Failure,
     retry::Backoff,
 };
@@ -68,7 +69,7 @@ pub(crate) async fn look_up(
         && let Some(user) = &loaded.record.header.user
         && !is_present(context, user, deadline).await?
     {
-        commit::destroy(context, key, deadline).await?;
+        commit::destroy(context, key, Cause::found(user), deadline).await?;
         return Ok(Lookup::Ended);
     }
     Ok(found)
@@ -144,8 +145,10 @@ pub(crate) async fn end_older(
     coalescer: &Arc<Coalescer>,
     user: &str,
     generation: u64,
+    by: &EndedBy,
 ) -> Result<usize, Failure> {
     let mut ended = 0;
+    let cause = Cause::new(EndReason::AllOfUser, by.clone(), Some(user));
     loop {
         let before = ended;
         let mut after = None;
@@ -159,7 +162,7 @@ pub(crate) async fn end_older(
                 user.is_some_and(|user| user.generation < generation)
             };
             let older = page.records.iter().filter(is_older).map(|loaded| loaded.record.header.key);
-            ended += end(coalescer, older.collect()).await?;
+            ended += end(coalescer, older.collect(), &cause).await?;
             after = page.next;
             if after.is_none() {
                 break;
@@ -172,7 +175,7 @@ pub(crate) async fn end_older(
 }
 
 /// Ends these sessions, some of them at a time, and returns how many there were.
-async fn end(coalescer: &Arc<Coalescer>, keys: Vec<Key>) -> Result<usize, Failure> {
+async fn end(coalescer: &Arc<Coalescer>, keys: Vec<Key>, cause: &Cause) -> Result<usize, Failure> {
     let n_keys = keys.len();
     let (mut keys, mut under_way) = (keys.into_iter(), JoinSet::new());
     let mut failed = None;
@@ -180,14 +183,10 @@ async fn end(coalescer: &Arc<Coalescer>, keys: Vec<Key>) -> Result<usize, Failur
         while under_way.len() < ENDS_MAX
             && let Some(key) = keys.next()
         {
-            let coalescer = Arc::clone(coalescer);
+            let (coalescer, cause) = (Arc::clone(coalescer), cause.clone());
             under_way.spawn(async move {
                 let context = &coalescer.context;
-                let deadline = context.policy.deadline();
-                let ended = commit::destroy(context, &key, deadline).await;
-                ended.inspect(
-                    |()| tracing::info!(session = %key.handle(), "a session was destroyed"),
-                )
+                commit::destroy(context, &key, cause, context.policy.deadline()).await
             });
         }
         match under_way.join_next().await {

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
-use super::{coalesce::Coalescer, users, watch::SessionEnd};
+use super::{coalesce::Coalescer, events::EventKind, users, watch::SessionEnd};
 use crate::{detach, id::Key, jitter, store::Lookup};
 
 /// How often the sessions are loaded, give or take a tenth.
@@ -77,7 +77,10 @@ async fn look(coalescer: &Coalescer, key: &Key) {
         Ok(Lookup::Live(_)) | Err(_) => return,
         Ok(Lookup::Moved { .. }) => SessionEnd::Renewed,
         Ok(Lookup::Ended) => SessionEnd::Ended,
-        Ok(Lookup::Missing) => SessionEnd::Expired,
+        Ok(Lookup::Missing) => {
+            context.events.tell(*key, None, EventKind::Expired);
+            SessionEnd::Expired
+        }
     };
     context.watches.tell(key, end);
 }

@@ -31,6 +31,7 @@ use crate::{
     data::Limits,
     engine::{
         Engine,
+        events::{Event, Listener},
         policy::{
             Lifetime, OnLostUpdate, OnOutage, OnServerError, OnUserLimit, OnWrongType, Policy,
             UserLimit,
@@ -233,6 +234,29 @@ impl SessionLayer {
     /// The source of the time. Default the system's clock.
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         self.with(|layer| layer.policy.clock = clock)
+    }
+
+    /// Tells the app of each event in the life of its sessions, after it was stored: for an audit trail,
+    /// a mail about a new login, or a count of who is there.
+    ///
+    /// The events of one session come in their order. Of what other processes do, those processes tell.
+    /// What a store may have done without an answer, and what nobody could find out, is not told.
+    ///
+    /// `listener` runs within the request, so it must be quick and must not block: let it send the event
+    /// to a channel.
+    ///
+    /// ```
+    /// # use ingle::{SessionLayer, store::Memory};
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let layer = SessionLayer::new(Memory::new()).on_event(move |event| {
+    ///     sender.send(event.clone()).ok();
+    /// });
+    /// ```
+    pub fn on_event<F>(self, listener: F) -> Self
+    where
+        F: Fn(&Event) + Send + Sync + 'static,
+    {
+        self.with(|layer| layer.policy.on_event = Some(Listener::new(listener)))
     }
 
     /// The sessions of the app without a request, for its jobs and operators.

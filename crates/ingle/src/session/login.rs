@@ -21,9 +21,10 @@ use crate::{
     engine::{
         Engine,
         account::Account,
-        batch::Grant,
+        batch::{Grant, Proof},
         change::Reads,
         commit,
+        events::{Cause, EndReason, EndedBy, EventKind, Refusal},
         failure::Failure,
         places::{self, Arrival, NoPlace, Reservation},
         policy::{LONGEST_USE, Lifetime},
@@ -323,6 +324,7 @@ impl Shared {
             absolute_deadline: now.after(absolute),
             idle_timeout: lifetime.map(|lifetime| lifetime.idle()),
             keeps_data,
+            proof: Proof::Login,
         });
         let granted = self.grant(grant, handle).await;
         let mut state = self.state();
@@ -330,11 +332,7 @@ impl Shared {
             state.edits.splice(0..0, dropped);
             state.withheld = withheld;
         }
-        granted?;
-        if let Standing::Live(id) = &state.standing {
-            tracing::info!(session = %id.handle(), "a user logged in");
-        }
-        Ok(())
+        granted
     }
 
     /// Whether the session was ended and not moved, so that a new one may take its place.
@@ -400,7 +398,7 @@ impl Shared {
         };
         match &cached.record.header.user {
             Some(user) if !users::is_present(context, user, deadline).await? => {
-                commit::destroy(context, &id.key(), deadline).await?;
+                commit::destroy(context, &id.key(), Cause::found(user), deadline).await?;
                 Err(self.interrupted(&id))
             }
             _ => Ok(()),
@@ -428,9 +426,20 @@ impl Shared {
         let arrival = Arrival { key: to, from: from.map(SessionId::key), is_users };
         let key = key_of(&self.engine, &user.name)?;
         let coalescer = &self.engine.coalescer;
-        let reserved = places::reserve(coalescer, key, arrival, limit, deadline, handle).await;
+        let by = EndedBy::Session(to.handle());
+        let over_limit = Cause::new(EndReason::OverLimit, by, Some(&user.name));
+        let reserved =
+            places::reserve(coalescer, key, arrival, limit, &over_limit, deadline, handle).await;
         reserved.map(Some).map_err(|why| match (why, from) {
-            (NoPlace::Full, _) => Error::TooManySessions,
+            (NoPlace::Full, from) => {
+                let events = &self.engine.context().events;
+                let refused = EventKind::Refused(Refusal::TooManySessions);
+                match from {
+                    Some(from) => events.tell(from.key(), Some(&user.name), refused),
+                    None => events.tell_of_none(refused),
+                }
+                Error::TooManySessions
+            }
             (NoPlace::Failed(Failure::Ended | Failure::Missing), Some(id)) => self.interrupted(id),
             (NoPlace::Failed(failure), _) => failure.into(),
         })
@@ -473,7 +482,7 @@ impl Shared {
             Ok(false) => Error::Interrupted,
             Err(_) => Error::OutcomeUnknown,
         };
-        match commit::destroy(context, &id.key(), deadline).await {
+        match commit::destroy(context, &id.key(), Cause::found(user), deadline).await {
             Ok(()) => {
                 if let Some(reserved) = &reserved {
                     self.leave_place(reserved, handle).await;
@@ -517,6 +526,7 @@ pub(super) fn again(record: Option<&Record>, now: Timestamp) -> Result<Grant, Er
         absolute_deadline: now.after(header.absolute_deadline.since(user.at)),
         idle_timeout: header.idle_timeout,
         keeps_data: true,
+        proof: Proof::Reauthentication,
     })
 }
 

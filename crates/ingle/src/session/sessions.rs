@@ -17,7 +17,13 @@ use super::{
 use crate::{
     data::read::{self, Mend, Place, Shown},
     detach::Detachable,
-    engine::{Engine, batch::Item, change::Draft, coalesce, commit},
+    engine::{
+        Engine,
+        batch::Item,
+        change::Draft,
+        coalesce, commit,
+        events::{Cause, EndReason, EndedBy},
+    },
     id::{Handle, Key},
     store::{Cursor, Lookup},
 };
@@ -91,7 +97,9 @@ impl Sessions {
     /// Some sessions may live on. Call it again.
     pub async fn end_all_of(&self, user: &str) -> Result<usize, Error> {
         let (engine, user) = (Arc::clone(&self.engine), user.to_owned());
-        let end = |handle| async move { users::end_all_of(&engine, &user, &handle).await };
+        let end = |handle| async move {
+            users::end_all_of(&engine, &user, &EndedBy::Operator, &handle).await
+        };
         Detachable::new(end).await
     }
 
@@ -204,13 +212,13 @@ impl StoredSession {
     /// It may live on. Do not say that it has ended.
     pub async fn end(&self) -> Result<(), Error> {
         let (engine, key) = (Arc::clone(&self.engine), self.key);
+        let user = self.info.user.as_ref().map(|user| &*user.name);
+        let cause = Cause::new(EndReason::PickedOut, EndedBy::Operator, user);
         let end = |_| async move {
             let context = engine.context();
-            commit::destroy(context, &key, context.policy.deadline()).await
+            commit::destroy(context, &key, cause, context.policy.deadline()).await
         };
-        Detachable::new(end).await?;
-        tracing::info!(session = %self.info.handle, "a session was ended by an operator");
-        Ok(())
+        Ok(Detachable::new(end).await?)
     }
 }
 

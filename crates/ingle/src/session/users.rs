@@ -13,7 +13,15 @@ use super::{
 use crate::{
     clock::Timestamp,
     detach::{DetachHandle, Detachable},
-    engine::{Engine, account::Account, batch::Grant, commit, context::Context, users},
+    engine::{
+        Engine,
+        account::Account,
+        batch::{Grant, Proof},
+        commit,
+        context::Context,
+        events::{Cause, EndReason, EndedBy},
+        users,
+    },
     id::{Handle, Key},
     record::{Record, User},
 };
@@ -58,11 +66,12 @@ impl Session {
     pub async fn end_sibling(&self, handle: &Handle) -> Result<bool, Error> {
         let (user, own) = self.own().await?;
         if own.handle() == *handle {
-            return self.destroy().await.map(|()| true);
+            return self.end(EndReason::PickedOut).await.map(|()| true);
         }
         let engine = Arc::clone(&self.shared.engine);
         let handle = *handle;
-        Detachable::new(|_| async move { end_one(&engine, &user, &handle).await }).await
+        let by = EndedBy::Session(own.handle());
+        Detachable::new(|_| async move { end_one(&engine, &user, &handle, by).await }).await
     }
 
     /// Ends all other sessions of the user, such as after a change of the password, and moves this one
@@ -87,12 +96,13 @@ impl Session {
     /// # Errors
     /// As [`end_others`](Self::end_others).
     pub async fn end_all(&self) -> Result<usize, Error> {
-        let (user, _) = self.own().await?;
+        let (user, own) = self.own().await?;
         let shared = Arc::clone(&self.shared);
         Detachable::new(|handle| async move {
-            let ended = end_all_of(&shared.engine, &user, &handle).await?;
+            let by = EndedBy::Session(own.handle());
+            let ended = end_all_of(&shared.engine, &user, &by, &handle).await?;
             // The browser is to forget its cookie, too.
-            shared.destroy(&handle).await.map(|()| ended)
+            shared.destroy(EndReason::AllOfUser, &handle).await.map(|()| ended)
         })
         .await
     }
@@ -127,13 +137,14 @@ impl Shared {
         // It proves nothing anew, so it lives as long as it would have.
         let user = User { generation, ..before.clone() };
         let absolute_deadline = header.absolute_deadline;
-        let grant = Arc::new(Grant { user, absolute_deadline, ..again });
+        let grant = Arc::new(Grant { user, absolute_deadline, proof: Proof::None, ..again });
+        let by = EndedBy::Session(header.key.handle());
         let granted = self.grant(grant, handle).await;
         if let Err(error @ Error::Unavailable(_)) = granted {
             return Err(error);
         }
         // Where this session is lost to another request, the others end all the same.
-        let ended = end_older(&self.engine, &name, generation).await?;
+        let ended = end_older(&self.engine, &name, generation, &by).await?;
         granted.map(|()| ended)
     }
 }
@@ -156,20 +167,26 @@ async fn advance(
 pub(super) async fn end_all_of(
     engine: &Engine,
     user: &str,
+    by: &EndedBy,
     handle: &DetachHandle,
 ) -> Result<usize, Error> {
     check_name(user)?;
     let deadline = engine.context().policy.deadline();
     let generation = advance(engine, user, deadline, handle).await?;
-    end_older(engine, user, generation).await
+    end_older(engine, user, generation, by).await
 }
 
 /// Where the store has no lists, each session ends when it is next loaded, and nobody can count them.
-async fn end_older(engine: &Engine, user: &str, generation: u64) -> Result<usize, Error> {
+async fn end_older(
+    engine: &Engine,
+    user: &str,
+    generation: u64,
+    by: &EndedBy,
+) -> Result<usize, Error> {
     if !engine.context().client.lists_by_user() {
         return Ok(0);
     }
-    Ok(users::end_older(&engine.coalescer, user, generation).await?)
+    Ok(users::end_older(&engine.coalescer, user, generation, by).await?)
 }
 
 /// The sessions of a user, the one that was used last first.
@@ -219,7 +236,7 @@ pub(super) fn info(engine: &Engine, record: &Record) -> SessionInfo {
 }
 
 /// Ends the session of a user that has this handle. False if there is none.
-async fn end_one(engine: &Engine, user: &str, handle: &Handle) -> Result<bool, Error> {
+async fn end_one(engine: &Engine, user: &str, handle: &Handle, by: EndedBy) -> Result<bool, Error> {
     let mut found = None;
     for_each(engine, user, |record| {
         found = found.or(Some(record.header.key).filter(|key| key.handle() == *handle));
@@ -227,7 +244,7 @@ async fn end_one(engine: &Engine, user: &str, handle: &Handle) -> Result<bool, E
     .await?;
     let Some(key) = found else { return Ok(false) };
     let context = engine.context();
-    commit::destroy(context, &key, context.policy.deadline()).await?;
-    tracing::info!(session = %handle, "a session was ended by its user");
+    let cause = Cause::new(EndReason::PickedOut, by, Some(user));
+    commit::destroy(context, &key, cause, context.policy.deadline()).await?;
     Ok(true)
 }

@@ -21,10 +21,12 @@ use crate::{
     data::Data,
     detach::DetachHandle,
     engine::{
-        batch::{Grant, Item, Renewal},
+        batch::{Grant, Item, Proof, Renewal},
         change::{Change, Copy, Draft, Edit, Reads, Refused},
         coalesce,
         commit::{self, Done},
+        context::Context,
+        events::{Cause, EndReason, EndedBy, EventKind, Opening, Refusal},
         failure::Failure,
         policy::OnOutage,
     },
@@ -203,10 +205,12 @@ impl Shared {
     /// Another request ended the session while this one was working on it.
     pub(super) fn interrupted(&self, id: &SessionId) -> Error {
         meter::interrupted();
-        tracing::info!(session = %id.handle(), "a session ended under a request");
         let mut state = self.state();
         state.snapshot = None;
         state.standing = Standing::Interrupted(id.clone());
+        drop(state);
+        let refused = EventKind::Refused(Refusal::Interrupted);
+        self.engine.context().events.tell(id.key(), None, refused);
         Error::Interrupted
     }
 
@@ -217,8 +221,14 @@ impl Shared {
             return Err(self.interrupted(id));
         }
         meter::unknown_id();
-        // ASVS 5.0 16.3: the beginning and the end of a session are logged, and unknown ids too.
-        tracing::info!(session = %id.handle(), "there is no session under an id that was presented");
+        let Context { policy, cache, events, .. } = self.engine.context();
+        match cache.remove(&id.key()).filter(|known| known.record.is_dead(policy.now())) {
+            Some(Loaded { record, .. }) => {
+                let user = record.header.user.as_ref().map(|user| &*user.name);
+                events.tell(id.key(), user, EventKind::Expired);
+            }
+            None => events.tell(id.key(), None, EventKind::Refused(Refusal::UnknownId)),
+        }
         let mut state = self.state();
         state.snapshot = None;
         state.standing = Standing::None;
@@ -343,8 +353,13 @@ impl Shared {
             return Box::pin(self.begin(change, grant, deadline, handle)).await;
         };
         let (mut renewal, mut reserved) = (None, None);
+        // What is told of the session under its old key comes last, so this is dropped last.
+        let (mut _of_old, mut of_new) = (None, None);
         if !renew.is_kept() {
             let new = self.engine.context().id_to_renew(&id.key())?;
+            let events = &self.engine.context().events;
+            _of_old = Some(events.open(id.key()));
+            of_new = Some(events.open(new.key()));
             let reserve =
                 self.reserve_place(new.key(), Some(&id), grant.as_deref(), deadline, handle);
             reserved = Box::pin(reserve).await?;
@@ -368,7 +383,9 @@ impl Shared {
                 let renewed = renewed.map(|renewal| renewal.id);
                 if let Some(renewed) = &renewed {
                     let record = &done.loaded.record;
+                    note(&mut of_new, record, EventKind::Renewed { before: id.handle() });
                     Box::pin(self.confirm(renewed, record, reserved, handle)).await?;
+                    note_proof(&mut of_new, record, grant.as_deref());
                 }
                 self.committed(id, renewed, done);
                 Ok(item.verdict?)
@@ -390,7 +407,6 @@ impl Shared {
         let id = match renewed {
             None => id,
             Some(renewed) => {
-                tracing::info!(old = %id.handle(), session = %renewed.handle(), "a session was renewed");
                 let kept_for = self.kept_for(&loaded.record);
                 state.pending = PendingCookie::Id { id: renewed.clone(), kept_for };
                 renewed
@@ -434,6 +450,7 @@ impl Shared {
             record.header.idle_deadline = context.policy.idle_deadline(&record.header);
         }
         let first = context.ids.generate()?;
+        let mut told = Some(context.events.open(first.key()));
         let reserve = self.reserve_place(first.key(), None, grant.as_deref(), deadline, handle);
         let reserved = reserve.await?;
         let created = commit::create(context, record, first, deadline).await;
@@ -445,8 +462,9 @@ impl Shared {
         let (id, loaded) = created?;
         context.client.meter.commit(1);
         context.cache.offer(&id.key(), &loaded);
+        note(&mut told, &loaded.record, EventKind::Began);
         self.confirm(&id, &loaded.record, reserved, handle).await?;
-        tracing::info!(session = %id.handle(), "a session began");
+        note_proof(&mut told, &loaded.record, grant.as_deref());
         let kept_for = self.kept_for(&loaded.record);
         let mut state = self.state();
         state.committed = true;
@@ -456,7 +474,7 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) async fn destroy(&self, handle: &DetachHandle) -> Result<(), Error> {
+    pub(super) async fn destroy(&self, why: EndReason, handle: &DetachHandle) -> Result<(), Error> {
         let deadline = self.policy().deadline();
         let _turn = self.turn(deadline, Some(handle)).await?;
         if self.left_out {
@@ -476,11 +494,10 @@ impl Shared {
         };
         let mut failed = None;
         for id in ids {
-            match commit::destroy(self.engine.context(), &id.key(), deadline).await {
-                Ok(()) => tracing::info!(session = %id.handle(), "a session was destroyed"),
-                // The others end all the same.
-                Err(failure) => failed = failed.or(Some(failure)),
-            }
+            let cause = Cause::new(why, EndedBy::Itself, None);
+            let ended = commit::destroy(self.engine.context(), &id.key(), cause, deadline).await;
+            // The others end all the same.
+            failed = failed.or(ended.err());
         }
         if let Some(failure) = failed {
             // It may have ended all the same, which a later read must find out.
@@ -500,4 +517,21 @@ impl Shared {
         *snapshot = None;
         Ok(())
     }
+}
+
+/// Notes what happened to the session that a record is of.
+fn note(told: &mut Option<Opening<'_>>, record: &Record, kind: EventKind) {
+    if let Some(told) = told {
+        told.note(record.header.user.as_ref().map(|user| &*user.name), kind);
+    }
+}
+
+/// Notes what the session's user has proved.
+fn note_proof(told: &mut Option<Opening<'_>>, record: &Record, grant: Option<&Grant>) {
+    let kind = match grant.map(|grant| (grant.proof, &grant.user)) {
+        Some((Proof::Login, user)) => EventKind::LoggedIn(user.clone()),
+        Some((Proof::Reauthentication, _)) => EventKind::Reauthenticated,
+        Some((Proof::None, _)) | None => return,
+    };
+    note(told, record, kind);
 }

@@ -42,7 +42,7 @@ impl Mark {
     pub(crate) fn destroyed(&self, now: Timestamp) -> Destroyed {
         match self.moved_to {
             Some(to) if !self.is_dead(now) => Destroyed::Moved { to },
-            _ => Destroyed::Done,
+            _ => Destroyed::Nothing,
         }
     }
 }

@@ -128,9 +128,9 @@ impl Store for Memory {
             Some(Entry::Mark(mark)) => mark.destroyed(now),
             Some(entry) => {
                 *entry = Entry::Mark(Mark::ended(now));
-                Destroyed::Done
+                Destroyed::Ended
             }
-            None => Destroyed::Done,
+            None => Destroyed::Nothing,
         }))
     }
 

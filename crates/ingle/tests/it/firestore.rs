@@ -443,7 +443,7 @@ async fn a_document_that_is_no_readable_record_can_be_ended() {
     scene.edit(&id, [("_ingle", integer(1))]).await;
     let (store, key, now) = (scene.store().await, id.parse().unwrap(), SystemClock.now());
     assert_eq!(store.load(&key, now).await.unwrap_err().kind(), ErrorKind::Corrupt);
-    assert_eq!(store.destroy(&key, now).await.unwrap(), Destroyed::Done);
+    assert_eq!(store.destroy(&key, now).await.unwrap(), Destroyed::Ended);
     assert_eq!(store.load(&key, now).await.unwrap(), Lookup::Ended);
 }
 

@@ -18,6 +18,7 @@ mod certificates;
 mod chromium;
 mod clock;
 mod concurrent_handles;
+mod events;
 mod common;
 mod crashes;
 mod id_collision;

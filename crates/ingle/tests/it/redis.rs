@@ -178,7 +178,7 @@ fn is_native(store: &Redis) -> bool {
 }
 
 async fn destroy(store: &Redis, key: &Key) {
-    assert_eq!(store.destroy(key, now()).await.unwrap(), Destroyed::Done);
+    assert_eq!(store.destroy(key, now()).await.unwrap(), Destroyed::Ended);
 }
 
 /// The live record under a key.

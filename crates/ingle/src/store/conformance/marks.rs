@@ -31,16 +31,16 @@ pub async fn law_12_a_renew_leaves_a_mark(trial: Trial) {
 pub async fn law_12_a_destroy_leaves_a_mark(trial: Trial) {
     let base = trial.create(trial.record_of("mary")).await;
     let key = base.record.header.key;
-    assert_eq!(trial.destroy(key).await, Destroyed::Done, "law 7: a destroy must succeed");
+    assert_eq!(trial.destroy(key).await, Destroyed::Ended, "law 7: a destroy must succeed");
     is_marked(&trial, &key, &Lookup::Ended).await;
-    assert_eq!(trial.destroy(key).await, Destroyed::Done, "law 7: to destroy twice is success");
+    assert_eq!(trial.destroy(key).await, Destroyed::Nothing, "law 7: to destroy twice is success");
     is_marked(&trial, &key, &Lookup::Ended).await;
 }
 
 /// A destroy of what was never there leaves nothing: who sends random ids must not fill the store.
 pub async fn law_12_a_destroy_of_nothing_leaves_no_mark(trial: Trial) {
     let key = random_key();
-    assert_eq!(trial.destroy(key).await, Destroyed::Done, "law 7: a destroy must succeed");
+    assert_eq!(trial.destroy(key).await, Destroyed::Nothing, "law 7: a destroy must succeed");
     let found = trial.look_up(&key, trial.now).await;
     assert_eq!(found, Lookup::Missing, "law 12: there was no session that could end");
 }
@@ -52,10 +52,10 @@ pub async fn law_12_a_destroy_says_where_a_record_went(trial: Trial) {
     let moved = trial.renew(&base, trial.renewed(&base)).await;
     let (from, to) = (base.record.header.key, moved.record.header.key);
     let destroyed = trial.destroy(from).await;
-    let forgotten = may_be_forgotten(&trial) && destroyed == Destroyed::Done;
+    let forgotten = may_be_forgotten(&trial) && destroyed == Destroyed::Nothing;
     assert!(destroyed == Destroyed::Moved { to } || forgotten, "law 12: {destroyed:?}");
     trial.finds(&moved, "law 12: a destroy of the old key must not reach the record").await;
-    assert_eq!(trial.destroy(to).await, Destroyed::Done, "law 7: a destroy must succeed");
+    assert_eq!(trial.destroy(to).await, Destroyed::Ended, "law 7: a destroy must succeed");
     is_marked(&trial, &to, &Lookup::Ended).await;
 }
 

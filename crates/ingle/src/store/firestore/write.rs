@@ -155,14 +155,14 @@ impl Writer {
                 Ok(Found::Marked(mark)) => return Ok(mark.destroyed(now)),
                 // For a process whose clock is behind it may be live yet.
                 Ok(Found::Free(Dead { record: Some(version), .. })) => version,
-                Ok(Found::Free(_)) => return Ok(Destroyed::Done),
+                Ok(Found::Free(_)) => return Ok(Destroyed::Nothing),
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     self.version_of_damaged(key).await?.ok_or(error)?
                 }
                 Err(error) => return Err(error),
             };
             let status = match self.commit(self.leave(key, version, &mark)).await {
-                Ok(_) => return Ok(Destroyed::Done),
+                Ok(_) => return Ok(Destroyed::Ended),
                 Err(status) if may_be_a_condition(&status) => status,
                 Err(status) => return Err(self.client.server.commit_failed(&status)),
             };

@@ -223,14 +223,15 @@ pub(super) async fn destroy(
     let value = Item::ended(Mark::ended(now).until)?;
     for _ in 0..LOOKS_MAX {
         let found = servers.get(key).await.map_err(Failure::beside)?;
-        let Some((item, token)) = found else { return Ok(Destroyed::Done) };
+        let Some((item, token)) = found else { return Ok(Destroyed::Nothing) };
         // What cannot be read can be ended all the same.
         if let Some(mark) = Item::read(&item, key).ok().and_then(|item| item.mark()) {
             return Ok(mark.destroyed(now));
         }
         let end = Command::Cas { value: &value, exptime: MARK_STANDS, token };
         match servers.ask(key, end).await? {
-            Reply::Done { .. } | Reply::NotFound => return Ok(Destroyed::Done),
+            Reply::Done { .. } => return Ok(Destroyed::Ended),
+            Reply::NotFound => return Ok(Destroyed::Nothing),
             _ => {}
         }
     }

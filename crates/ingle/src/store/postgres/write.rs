@@ -116,12 +116,12 @@ impl Writer {
             let params = vec![Param::key(key), Param::Time(now), Param::Time(mark.until)];
             let ended = self.ask(Kind::Destroy, params).await;
             if !ended.map_err(|failure| self.failed(&failure))?.is_empty() {
-                return Ok(Destroyed::Done);
+                return Ok(Destroyed::Ended);
             }
             // Asked in a statement of its own, as in `why_not`.
             match self.load(key, now).await? {
                 Lookup::Moved { to } => return Ok(Destroyed::Moved { to }),
-                Lookup::Ended | Lookup::Missing => return Ok(Destroyed::Done),
+                Lookup::Ended | Lookup::Missing => return Ok(Destroyed::Nothing),
                 Lookup::Live(_) => {}
             }
         }

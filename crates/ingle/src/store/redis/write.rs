@@ -360,16 +360,17 @@ pub(super) async fn destroy(
     let destroyed = client.run(Partition::of(key), script, &command).await;
     let found =
         codec::found(destroyed.map_err(|failure| client.error(failure))?).map_err(|_| strange())?;
-    // What cannot be read has ended all the same.
-    match found.and_then(|found| codec::entry(&found).ok()) {
-        Some(Entry::Mark(mark)) => Ok(mark.destroyed(now)),
+    let Some(found) = found else { return Ok(Destroyed::Nothing) };
+    match codec::entry(&found) {
+        Ok(Entry::Mark(mark)) => Ok(mark.destroyed(now)),
         // An answer to another call: what became of this one is not known.
-        Some(Entry::Record(other)) if other.record.header.key != *key => Err(strange()),
-        Some(Entry::Record(was)) => {
+        Ok(Entry::Record(other)) if other.record.header.key != *key => Err(strange()),
+        Ok(Entry::Record(was)) => {
             user_set::leave(client, &was.record.header, now);
-            Ok(Destroyed::Done)
+            Ok(Destroyed::Ended)
         }
-        None => Ok(Destroyed::Done),
+        // What cannot be read has ended all the same.
+        Err(_) => Ok(Destroyed::Ended),
     }
 }
 

@@ -435,7 +435,7 @@ async fn marked() -> Opened {
     user.header.user = Some(User::new("ada", 1, Timestamp::from_millis(7)));
     user.header.idle_timeout = Some(Duration::from_secs(30));
     create(&opened.store, &Arc::new(user)).await;
-    assert_eq!(opened.store.destroy(&key(1), NOW).await.unwrap(), Destroyed::Done);
+    assert_eq!(opened.store.destroy(&key(1), NOW).await.unwrap(), Destroyed::Ended);
     let base = create(&opened.store, &record(2, 1, json!({ "secret": "s3cret" }))).await;
     let moved = record(3, 2, json!({ "n": 2 }));
     let renew = Write::Renew { base: &base, record: &moved };

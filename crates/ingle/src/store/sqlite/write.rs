@@ -188,14 +188,14 @@ pub(super) fn destroy(
     let mark = MarkRow::of(key, Mark::ended(now));
     let mut end = connection.prepare_cached(mark_sql!(""))?;
     if end.execute(params_from_iter(mark.parameters()))? == 1 {
-        return Ok(Ok(Destroyed::Done));
+        return Ok(Ok(Destroyed::Ended));
     }
     let mut statement = connection.prepare_cached(select!("WHERE key = ?1"))?;
     let found = statement.query_row([key.as_bytes()], |row| Ok(codec::read(row))).optional()?;
     Ok(match found {
         Some(Ok(Entry::Mark(mark))) => Ok(mark.destroyed(now)),
         Some(Err(unreadable)) => Err(unreadable.into()),
-        Some(Ok(Entry::Record(_))) | None => Ok(Destroyed::Done),
+        Some(Ok(Entry::Record(_))) | None => Ok(Destroyed::Nothing),
     })
 }
 

@@ -125,7 +125,7 @@ impl Store for ForAnyKey {
     async fn destroy(&self, key: &Key, now: Instant) -> Result<Destroyed, store::Error> {
         Ok(match self.store.destroy(&self.plain(key), now).await? {
             Destroyed::Moved { to } => Destroyed::Moved { to: self.known(&to) },
-            Destroyed::Done => Destroyed::Done,
+            here => here,
         })
     }
 
@@ -203,13 +203,13 @@ async fn a_session_that_the_tutorials_app_begins_anew_counts_more_than_a_mark() 
     let key = Key::of_plain_id(UUID).unwrap();
     scene.set(UUID, views(7)).await;
     let now = SystemClock.now();
-    assert_eq!(store.destroy(&key, now).await.unwrap(), Destroyed::Done);
+    assert_eq!(store.destroy(&key, now).await.unwrap(), Destroyed::Ended);
     assert_eq!(store.load(&key, now).await.unwrap(), Lookup::Ended);
     scene.set(UUID, views(1)).await;
     let live = store.load(&key, now).await.unwrap().live().unwrap();
     assert_eq!(live.record.data["views"], 1);
     assert_eq!(store.list(None, 10, now).await.unwrap().records, [live]);
-    assert_eq!(store.destroy(&key, now.after(MARK_TIME)).await.unwrap(), Destroyed::Done);
+    assert_eq!(store.destroy(&key, now.after(MARK_TIME)).await.unwrap(), Destroyed::Ended);
     let found = store.load(&key, now.after(MARK_TIME)).await.unwrap();
     assert_eq!(found, Lookup::Ended, "a new mark has taken the old one's place");
 }

@@ -188,7 +188,7 @@ async fn a_destroy_after_the_first_step_is_final() {
     for mut crash in Crash::each().await {
         crash.step(1);
         let [old, _] = crash.keys();
-        assert_eq!(crash.destroy(&old).await, Destroyed::Done);
+        assert_eq!(crash.destroy(&old).await, Destroyed::Ended);
         assert_eq!(crash.look_up().await, [Lookup::Ended, Lookup::Missing]);
         assert!(matches!(crash.renew_again().await, Err(CommitError::Gone)));
         assert_eq!(crash.look_up().await, [Lookup::Ended, Lookup::Missing]);
@@ -250,11 +250,11 @@ async fn any_write_finishes_a_renew_that_was_made() {
                     // A destroy of the old key comes too late, and of the new one does not.
                     assert_eq!(crash.destroy(&old).await, Destroyed::Moved { to: new });
                     assert_eq!(crash.found().await[1].as_ref().unwrap().record, crash.record);
-                    assert_eq!(crash.destroy(&new).await, Destroyed::Done);
+                    assert_eq!(crash.destroy(&new).await, Destroyed::Ended);
                     assert_eq!(crash.look_up().await, [Lookup::Moved { to: new }, Lookup::Ended]);
                 }
                 _ => {
-                    assert_eq!(crash.destroy(&new).await, Destroyed::Done);
+                    assert_eq!(crash.destroy(&new).await, Destroyed::Ended);
                     assert_eq!(crash.look_up().await, [Lookup::Moved { to: new }, Lookup::Ended]);
                 }
             }
@@ -359,7 +359,7 @@ async fn a_late_first_step_revives_nothing_that_was_destroyed() {
     for mut crash in Crash::each().await {
         crash.renew_again().await.unwrap();
         let ([_, new], [_, name]) = (crash.keys(), crash.names());
-        assert_eq!(crash.destroy(&new).await, Destroyed::Done);
+        assert_eq!(crash.destroy(&new).await, Destroyed::Ended);
         let ended = [Lookup::Moved { to: new }, Lookup::Ended];
         assert_eq!(crash.look_up().await, ended);
         // The mark is in its way. Without the mark, what arrives has another token than the old key's.

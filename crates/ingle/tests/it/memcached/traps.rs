@@ -126,7 +126,7 @@ async fn what_others_leave_under_a_key_is_an_error_and_can_be_destroyed() {
         assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         let touch = store.touch(&key, scene.now.after(2 * HOUR), scene.now).await;
         assert_eq!(failure(touch).kind(), ErrorKind::Corrupt);
-        assert_eq!(store.destroy(&key, scene.now).await.unwrap(), Destroyed::Done);
+        assert_eq!(store.destroy(&key, scene.now).await.unwrap(), Destroyed::Ended);
         assert_eq!(store.load(&key, scene.now).await.unwrap(), Lookup::Ended);
     }
 }
@@ -231,7 +231,7 @@ async fn a_mark_is_a_small_item_that_outlasts_its_minute_and_has_nothing_of_the_
     let new = target.header.key;
     let renew = Write::Renew { base: &base, record: &target };
     store.commit(renew, scene.now).await.unwrap();
-    assert_eq!(store.destroy(&new, scene.now).await.unwrap(), Destroyed::Done);
+    assert_eq!(store.destroy(&new, scene.now).await.unwrap(), Destroyed::Ended);
     let left = shell.get(&scene.name(&old)).unwrap();
     let names: Vec<_> = left.value.as_object().unwrap().keys().collect();
     assert_eq!(names, ["arrived", "left_for", "op", "until"]);
@@ -257,7 +257,7 @@ async fn where_a_mark_was_evicted_it_is_as_if_nothing_had_been_there() {
     store.commit(renew, scene.now).await.unwrap();
     assert_eq!(shell.delete(&scene.name(&old)), "HD");
     assert_eq!(store.load(&old, scene.now).await.unwrap(), Lookup::Missing);
-    assert_eq!(store.destroy(&old, scene.now).await.unwrap(), Destroyed::Done);
+    assert_eq!(store.destroy(&old, scene.now).await.unwrap(), Destroyed::Nothing);
     assert!(scene.found(&store, &new).await.is_some(), "the session lives where it went");
     store.destroy(&new, scene.now).await.unwrap();
     assert_eq!(shell.delete(&scene.name(&new)), "HD");

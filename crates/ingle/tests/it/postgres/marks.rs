@@ -28,7 +28,7 @@ async fn a_mark_holds_nothing_of_the_session() {
     let store = scene.store().await;
     let now = SystemClock.now();
     session(&store, 1).await;
-    assert_eq!(store.destroy(&key(1), now).await.unwrap(), Destroyed::Done);
+    assert_eq!(store.destroy(&key(1), now).await.unwrap(), Destroyed::Ended);
     assert_eq!(scene.text(CONTENT).await, r"t {} 0 0 \x");
     assert_eq!(scene.text("SELECT moved_to FROM TABLE").await, "NULL");
 
@@ -71,7 +71,7 @@ async fn an_edit_of_a_mark_revives_nothing() {
     store.destroy(&key(1), now).await.unwrap();
     scene.sql("UPDATE TABLE SET data = '{\"views\": 8}', user_name = 'ada'").await;
     assert_eq!(store.load(&key(1), now).await.unwrap(), Lookup::Ended);
-    assert_eq!(store.destroy(&key(1), now).await.unwrap(), Destroyed::Done);
+    assert_eq!(store.destroy(&key(1), now).await.unwrap(), Destroyed::Nothing);
     let late = now.after(Duration::from_secs(120));
     assert!(store.touch(&key(1), late, now).await.is_err());
     assert_eq!(store.load(&key(1), now.after(MARK_TIME)).await.unwrap(), Lookup::Missing);
