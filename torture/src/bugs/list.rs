@@ -34,7 +34,7 @@ pub(super) struct Bug {
     pub(super) tests: &'static [&'static str],
 }
 
-pub(super) const BUGS: [Bug; 23] = [
+pub(super) const BUGS: [Bug; 24] = [
     Bug {
         name: "b1",
         what: "no version check",
@@ -195,5 +195,12 @@ pub(super) const BUGS: [Bug; 23] = [
         place: "wait for an end",
         program: Program::Outside,
         tests: &["users::an_end_while_the_wait_begins"],
+    },
+    Bug {
+        name: "b24",
+        what: "events told as they come, in no order",
+        place: "events",
+        program: Program::Outside,
+        tests: &["events::"],
     },
 ];

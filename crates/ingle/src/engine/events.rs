@@ -71,6 +71,8 @@ pub enum EndReason {
     AllOfUser,
     /// A newer session took its place, because the user had as many as they may have.
     OverLimit,
+    /// The browser sent its id beside another one, and a user logged in with that.
+    Replaced,
 }
 
 /// Who ended a session.

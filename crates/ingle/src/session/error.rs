@@ -67,8 +67,8 @@ pub enum Error {
     #[error("the response has left, so the browser cannot learn a new session id any more")]
     ResponseSent,
 
-    /// The request has more session cookies than are looked up, and a logout must end the session
-    /// of each. Nothing was ended. The visitor can delete the cookies of this site.
+    /// The request has more session cookies than are looked up, and a logout or a login must end the
+    /// session of each. Nothing was ended. The visitor can delete the cookies of this site.
     #[error("the request has too many session cookies to end the sessions of all")]
     TooManyCookies,
 

@@ -195,6 +195,9 @@ impl Session {
     /// later fails with [`Error::Interrupted`], so that no cart is lost. Where the session has ended, a
     /// new one begins, without the edits that were recorded before.
     ///
+    /// If the browser sent several ids, the sessions of the others end first, or a later request could not
+    /// tell which one counts.
+    ///
     /// The absolute deadline begins anew (NIST SP 800-63B-4 5.2). A login lets a session begin that has
     /// no data, and one with a request from another site ([`Error::CookieWithheld`]).
     ///
@@ -207,7 +210,8 @@ impl Session {
     ///
     /// # Errors
     /// Nobody was logged in. [`Error::Interrupted`] also says that all sessions of the user were ended
-    /// while this login was under way, or since its [ticket](Self::login_ticket) was taken. Of
+    /// while this login was under way, or since its [ticket](Self::login_ticket) was taken.
+    /// [`Error::TooManyCookies`] if the browser sent more ids than are looked up. Of
     /// [`Error::OutcomeUnknown`] no browser gets the cookie, so the visitor must log in again.
     pub async fn login(&self, login: impl Into<Login>) -> Result<(), Error> {
         let login = login.into();
@@ -301,6 +305,7 @@ impl Shared {
             Err(Error::Interrupted) if self.has_ended(deadline).await? => None,
             loaded => loaded?,
         };
+        self.end_others_of_browser(deadline).await?;
         let before = record.as_ref().and_then(|record| record.header.user.as_ref());
         let keeps_data = before.is_none_or(|before| before.name == name && before.actor == actor);
         let (dropped, withheld) = {
@@ -333,6 +338,18 @@ impl Shared {
             state.withheld = withheld;
         }
         granted
+    }
+
+    /// Ends the sessions of other ids that the browser brought. While two of them live, it would not be
+    /// the login's that counts.
+    async fn end_others_of_browser(&self, deadline: Instant) -> Result<(), Error> {
+        if self.left_out {
+            return Err(Error::TooManyCookies);
+        }
+        let others = self.state().others.clone();
+        self.end_each(&others, EndReason::Replaced, deadline).await?;
+        self.state().others.clear();
+        Ok(())
     }
 
     /// Whether the session was ended and not moved, so that a new one may take its place.

@@ -474,6 +474,23 @@ impl Shared {
         Ok(())
     }
 
+    /// Ends the sessions of these ids, which the browser brought.
+    pub(super) async fn end_each(
+        &self,
+        ids: &[SessionId],
+        why: EndReason,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let mut failed = None;
+        for id in ids {
+            let cause = Cause::new(why, EndedBy::Itself, None);
+            let ended = commit::destroy(self.engine.context(), &id.key(), cause, deadline).await;
+            // The others end all the same.
+            failed = failed.or(ended.err());
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
     pub(super) async fn destroy(&self, why: EndReason, handle: &DetachHandle) -> Result<(), Error> {
         let deadline = self.policy().deadline();
         let _turn = self.turn(deadline, Some(handle)).await?;
@@ -492,14 +509,7 @@ impl Shared {
             };
             own.iter().chain(&state.others).cloned().collect()
         };
-        let mut failed = None;
-        for id in ids {
-            let cause = Cause::new(why, EndedBy::Itself, None);
-            let ended = commit::destroy(self.engine.context(), &id.key(), cause, deadline).await;
-            // The others end all the same.
-            failed = failed.or(ended.err());
-        }
-        if let Some(failure) = failed {
+        if let Err(failure) = self.end_each(&ids, why, deadline).await {
             // It may have ended all the same, which a later read must find out.
             self.state().snapshot = None;
             return Err(failure.into());

@@ -33,6 +33,10 @@ fn routes(layer: &SessionLayer) -> App {
         .on("/flash", async |session: Session| session.push_flash("saved"))
         .on("/handle", async |session: Session| format!("{:?}", session.handle()))
         .on("/renew", async |session: Session| session.renew().await)
+        .on("/login", async |session: Session| session.login("mary").await)
+        .on("/user", async |session: Session| {
+            Ok::<_, Error>(session.user().await?.map(|user| user.name).unwrap_or_default())
+        })
         .on("/logout", async |session: Session| session.logout().await)
         .on("/destroy", async |session: Session| {
             // Also where the session was looked up before.
@@ -316,4 +320,37 @@ async fn a_cookie_that_is_changed_to_a_domain_locks_nobody_out() {
     after.get("/logout", &format!("{host_only}; {wide}")).await.ok();
     let again = after.get("/count", &host_only).await;
     assert_eq!(again.status, StatusCode::CONFLICT, "it is a late request for a minute");
+}
+
+#[tokio::test]
+async fn after_a_login_with_several_ids_the_login_counts() {
+    for (n_live, data) in [(2, "{}"), (1, r#"{"name":"ada"}"#)] {
+        let scene = Scene::new().await;
+        let other = if n_live == 2 { &scene.eve } else { DEAD };
+        let login = scene.app.get("/login", &format!("{}; {other}", scene.ada)).await.ok();
+        let own = login.set_cookie().split(';').next().unwrap().to_owned();
+        // The browser keeps the one of them that it has for the whole domain.
+        for cookies in [format!("{own}; {other}"), format!("{other}; {own}")] {
+            assert_eq!(scene.app.get("/user", &cookies).await.ok().body, "mary");
+            assert_eq!(scene.app.get("/data", &cookies).await.ok().body, data);
+        }
+        let eve = scene.app.get("/read", &scene.eve).await;
+        assert_eq!(eve.status == StatusCode::CONFLICT, n_live == 2, "{eve:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_cannot_end_the_other_sessions_logs_nobody_in() {
+    let scene = Scene::with(layer_as_it_comes).await;
+    let both = format!("{}; {}", scene.ada, scene.eve);
+    for call in 1..50 {
+        scene.store.on(Step::Commit(call), Fault::Refuse);
+    }
+    let refused = scene.app.get("/login", &both).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");
+    assert_eq!(refused.set_cookie(), "");
+    let app = scene.well();
+    for (cookie, name) in [(&scene.ada, "ada"), (&scene.eve, "eve")] {
+        assert_eq!(app.get("/read", cookie).await.ok().body, name);
+    }
 }
