@@ -9,12 +9,13 @@ use std::sync::{
 };
 
 pub(crate) mod account;
+pub(crate) mod audit;
 pub(crate) mod batch;
 mod begin_limit;
 mod breaker;
 mod cache;
 pub(crate) mod change;
-mod client;
+pub(crate) mod client;
 pub(crate) mod coalesce;
 pub(crate) mod commit;
 pub(crate) mod context;

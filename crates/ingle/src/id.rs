@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
+use crate::clock::Timestamp;
+
 /// 256 bits. ASVS 5.0 7.2.3 asks for 128, and the OWASP Session Management Cheat Sheet for 64.
 const ID_BYTES: usize = 32;
 
@@ -24,8 +26,10 @@ pub(crate) const ID_CHARS: usize = 43;
 const KEY_DOMAIN: &[u8] = b"ingle key v1";
 const USER_DOMAIN: &[u8] = b"ingle user v1";
 
-/// How the key of a user's record ends. A session's key ends so once in 2^64.
+/// How the keys of records end that are no sessions: that of a user, and a line of the audit log. A
+/// session's key ends so once in 2^64.
 const USER_KEY_END: [u8; 8] = [0; 8];
+const AUDIT_KEY_END: [u8; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 
 /// The operating system gave no random bytes, so no secret can be made.
 ///
@@ -201,9 +205,31 @@ impl Key {
         self.0.ends_with(&USER_KEY_END)
     }
 
-    /// The greatest key that is less than all keys of this handle.
-    pub(crate) fn before(handle: &Handle) -> Option<Self> {
-        let before = u64::from_be_bytes(handle.0).checked_sub(1)?;
+    /// Whether it is the key of a line of the audit log, which is no session.
+    #[must_use]
+    pub fn is_of_audit(&self) -> bool {
+        self.0.ends_with(&AUDIT_KEY_END)
+    }
+
+    /// Whether it is the key of a session.
+    #[must_use]
+    pub fn is_of_session(&self) -> bool {
+        !self.is_of_user() && !self.is_of_audit()
+    }
+
+    /// A key for a line of the audit log that begins now. In the order of keys, the newest is the first.
+    pub(crate) fn of_audit(now: Timestamp) -> Result<Self, NoRandomness> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(NoRandomness::new)?;
+        let newest_first = (u64::MAX - now.as_millis()).to_be_bytes();
+        bytes.iter_mut().zip(newest_first).for_each(|(byte, of_time)| *byte = of_time);
+        bytes.iter_mut().rev().zip(AUDIT_KEY_END.iter().rev()).for_each(|(byte, end)| *byte = *end);
+        Ok(Self(bytes))
+    }
+
+    /// The greatest key that is less than all keys of handles with this beginning.
+    pub(crate) fn before(prefix: &HandlePrefix) -> Option<Self> {
+        let before = u64::from_be_bytes(prefix.bytes).checked_sub(1)?;
         let mut bytes = [0xff; 32];
         bytes.iter_mut().zip(before.to_be_bytes()).for_each(|(byte, of_handle)| *byte = of_handle);
         Some(Self(bytes))
@@ -338,6 +364,67 @@ impl std::str::FromStr for Handle {
 
     fn from_str(text: &str) -> Result<Self, NotAHandle> {
         from_digits(text.as_bytes()).map(Self).ok_or(NotAHandle)
+    }
+}
+
+/// The beginning of a handle, as people shorten it: 1 to 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HandlePrefix {
+    /// The digits, and zeros behind them.
+    bytes: [u8; 8],
+    n_digits: usize,
+}
+
+impl HandlePrefix {
+    /// How many digits a handle has.
+    const DIGITS: usize = 16;
+
+    /// Whether it is the beginning of this handle.
+    #[must_use]
+    pub fn is_of(&self, handle: &Handle) -> bool {
+        let beyond = 4 * (Self::DIGITS - self.n_digits);
+        let digits = |bytes| u64::from_be_bytes(bytes) >> beyond;
+        digits(self.bytes) == digits(handle.0)
+    }
+
+    /// Whether it is a whole handle.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.n_digits == Self::DIGITS
+    }
+}
+
+impl From<Handle> for HandlePrefix {
+    fn from(handle: Handle) -> Self {
+        Self { bytes: handle.0, n_digits: Self::DIGITS }
+    }
+}
+
+impl fmt::Display for HandlePrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Digits::of(self.bytes).as_str().get(..self.n_digits).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for HandlePrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HandlePrefix({self})")
+    }
+}
+
+/// A text is not the beginning of a handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a handle, or the beginning of one, is 1 to 16 hexadecimal digits in lower case")]
+pub struct NotAHandlePrefix;
+
+impl std::str::FromStr for HandlePrefix {
+    type Err = NotAHandlePrefix;
+
+    fn from_str(text: &str) -> Result<Self, NotAHandlePrefix> {
+        if text.is_empty() || text.len() > Self::DIGITS {
+            return Err(NotAHandlePrefix);
+        }
+        let bytes = from_digits(format!("{text:0<16}").as_bytes()).ok_or(NotAHandlePrefix)?;
+        Ok(Self { bytes, n_digits: text.len() })
     }
 }
 

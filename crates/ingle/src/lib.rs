@@ -40,10 +40,11 @@ pub use crate::{
     },
     engine::watch::SessionEnd,
     http::*,
-    id::{Handle, Key, NoRandomness, NotAHandle, NotAKey},
+    id::{Handle, HandlePrefix, Key, NoRandomness, NotAHandle, NotAHandlePrefix, NotAKey},
     record::User,
     session::{
-        Error, Field, HandlerOutcome, Label, Login, LoginTicket, Session, SessionInfo, SessionPage,
+        AuditAct, AuditField, AuditLine, AuditOutcome, AuditPage, Error, Field, HandlerOutcome,
+        Label, ListOptions, Login, LoginTicket, Operator, Session, SessionInfo, SessionPage,
         Sessions, StoredSession,
     },
 };

@@ -33,6 +33,7 @@ use crate::{
     record::{Record, data_of},
 };
 
+mod audit;
 mod choose;
 mod close;
 mod error;
@@ -40,16 +41,19 @@ mod field;
 mod login;
 mod sessions;
 mod state;
+mod stored;
 mod ticket;
 mod touch;
 mod users;
 mod work;
 
+pub use audit::{AuditAct, AuditField, AuditLine, AuditOutcome, AuditPage, Operator};
 pub use close::HandlerOutcome;
 pub use error::Error;
 pub use field::Field;
 pub use login::{Label, Login, LoginTicket};
-pub use sessions::{SessionPage, Sessions, StoredSession};
+pub use sessions::{ListOptions, SessionPage, Sessions};
+pub use stored::StoredSession;
 pub use users::SessionInfo;
 pub(crate) use {
     close::Outcome,

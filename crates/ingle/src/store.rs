@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     clock::Timestamp,
-    id::{Handle, Key},
+    id::{HandlePrefix, Key},
     record::{Loaded, Record, Version},
 };
 
@@ -232,34 +232,35 @@ pub trait List: Send + Sync {
         now: Timestamp,
     ) -> Result<Page, Error>;
 
-    /// The live record whose key begins with this handle, if there is one.
+    /// The same, for the records whose handles begin so.
     ///
-    /// As it comes, it goes through the list until it finds the record. A store that has its keys in
-    /// order looks it up.
+    /// As it comes, it goes through the list of all: a page may be empty, and yet others follow. A
+    /// store that has its keys in order looks them up.
     ///
     /// # Errors
     /// The store gave no answer.
-    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        find_in_list(self, handle, now).await
+    async fn list_by_handle(
+        &self,
+        prefix: &HandlePrefix,
+        after: Option<&Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, Error> {
+        in_any_order(self, prefix, after, limit, now).await
     }
 }
 
-/// Goes through the list until it finds the record of a handle.
-async fn find_in_list<L: List + ?Sized>(
+/// A page of the list of all, without the records whose handles begin otherwise.
+async fn in_any_order<L: List + ?Sized>(
     list: &L,
-    handle: &Handle,
+    prefix: &HandlePrefix,
+    after: Option<&Cursor>,
+    limit: usize,
     now: Timestamp,
-) -> Result<Option<Loaded>, Error> {
-    let mut after = None;
-    loop {
-        let page = list.list(after.as_ref(), 100, now).await?;
-        let is_it = |loaded: &Loaded| loaded.record.header.key.handle() == *handle;
-        let found = page.records.into_iter().find(is_it);
-        after = page.next;
-        if found.is_some() || after.is_none() {
-            return Ok(found);
-        }
-    }
+) -> Result<Page, Error> {
+    let mut page = list.list(after, limit, now).await?;
+    page.records.retain(|loaded| prefix.is_of(&loaded.record.header.key.handle()));
+    Ok(page)
 }
 
 /// One conditional write, the argument of [`Store::commit`].

@@ -21,20 +21,21 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    id::{Handle, Key},
+    id::{HandlePrefix, Key},
     meter::{Meter, Verb},
     record::{FORMAT, Loaded, Version},
     store::{
-        Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Lookup, Page, Store, Swept,
-        Write,
+        Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, Lookup, Page, Store,
+        Swept, Write,
     },
 };
 
 /// How many calls one process has under way with its store. The next one is refused at once.
 const CALLS_MAX: usize = 1024;
 
-/// How many records one page of a list has at most.
+/// How many records one page of a list has, unless the caller says otherwise, and at most.
 const PAGE: usize = 100;
+pub(crate) const PAGE_MAX: usize = 500;
 
 /// How long one batch of a sweep may take.
 const SWEEP_MAX: Duration = Duration::from_secs(60);
@@ -167,37 +168,39 @@ impl Client {
         self.store.as_list().is_some()
     }
 
-    /// A page of the live records of all users, or of one.
+    /// A page of a list.
     pub(crate) async fn list(
         &self,
-        user: Option<&str>,
-        after: Option<&Cursor>,
+        listing: &Listing<'_>,
         deadline: Instant,
     ) -> Result<Page, Error> {
         let list = self.store.as_list().ok_or_else(|| self.no_lists())?;
+        let Listing { of, after, limit, with_dead } = *listing;
+        // Before all deadlines, each record lives.
+        let at = if with_dead { Timestamp::from_millis(0) } else { self.now() };
         self.call(Verb::List, &self.loads, deadline, async {
-            match user {
-                Some(user) => list.list_by_user(user, after, PAGE, self.now()).await,
-                None => list.list(after, PAGE, self.now()).await,
+            match of {
+                Of::All => list.list(after, limit, at).await,
+                Of::User(user) => list.list_by_user(user, after, limit, at).await,
+                Of::Handle(prefix) => list.list_by_handle(prefix, after, limit, at).await,
             }
         })
         .await
     }
 
-    /// The live record of a handle.
-    pub(crate) async fn find(
-        &self,
-        handle: &Handle,
-        deadline: Instant,
-    ) -> Result<Option<Loaded>, Error> {
-        let list = self.store.as_list().ok_or_else(|| self.no_lists())?;
-        let find = async { list.find(handle, self.now()).await };
-        self.call(Verb::List, &self.loads, deadline, find).await
-    }
-
     fn no_lists(&self) -> Error {
         let error = Error::new(self.name, ErrorKind::Refused, Applied::No);
         error.with_source("this store cannot list sessions")
+    }
+
+    pub(crate) fn info(&self) -> Info {
+        self.store.info()
+    }
+
+    /// Asks whether the store answers. It is no matter of the breakers: whoever asks wants to know.
+    pub(crate) async fn ping(&self, deadline: Instant) -> Result<(), Error> {
+        let ping = timeout_at(deadline, self.store().ping()).await;
+        ping.unwrap_or_else(|_| Err(self.too_late("it did not answer in time")))
     }
 
     pub(crate) async fn sweep(&self, limit: usize) -> Result<Swept, Error> {
@@ -279,6 +282,37 @@ impl Client {
         };
         tracing::error!(store = self.name, problem, "a record was not used");
         Err(Error::new(self.name, ErrorKind::Corrupt, Applied::No).with_source(problem))
+    }
+}
+
+/// Which records a page of a list has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listing<'a> {
+    pub(crate) of: Of<'a>,
+    /// The end of the page before.
+    pub(crate) after: Option<&'a Cursor>,
+    pub(crate) limit: usize,
+    /// Whether those are listed as well that are dead and that no sweep has deleted yet.
+    pub(crate) with_dead: bool,
+}
+
+/// Whose records are listed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Of<'a> {
+    All,
+    User(&'a str),
+    Handle(&'a HandlePrefix),
+}
+
+impl<'a> Listing<'a> {
+    /// The first page of live records.
+    pub(crate) fn new(of: Of<'a>) -> Self {
+        Self { of, after: None, limit: PAGE, with_dead: false }
+    }
+
+    /// The page that follows another one.
+    pub(crate) fn after(self, after: Option<&'a Cursor>) -> Self {
+        Self { after, ..self }
     }
 }
 

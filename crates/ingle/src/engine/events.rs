@@ -83,8 +83,8 @@ pub enum EndedBy {
     Itself,
     /// Another session of its user, such as from a page that lists them.
     Session(Handle),
-    /// Somebody without a session: an operator or a job of the app.
-    Operator,
+    /// Somebody without a session: an operator of this name, or a job of the app.
+    Operator(Option<String>),
     /// The store does not tell. It was found ended here.
     Unknown,
 }

@@ -15,6 +15,7 @@ use super::{
     account::Account,
     batch::Item,
     change::{Change, Copy},
+    client::{Listing, Of},
     coalesce::{self, Coalescer},
     commit,
     context::Context,
@@ -155,7 +156,8 @@ pub(crate) async fn end_older(
         loop {
             let page = {
                 let Context { client, policy, .. } = &coalescer.context;
-                client.list(Some(user), after.as_ref(), policy.deadline()).await?
+                let listing = Listing::new(Of::User(user)).after(after.as_ref());
+                client.list(&listing, policy.deadline()).await?
             };
             let is_older = |loaded: &&Loaded| {
                 let user = loaded.record.header.user.as_ref();

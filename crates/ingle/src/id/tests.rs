@@ -130,3 +130,34 @@ fn fuzz_ids_and_keys() {
         Ok(())
     });
 }
+
+#[test]
+fn the_beginning_of_a_handle_has_1_to_16_digits() {
+    let handle: Handle = "00ab5f0123456789".parse().unwrap();
+    for good in ["0", "00a", "00ab5f0123456789"] {
+        let prefix: HandlePrefix = good.parse().unwrap();
+        assert!(prefix.is_of(&handle), "{good}");
+        assert_eq!(prefix.to_string(), good);
+    }
+    assert_eq!(HandlePrefix::from(handle), "00ab5f0123456789".parse().unwrap());
+    for other in ["1", "00ac", "00ab5f0123456788", "00ab5f012345678a"] {
+        assert!(!other.parse::<HandlePrefix>().unwrap().is_of(&handle), "{other}");
+    }
+    for bad in ["", "g", "0x1", "AB", " 0", "0 ", "é", "00ab5f01234567890", "-1", "+1"] {
+        assert_eq!(bad.parse::<HandlePrefix>(), Err(NotAHandlePrefix), "{bad}");
+    }
+}
+
+#[test]
+fn the_keys_of_the_audit_log_are_in_order_the_newest_first_and_no_sessions() {
+    let at = |millis| Key::of_audit(Timestamp::from_millis(millis)).unwrap();
+    let (older, newer) = (at(1_700_000_000_000), at(1_700_000_000_001));
+    assert!(newer < older);
+    for key in [older, newer, at(0)] {
+        assert!(key.is_of_audit() && !key.is_of_session() && !key.is_of_user());
+    }
+    let user = ids().key_of_user("ada").unwrap();
+    assert!(user.is_of_user() && !user.is_of_session() && !user.is_of_audit());
+    assert!(Key::from_bytes([1; 32]).is_of_session());
+    assert_ne!(at(0), at(0));
+}

@@ -1,31 +1,24 @@
 //! The sessions of an app, without a request: for its jobs and operators.
 
-use std::{
-    convert::Infallible,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, sync::Arc};
 
 use super::{
-    change_view,
+    audit::{self, Act, Audit, AuditAct, AuditOutcome, AuditPage, Operator},
     error::Error,
-    login::{LoginTicket, ticket},
+    login::{LoginTicket, check_name, ticket},
+    stored::StoredSession,
     users::{self, SessionInfo},
 };
 use crate::{
-    data::read::{self, Mend, Place, Shown},
+    clock::Timestamp,
     detach::Detachable,
     engine::{
         Engine,
-        batch::Item,
-        change::Draft,
-        coalesce, commit,
-        events::{Cause, EndReason, EndedBy},
+        client::{Listing, Of, PAGE_MAX},
     },
-    id::{Handle, Key},
-    store::{Cursor, Lookup},
+    id::{Handle, HandlePrefix},
+    record::Loaded,
+    store::{Cursor, Info},
 };
 
 /// The sessions of an app, for what happens outside of its requests: a password that was reset by
@@ -42,11 +35,12 @@ use crate::{
 #[derive(Clone)]
 pub struct Sessions {
     engine: Arc<Engine>,
+    audit: Audit,
 }
 
 impl Sessions {
     pub(crate) fn new(engine: &Arc<Engine>) -> Self {
-        Self { engine: Arc::clone(engine) }
+        Self { engine: Arc::clone(engine), audit: Audit::of_nobody(engine) }
     }
 
     /// The sessions of a user, the one that was used last first.
@@ -57,18 +51,56 @@ impl Sessions {
         users::list(&self.engine, user).await
     }
 
-    /// A page of all live sessions, in an order of the store's. `after` is the end of the page before.
+    /// A page of sessions, as they are at this moment, in an order of the store's. `after` is the end of
+    /// the page before.
     ///
     /// A session that lives during the whole listing is on exactly one page.
     ///
+    /// ```
+    /// # async fn count(layer: ingle::SessionLayer) -> Result<(), ingle::Error> {
+    /// use ingle::ListOptions;
+    ///
+    /// let sessions = layer.sessions();
+    /// let (mut n, mut after) = (0, None);
+    /// loop {
+    ///     let page = sessions.list(&ListOptions::new().of_user("ada"), after.as_ref()).await?;
+    ///     n += page.sessions.len();
+    ///     after = page.next;
+    ///     if after.is_none() {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`of_user`](Self::of_user).
-    pub async fn list(&self, after: Option<&Cursor>) -> Result<SessionPage, Error> {
+    pub async fn list(
+        &self,
+        options: &ListOptions,
+        after: Option<&Cursor>,
+    ) -> Result<SessionPage, Error> {
+        let ListOptions { user, prefix, with_expired, limit } = options;
+        user.as_deref().map(check_name).transpose()?;
+        let of = match (user, prefix) {
+            (Some(user), _) => Of::User(user),
+            (None, Some(prefix)) => Of::Handle(prefix),
+            (None, None) => Of::All,
+        };
+        let mut listing = Listing::new(of).after(after);
+        listing.limit = limit.unwrap_or(listing.limit);
+        listing.with_dead = *with_expired;
         let context = users::with_lists(&self.engine)?;
-        let page = context.client.list(None, after, context.policy.deadline()).await?;
-        let records = page.records.iter().map(|loaded| &loaded.record);
-        let records = records.filter(|record| !record.header.key.is_of_user());
-        let sessions = records.map(|record| users::info(&self.engine, record)).collect();
+        let page = context.client.list(&listing, context.policy.deadline()).await?;
+        let fits = |loaded: &Loaded| {
+            let key = &loaded.record.header.key;
+            key.is_of_session() && prefix.is_none_or(|prefix| prefix.is_of(&key.handle()))
+        };
+        let found = page.records.into_iter().filter(fits);
+        let sessions = found
+            .map(|loaded| StoredSession::new(&self.engine, &self.audit, loaded.record))
+            .collect();
         Ok(SessionPage { sessions, next: page.next })
     }
 
@@ -77,14 +109,32 @@ impl Sessions {
     /// # Errors
     /// As [`of_user`](Self::of_user).
     pub async fn find(&self, handle: &Handle) -> Result<Option<StoredSession>, Error> {
-        let context = users::with_lists(&self.engine)?;
-        let found = context.client.find(handle, context.policy.deadline()).await?;
-        let found = found.filter(|loaded| !loaded.record.header.key.is_of_user());
-        Ok(found.map(|loaded| StoredSession {
-            engine: Arc::clone(&self.engine),
-            key: loaded.record.header.key,
-            info: users::info(&self.engine, &loaded.record),
-        }))
+        let found = self.find_by_prefix(&(*handle).into(), 1).await?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The live sessions whose handles begin so, at most `max` of them: people shorten a handle to what
+    /// is unique.
+    ///
+    /// # Errors
+    /// As [`of_user`](Self::of_user).
+    pub async fn find_by_prefix(
+        &self,
+        prefix: &HandlePrefix,
+        max: usize,
+    ) -> Result<Vec<StoredSession>, Error> {
+        let options = ListOptions::new().of_handle(*prefix);
+        let (mut found, mut after) = (Vec::new(), None);
+        while found.len() < max {
+            let page = self.list(&options, after.as_ref()).await?;
+            found.extend(page.sessions);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        found.truncate(max);
+        Ok(found)
     }
 
     /// Ends all sessions of a user, on every instance, and returns how many there were. See
@@ -96,11 +146,81 @@ impl Sessions {
     /// # Errors
     /// Some sessions may live on. Call it again.
     pub async fn end_all_of(&self, user: &str) -> Result<usize, Error> {
-        let (engine, user) = (Arc::clone(&self.engine), user.to_owned());
+        let (sessions, user) = (self.clone(), user.to_owned());
         let end = |handle| async move {
-            users::end_all_of(&engine, &user, &EndedBy::Operator, &handle).await
+            check_name(&user)?;
+            let by = sessions.audit.ended_by();
+            let begun = sessions.audit.begin(Act::on_user(AuditAct::EndAll, Some(&user))).await?;
+            let ended = users::end_all_of(&sessions.engine, &user, &by, &handle).await;
+            let outcome = AuditOutcome::of(&ended);
+            sessions
+                .audit
+                .end(begun, outcome, |line| line.ended = ended.as_ref().ok().copied())
+                .await;
+            ended
         };
         Detachable::new(end).await
+    }
+
+    /// The same sessions, for an operator: what they do is written down.
+    ///
+    /// Each act is one line of the audit log, in the same store. It is written before the act, and
+    /// completed after it, and nothing is done where it cannot be written. It is kept for 400 days. In
+    /// addition both are events of `tracing` at the level of information. On a store without lists
+    /// (memcached) the events are all.
+    ///
+    /// ```
+    /// # async fn end(layer: ingle::SessionLayer) -> Result<(), ingle::Error> {
+    /// use ingle::Operator;
+    ///
+    /// let ada = Operator::new("ada@example.com").from("192.0.2.7");
+    /// let sessions = layer.sessions().operated_by(ada);
+    /// sessions.end_all_of("mallory").await?;
+    /// let newest = sessions.audit_log(None).await?.lines;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn operated_by(&self, operator: Operator) -> Self {
+        Self { engine: Arc::clone(&self.engine), audit: Audit::of(&self.engine, operator) }
+    }
+
+    /// What the store says of itself: its kind, what it promises, and what it cannot do.
+    #[must_use]
+    pub fn store_info(&self) -> Info {
+        self.engine.context().client.info()
+    }
+
+    /// Asks whether the store answers and would take commits, as far as it can tell without a write.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping_store(&self) -> Result<(), Error> {
+        let context = self.engine.context();
+        Ok(context.client.ping(context.policy.deadline()).await?)
+    }
+
+    /// The time by which the layer decides deadlines.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.engine.context().policy.now()
+    }
+
+    /// A page of the audit log, the newest line first. `after` is the end of the page before.
+    ///
+    /// # Errors
+    /// As [`of_user`](Self::of_user).
+    pub async fn audit_log(&self, after: Option<&Cursor>) -> Result<AuditPage, Error> {
+        audit::page(users::with_lists(&self.engine)?, after).await
+    }
+
+    /// Writes down that the operator looks at hidden values of several sessions: those of a user, or
+    /// of all. Call it before you show them.
+    ///
+    /// # Errors
+    /// The line could not be written. Do not show the values.
+    pub async fn note_reveal(&self, user: Option<&str>) -> Result<(), Error> {
+        self.audit.note(Act::on_user(AuditAct::Reveal, user)).await
     }
 
     /// See [`Session::login_ticket`](crate::Session::login_ticket).
@@ -118,112 +238,53 @@ impl fmt::Debug for Sessions {
     }
 }
 
-/// A part of the list of all sessions.
+/// Which sessions [`Sessions::list`] lists, and how many at a time. Without more, all that live.
+#[derive(Clone, Debug, Default)]
+pub struct ListOptions {
+    user: Option<String>,
+    prefix: Option<HandlePrefix>,
+    with_expired: bool,
+    limit: Option<usize>,
+}
+
+impl ListOptions {
+    /// All live sessions.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Those of this user.
+    #[must_use]
+    pub fn of_user(self, user: impl Into<String>) -> Self {
+        Self { user: Some(user.into()), ..self }
+    }
+
+    /// Those whose handles begin so.
+    #[must_use]
+    pub fn of_handle(self, prefix: HandlePrefix) -> Self {
+        Self { prefix: Some(prefix), ..self }
+    }
+
+    /// Also those that have expired, as long as the store has them. No request finds them any more.
+    #[must_use]
+    pub fn with_expired(self, with_expired: bool) -> Self {
+        Self { with_expired, ..self }
+    }
+
+    /// How many a page has at most: 1 to 500. Default 100.
+    #[must_use]
+    pub fn limit(self, limit: usize) -> Self {
+        Self { limit: Some(limit.clamp(1, PAGE_MAX)), ..self }
+    }
+}
+
+/// A part of the list of sessions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionPage {
     /// The sessions of this page. There may be none, and yet more pages.
-    pub sessions: Vec<SessionInfo>,
+    pub sessions: Vec<StoredSession>,
     /// Where the next page begins; `None` behind the last one.
     pub next: Option<Cursor>,
-}
-
-/// A session that was found by its handle, for operators and jobs. It may have moved on or ended since.
-///
-/// ```
-/// # async fn mend(layer: ingle::SessionLayer, handle: &str) -> Result<(), Box<dyn std::error::Error>> {
-/// if let Some(session) = layer.sessions().find(&handle.parse()?).await? {
-///     session.update(|data: &mut ingle::data::Data| data.remove("cart")).await?;
-/// }
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone)]
-pub struct StoredSession {
-    engine: Arc<Engine>,
-    key: Key,
-    info: SessionInfo,
-}
-
-impl StoredSession {
-    /// What it was when it was found.
-    #[must_use]
-    pub fn info(&self) -> &SessionInfo {
-        &self.info
-    }
-
-    /// Reads the data as a `T`, as it is now. To read is no use of the session. See
-    /// [`Session::data`](crate::Session::data).
-    ///
-    /// # Errors
-    /// [`Error::Interrupted`] if it has moved or ended. Otherwise as
-    /// [`Session::data`](crate::Session::data).
-    pub async fn data<T>(&self) -> Result<T, Error>
-    where
-        T: Serialize + DeserializeOwned + Default,
-    {
-        let context = self.engine.context();
-        let found = context.client.load(&self.key, context.policy.deadline()).await?;
-        let Lookup::Live(loaded) = found else { return Err(Error::Interrupted) };
-        let mend = Mend { aliases: true, anew: context.policy.rules().anew };
-        Ok(read::read(Place::Whole, Shown::of(&loaded.record.data), mend)?.view)
-    }
-
-    /// Changes the data in one transaction, beside what requests change at the same time. It is no use of
-    /// the session, so no deadline moves. See [`Session::update`](crate::Session::update).
-    ///
-    /// # Errors
-    /// [`Error::Interrupted`] if it has moved or ended: nothing was stored. Otherwise as
-    /// [`Session::update`](crate::Session::update).
-    ///
-    /// # Panics
-    /// If `change` panics. Nothing was stored then.
-    pub async fn update<T, R, F>(&self, mut change: F) -> Result<R, Error>
-    where
-        T: Serialize + DeserializeOwned + Default,
-        R: Send + 'static,
-        F: FnMut(&mut T) -> R + Send + 'static,
-    {
-        let (engine, key) = (Arc::clone(&self.engine), self.key);
-        let returned = Arc::new(Mutex::new(None));
-        let last = Arc::clone(&returned);
-        let rules = engine.context().policy.rules();
-        let run = move |draft: &mut Draft<'_>| {
-            let change = |view: &mut T| Ok::<R, Infallible>(change(view));
-            let done = change_view(draft, Place::Whole, &rules, change)?;
-            *last.lock().unwrap_or_else(PoisonError::into_inner) = done.ok();
-            Ok(())
-        };
-        let item = Item { is_use: false, ..Item::new(Box::new(run), None) };
-        let outcome = Detachable::new(|handle| async move {
-            let deadline = engine.context().policy.deadline();
-            coalesce::submit(&engine.coalescer, key, item, deadline, &handle).await
-        });
-        let outcome = outcome.await;
-        outcome.result?;
-        outcome.item.verdict?;
-        let done = returned.lock().unwrap_or_else(PoisonError::into_inner).take();
-        done.ok_or(Error::OutcomeUnknown)
-    }
-
-    /// Ends the session for good, also where it has moved since.
-    ///
-    /// # Errors
-    /// It may live on. Do not say that it has ended.
-    pub async fn end(&self) -> Result<(), Error> {
-        let (engine, key) = (Arc::clone(&self.engine), self.key);
-        let user = self.info.user.as_ref().map(|user| &*user.name);
-        let cause = Cause::new(EndReason::PickedOut, EndedBy::Operator, user);
-        let end = |_| async move {
-            let context = engine.context();
-            commit::destroy(context, &key, cause, context.policy.deadline()).await
-        };
-        Ok(Detachable::new(end).await?)
-    }
-}
-
-impl fmt::Debug for StoredSession {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredSession").field("info", &self.info).finish_non_exhaustive()
-    }
 }

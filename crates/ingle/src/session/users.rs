@@ -12,11 +12,13 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    data::data_len,
     detach::{DetachHandle, Detachable},
     engine::{
         Engine,
         account::Account,
         batch::{Grant, Proof},
+        client::{Listing, Of},
         commit,
         context::Context,
         events::{Cause, EndReason, EndedBy},
@@ -26,7 +28,7 @@ use crate::{
     record::{Record, User},
 };
 
-/// A session as a list shows it. It holds nothing that a cookie could be made of, and no data.
+/// What is told of a session beside its data. It holds nothing that a cookie could be made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionInfo {
@@ -40,6 +42,14 @@ pub struct SessionInfo {
     pub last_seen: Timestamp,
     /// When it ends, used or not.
     pub ends: Timestamp,
+    /// When it ends if it is not used until then.
+    pub idle_deadline: Timestamp,
+    /// How many commits it has had. It is 0 in a session that another program wrote.
+    pub commits: u64,
+    /// How many bytes its data has, as JSON without spaces.
+    pub data_bytes: usize,
+    /// Whether a deadline has passed, so that no request finds it any more.
+    pub has_expired: bool,
     /// Whether it is the session of the request that asks.
     pub is_current: bool,
 }
@@ -213,7 +223,8 @@ async fn for_each(
     let Context { client, policy, .. } = with_lists(engine)?;
     let mut after = None;
     loop {
-        let page = client.list(Some(user), after.as_ref(), policy.deadline()).await?;
+        let listing = Listing::new(Of::User(user)).after(after.as_ref());
+        let page = client.list(&listing, policy.deadline()).await?;
         // Those that an end of all has left over, too: where it was an error, they live.
         page.records.iter().for_each(|loaded| see(&loaded.record));
         match page.next {
@@ -231,6 +242,10 @@ pub(super) fn info(engine: &Engine, record: &Record) -> SessionInfo {
         began: header.created,
         last_seen: engine.context().policy.last_use(header),
         ends: header.absolute_deadline,
+        idle_deadline: header.idle_deadline,
+        commits: header.counter,
+        data_bytes: data_len(&record.data),
+        has_expired: record.is_dead(engine.context().policy.now()),
         is_current: false,
     }
 }

@@ -1,20 +1,28 @@
-//! Finds a record by its handle, which is how its key begins.
+//! Finds records by the beginning of their handle, which is how their keys begin.
 
-use super::{Cursor, Error, List};
+use super::{Cursor, Error, List, Page};
 use crate::{
     clock::Timestamp,
-    id::{Handle, Key},
-    record::Loaded,
+    id::{HandlePrefix, Key},
 };
 
-/// For a list in the order of keys, whose cursor is the text of the last one: the record is the first
-/// behind all keys that are less than the handle.
+/// For a list in the order of keys, whose cursor is the text of the last one: the records are those
+/// behind all keys that are less.
 pub(super) async fn in_order<L: List + ?Sized>(
     list: &L,
-    handle: &Handle,
+    prefix: &HandlePrefix,
+    after: Option<&Cursor>,
+    limit: usize,
     now: Timestamp,
-) -> Result<Option<Loaded>, Error> {
-    let after = Key::before(handle).map(|key| Cursor(key.to_string()));
-    let page = list.list(after.as_ref(), 1, now).await?;
-    Ok(page.records.into_iter().find(|loaded| loaded.record.header.key.handle() == *handle))
+) -> Result<Page, Error> {
+    let before = Key::before(prefix).map(|key| Cursor(key.to_string()));
+    let limit = if prefix.is_whole() { 1 } else { limit };
+    let mut page = list.list(after.or(before.as_ref()), limit, now).await?;
+    let n_listed = page.records.len();
+    page.records.retain(|loaded| prefix.is_of(&loaded.record.header.key.handle()));
+    if page.records.len() < n_listed {
+        // All that follow are greater.
+        page.next = None;
+    }
+    Ok(page)
 }

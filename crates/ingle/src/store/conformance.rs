@@ -104,6 +104,7 @@ macro_rules! conformance {
             law_2_a_dead_record_is_in_nobodys_way
             law_2_one_create_takes_a_dead_records_place
             law_2_lists_show_no_dead_record
+            law_2_a_list_shows_what_lives_at_the_callers_instant
             law_2_a_sweep_takes_only_the_dead
             law_2_a_sweep_spares_what_was_kept_alive
             law_2_a_sweep_spares_who_took_a_dead_records_place
@@ -138,6 +139,7 @@ macro_rules! conformance {
             law_10_a_name_is_only_a_name
             law_10_what_stays_is_on_exactly_one_page
             law_10_a_handle_finds_its_record_and_no_other
+            law_10_a_shortened_handle_finds_all_that_begin_so
             law_11_tasks_lose_no_increment
             law_11_two_processes_or_else_tasks_lose_no_increment
             law_12_a_renew_leaves_a_mark

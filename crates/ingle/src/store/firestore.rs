@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::{Handle, Key},
-    record::{Loaded, Version},
-    store::{by_handle, find_in_list},
+    id::{HandlePrefix, Key},
+    record::Version,
+    store::{by_handle, in_any_order},
 };
 
 mod batch;
@@ -202,11 +202,17 @@ impl List for Firestore {
         list::page(&self.client, Some(user), after, limit, now).await
     }
 
-    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
+    async fn list_by_handle(
+        &self,
+        prefix: &HandlePrefix,
+        after: Option<&Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, Error> {
         // Documents with plain ids are in the order of these.
         match self.info().ids {
-            Ids::Hashed => by_handle::in_order(self, handle, now).await,
-            _ => find_in_list(self, handle, now).await,
+            Ids::Hashed => by_handle::in_order(self, prefix, after, limit, now).await,
+            _ => in_any_order(self, prefix, after, limit, now).await,
         }
     }
 }

@@ -20,8 +20,8 @@ use super::{
 use crate::{
     clock::Timestamp,
     detach,
-    id::{Handle, Key},
-    record::{Loaded, Version},
+    id::{HandlePrefix, Key},
+    record::Version,
 };
 
 /// The pause after a failed attempt to open a store.
@@ -202,8 +202,14 @@ impl List for Lazy {
         Self::list(self).await?.list_by_user(user, after, limit, now).await
     }
 
-    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        Self::list(self).await?.find(handle, now).await
+    async fn list_by_handle(
+        &self,
+        prefix: &HandlePrefix,
+        after: Option<&Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, Error> {
+        Self::list(self).await?.list_by_handle(prefix, after, limit, now).await
     }
 }
 

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::{Handle, Key},
+    id::{HandlePrefix, Key},
     record::{Loaded, Record, Version},
 };
 
@@ -175,8 +175,14 @@ impl List for Memory {
         Ok(self.page(after, limit, |record| !record.is_dead(now) && of_user(record)))
     }
 
-    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        by_handle::in_order(self, handle, now).await
+    async fn list_by_handle(
+        &self,
+        prefix: &HandlePrefix,
+        after: Option<&Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, Error> {
+        by_handle::in_order(self, prefix, after, limit, now).await
     }
 }
 

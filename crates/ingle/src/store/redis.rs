@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::{Handle, Key},
-    record::{Loaded, Version},
+    id::{HandlePrefix, Key},
+    record::Version,
 };
 
 mod codec;
@@ -224,8 +224,14 @@ impl List for Redis {
         list::page_of_user(&self.0.client, user, after, limit, now).await
     }
 
-    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        list::find(&self.0.client, handle, now).await
+    async fn list_by_handle(
+        &self,
+        prefix: &HandlePrefix,
+        after: Option<&Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, Error> {
+        list::page_of_handle(&self.0.client, prefix, after, limit, now).await
     }
 }
 

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::{Handle, Key},
-    record::{Loaded, Version},
+    id::{HandlePrefix, Key},
+    record::Version,
     store::by_handle,
 };
 
@@ -221,8 +221,14 @@ impl List for Sqlite {
         self.page(Some(user.to_owned()), after, limit, now).await
     }
 
-    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
-        by_handle::in_order(self, handle, now).await
+    async fn list_by_handle(
+        &self,
+        prefix: &HandlePrefix,
+        after: Option<&Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, Error> {
+        by_handle::in_order(self, prefix, after, limit, now).await
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Intercept<S> {
     pub(crate) info: Info,
     /// Answers a commit in the store's place.
     pub(crate) commit: Arc<OnCommit>,
+    /// Answers a destroy in the store's place.
+    pub(crate) destroy: Arc<dyn Fn() -> Option<store::Error> + Send + Sync>,
     /// The key that is loaded in the place of the one that was asked for.
     pub(crate) load: Arc<dyn Fn(&Key) -> Key + Send + Sync>,
 }
@@ -42,7 +44,8 @@ pub(crate) struct Intercept<S> {
 impl<S: Store> Intercept<S> {
     pub(crate) fn new(inner: S) -> Self {
         let info = inner.info();
-        Self { inner, info, commit: Arc::new(|_| None), load: Arc::new(|key| *key) }
+        let (commit, destroy) = (Arc::new(|_: &Write<'_>| None), Arc::new(|| None));
+        Self { inner, info, commit, destroy, load: Arc::new(|key| *key) }
     }
 }
 
@@ -83,7 +86,10 @@ impl<S: Store> Store for Intercept<S> {
     }
 
     async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, store::Error> {
-        self.inner.destroy(key, now).await
+        match (self.destroy)() {
+            Some(error) => Err(error),
+            None => self.inner.destroy(key, now).await,
+        }
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, store::Error> {

@@ -10,7 +10,8 @@ use std::{
 use axum::extract::Path;
 use http::StatusCode;
 use ingle::{
-    EndedBy, Error, Event, EventKind, Handle, OnUserLimit, Refusal, Session, SessionLayer,
+    EndedBy, Error, Event, EventKind, Handle, OnUserLimit, Operator, Refusal, Session,
+    SessionLayer,
     clock::{Clock as _, ManualClock, SystemClock},
     store::{Fault, Memory, Step},
 };
@@ -138,7 +139,7 @@ async fn each_end_says_why_and_by_whom() {
     visitors[5].get(&app, "/end-oldest").await.ok();
     assert_eq!(story.lines(&mut names), ["a ada PickedOut by f"]);
     sessions.find(&handles[2]).await.unwrap().unwrap().end().await.unwrap();
-    assert_eq!(story.lines(&mut names), ["b ada PickedOut by Operator"]);
+    assert_eq!(story.lines(&mut names), ["b ada PickedOut by Operator(None)"]);
     visitors[5].get(&app, "/end-others").await.ok();
     let mut lines = story.lines(&mut names);
     lines.sort_unstable();
@@ -148,9 +149,12 @@ async fn each_end_says_why_and_by_whom() {
     assert_eq!(story.lines(&mut names), ["g ada AllOfUser by g"]);
     visitors[0] = Visitor::default();
     visitors[0].get(&app, "/login/ada").await.ok();
-    sessions.end_all_of("ada").await.unwrap();
+    sessions.operated_by(Operator::new("root")).end_all_of("ada").await.unwrap();
     let lines = story.lines(&mut names);
-    assert_eq!(lines, ["h ada began", "h ada logged in", "h ada AllOfUser by Operator"]);
+    assert_eq!(
+        lines,
+        ["h ada began", "h ada logged in", "h ada AllOfUser by Operator(Some(\"root\"))"]
+    );
 }
 
 #[tokio::test]

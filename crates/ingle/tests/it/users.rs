@@ -18,6 +18,14 @@ use crate::common::{App, Held, LONG, Visitor, app, faulty, layer, layer_as_it_co
 
 mod every_store;
 mod interleaved;
+mod operators;
+
+use operators::{
+    a_line_of_the_audit_log_is_no_session, an_operator_finds_a_session_and_changes_and_ends_it,
+    an_operator_finds_sessions_by_how_their_handles_begin,
+    an_operator_follows_a_session_to_its_end, an_operator_sees_what_has_expired_until_it_is_swept,
+    an_operators_acts_are_lines_of_the_audit_log,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -817,59 +825,6 @@ async fn ten_thousand_who_wait_cost_one_load_each_in_five_seconds() {
     let before = faulty.loads();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(faulty.loads(), before);
-}
-
-async fn an_operator_finds_a_session_and_changes_and_ends_it(scene: Scene) {
-    let [here, there] = scene.apps();
-    let mut visitor = logged_in(&here, "ada").await;
-    visitor.get(&here, "/cart/book").await.ok();
-    // A user with a record of their own, which is no session.
-    here.get("/end-all-of/bob", "").await.ok();
-    let sessions = scene.layers[1].sessions();
-    if !scene.lists() {
-        let refused = sessions.list(None).await.unwrap_err();
-        assert!(matches!(refused, Error::Unsupported(_)), "{refused}");
-        return;
-    }
-    let (mut listed, mut after) = (Vec::new(), None);
-    loop {
-        let page = sessions.list(after.as_ref()).await.unwrap();
-        listed.extend(page.sessions);
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    let [only] = &listed[..] else { panic!("{listed:?}") };
-    assert_eq!(only.user.as_ref().map(|user| user.name.as_str()), Some("ada"));
-    let found = sessions.find(&only.handle).await.unwrap().unwrap();
-    assert_eq!(found.info(), only);
-
-    let held = Held::begin(&scene.layers[0], &visitor.cookie).await;
-    scene.clock.advance(20 * MINUTE);
-    let push = |cart: &mut Cart| cart.cart.push("pen".to_owned());
-    found.update(push).await.unwrap();
-    held.session.push("cart", "ink").unwrap();
-    held.respond(StatusCode::OK).await.ok();
-    let cart: Cart = found.data().await.unwrap();
-    assert_eq!(cart.cart, ["book", "pen", "ink"]);
-    scene.clock.advance(29 * MINUTE);
-    // What an operator does is no use of the session.
-    found.update(|cart: &mut Cart| cart.cart.clear()).await.unwrap();
-    scene.clock.advance(2 * MINUTE);
-    let ended = found.update(push).await.unwrap_err();
-    assert!(matches!(ended, Error::Interrupted), "{ended}");
-    assert_eq!(who(&there, &visitor).await, "nobody");
-    assert!(sessions.find(&only.handle).await.unwrap().is_none());
-
-    let mut visitor = logged_in(&here, "ada").await;
-    let [one] = &sessions.of_user("ada").await.unwrap()[..] else { panic!("there is one") };
-    let found = sessions.find(&one.handle).await.unwrap().unwrap();
-    visitor.get(&here, "/renew").await.ok();
-    let moved = found.update(push).await.unwrap_err();
-    assert!(matches!(moved, Error::Interrupted), "{moved}");
-    found.end().await.unwrap();
-    assert_eq!(there.get("/user", &visitor.cookie).await.status, StatusCode::CONFLICT);
 }
 
 #[derive(Default, serde::Serialize, serde::Deserialize)]

@@ -16,8 +16,8 @@ use tokio::time::sleep;
 use super::owned::OwnedWrite;
 use crate::{
     clock::Timestamp,
-    id::{Handle, Key},
-    record::{Loaded, Version},
+    id::{HandlePrefix, Key},
+    record::Version,
     store::{
         Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Lookup, Page, Store,
         Swept, Write,
@@ -346,10 +346,17 @@ impl List for Faulty {
         self.go("list by user", standing, call, |_| {}).await
     }
 
-    async fn find(&self, handle: &Handle, now: Timestamp) -> Result<Option<Loaded>, Error> {
+    async fn list_by_handle(
+        &self,
+        prefix: &HandlePrefix,
+        after: Option<&Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, Error> {
         let standing = self.script(|script| script.standing);
         let list = self.store.as_list().ok_or_else(|| self.error(Applied::No))?;
-        self.go("find", standing, list.find(handle, now), |_| {}).await
+        let call = list.list_by_handle(prefix, after, limit, now);
+        self.go("list by handle", standing, call, |_| {}).await
     }
 }
 

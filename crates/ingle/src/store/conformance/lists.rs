@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::{HandlePrefix, Key},
     record::{Loaded, Record, User},
     store::List,
 };
@@ -222,6 +222,65 @@ pub async fn law_10_what_stays_is_on_exactly_one_page(trial: Trial) {
 
 /// A handle finds the live record whose key begins with it, be it the first, the last or any other.
 pub async fn law_10_a_handle_finds_its_record_and_no_other(trial: Trial) {
+    let (sessions, ended) = living_and_ended(&trial).await;
+    for list in trial.lists().into_iter().flatten() {
+        for session in &sessions {
+            let key = session.record.header.key;
+            let found = of_handle(list, &key.handle().into(), trial.now).await;
+            let loaded: Vec<_> = trial.load(&key, trial.now).await.into_iter().collect();
+            assert_eq!(found, loaded, "law 10: a handle finds its own");
+            let dead = of_handle(list, &key.handle().into(), trial.now.after(3 * HOUR)).await;
+            assert!(dead.is_empty(), "law 10: no handle finds the dead");
+        }
+        for session in &ended {
+            let found =
+                of_handle(list, &session.record.header.key.handle().into(), trial.now).await;
+            assert!(found.is_empty(), "law 10: no handle finds the ended");
+        }
+    }
+}
+
+/// The beginning of a handle finds the live records whose handles begin so, each once.
+pub async fn law_10_a_shortened_handle_finds_all_that_begin_so(trial: Trial) {
+    let (sessions, _) = living_and_ended(&trial).await;
+    let handles = sessions.iter().map(|session| session.record.header.key.handle().to_string());
+    let lengths = [1, 2, 3, 7, 15];
+    let beginnings =
+        handles.flat_map(|handle| lengths.map(|n| handle.get(..n).unwrap_or_default().to_owned()));
+    // Also such that no record has.
+    let beginnings: BTreeSet<String> = beginnings
+        .chain(["a", "0000000000000001", "fffffffffffffffe"].map(str::to_owned))
+        .collect();
+    for list in trial.lists().into_iter().flatten() {
+        for beginning in &beginnings {
+            let prefix = beginning.parse().expect("these are digits");
+            let found = of_handle(list, &prefix, trial.now).await;
+            let keys: BTreeSet<Key> = found.iter().map(|found| found.record.header.key).collect();
+            assert_eq!(keys.len(), found.len(), "law 10: {beginning} has a record twice");
+            let all = sessions.iter().map(|session| session.record.header.key);
+            let expected = all.filter(|key| key.to_string().starts_with(beginning)).collect();
+            assert_same_keys(&keys, &expected, &format!("{beginning} is how exactly these begin"));
+        }
+    }
+}
+
+/// What a list shows, the caller's instant decides: what is dead now lived then.
+pub async fn law_2_a_list_shows_what_lives_at_the_callers_instant(trial: Trial) {
+    let session = trial.create(trial.record_of("mary")).await;
+    let expected = BTreeSet::from([session.record.header.key]);
+    for list in trial.lists().into_iter().flatten() {
+        for user in [None, Some("mary")] {
+            let early = listed_at(list, user, Timestamp::from_millis(0)).await;
+            let early = early.iter().map(|found| found.record.header.key).collect();
+            assert_same_keys(&early, &expected, "before all deadlines each record lives");
+            let late = listed_at(list, user, trial.now.after(3 * HOUR)).await;
+            assert!(late.is_empty(), "law 2: a list shows a dead record");
+        }
+    }
+}
+
+/// Sessions that live, with the first and the last of all keys, and such that have ended.
+async fn living_and_ended(trial: &Trial) -> (Vec<Loaded>, Vec<Loaded>) {
     let ends = [[0; 32], [0xff; 32]].map(Key::from_bytes);
     let records = ends.map(|key| trial.record_under(key)).into_iter();
     let records = records.chain((0..20).map(|_| trial.record()));
@@ -233,20 +292,32 @@ pub async fn law_10_a_handle_finds_its_record_and_no_other(trial: Trial) {
     for session in &ended {
         trial.destroy(session.record.header.key).await;
     }
-    for list in trial.lists().into_iter().flatten() {
-        for session in &sessions {
-            let key = session.record.header.key;
-            let found = list.find(&key.handle(), trial.now).await;
-            let found = found.expect("law 9: a store that is up can look a handle up");
-            assert_eq!(found, trial.load(&key, trial.now).await, "law 10: a handle finds its own");
-            let dead = list.find(&key.handle(), trial.now.after(3 * HOUR)).await;
-            assert!(dead.is_ok_and(|dead| dead.is_none()), "law 10: no handle finds the dead");
-        }
-        for session in &ended {
-            let found = list.find(&session.record.header.key.handle(), trial.now).await;
-            assert!(found.is_ok_and(|found| found.is_none()), "law 10: no handle finds the ended");
+    (sessions, ended)
+}
+
+/// All records of a shortened handle.
+async fn of_handle(list: &dyn List, prefix: &HandlePrefix, now: Timestamp) -> Vec<Loaded> {
+    let (mut found, mut after) = (Vec::new(), None);
+    // More pages than any list here has records.
+    for _ in 0..1000 {
+        let page = list.list_by_handle(prefix, after.as_ref(), LIMIT, now).await;
+        let page = page.expect("law 9: a store that is up can look a handle up");
+        assert!(page.records.len() <= LIMIT, "law 10: a page has at most {LIMIT} records");
+        found.extend(page.records);
+        after = page.next;
+        if after.is_none() {
+            return found;
         }
     }
+    panic!("law 10: the list of {prefix} does not end");
+}
+
+async fn listed_at(list: &dyn List, user: Option<&str>, at: Timestamp) -> Vec<Loaded> {
+    let page = match user {
+        Some(user) => list.list_by_user(user, None, LIMIT, at).await,
+        None => list.list(None, LIMIT, at).await,
+    };
+    page.expect("law 9: a store that is up can list").records
 }
 
 /// Lists everything, or one user's, page by page, and checks each page.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::{Handle, Key},
+    id::{HandlePrefix, Key},
     record::Loaded,
     store::{Cursor, Error, Page},
 };
@@ -118,29 +118,38 @@ pub(super) async fn page_of_user(
     Ok(page)
 }
 
-/// The live record of a handle. All keys are looked at, as they are now.
-pub(super) async fn find(
+/// A page of the records whose handles begin so. All keys are looked at, as they are now.
+pub(super) async fn page_of_handle(
     client: &Client,
-    handle: &Handle,
+    prefix: &HandlePrefix,
+    after: Option<&Cursor>,
+    limit: usize,
     now: Timestamp,
-) -> Result<Option<Loaded>, Error> {
-    let pattern = client.names.records_of(handle);
+) -> Result<Page, Error> {
+    let after = after.and_then(|cursor| cursor.0.parse::<Key>().ok());
+    let pattern = client.names.records_of(prefix);
+    let mut keys = BTreeSet::new();
     for master in client.masters() {
         let mut cursor = 0;
         loop {
-            let (next, keys) = scan(client, &master, &pattern, cursor).await?;
-            let found = load_all(client, &keys).await?.into_iter().flatten();
-            let live = found.into_iter().find(|loaded| !loaded.record.is_dead(now));
-            cursor = next;
-            if live.is_some() {
-                return Ok(live);
+            let (next, found) = scan(client, &master, &pattern, cursor).await?;
+            keys.extend(found.into_iter().filter(|key| Some(*key) > after));
+            // One more than these tells whether there is another page.
+            while keys.len() > limit.saturating_add(1) {
+                keys.pop_last();
             }
+            cursor = next;
             if cursor == 0 {
                 break;
             }
         }
     }
-    Ok(None)
+    let more = keys.len() > limit;
+    let keys: Vec<Key> = keys.into_iter().take(limit).collect();
+    let found = load_all(client, &keys).await?.into_iter().flatten();
+    let records = found.filter(|loaded| !loaded.record.is_dead(now)).collect();
+    let last = keys.last().filter(|_| more);
+    Ok(Page { records, next: last.map(|key| Cursor(key.to_string())) })
 }
 
 /// The next keys in their order, and whether there are more. To find them all keys have to be

@@ -4,7 +4,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::id::{Digits, Handle, Key};
+use crate::id::{Digits, HandlePrefix, Key};
 
 /// One of 256 parts of all keys, which a cluster keeps on one server: what decides where a key belongs
 /// is the text between its braces.
@@ -80,9 +80,9 @@ impl Names {
         format!("{}:{{??}}:*", self.prefix)
     }
 
-    /// A pattern that fits the names of the records of a handle.
-    pub(super) fn records_of(&self, handle: &Handle) -> String {
-        format!("{}:{{??}}:{handle}*", self.prefix)
+    /// A pattern that fits the names of the records whose handles begin so.
+    pub(super) fn records_of(&self, prefix: &HandlePrefix) -> String {
+        format!("{}:{{??}}:{prefix}*", self.prefix)
     }
 
     /// The name of a user's set, such as `ingle:user:{3c}:mary`.

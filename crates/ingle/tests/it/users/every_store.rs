@@ -30,6 +30,11 @@ macro_rules! users_on {
             beyond_the_limit_a_login_is_refused
             an_end_reaches_who_waits_on_another_process
             an_operator_finds_a_session_and_changes_and_ends_it
+            an_operator_finds_sessions_by_how_their_handles_begin
+            an_operator_sees_what_has_expired_until_it_is_swept
+            an_operators_acts_are_lines_of_the_audit_log
+            a_line_of_the_audit_log_is_no_session
+            an_operator_follows_a_session_to_its_end
         }
     };
     ($store:ident, $open:expr; $($test:ident)*) => {

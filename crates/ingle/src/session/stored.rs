@@ -1,0 +1,248 @@
+//! A session as an operator or a job finds it, without a request.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    audit::{Act, Audit, AuditAct, AuditField, AuditOutcome, changed_fields},
+    change_view,
+    error::Error,
+    users::{self, SessionInfo},
+};
+use crate::{
+    data::{
+        Data, is_own,
+        read::{self, Mend, Place, Shown},
+    },
+    detach::{DetachHandle, Detachable},
+    engine::{
+        Engine,
+        batch::Item,
+        change::Draft,
+        coalesce, commit,
+        events::{Cause, EndReason},
+        watch::SessionEnd,
+    },
+    record::Record,
+    store::Lookup,
+};
+
+/// A session that was found by its handle or in a list, for operators and jobs. It may have moved on or
+/// ended since.
+///
+/// ```
+/// # async fn mend(layer: ingle::SessionLayer, handle: &str) -> Result<(), Box<dyn std::error::Error>> {
+/// if let Some(session) = layer.sessions().find(&handle.parse()?).await? {
+///     session.update(|data: &mut ingle::data::Data| data.remove("cart")).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct StoredSession {
+    engine: Arc<Engine>,
+    audit: Audit,
+    record: Arc<Record>,
+    info: SessionInfo,
+}
+
+impl StoredSession {
+    pub(super) fn new(engine: &Arc<Engine>, audit: &Audit, record: Arc<Record>) -> Self {
+        let record = without_own_fields(record);
+        let info = users::info(engine, &record);
+        Self { engine: Arc::clone(engine), audit: audit.clone(), record, info }
+    }
+
+    /// What it was when it was found.
+    #[must_use]
+    pub fn info(&self) -> &SessionInfo {
+        &self.info
+    }
+
+    /// The data that it had when it was found, without what the library keeps there for itself.
+    #[must_use]
+    pub fn snapshot(&self) -> &Data {
+        &self.record.data
+    }
+
+    /// The session as it is now, under its new handle if it has been renewed; or how it has ended. To
+    /// look is no use of the session.
+    ///
+    /// # Errors
+    /// The store gave no answer.
+    pub async fn reload(&self) -> Result<Result<Self, SessionEnd>, Error> {
+        let context = self.engine.context();
+        let deadline = context.policy.deadline();
+        let mut key = self.record.header.key;
+        for _ in 0..commit::MOVES_MAX {
+            match context.client.load(&key, deadline).await? {
+                Lookup::Live(loaded) => {
+                    return Ok(Ok(Self::new(&self.engine, &self.audit, loaded.record)));
+                }
+                Lookup::Moved { to } => key = to,
+                Lookup::Ended => return Ok(Err(SessionEnd::Ended)),
+                Lookup::Missing => return Ok(Err(SessionEnd::Expired)),
+            }
+        }
+        Err(context.client.too_late("the session was renewed again and again").into())
+    }
+
+    /// Reads the data as a `T`, as it is now. To read is no use of the session. See
+    /// [`Session::data`](crate::Session::data).
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if it has moved or ended. Otherwise as
+    /// [`Session::data`](crate::Session::data).
+    pub async fn data<T>(&self) -> Result<T, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+    {
+        let context = self.engine.context();
+        let key = &self.record.header.key;
+        let found = context.client.load(key, context.policy.deadline()).await?;
+        let Lookup::Live(loaded) = found else { return Err(Error::Interrupted) };
+        let mend = Mend { aliases: true, anew: context.policy.rules().anew };
+        Ok(read::read(Place::Whole, Shown::of(&loaded.record.data), mend)?.view)
+    }
+
+    /// Changes the data in one transaction, beside what requests change at the same time. It is no use of
+    /// the session, so no deadline moves. See [`Session::update`](crate::Session::update).
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if it has moved or ended: nothing was stored. Otherwise as
+    /// [`Session::update`](crate::Session::update).
+    ///
+    /// # Panics
+    /// If `change` panics. Nothing was stored then.
+    pub async fn update<T, R, F>(&self, mut change: F) -> Result<R, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        R: Send + 'static,
+        F: FnMut(&mut T) -> R + Send + 'static,
+    {
+        let done = self.try_update(move |view: &mut T| Ok::<R, Infallible>(change(view))).await?;
+        done.map_err(|never| match never {})
+    }
+
+    /// Like [`update`](Self::update), with a `change` that can refuse. Where it returns `Err`, nothing
+    /// is stored, and this returns `Ok` with that error.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    ///
+    /// # Panics
+    /// As [`update`](Self::update).
+    pub async fn try_update<T, R, E, F>(&self, change: F) -> Result<Result<R, E>, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        R: Send + 'static,
+        E: Send + 'static,
+        F: FnMut(&mut T) -> Result<R, E> + Send + 'static,
+    {
+        let session = self.clone();
+        let work = |handle| async move {
+            let begun = session.audit.begin(session.act(AuditAct::Edit)).await?;
+            let (done, fields) = session.change(change, &handle).await;
+            let outcome = match &done {
+                Ok(Err(_)) => AuditOutcome::Refused,
+                done => AuditOutcome::of(done),
+            };
+            session.audit.end(begun, outcome, |line| line.fields = fields).await;
+            done
+        };
+        Detachable::new(work).await
+    }
+
+    /// Ends the session for good, also where it has moved since.
+    ///
+    /// # Errors
+    /// It may live on. Do not say that it has ended.
+    pub async fn end(&self) -> Result<(), Error> {
+        let session = self.clone();
+        let end = |_| async move {
+            let begun = session.audit.begin(session.act(AuditAct::End)).await?;
+            let context = session.engine.context();
+            let key = &session.record.header.key;
+            let user = session.info.user.as_ref().map(|user| &*user.name);
+            let cause = Cause::new(EndReason::PickedOut, session.audit.ended_by(), user);
+            let ended = commit::destroy(context, key, cause, context.policy.deadline()).await;
+            let ended = ended.map_err(Error::from);
+            session.audit.end(begun, AuditOutcome::of(&ended), |_| {}).await;
+            ended
+        };
+        Detachable::new(end).await
+    }
+
+    /// Writes down that the operator looks at these fields, whose values are hidden otherwise. Call it
+    /// before you show them.
+    ///
+    /// # Errors
+    /// The line could not be written. Do not show the values.
+    pub async fn note_reveal(&self, fields: &[&str]) -> Result<(), Error> {
+        let seen = |name: &&str| {
+            let value = self.record.data.get(*name);
+            ((*name).to_owned(), AuditField::of(value, value))
+        };
+        let act = self.act(AuditAct::Reveal).with_fields(fields.iter().map(seen).collect());
+        self.audit.note(act).await
+    }
+
+    fn act(&self, what: AuditAct) -> Act {
+        Act::on_session(what, self.info.handle)
+    }
+
+    /// Runs a change, and returns also which fields it has changed.
+    async fn change<T, R, E>(
+        &self,
+        mut change: impl FnMut(&mut T) -> Result<R, E> + Send + 'static,
+        handle: &DetachHandle,
+    ) -> (Result<Result<R, E>, Error>, BTreeMap<String, AuditField>)
+    where
+        T: Serialize + DeserializeOwned + Default,
+        R: Send + 'static,
+        E: Send + 'static,
+    {
+        let engine = &self.engine;
+        let rules = engine.context().policy.rules();
+        let is_audited = self.audit.has_operator();
+        let last_run = Arc::new(Mutex::new(None));
+        let last = Arc::clone(&last_run);
+        let run = move |draft: &mut Draft<'_>| {
+            let done = change_view(draft, Place::Whole, &rules, &mut change)?;
+            let fields = if is_audited { changed_fields(draft) } else { BTreeMap::new() };
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, fields));
+            Ok(())
+        };
+        let item = Item { is_use: false, ..Item::new(Box::new(run), None) };
+        let (key, deadline) = (self.record.header.key, engine.context().policy.deadline());
+        let outcome = coalesce::submit(&engine.coalescer, key, item, deadline, handle).await;
+        let last = last_run.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let result = outcome.result.map_err(Error::from);
+        let stored = result.and_then(|_| outcome.item.verdict.map_err(Error::from));
+        match (stored, last) {
+            (Ok(()), Some((done, fields))) => (Ok(done), fields),
+            (Ok(()), None) => (Err(Error::OutcomeUnknown), BTreeMap::new()),
+            // What it would have changed, or may have.
+            (Err(error), last) => (Err(error), last.map(|(_, fields)| fields).unwrap_or_default()),
+        }
+    }
+}
+
+impl fmt::Debug for StoredSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredSession").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+fn without_own_fields(mut record: Arc<Record>) -> Arc<Record> {
+    if record.data.keys().any(|name| is_own(name)) {
+        Arc::make_mut(&mut record).data.retain(|name, _| !is_own(name));
+    }
+    record
+}

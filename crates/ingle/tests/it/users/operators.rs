@@ -1,0 +1,427 @@
+//! What operators see of sessions and do to them, and what is written down of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ingle::{
+    AuditAct, AuditLine, AuditOutcome, HandlePrefix, ListOptions, Operator, Sessions,
+    StoredSession,
+    data::Data,
+    store::{self, Applied, ErrorKind},
+};
+use serde_json::json;
+
+use super::*;
+use crate::{common::Intercept, log::Log};
+
+/// All sessions that a list has.
+async fn listed(sessions: &Sessions, options: &ListOptions) -> Vec<StoredSession> {
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let page = sessions.list(options, after.as_ref()).await.unwrap();
+        listed.extend(page.sessions);
+        after = page.next;
+        if after.is_none() {
+            return listed;
+        }
+    }
+}
+
+async fn log_of(sessions: &Sessions) -> Vec<AuditLine> {
+    let (mut lines, mut after) = (Vec::new(), None);
+    loop {
+        let page = sessions.audit_log(after.as_ref()).await.unwrap();
+        lines.extend(page.lines);
+        after = page.next;
+        if after.is_none() {
+            return lines;
+        }
+    }
+}
+
+fn ada() -> Operator {
+    Operator::new("ada@example.com").from("192.0.2.7")
+}
+
+/// SHA-256 of `1`, and of `2`.
+const HASH_OF_1: &str = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b";
+const HASH_OF_2: &str = "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35";
+
+pub(super) async fn an_operator_finds_a_session_and_changes_and_ends_it(scene: Scene) {
+    let [here, there] = scene.apps();
+    let mut visitor = logged_in(&here, "ada").await;
+    visitor.get(&here, "/cart/book").await.ok();
+    // A user with a record of their own, which is no session.
+    here.get("/end-all-of/bob", "").await.ok();
+    let sessions = scene.layers[1].sessions();
+    assert_eq!(sessions.store_info(), scene.store.info());
+    assert_eq!(sessions.now(), scene.clock.now());
+    sessions.ping_store().await.unwrap();
+    if !scene.lists() {
+        let refused = sessions.list(&ListOptions::new(), None).await.unwrap_err();
+        assert!(matches!(refused, Error::Unsupported(_)), "{refused}");
+        return;
+    }
+    let listed = listed(&sessions, &ListOptions::new().limit(1)).await;
+    let [only] = &listed[..] else { panic!("{listed:?}") };
+    let info = only.info();
+    assert_eq!(info.user.as_ref().map(|user| user.name.as_str()), Some("ada"));
+    assert_eq!(only.snapshot(), json!({ "cart": ["book"] }).as_object().unwrap());
+    assert_eq!((info.data_bytes, info.has_expired), (r#"{"cart":["book"]}"#.len(), false));
+    assert!(info.commits > 0 && info.idle_deadline <= info.ends, "{info:?}");
+    let found = sessions.find(&info.handle).await.unwrap().unwrap();
+    assert_eq!(found.info(), info);
+
+    let held = Held::begin(&scene.layers[0], &visitor.cookie).await;
+    scene.clock.advance(20 * MINUTE);
+    let push = |cart: &mut Cart| cart.cart.push("pen".to_owned());
+    found.update(push).await.unwrap();
+    held.session.push("cart", "ink").unwrap();
+    held.respond(StatusCode::OK).await.ok();
+    let cart: Cart = found.data().await.unwrap();
+    assert_eq!(cart.cart, ["book", "pen", "ink"]);
+    let refused = |cart: &mut Cart| {
+        cart.cart.clear();
+        Err::<(), _>(cart.cart.len())
+    };
+    assert_eq!(found.try_update(refused).await.unwrap(), Err(0));
+    assert_eq!(found.data::<Cart>().await.unwrap().cart, ["book", "pen", "ink"]);
+    scene.clock.advance(29 * MINUTE);
+    // What an operator does is no use of the session.
+    found.update(|cart: &mut Cart| cart.cart.clear()).await.unwrap();
+    scene.clock.advance(2 * MINUTE);
+    let ended = found.update(push).await.unwrap_err();
+    assert!(matches!(ended, Error::Interrupted), "{ended}");
+    assert_eq!(who(&there, &visitor).await, "nobody");
+    assert!(sessions.find(&info.handle).await.unwrap().is_none());
+
+    let mut visitor = logged_in(&here, "ada").await;
+    let [one] = &sessions.of_user("ada").await.unwrap()[..] else { panic!("there is one") };
+    let found = sessions.find(&one.handle).await.unwrap().unwrap();
+    visitor.get(&here, "/renew").await.ok();
+    let moved = found.update(push).await.unwrap_err();
+    assert!(matches!(moved, Error::Interrupted), "{moved}");
+    found.end().await.unwrap();
+    assert_eq!(there.get("/user", &visitor.cookie).await.status, StatusCode::CONFLICT);
+}
+
+pub(super) async fn an_operator_finds_sessions_by_how_their_handles_begin(scene: Scene) {
+    let [here, _] = scene.apps();
+    let sessions = scene.layers[1].sessions().operated_by(ada());
+    for user in ["ada", "bob", "cyd"] {
+        logged_in(&here, user).await;
+        // Records that are no sessions, with the greatest keys of all.
+        sessions.end_all_of("nobody").await.unwrap();
+    }
+    if !scene.lists() {
+        let refused = sessions.find_by_prefix(&"f".parse().unwrap(), 10).await.unwrap_err();
+        assert!(matches!(refused, Error::Unsupported(_)), "{refused}");
+        return;
+    }
+    let all = listed(&sessions, &ListOptions::new()).await;
+    assert_eq!(all.len(), 3, "{all:?}");
+    let handles: BTreeSet<_> = all.iter().map(|session| session.info().handle).collect();
+    for handle in &handles {
+        for n in [1, 2, 16] {
+            let prefix: HandlePrefix = handle.to_string()[..n].parse().unwrap();
+            let found = sessions.find_by_prefix(&prefix, 10).await.unwrap();
+            let found: BTreeSet<_> = found.iter().map(|session| session.info().handle).collect();
+            let expected = handles.iter().copied().filter(|handle| prefix.is_of(handle)).collect();
+            assert_eq!(found, expected, "{prefix}");
+        }
+    }
+    let one = handles.first().unwrap().to_string()[..1].parse().unwrap();
+    assert_eq!(sessions.find_by_prefix(&one, 1).await.unwrap().len(), 1);
+    // Where the lines of the audit log are, and no session is.
+    for none in ["ffffff", "fffffe"] {
+        assert!(sessions.find_by_prefix(&none.parse().unwrap(), 1).await.unwrap().is_empty());
+    }
+    // Of a user's sessions, too.
+    let own = all
+        .iter()
+        .find(|session| session.info().user.as_ref().is_some_and(|user| user.name == "ada"));
+    let own = own.unwrap().info().handle;
+    let options = ListOptions::new().of_user("ada").of_handle(own.into());
+    assert_eq!(listed(&sessions, &options).await.len(), 1);
+    let options = ListOptions::new().of_user("bob").of_handle(own.into());
+    assert!(listed(&sessions, &options).await.is_empty());
+}
+
+pub(super) async fn an_operator_sees_what_has_expired_until_it_is_swept(scene: Scene) {
+    if !scene.lists() {
+        return;
+    }
+    let [here, _] = scene.apps();
+    let mut visitor = logged_in(&here, "ada").await;
+    visitor.get(&here, "/cart/book").await.ok();
+    let sessions = scene.layers[1].sessions().operated_by(ada());
+    sessions.end_all_of("bob").await.unwrap();
+    scene.clock.advance(31 * MINUTE);
+    for options in [ListOptions::new(), ListOptions::new().of_user("ada")] {
+        assert!(listed(&sessions, &options).await.is_empty());
+        let dead = listed(&sessions, &options.with_expired(true)).await;
+        let [dead] = &dead[..] else { panic!("{dead:?}") };
+        assert!(dead.info().has_expired);
+        assert_eq!(dead.snapshot()["cart"], json!(["book"]));
+        let gone = dead.update(|data: &mut Data| data.clear()).await.unwrap_err();
+        assert!(matches!(gone, Error::Interrupted), "{gone}");
+        assert_eq!(dead.reload().await.unwrap().unwrap_err(), SessionEnd::Expired);
+    }
+    scene.store.sweep(scene.clock.now(), 100).await.unwrap();
+    let options = ListOptions::new().with_expired(true);
+    let left = listed(&sessions, &options).await;
+    // A store whose server removes what is dead sweeps nothing itself.
+    assert!(left.is_empty() || scene.store.info().name == "redis", "{left:?}");
+    assert!(!log_of(&sessions).await.is_empty(), "lines of the audit log outlive sessions");
+}
+
+pub(super) async fn an_operators_acts_are_lines_of_the_audit_log(scene: Scene) {
+    let [here, _] = scene.apps();
+    let (log, _catching) = Log::catch();
+    let plain = scene.layers[1].sessions();
+    let sessions = plain.operated_by(ada());
+    sessions.end_all_of("ada").await.unwrap();
+    assert!(log.text().contains("an operator's act"), "{}", log.text());
+    if !scene.lists() {
+        let text = log.text();
+        assert!(text.contains("ada@example.com") && text.contains("192.0.2.7"), "{text}");
+        assert!(
+            text.contains(r#"outcome="begun""#) && text.contains(r#"outcome="done""#),
+            "{text}"
+        );
+        let refused = sessions.audit_log(None).await.unwrap_err();
+        assert!(matches!(refused, Error::Unsupported(_)), "{refused}");
+        return;
+    }
+    let mut visitor = logged_in(&here, "ada").await;
+    visitor.get(&here, "/cart/book").await.ok();
+    let found = listed(&sessions, &ListOptions::new()).await.remove(0);
+    let handle = found.info().handle;
+    let step = || scene.clock.advance(Duration::from_millis(1));
+    step();
+    found.update(|data: &mut Data| data.insert("n".to_owned(), json!(1))).await.unwrap();
+    step();
+    let refuse = |data: &mut Data| {
+        data.insert("n".to_owned(), json!(3));
+        Err::<(), _>("no")
+    };
+    assert_eq!(found.try_update(refuse).await.unwrap(), Err("no"));
+    step();
+    let change = |data: &mut Data| {
+        data.insert("n".to_owned(), json!(2));
+        data.remove("cart");
+    };
+    found.update(change).await.unwrap();
+    step();
+    found.reload().await.unwrap().unwrap().note_reveal(&["n", "other"]).await.unwrap();
+    step();
+    found.end().await.unwrap();
+    step();
+    found.update(change).await.unwrap_err();
+    step();
+    sessions.note_reveal(None).await.unwrap();
+    // Of what nobody operates there is no line.
+    logged_in(&here, "ada").await;
+    assert_eq!(plain.end_all_of("ada").await.unwrap(), 1);
+
+    let lines = log_of(&plain).await;
+    let acts: Vec<_> = lines.iter().map(|line| (line.act, line.outcome)).collect();
+    let (edit, done) = (AuditAct::Edit, AuditOutcome::Done);
+    let newest_first = [
+        (AuditAct::Reveal, done),
+        (edit, AuditOutcome::Refused),
+        (AuditAct::End, done),
+        (AuditAct::Reveal, done),
+        (edit, done),
+        (edit, AuditOutcome::Refused),
+        (edit, done),
+        (AuditAct::EndAll, done),
+    ];
+    assert_eq!(acts, newest_first, "{lines:#?}");
+    assert!(lines.iter().all(|line| line.operator == "ada@example.com"), "{lines:#?}");
+    assert!(lines.iter().all(|line| line.from.as_deref() == Some("192.0.2.7")), "{lines:#?}");
+    let one_session = lines[1..7].iter().all(|line| line.session == Some(handle));
+    assert!(one_session && lines[0].session.is_none(), "{lines:#?}");
+    let [_, _, _, reveal, second, _, first, end_all] = &lines[..] else { panic!("{lines:#?}") };
+    assert_eq!((end_all.user.as_deref(), end_all.ended), (Some("ada"), Some(0)));
+    let hashes = |line: &AuditLine| -> BTreeMap<String, [Option<String>; 2]> {
+        let fields = line.fields.clone().into_iter();
+        fields.map(|(name, field)| (name, [field.before, field.after])).collect()
+    };
+    let hash = |text: &str| Some(text.to_owned());
+    assert_eq!(hashes(first)["n"], [None, hash(HASH_OF_1)]);
+    assert_eq!(hashes(second)["n"], [hash(HASH_OF_1), hash(HASH_OF_2)]);
+    let cart = &hashes(second)["cart"];
+    assert!(cart[0].is_some() && cart[1].is_none(), "{cart:?}");
+    assert_eq!(hashes(reveal)["n"], [hash(HASH_OF_2), hash(HASH_OF_2)]);
+    assert_eq!(hashes(reveal)["other"], [None, None]);
+    assert!(!format!("{lines:?}{}", log.text()).contains("book"), "a line has a value");
+}
+
+pub(super) async fn a_line_of_the_audit_log_is_no_session(scene: Scene) {
+    let [here, _] = scene.apps();
+    let sessions = scene.layers[1].sessions().operated_by(ada());
+    for _ in 0..5 {
+        sessions.end_all_of("bob").await.unwrap();
+    }
+    let login = here.get("/login/%01audit", "").await;
+    assert!(login.status.is_server_error() || login.status.is_client_error(), "{login:?}");
+    if !scene.lists() {
+        return;
+    }
+    for options in [ListOptions::new(), ListOptions::new().with_expired(true)] {
+        assert!(listed(&sessions, &options).await.is_empty());
+    }
+    let named = ListOptions::new().of_user("\u{1}audit");
+    for refused in [
+        sessions.list(&named, None).await.map(|_| ()),
+        sessions.of_user("\u{1}audit").await.map(|_| ()),
+        sessions.end_all_of("\u{1}audit").await.map(|_| ()),
+    ] {
+        assert!(matches!(refused, Err(Error::InvalidValue(_))), "{refused:?}");
+    }
+    let records = scene.records_of("\u{1}audit").await;
+    assert_eq!(records.len(), 5, "the refused end of all has no line");
+    for record in &records {
+        let key = record.header.key;
+        assert!(key.is_of_audit() && !key.is_of_session() && !key.is_of_user());
+        assert!(sessions.find(&key.handle()).await.unwrap().is_none());
+    }
+    scene.clock.advance(399 * DAY);
+    scene.store.sweep(scene.clock.now(), 100).await.unwrap();
+    assert_eq!(log_of(&sessions).await.len(), 5);
+    scene.clock.advance(2 * DAY);
+    scene.store.sweep(scene.clock.now(), 100).await.unwrap();
+    assert!(log_of(&sessions).await.is_empty());
+}
+
+pub(super) async fn an_operator_follows_a_session_to_its_end(scene: Scene) {
+    if !scene.lists() {
+        return;
+    }
+    let [here, _] = scene.apps();
+    let mut visitor = logged_in(&here, "ada").await;
+    let sessions = scene.layers[1].sessions();
+    let found = listed(&sessions, &ListOptions::new()).await.remove(0);
+    visitor.get(&here, "/cart/book").await.ok();
+    let now = found.reload().await.unwrap().unwrap();
+    assert_eq!(now.snapshot()["cart"], json!(["book"]));
+    assert!(now.info().commits > found.info().commits);
+    visitor.get(&here, "/renew").await.ok();
+    let renewed = found.reload().await.unwrap().unwrap();
+    assert_ne!(renewed.info().handle, found.info().handle);
+    assert_eq!(renewed.snapshot()["cart"], json!(["book"]));
+    visitor.get(&here, "/logout").await.ok();
+    assert_eq!(found.reload().await.unwrap().unwrap_err(), SessionEnd::Ended);
+}
+
+/// Ends a session as an operator, on a store that fails these writes: the 1st is the line, the 2nd the end,
+/// and the 3rd completes the line.
+async fn end_with(
+    faults: impl IntoIterator<Item = (u64, Fault)>,
+) -> (Result<(), Error>, Vec<AuditOutcome>, usize) {
+    let (memory, faulty) = faulty();
+    logged_in(&shop(&layer(memory.clone())), "ada").await;
+    let sessions = layer_as_it_comes(faulty.clone()).sessions().operated_by(ada());
+    let found = listed(&sessions, &ListOptions::new()).await.remove(0);
+    for (n, fault) in faults {
+        faulty.on(Step::Commit(n), fault);
+    }
+    let ended = found.end().await;
+    let sessions = layer(memory).sessions();
+    let outcomes = log_of(&sessions).await.iter().map(|line| line.outcome).collect();
+    (ended, outcomes, listed(&sessions, &ListOptions::new()).await.len())
+}
+
+/// From this write on, all fail, more than are tried again.
+fn from(first: u64, fault: Fault) -> impl Iterator<Item = (u64, Fault)> {
+    (first..first + 1000).map(move |n| (n, fault))
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_act_of_an_operator_is_without_a_line() {
+    let (begun, done) = (AuditOutcome::Begun, AuditOutcome::Done);
+    let lost = Fault::LoseAnswer;
+    for n in 1..=3 {
+        let (ended, outcomes, n_left) = end_with([(n, lost)]).await;
+        assert!(ended.is_ok(), "answer {n} is lost: {ended:?}");
+        assert_eq!((outcomes, n_left), (vec![done], 0), "answer {n} is lost");
+    }
+    for fault in [Fault::Refuse, Fault::LoseRequest] {
+        let (ended, outcomes, n_left) = end_with(from(1, fault)).await;
+        assert!(matches!(ended, Err(Error::Unavailable(_))), "{fault:?}: {ended:?}");
+        assert_eq!((outcomes, n_left), (vec![], 1), "{fault:?}: no line, so no act");
+    }
+    let (ended, outcomes, n_left) = end_with(from(2, Fault::Refuse)).await;
+    assert!(matches!(ended, Err(Error::Unavailable(_))), "{ended:?}");
+    assert_eq!((outcomes, n_left), (vec![begun], 1));
+    let (ended, outcomes, n_left) = end_with(from(2, lost)).await;
+    assert!(matches!(ended, Err(Error::OutcomeUnknown)), "{ended:?}");
+    // So was the answer of what completes the line.
+    assert_eq!((outcomes, n_left), (vec![AuditOutcome::Unknown], 0));
+    let (ended, outcomes, n_left) = end_with(from(3, Fault::Refuse)).await;
+    assert!(ended.is_ok(), "the act was done: {ended:?}");
+    assert_eq!((outcomes, n_left), (vec![begun], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_says_what_became_of_an_act_that_failed() {
+    for (applied, outcome) in
+        [(Applied::Unknown, AuditOutcome::Unknown), (Applied::No, AuditOutcome::Failed)]
+    {
+        let memory = Memory::new();
+        logged_in(&shop(&layer(memory.clone())), "ada").await;
+        let mut store = Intercept::new(memory);
+        store.destroy =
+            Arc::new(move || Some(store::Error::new("test", ErrorKind::Unavailable, applied)));
+        let sessions = layer_as_it_comes(store).sessions().operated_by(ada());
+        let found = listed(&sessions, &ListOptions::new()).await.remove(0);
+        found.end().await.unwrap_err();
+        let lines = log_of(&sessions).await;
+        let outcomes: Vec<_> = lines.iter().map(|line| line.outcome).collect();
+        assert_eq!(outcomes, [outcome]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_is_told_that_the_store_does_not_answer() {
+    let (_, faulty) = faulty();
+    let sessions = layer_as_it_comes(faulty.clone()).sessions();
+    sessions.ping_store().await.unwrap();
+    for fault in [Fault::Refuse, Fault::Hang] {
+        faulty.fail_all(Some(fault));
+        let error = sessions.ping_store().await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{fault:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_texts_of_an_operator_stay_on_their_line() {
+    let (log, _catching) = Log::catch();
+    let sessions = layer(Memory::new()).sessions();
+    let name = format!("eve\n2026 INFO a line of her own\u{1b}[2J\0{}", "x".repeat(5000));
+    let operator = Operator::new(name).from("192.0.2.7\r\n");
+    sessions.operated_by(operator).end_all_of("ada").await.unwrap();
+    let lines = log_of(&sessions).await;
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(line.operator.chars().count(), 256);
+    assert!(!line.operator.contains(char::is_control), "{line:?}");
+    assert_eq!(line.from.as_deref(), Some("192.0.2.7\u{fffd}\u{fffd}"));
+    assert_eq!(log.text().lines().filter(|line| line.contains("eve")).count(), 2);
+    assert!(!log.text().contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn a_line_names_no_more_fields_than_it_has_room_for() {
+    let memory = Memory::new();
+    logged_in(&shop(&layer(memory.clone())), "ada").await;
+    let sessions = layer(memory).sessions().operated_by(ada());
+    let found = listed(&sessions, &ListOptions::new()).await.remove(0);
+    let fill = |data: &mut Data| {
+        for n in 0..250 {
+            data.insert(format!("field {n}"), json!(n));
+        }
+    };
+    found.update(fill).await.unwrap();
+    let lines = log_of(&sessions).await;
+    assert_eq!((lines[0].fields.len(), lines[0].more_fields), (100, 150));
+}
