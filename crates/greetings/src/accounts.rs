@@ -1,7 +1,7 @@
 //! Logins for the tutorial's app, with `--accounts`: what a reader of the tutorial would build next.
 //!
-//! Forms and pages without a script. All of it is a use of the library: `login.rs` begins and ends a
-//! session of a user, `yours.rs` shows a user theirs and asks again for the password, `pages.rs` is
+//! Forms and pages without a script, but for the page that counts along. All of it is a use of the library: `login.rs` begins and ends a
+//! session of a user, `yours.rs` shows a user theirs and asks again for the password, `live.rs` tells a page what changes, `pages.rs` is
 //! what a browser sees. Who has which password is in `file.rs`, whether one is right in `password.rs`,
 //! and how often one may try in `attempts.rs`.
 
@@ -20,6 +20,7 @@ use crate::app;
 mod attempts;
 pub(crate) mod command;
 mod file;
+mod live;
 mod login;
 mod pages;
 mod password;
@@ -27,6 +28,7 @@ mod yours;
 
 use attempts::Attempts;
 use file::AccountsFile;
+pub(crate) use live::Streams;
 pub(crate) use pages::refusal;
 use pages::{Home, Problem, respond};
 use password::Passwords;
@@ -58,7 +60,7 @@ impl Accounts {
 
 /// The pages of the app, and those of the accounts. A GET changes nothing but the count of views and
 /// the messages that were shown.
-pub(crate) fn routes(accounts: Accounts) -> Router {
+pub(crate) fn routes(accounts: Accounts, streams: Streams) -> Router {
     let forms = Router::new()
         .route("/login", get(login::page).post(login::log_in))
         .route("/logout", post(login::log_out))
@@ -69,11 +71,13 @@ pub(crate) fn routes(accounts: Accounts) -> Router {
         .route("/password", get(yours::password).post(yours::change_password))
         .route("/confirm", get(yours::confirm).post(yours::confirm_password))
         .layer(SameOriginLayer::new());
-    let page = Router::new().route("/", get(home));
+    let page = Router::new().route("/", get(home)).route("/live", get(live::page));
+    let stream = Router::new().route("/live/events", get(live::events)).with_state(streams);
     let files = Router::new()
         .route("/style.css", get(async || file_of("text/css", pages::STYLE)))
-        .route("/icon.svg", get(async || file_of("image/svg+xml", pages::ICON)));
-    forms.with_state(accounts).merge(page).merge(files)
+        .route("/icon.svg", get(async || file_of("image/svg+xml", pages::ICON)))
+        .route("/live.js", get(async || file_of("text/javascript", pages::SCRIPT)));
+    forms.with_state(accounts).merge(page).merge(stream).merge(files)
 }
 
 async fn home(session: Session) -> Result<Response, Problem> {

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    accounts::{self, Accounts},
+    accounts::{self, Accounts, Streams},
     lab,
     limit::Limit,
 };
@@ -98,10 +98,12 @@ pub(crate) fn router(
     sessions: SessionLayer,
     limit: Limit,
     with_lab: bool,
-    accounts: Option<Accounts>,
+    accounts: Option<(Accounts, Streams)>,
 ) -> Router {
     let (mut pages, sessions) = match accounts {
-        Some(accounts) => (accounts::routes(accounts), sessions.on_error(accounts::refusal)),
+        Some((accounts, streams)) => {
+            (accounts::routes(accounts, streams), sessions.on_error(accounts::refusal))
+        }
         None => (Router::new().route("/", get(home)).route("/logout", post(logout)), sessions),
     };
     let mut free = Router::new().route("/healthz", get(async || "ok"));

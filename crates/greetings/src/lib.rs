@@ -26,7 +26,7 @@ mod limit;
 mod options;
 mod server;
 
-use accounts::{Accounts, command::AddError};
+use accounts::{Accounts, Streams, command::AddError};
 use limit::Limit;
 use options::{Command, Options, Transport, Wrong};
 use server::{Ended, Signals};
@@ -56,8 +56,10 @@ pub fn on_axum() -> ExitCode {
     program(true, async |start| {
         let Start { options, listener, store, sessions, accounts, signals } = start;
         let limit = Limit::new(options.limits.in_flight, options.limits.request_time);
+        let streams = Streams::new();
+        let accounts = accounts.map(|accounts| (accounts, streams.clone()));
         let app = app::router(store, options.store_time, sessions, limit, options.lab, accounts);
-        Ok(server::serve(listener, app, options.limits, signals).await)
+        Ok(server::serve(listener, app, options.limits, signals, || streams.stop()).await)
     })
 }
 

@@ -67,12 +67,13 @@ pub(crate) enum Ended {
     AtOnce(u8),
 }
 
-/// Serves until a signal comes, then finishes what runs.
+/// Serves until a signal comes, then finishes what runs. `on_stop` ends what would not end by itself.
 pub(crate) async fn serve(
     listener: TcpListener,
     app: Router,
     limits: Limits,
     mut signals: Signals,
+    on_stop: impl FnOnce(),
 ) -> Ended {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -105,6 +106,7 @@ pub(crate) async fn serve(
         });
     }
     drop(listener);
+    on_stop();
     tracing::info!(connections = graceful.count(), "stopping");
     select! {
         () = graceful.shutdown() => Ended::Drained,

@@ -1,6 +1,7 @@
 //! What a browser sees: the templates, the headers that come with each, and errors as pages.
 //!
-//! A template escapes whatever is put in. The pages have no script, and their policy allows none.
+//! A template escapes whatever is put in. One page has a script, a file of ours. The policy of all allows
+//! no other.
 
 use std::time::Duration;
 
@@ -16,14 +17,16 @@ use super::password::Unchecked;
 
 pub(crate) const STYLE: &str = include_str!("../../templates/style.css");
 pub(crate) const ICON: &str = include_str!("../../templates/icon.svg");
+pub(crate) const SCRIPT: &str = include_str!("../../templates/live.js");
 
-/// Nothing is loaded but our own style and icon, and no other site shows a page of ours in a frame. A
+/// Nothing is loaded but our own style, icon and script, and no other site shows a page of ours in a frame. A
 /// page that somebody has logged out of is not in the browser's cache.
 const HEADERS: [(HeaderName, &str); 4] = [
     (
         header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; \
-         base-uri 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; \
+         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
+         require-trusted-types-for 'script'; trusted-types 'none'",
     ),
     (header::CACHE_CONTROL, "no-store"),
     (header::REFERRER_POLICY, "same-origin"),
@@ -36,11 +39,12 @@ pub(crate) enum Page {
     #[default]
     Home,
     Sessions,
+    Live,
     Password,
 }
 
 impl Page {
-    const ALL: [Self; 3] = [Self::Home, Self::Sessions, Self::Password];
+    const ALL: [Self; 4] = [Self::Home, Self::Sessions, Self::Live, Self::Password];
 
     /// The one of this name, or the first page.
     pub(crate) fn of(name: &str) -> Self {
@@ -57,6 +61,7 @@ impl Page {
         match self {
             Self::Home => "home",
             Self::Sessions => "sessions",
+            Self::Live => "live",
             Self::Password => "password",
         }
     }
@@ -65,6 +70,7 @@ impl Page {
         match self {
             Self::Home => "/",
             Self::Sessions => "/sessions",
+            Self::Live => "/live",
             Self::Password => "/password",
         }
     }
@@ -176,6 +182,14 @@ pub(crate) struct Row {
     pub(crate) began: String,
     pub(crate) last_seen: String,
     pub(crate) is_current: bool,
+}
+
+#[derive(Template)]
+#[template(path = "live.html")]
+pub(crate) struct Live {
+    pub(crate) user: Option<String>,
+    pub(crate) greeting: String,
+    pub(crate) views: u64,
 }
 
 #[derive(Template)]
@@ -382,12 +396,14 @@ mod tests {
                 has_others: true,
             }
             .render(),
+            Live { user: user(), greeting: text(), views: 1 }.render(),
             PasswordForm { user: user(), wrong: text() }.render(),
             ConfirmForm { user: user(), next: Page::Password, wrong: text() }.render(),
             ProblemPage { user: user(), title: "", text: text() }.render(),
         ];
         for page in pages {
             let page = page.unwrap();
+            let page = page.replace("<script type=\"module\" src=\"/live.js\"></script>", "");
             assert!(page.contains(escaped) && !page.contains("<script"), "{page}");
         }
     }

@@ -18,6 +18,7 @@ use crate::{
 mod chromium;
 mod file;
 mod forms;
+mod live;
 mod processes;
 mod sessions;
 

@@ -255,25 +255,34 @@ impl Drop for Opening<'_> {
     }
 }
 
+/// What filters of the log know these lines by.
+const TARGET: &str = "ingle::events";
+
 /// The line of the log. ASVS 5.0 16.3 asks for the beginnings and the ends of sessions, and for ids that
 /// nobody has. It names no user, who may be known by an address.
 fn log(event: &Event) {
     let Event { session: Some(session), kind, .. } = event else { return };
     match kind {
-        EventKind::Began => tracing::info!(%session, "a session began"),
+        EventKind::Began => tracing::info!(target: TARGET, %session, "a session began"),
         EventKind::Renewed { before } => {
-            tracing::info!(%session, %before, "a session was renewed");
+            tracing::info!(target: TARGET, %session, %before, "a session was renewed");
         }
-        EventKind::LoggedIn(_) => tracing::info!(%session, "a user logged in"),
-        EventKind::Reauthenticated => tracing::info!(%session, "a user proved again who they are"),
-        EventKind::Ended { why, by } => tracing::info!(%session, ?why, ?by, "a session was ended"),
-        EventKind::Expired => tracing::info!(%session, "a session had expired"),
+        EventKind::LoggedIn(_) => tracing::info!(target: TARGET, %session, "a user logged in"),
+        EventKind::Reauthenticated => {
+            tracing::info!(target: TARGET, %session, "a user proved again who they are")
+        }
+        EventKind::Ended { why, by } => {
+            tracing::info!(target: TARGET, %session, ?why, ?by, "a session was ended")
+        }
+        EventKind::Expired => tracing::info!(target: TARGET, %session, "a session had expired"),
         EventKind::Refused(Refusal::UnknownId) => {
-            tracing::info!(%session, "there is no session under an id that was presented");
+            tracing::info!(target: TARGET, %session, "there is no session under an id that was presented");
         }
         EventKind::Refused(Refusal::Interrupted) => {
-            tracing::info!(%session, "a session ended under a request");
+            tracing::info!(target: TARGET, %session, "a session ended under a request");
         }
-        EventKind::Refused(why) => tracing::info!(%session, ?why, "a request was refused"),
+        EventKind::Refused(why) => {
+            tracing::info!(target: TARGET, %session, ?why, "a request was refused")
+        }
     }
 }

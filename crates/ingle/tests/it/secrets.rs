@@ -51,7 +51,7 @@ async fn neither_logs_nor_records_nor_debug_output_hold_an_id() {
         "in the handler",
         "a session began",
         "a session was renewed",
-        "a session was destroyed",
+        "a session was ended",
         "there is no session under an id that was presented",
         "a request has the ids of two live sessions",
     ] {

@@ -159,7 +159,7 @@ async fn every_page_can_be_read_and_used_by_keyboard_at_any_width_in_light_and_d
     check("a wrong password");
     visit.log_in();
     visit.scene.logged_in("ada").await;
-    for page in ["/", "/login", "/sessions", "/password", "/confirm"] {
+    for page in ["/", "/login", "/sessions", "/live", "/password", "/confirm"] {
         visit.open(page);
         check(page);
     }
