@@ -7,6 +7,7 @@
 pub mod actix;
 mod body;
 mod cookie;
+mod create;
 mod door;
 #[cfg(feature = "axum")]
 mod extract;
@@ -25,6 +26,7 @@ mod slots;
 pub use {
     body::ResponseBody,
     cookie::{Cookie, CookieConfig, CookieError, SameSite},
+    create::NewSession,
     door::{Door, Finished, HeaderChange, InFlight},
     layer::{NoSessionLayer, ResponseFuture, SessionLayer, SessionService, UserRejection},
     named::{Named, SessionName},

@@ -33,8 +33,8 @@ use std::sync::Arc;
 
 use crate::{
     clock::{Clock as _, ManualClock, SystemClock},
-    http::{HeaderChange, SessionLayer},
-    session::{Error, HandlerOutcome, Session},
+    http::SessionLayer,
+    session::{Error, Session},
     store::Memory,
 };
 
@@ -94,17 +94,11 @@ impl TestSessions {
     where
         F: AsyncFnOnce(&Session) -> Result<(), Error>,
     {
-        let in_flight = self.layer.door().begin([]);
-        let filled = fill(in_flight.session()).await;
-        let finished = in_flight.finish(HandlerOutcome::Success).await;
-        let failed = filled.err().or_else(|| finished.error().cloned());
-        assert!(failed.is_none(), "the session could not be filled: {failed:?}");
-        let set = finished.headers().iter().find_map(|change| match change {
-            HeaderChange::SetCookie { value, .. } => value.split(';').next(),
-            HeaderChange::Append { .. } | HeaderChange::Replace { .. } => None,
-        });
-        assert!(set.is_some(), "nothing was stored, so there is no session and no cookie");
-        set.unwrap_or_default().to_owned()
+        let new = self.layer.create_session(fill).await;
+        assert!(new.is_ok(), "the session could not be filled: {new:?}");
+        let new = new.ok().flatten();
+        assert!(new.is_some(), "nothing was stored, so there is no session and no cookie");
+        new.map(|new| new.cookie().to_owned()).unwrap_or_default()
     }
 }
 

@@ -69,6 +69,8 @@ pub enum EndReason {
     PickedOut,
     /// All sessions of its user were ended, or all others.
     AllOfUser,
+    /// All sessions of the store were ended.
+    All,
     /// A newer session took its place, because the user had as many as they may have.
     OverLimit,
     /// The browser sent its id beside another one, and a user logged in with that.

@@ -24,10 +24,11 @@ use super::{
     retry::Backoff,
 };
 use crate::{
+    clock::Timestamp,
     data::Data,
     detach::DetachHandle,
     id::Key,
-    record::{Loaded, Op, Record, User},
+    record::{Header, Op, Record, User},
     store::{Applied, Error, ErrorKind, Lookup},
 };
 
@@ -148,23 +149,45 @@ pub(crate) async fn end_older(
     generation: u64,
     by: &EndedBy,
 ) -> Result<usize, Failure> {
-    let mut ended = 0;
     let cause = Cause::new(EndReason::AllOfUser, by.clone(), Some(user));
+    let is_older =
+        |header: &Header| header.user.as_ref().is_some_and(|user| user.generation < generation);
+    end_listed(coalescer, Of::User(user), is_older, &cause).await
+}
+
+/// Ends all sessions that had begun by an instant, and returns how many there were.
+///
+/// One that another request renews meanwhile may be on none of the pages of the last pass.
+pub(crate) async fn end_begun(
+    coalescer: &Arc<Coalescer>,
+    until: Timestamp,
+    by: EndedBy,
+) -> Result<usize, Failure> {
+    let cause = Cause::new(EndReason::All, by, None);
+    let has_begun = |header: &Header| header.key.is_of_session() && header.created <= until;
+    end_listed(coalescer, Of::All, has_begun, &cause).await
+}
+
+/// Goes through the pages of a list, again and again, until none has a session that is to end.
+async fn end_listed(
+    coalescer: &Arc<Coalescer>,
+    of: Of<'_>,
+    is_to_end: impl Fn(&Header) -> bool + Send,
+    cause: &Cause,
+) -> Result<usize, Failure> {
+    let mut ended = 0;
     loop {
         let before = ended;
         let mut after = None;
         loop {
             let page = {
                 let Context { client, policy, .. } = &coalescer.context;
-                let listing = Listing::new(Of::User(user)).after(after.as_ref());
+                let listing = Listing::new(of).after(after.as_ref());
                 client.list(&listing, policy.deadline()).await?
             };
-            let is_older = |loaded: &&Loaded| {
-                let user = loaded.record.header.user.as_ref();
-                user.is_some_and(|user| user.generation < generation)
-            };
-            let older = page.records.iter().filter(is_older).map(|loaded| loaded.record.header.key);
-            ended += end(coalescer, older.collect(), &cause).await?;
+            let headers = page.records.iter().map(|loaded| &loaded.record.header);
+            let to_end = headers.filter(|header| is_to_end(header)).map(|header| header.key);
+            ended += end(coalescer, to_end.collect(), cause).await?;
             after = page.next;
             if after.is_none() {
                 break;

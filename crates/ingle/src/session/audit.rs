@@ -102,7 +102,7 @@ pub enum AuditAct {
     Edit,
     /// Ends a session.
     End,
-    /// Ends all sessions of a user.
+    /// Ends all sessions of a user, or of all.
     EndAll,
     /// Looks at values that are hidden otherwise.
     Reveal,

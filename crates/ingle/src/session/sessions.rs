@@ -15,6 +15,7 @@ use crate::{
     engine::{
         Engine,
         client::{Listing, Of, PAGE_MAX},
+        users::end_begun,
     },
     id::{Handle, HandlePrefix},
     record::Loaded,
@@ -24,6 +25,9 @@ use crate::{
 /// The sessions of an app, for what happens outside of its requests: a password that was reset by
 /// mail, an account that was closed, a job. [`SessionLayer::sessions`](crate::SessionLayer::sessions)
 /// makes it. Clones share everything.
+///
+/// To begin a session without a request, see
+/// [`SessionLayer::create_session`](crate::SessionLayer::create_session).
 ///
 /// ```
 /// # async fn reset(layer: ingle::SessionLayer) -> Result<(), ingle::Error> {
@@ -146,20 +150,47 @@ impl Sessions {
     /// # Errors
     /// Some sessions may live on. Call it again.
     pub async fn end_all_of(&self, user: &str) -> Result<usize, Error> {
+        check_name(user)?;
         let (sessions, user) = (self.clone(), user.to_owned());
         let end = |handle| async move {
-            check_name(&user)?;
             let by = sessions.audit.ended_by();
-            let begun = sessions.audit.begin(Act::on_user(AuditAct::EndAll, Some(&user))).await?;
-            let ended = users::end_all_of(&sessions.engine, &user, &by, &handle).await;
-            let outcome = AuditOutcome::of(&ended);
-            sessions
-                .audit
-                .end(begun, outcome, |line| line.ended = ended.as_ref().ok().copied())
-                .await;
-            ended
+            let end = users::end_all_of(&sessions.engine, &user, &by, &handle);
+            sessions.end_several(Some(&user), end).await
         };
         Detachable::new(end).await
+    }
+
+    /// Ends all sessions that had begun when this was called, on every instance, and returns how many
+    /// there were. Sessions may begin meanwhile. Where several apps share a store, those of all end: a
+    /// store knows no namespaces.
+    ///
+    /// A session that a request renews at the same time may be missed: call it until it returns 0.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the store has no lists. Otherwise some sessions may live on. Call it
+    /// again.
+    pub async fn end_all(&self) -> Result<usize, Error> {
+        let sessions = self.clone();
+        let end = |_| async move {
+            let until = users::with_lists(&sessions.engine)?.policy.now();
+            let (coalescer, by) = (&sessions.engine.coalescer, sessions.audit.ended_by());
+            let end = async { Ok(end_begun(coalescer, until, by).await?) };
+            sessions.end_several(None, end).await
+        };
+        Detachable::new(end).await
+    }
+
+    /// Ends several sessions, and writes down how many.
+    async fn end_several(
+        &self,
+        user: Option<&str>,
+        end: impl Future<Output = Result<usize, Error>> + Send,
+    ) -> Result<usize, Error> {
+        let begun = self.audit.begin(Act::on_user(AuditAct::EndAll, user)).await?;
+        let ended = end.await;
+        let (outcome, count) = (AuditOutcome::of(&ended), ended.as_ref().ok().copied());
+        self.audit.end(begun, outcome, |line| line.ended = count).await;
+        ended
     }
 
     /// The same sessions, for an operator: what they do is written down.

@@ -670,6 +670,35 @@ async fn in_an_outage_nobody_is_told_that_they_are_not_logged_in_and_so_need_no_
     assert_eq!(who(&app, &visitor).await, "ada");
 }
 
+#[tokio::test]
+async fn a_session_begins_without_a_request() {
+    let layer = layer(Memory::new());
+    let app = shop(&layer);
+    let paired = async |session: &Session| {
+        session.push("cart", "book")?;
+        session.login("ada").await
+    };
+    let new = layer.create_session(paired).await.unwrap().unwrap();
+    assert_eq!(app.get("/user", new.cookie()).await.ok().body, "ada");
+    assert_eq!(app.get("/cart", new.cookie()).await.ok().body, "book");
+    assert!(new.set_cookie().starts_with(&format!("{}; ", new.cookie())), "{}", new.set_cookie());
+    let found = layer.sessions().find(&new.handle()).await.unwrap().unwrap();
+    assert_eq!(found.info().user.as_ref().unwrap().name, "ada");
+    let (_, id) = new.cookie().split_once('=').unwrap();
+    assert!(!format!("{new:?}").contains(id));
+
+    let none = layer.create_session(async |_| Ok(())).await.unwrap();
+    assert!(none.is_none(), "{none:?}");
+    let refused = layer.create_session(async |session| session.insert("_flash", 1)).await;
+    assert!(matches!(refused, Err(Error::InvalidValue(_))), "{refused:?}");
+    let ended = layer.create_session(async |session| {
+        session.login("bob").await?;
+        session.logout().await
+    });
+    assert!(ended.await.unwrap().is_none());
+    assert_eq!(layer.sessions().of_user("bob").await.unwrap(), []);
+}
+
 /// How a session ended, as a request that stays open learns it.
 async fn learn(ended: impl Future<Output = SessionEnd>) -> SessionEnd {
     tokio::time::timeout(LONG, ended).await.expect("nobody told that the session ended")

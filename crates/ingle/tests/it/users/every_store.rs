@@ -33,6 +33,7 @@ macro_rules! users_on {
             an_operator_finds_sessions_by_how_their_handles_begin
             an_operator_sees_what_has_expired_until_it_is_swept
             an_operators_acts_are_lines_of_the_audit_log
+            an_operator_ends_every_session_that_had_begun
             a_line_of_the_audit_log_is_no_session
             an_operator_follows_a_session_to_its_end
         }

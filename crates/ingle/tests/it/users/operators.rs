@@ -257,6 +257,38 @@ pub(super) async fn an_operators_acts_are_lines_of_the_audit_log(scene: Scene) {
     assert!(!format!("{lines:?}{}", log.text()).contains("book"), "a line has a value");
 }
 
+pub(super) async fn an_operator_ends_every_session_that_had_begun(scene: Scene) {
+    let [here, there] = scene.apps();
+    let sessions = scene.layers[1].sessions().operated_by(ada());
+    let mut visitors = Vec::new();
+    for n in 0..150 {
+        let mut visitor = logged_in(&here, &format!("user{}", n % 7)).await;
+        if n % 3 == 0 {
+            visitor.get(&there, "/cart/book").await.ok();
+        }
+        visitors.push(visitor);
+    }
+    let mut anonymous = Visitor::default();
+    anonymous.get(&here, "/cart/book").await.ok();
+    if !scene.lists() {
+        let ended = sessions.end_all().await;
+        assert!(matches!(ended, Err(Error::Unsupported(_))), "{ended:?}");
+        assert_eq!(who(&here, &visitors[0]).await, "user0");
+        return;
+    }
+    assert_eq!(sessions.end_all().await.unwrap(), 151);
+    for visitor in visitors.iter().chain([&anonymous]) {
+        assert_eq!(here.get("/cart", &visitor.cookie).await.status, StatusCode::CONFLICT);
+    }
+    let line = log_of(&sessions).await.remove(0);
+    assert_eq!((line.act, line.outcome), (AuditAct::EndAll, AuditOutcome::Done));
+    assert_eq!((line.user, line.session, line.ended), (None, None, Some(151)));
+    // Whoever comes later begins anew.
+    scene.clock.advance(Duration::from_millis(1));
+    assert_eq!(who(&there, &logged_in(&there, "user0").await).await, "user0");
+    assert_eq!(sessions.end_all().await.unwrap(), 1);
+}
+
 pub(super) async fn a_line_of_the_audit_log_is_no_session(scene: Scene) {
     let [here, _] = scene.apps();
     let sessions = scene.layers[1].sessions().operated_by(ada());
