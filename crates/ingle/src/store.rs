@@ -157,6 +157,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// The store's lists, if it can list.
     fn as_list(&self) -> Option<&dyn List>;
+
+    /// Begins to listen for the ends of sessions in all processes. What ends after this has returned
+    /// is told. None if the store tells of no ends, or not here.
+    ///
+    /// It only makes the wait for an end shorter. So no commit and no destroy may fail, or take
+    /// notably longer, because it cannot tell. A store need not tell of every end.
+    ///
+    /// # Errors
+    /// The store cannot listen now. Another attempt may help.
+    async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
+        Ok(None)
+    }
 }
 
 #[async_trait]
@@ -202,6 +214,23 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn as_list(&self) -> Option<&dyn List> {
         (**self).as_list()
     }
+
+    async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
+        (**self).listen().await
+    }
+}
+
+/// Hears of sessions that end in any process, the answer of [`Store::listen`]. To drop it ends the
+/// connection that it listens on.
+#[async_trait]
+pub trait Listener: Send {
+    /// The key of a session that was destroyed or renewed, as far as the store was told. Nobody
+    /// vouches for that: look in the store. The caller may drop this future and call again, and
+    /// misses nothing by it.
+    ///
+    /// # Errors
+    /// It hears nothing any more, and may have missed something. Listen anew.
+    async fn next(&mut self) -> Result<Key, Error>;
 }
 
 /// Lists the records of a store, for its operators.

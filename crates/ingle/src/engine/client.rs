@@ -25,8 +25,8 @@ use crate::{
     meter::{Meter, Verb},
     record::{FORMAT, Loaded, Version},
     store::{
-        Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, Lookup, Page, Store,
-        Swept, Write,
+        Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, Listener, Lookup, Page,
+        Store, Swept, Write,
     },
 };
 
@@ -36,6 +36,9 @@ const CALLS_MAX: usize = 1024;
 /// How many records one page of a list has, unless the caller says otherwise, and at most.
 const PAGE: usize = 100;
 pub(crate) const PAGE_MAX: usize = 500;
+
+/// How long the store may take to begin to listen.
+const LISTEN_MAX: Duration = Duration::from_secs(30);
 
 /// How long one batch of a sweep may take.
 const SWEEP_MAX: Duration = Duration::from_secs(60);
@@ -207,6 +210,12 @@ impl Client {
         let sweep = tokio::time::timeout(SWEEP_MAX, self.store().sweep(self.now(), limit));
         // What it has deleted was dead, and the next sweep continues from there.
         sweep.await.unwrap_or_else(|_| Err(self.refused("it did not answer a sweep in time")))
+    }
+
+    /// Begins to listen for ends. No breaker counts it: it says nothing of how calls fare.
+    pub(crate) async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
+        let listen = tokio::time::timeout(LISTEN_MAX, self.store().listen());
+        listen.await.unwrap_or_else(|_| Err(self.too_late("it did not begin to listen in time")))
     }
 
     /// The error of a change that this process stops waiting for. Nothing was changed.

@@ -59,6 +59,16 @@ impl Watches {
         (watched.ends.entry(*key).or_default().subscribe(), !looks)
     }
 
+    /// The keys of all sessions that are watched.
+    pub(super) fn all(&self) -> Vec<Key> {
+        self.watched().ends.keys().copied().collect()
+    }
+
+    /// Whether anybody waits for the end of this session.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.watched().ends.contains_key(key)
+    }
+
     /// Nobody looks any more, because the task that did was dropped with its runtime. The next who
     /// waits must.
     pub(super) fn stopped(&self) {

@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use super::{
-    Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Lookup, OpenError, Page,
-    Store, Swept, Write,
+    Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Listener, Lookup,
+    OpenError, Page, Store, Swept, Write,
 };
 use crate::{
     clock::Timestamp,
@@ -170,6 +170,10 @@ impl Store for Lazy {
 
     fn as_list(&self) -> Option<&dyn List> {
         self.0.info.capabilities.lists_by_user.then_some(self)
+    }
+
+    async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
+        self.store().await?.listen().await
     }
 }
 

@@ -1,15 +1,16 @@
 //! The store in a PostgreSQL database, shared by any number of instances.
 //!
 //! `config.rs` says where it is, `connect.rs` and `deadpool.rs` make connections, `pool.rs` bounds them.
-//! `statements.rs` has the SQL, `codec.rs` what a row holds, `write.rs`, `batch.rs` and `list.rs` what
-//! is asked, `schema.rs` the table, and `error.rs` what a failure means.
+//! `statements.rs` has the SQL, `codec.rs` what a row holds, `write.rs`, `batch.rs`, `list.rs` and
+//! `listen.rs` what is asked, `schema.rs` the table, and `error.rs` what a failure means.
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
 use super::{
-    CommitError, Cursor, Destroyed, Error, Info, List, Lookup, OpenError, Page, Store, Swept, Write,
+    CommitError, Cursor, Destroyed, Error, Info, List, Listener, Lookup, OpenError, Page, Store,
+    Swept, Write,
 };
 use crate::{
     clock::Timestamp,
@@ -28,6 +29,7 @@ mod error;
 mod jsonb;
 mod link;
 mod list;
+mod listen;
 mod pool;
 mod schema;
 mod statements;
@@ -157,6 +159,13 @@ impl Store for Postgres {
 
     fn as_list(&self) -> Option<&dyn List> {
         Some(self)
+    }
+
+    /// On a connection of its own, if it is no pooler's and no pool of the app's.
+    async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
+        let ends = self.pool.listen().await;
+        let ends = ends.map_err(|failure| failure.of_read(self.pool.names()))?;
+        Ok(ends.map(|ends| Box::new(ends) as Box<dyn Listener>))
     }
 }
 

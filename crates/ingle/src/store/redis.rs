@@ -10,7 +10,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use super::{
-    CommitError, Cursor, Destroyed, Error, Info, List, Lookup, OpenError, Page, Store, Swept, Write,
+    CommitError, Cursor, Destroyed, Error, Info, List, Listener, Lookup, OpenError, Page, Store,
+    Swept, Write,
 };
 use crate::{
     clock::Timestamp,
@@ -200,6 +201,13 @@ impl Store for Redis {
 
     fn as_list(&self) -> Option<&dyn List> {
         Some(self)
+    }
+
+    /// On a connection of its own, if this user may subscribe.
+    async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
+        let client = &self.0.client;
+        let ends = client.listen().await.map_err(|failure| client.error(failure))?;
+        Ok(ends.map(|ends| Box::new(ends) as Box<dyn Listener>))
     }
 }
 

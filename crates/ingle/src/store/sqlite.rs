@@ -1,7 +1,7 @@
 //! The store in one local file: SQLite, with no server.
 //!
-//! `writer.rs` and `reader.rs` are the threads that work on the file, by the statements of `write.rs`
-//! and `list.rs`; `codec.rs` is a row, `schema.rs` the table, `connect.rs` the file. It knows no cookie
+//! `writer.rs` and `reader.rs` are the threads that work on the file, by the statements of `write.rs`,
+//! `list.rs` and `listen.rs`; `codec.rs` is a row, `schema.rs` the table, `connect.rs` the file. It knows no cookie
 //! and no id. What is promised stands on [`Sqlite`] and in `docs/sqlite.md`.
 
 use std::{fmt, path::Path, sync::Arc};
@@ -11,8 +11,8 @@ use rusqlite::Transaction;
 use tokio::sync::mpsc;
 
 use super::{
-    Applied, CommitError, Cursor, Destroyed, Error, Info, List, Lookup, OpenError, Page, Store,
-    Swept, Write,
+    Applied, CommitError, Cursor, Destroyed, Error, Info, List, Listener, Lookup, OpenError, Page,
+    Store, Swept, Write,
 };
 use crate::{
     clock::Timestamp,
@@ -26,6 +26,7 @@ mod config;
 mod connect;
 mod error;
 mod list;
+mod listen;
 mod queue;
 mod reader;
 mod schema;
@@ -197,6 +198,11 @@ impl Store for Sqlite {
 
     fn as_list(&self) -> Option<&dyn List> {
         Some(self)
+    }
+
+    /// The newest marks, which are read a few times a second.
+    async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
+        Ok(Some(Box::new(listen::Ends::listen(self.reads.clone()).await?)))
     }
 }
 

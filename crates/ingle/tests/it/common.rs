@@ -10,7 +10,8 @@ use ingle::{
     clock::Timestamp,
     record::Version,
     store::{
-        self, CommitError, Destroyed, Faulty, Info, List, Lookup, Memory, Store, Swept, Write,
+        self, CommitError, Destroyed, Faulty, Info, List, Listener, Lookup, Memory, Store, Swept,
+        Write,
     },
 };
 use tokio::{
@@ -102,6 +103,10 @@ impl<S: Store> Store for Intercept<S> {
 
     fn as_list(&self) -> Option<&dyn List> {
         self.inner.as_list()
+    }
+
+    async fn listen(&self) -> Result<Option<Box<dyn Listener>>, store::Error> {
+        self.inner.listen().await
     }
 }
 

@@ -19,6 +19,7 @@ mod connections;
 mod edits;
 mod errors;
 mod faults;
+mod listening;
 mod marks;
 mod tables;
 mod tls;

@@ -16,6 +16,7 @@ mod cluster;
 mod console;
 mod faults;
 mod groups;
+mod listening;
 mod opening;
 mod rights;
 mod tls;

@@ -18,6 +18,7 @@ use crate::common::{App, Held, LONG, Visitor, app, faulty, layer, layer_as_it_co
 
 mod every_store;
 mod interleaved;
+pub(crate) mod listening;
 mod operators;
 
 use operators::{

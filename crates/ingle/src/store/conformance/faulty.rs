@@ -19,8 +19,8 @@ use crate::{
     id::{HandlePrefix, Key},
     record::Version,
     store::{
-        Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Lookup, Page, Store,
-        Swept, Write,
+        Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Listener, Lookup,
+        Page, Store, Swept, Write,
     },
 };
 
@@ -316,6 +316,11 @@ impl Store for Faulty {
 
     fn as_list(&self) -> Option<&dyn List> {
         self.store.as_list().map(|_| self as &dyn List)
+    }
+
+    async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
+        let standing = self.script(|script| script.standing);
+        self.go("listen", standing, self.store.listen(), |_| {}).await
     }
 }
 

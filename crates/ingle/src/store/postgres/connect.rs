@@ -1,11 +1,14 @@
 //! Connections of the store's own: to the hosts of the configuration, or on a stream of the app's.
 
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 
 use async_trait::async_trait;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
 use tokio_postgres::{
-    Client, Config, Connection, NoTls, Statement,
+    AsyncMessage, Client, Config, Connection, NoTls, Notification, Statement,
     config::{SslMode, TargetSessionAttrs},
     tls::MakeTlsConnect,
     types::Type,
@@ -15,7 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{
     config::{PostgresConfig, PostgresTls},
     error::{Failure, NAME},
-    link::{Connecting, Link, Source},
+    link::{Connecting, Link, Listening, Source},
     stream::Stream,
 };
 use crate::{
@@ -43,6 +46,12 @@ const LINE_END: &str = "it ends in a line end, as the content of a file does; tr
 const SETTINGS: &str = "-c statement_timeout=4000 -c lock_timeout=400 \
                         -c default_transaction_isolation=read\\ committed \
                         -c enable_seqscan=off -c plan_cache_mode=force_generic_plan";
+
+/// How many notifications wait for who listens. Beyond it the connection is closed.
+const UNHEARD_MAX: usize = 4096;
+
+/// Who is given what the server tells.
+type Told = mpsc::Sender<Notification>;
 
 /// Makes connections.
 pub(super) struct Connector {
@@ -73,13 +82,17 @@ impl Connector {
     }
 }
 
-impl Source for Connector {
-    fn connect(&self) -> Connecting {
+impl Connector {
+    /// A connection. What the server tells on it goes to `told`.
+    fn open(
+        &self,
+        told: Option<Told>,
+    ) -> impl Future<Output = Result<Client, Failure>> + Send + 'static {
         let (mut driver, tls) = (self.driver.clone(), self.tls.clone());
         let password = self.config.passwords.as_ref().map(|passwords| passwords());
         let stream = self.config.streams.as_ref().map(|streams| streams());
         let host = self.config.hosts.first().map_or("", |(host, _)| host.as_str()).to_owned();
-        Box::pin(async move {
+        async move {
             if let Some(password) = password {
                 let password = match password.await {
                     Ok(password) if ends_a_line(&password) => Err(LINE_END.into()),
@@ -87,16 +100,32 @@ impl Source for Connector {
                 };
                 driver.password(password.map_err(|error| Failure::NotGiven("password", error))?);
             }
-            let client = match stream {
-                None => dial(driver, tls).await?,
+            match stream {
+                None => dial(driver, tls, told).await,
                 Some(stream) => {
                     let stream = stream.await;
                     let stream = stream.map_err(|error| Failure::NotGiven("stream", error))?;
-                    log_in(driver, stream, tls, host).await?
+                    log_in(driver, stream, tls, host, told).await
                 }
-            };
-            Ok(Box::new(client) as Box<dyn Link>)
-        })
+            }
+        }
+    }
+}
+
+impl Source for Connector {
+    fn connect(&self) -> Connecting {
+        let client = self.open(None);
+        Box::pin(async move { Ok(Box::new(client.await?) as Box<dyn Link>) })
+    }
+
+    fn listen(&self) -> Option<Listening> {
+        // Behind one, another client has the connection after each transaction.
+        if self.config.pooler {
+            return None;
+        }
+        let (told, hears) = mpsc::channel(UNHEARD_MAX);
+        let client = self.open(Some(told));
+        Some(Box::pin(async move { Ok((client.await?, hears)) }))
     }
 
     fn takes_back(&self) -> bool {
@@ -118,10 +147,14 @@ impl Link for Client {
 }
 
 /// Connects to one of the hosts.
-async fn dial(driver: Config, tls: Option<MakeRustlsConnect>) -> Result<Client, Failure> {
+async fn dial(
+    driver: Config,
+    tls: Option<MakeRustlsConnect>,
+    told: Option<Told>,
+) -> Result<Client, Failure> {
     match tls {
-        None => run(driver.connect(NoTls).await),
-        Some(tls) => run(driver.connect(tls).await),
+        None => run(driver.connect(NoTls).await, told),
+        Some(tls) => run(driver.connect(tls).await, told),
     }
 }
 
@@ -131,23 +164,35 @@ async fn log_in(
     stream: Stream,
     tls: Option<MakeRustlsConnect>,
     host: String,
+    told: Option<Told>,
 ) -> Result<Client, Failure> {
-    let Some(mut tls) = tls else { return run(driver.connect_raw(stream, NoTls).await) };
+    let Some(mut tls) = tls else { return run(driver.connect_raw(stream, NoTls).await, told) };
     let tls = MakeTlsConnect::<Stream>::make_tls_connect(&mut tls, &host);
     let tls = tls.map_err(|error| Failure::NotGiven("name for TLS", error.into()))?;
-    run(driver.connect_raw(stream, tls).await)
+    run(driver.connect_raw(stream, tls).await, told)
 }
 
 /// Lets a connection be served until its client is dropped.
 fn run<S, T>(
     connected: Result<(Client, Connection<S, T>), tokio_postgres::Error>,
+    told: Option<Told>,
 ) -> Result<Client, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (client, connection) = connected.map_err(Failure::NotConnected)?;
-    detach::spawn(async move { drop(connection.await) });
+    let (client, mut connection) = connected.map_err(Failure::NotConnected)?;
+    detach::spawn(async move {
+        let Some(told) = told else { return drop(connection.await) };
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notification(notification) = message
+                && told.try_send(notification).is_err()
+            {
+                // So who listens learns that something is missing.
+                return;
+            }
+        }
+    });
     Ok(client)
 }
 

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Statement, types::Type};
 use super::{
     config::PostgresConfig,
     error::{Failure, Unserved},
-    link::{Connecting, Link, Source},
+    link::{Connecting, Link, Listening, Source},
 };
 
 impl PostgresConfig {
@@ -56,6 +56,11 @@ impl Source for Lent {
                 Err(error) => Err(Failure::NotGiven("connection of its pool", error.into())),
             }
         })
+    }
+
+    /// What the server tells on a connection of a pool, nobody hears.
+    fn listen(&self) -> Option<Listening> {
+        None
     }
 
     fn takes_back(&self) -> bool {

@@ -3,7 +3,8 @@
 use std::pin::Pin;
 
 use async_trait::async_trait;
-use tokio_postgres::{Client, Statement, types::Type};
+use tokio::sync::mpsc;
+use tokio_postgres::{Client, Notification, Statement, types::Type};
 
 use super::error::Failure;
 
@@ -11,10 +12,22 @@ use super::error::Failure;
 pub(super) type Connecting =
     Pin<Box<dyn Future<Output = Result<Box<dyn Link>, Failure>> + Send + 'static>>;
 
+/// A connection to listen on that is being made, and what the server tells on it.
+pub(super) type Listening = Pin<
+    Box<
+        dyn Future<Output = Result<(Client, mpsc::Receiver<Notification>), Failure>>
+            + Send
+            + 'static,
+    >,
+>;
+
 /// Where connections come from.
 pub(super) trait Source: Send + Sync {
     /// A connection on which nothing is under way.
     fn connect(&self) -> Connecting;
+
+    /// A connection of its own to listen on. None if there is none to be had.
+    fn listen(&self) -> Option<Listening>;
 
     /// Whether each connection goes back to where it came from when its statement has been answered:
     /// others use it as well.

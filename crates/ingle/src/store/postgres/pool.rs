@@ -31,7 +31,8 @@ use super::{
     connect::{ANSWER_TIME, Connector},
     error::{Failure, Names, Unserved},
     link::{Link, Source},
-    statements::{KINDS, Kind, Statements},
+    listen::Ends,
+    statements::{KINDS, Kind, LISTEN, Statements},
 };
 use crate::{detach, store::OpenError};
 
@@ -157,6 +158,16 @@ impl Pool {
             rows.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)
         };
         detach::run_to_end(work).await
+    }
+
+    /// Begins to listen, on a connection beside the others. None if there is none to listen on.
+    pub(super) async fn listen(&self) -> Result<Option<Ends>, Failure> {
+        let Some(listening) = self.source.listen() else { return Ok(None) };
+        let opened = timeout(self.config.connect_time(), listening).await;
+        let (client, hears) = opened.map_err(|_| Unserved::NoConnectionInTime)??;
+        let begun = timeout(ANSWER_TIME, client.batch_execute(LISTEN)).await;
+        begun.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)?;
+        Ok(Some(Ends { hears, _client: client }))
     }
 
     /// A free connection, or a new one. What waits here has sent nothing yet.

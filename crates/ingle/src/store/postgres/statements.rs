@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Batch,
     Touch,
     Destroy,
+    /// The same without telling those who listen.
+    DestroyUntold,
     MakeWay,
     Sweep,
     List,
@@ -20,7 +22,7 @@ pub(super) enum Kind {
     Ping,
 }
 
-pub(super) const KINDS: usize = 12;
+pub(super) const KINDS: usize = 13;
 
 const KEY: Type = Type::BYTEA;
 const TIME: Type = Type::TIMESTAMPTZ;
@@ -75,7 +77,7 @@ impl Kind {
                 }
             }
             Self::Touch => const { &[KEY, TIME, TIME] },
-            Self::Destroy => const { &[KEY, TIME, TIME] },
+            Self::Destroy | Self::DestroyUntold => const { &[KEY, TIME, TIME] },
             Self::Sweep => const { &[TIME, INTEGER] },
             Self::List => const { &[KEY, TIME, INTEGER] },
             Self::ListByUser => const { &[KEY, TIME, INTEGER, Type::TEXT] },
@@ -123,6 +125,20 @@ macro_rules! live {
     };
 }
 
+/// Turns a live row into the mark of an end.
+///
+/// It tells those who listen of it, when it is committed. Nothing else does: a transaction that notifies
+/// holds a lock of the whole server while it commits, so all of those are committed one after another.
+/// Ends are rare enough for that. Commits are not, nor are renews, one of which goes with each login.
+macro_rules! destroy {
+    () => {
+        concat!("UPDATE TABLE AS s SET ", mark!("NULL", "$3"), " WHERE key = $1 AND ", live!("$2"))
+    };
+}
+
+/// What those who listen do, and the channel that a destroy tells them on.
+pub(super) const LISTEN: &str = "LISTEN ingle_ended";
+
 /// The texts, in the order of [`Kind`]; TABLE stands for the table.
 ///
 /// Nothing but a create inserts, and that only where nothing has the key. What is dead there is deleted
@@ -158,13 +174,8 @@ const TEXTS: [&str; KINDS] = [
         live!("$3"),
         " RETURNING 1"
     ),
-    concat!(
-        "UPDATE TABLE AS s SET ",
-        mark!("NULL", "$3"),
-        " WHERE key = $1 AND ",
-        live!("$2"),
-        " RETURNING 1"
-    ),
+    concat!(destroy!(), " RETURNING pg_notify('ingle_ended', encode(key, 'hex'))"),
+    concat!(destroy!(), " RETURNING 1"),
     concat!("DELETE FROM TABLE AS s WHERE key = $1 AND ", dead!("$2"), " RETURNING 1"),
     SWEEP,
     concat!(

@@ -112,9 +112,15 @@ impl Writer {
 
     pub(super) async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, Error> {
         let mark = Mark::ended(now);
+        let params = || vec![Param::key(key), Param::Time(now), Param::Time(mark.until)];
         for _ in 0..ATTEMPTS_MAX {
-            let params = vec![Param::key(key), Param::Time(now), Param::Time(mark.until)];
-            let ended = self.ask(Kind::Destroy, params).await;
+            let ended = match self.ask(Kind::Destroy, params()).await {
+                // The session ends, even if those who wait for that learn of it later.
+                Err(failure) if may_not_tell(&failure) => {
+                    self.ask(Kind::DestroyUntold, params()).await
+                }
+                ended => ended,
+            };
             if !ended.map_err(|failure| self.failed(&failure))?.is_empty() {
                 return Ok(Destroyed::Ended);
             }
@@ -162,6 +168,13 @@ impl Writer {
     fn failed(&self, failure: &Failure) -> Error {
         failure.of_write(self.pool.names())
     }
+}
+
+/// Whether nothing was done because this user may not notify, or because the server has no room left for
+/// what it is to tell.
+fn may_not_tell(failure: &Failure) -> bool {
+    let refusals = [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::PROGRAM_LIMIT_EXCEEDED];
+    failure.code().is_some_and(|code| refusals.contains(code))
 }
 
 /// The parameters of a replace, and the first ones of a renew.

@@ -8,7 +8,9 @@ use redis::{Cmd, Pipeline, Value};
 
 use self::{
     cluster::Cluster,
-    link::{Address, Link, refused},
+    dial::Address,
+    link::{Link, refused},
+    listen::Ends,
     node::{Node, Settings},
     tls::Tls,
 };
@@ -27,9 +29,11 @@ use crate::{
 };
 
 mod cluster;
+mod dial;
 pub(super) mod durability;
 mod greet;
 mod link;
+mod listen;
 mod node;
 mod pipeline;
 pub(super) mod server;
@@ -157,6 +161,19 @@ impl Client {
                 }
             });
         }
+    }
+
+    /// Begins to listen at one of the servers: in a cluster, each passes on what any is told. None if
+    /// this user may not.
+    pub(super) async fn listen(&self) -> Result<Option<Ends>, Failure> {
+        let mut why = error::not_now("no server is known");
+        for node in self.servers.masters() {
+            match Ends::listen(&node, &self.names).await {
+                Ok(ends) => return Ok(ends),
+                Err(cause) => why = cause,
+            }
+        }
+        Err(Failure::NotSent(why))
     }
 
     /// What the servers are, as far as it is known, and how they commit.

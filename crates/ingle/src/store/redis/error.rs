@@ -5,7 +5,7 @@
 
 use std::{fmt, path::Path};
 
-use redis::ServerError;
+use redis::{RedisError, ServerError};
 
 use crate::store::{
     Applied, Error, ErrorKind, OpenError, OpenErrorKind,
@@ -295,16 +295,25 @@ fn lost(message: &str) -> Cause {
 fn denied(prefix: &str, message: &str) -> Cause {
     let problem = format!("the user may not do this in Redis ({message})");
     let help = format!(
-        "run `ACL SETUSER USER ~{prefix}:* +get +set +@sortedset +pexpire +scan +eval +evalsha \
-         +select +asking +cluster|slots +config|get`"
+        "run `ACL SETUSER USER ~{prefix}:* &{prefix}:* +get +set +@sortedset +pexpire +scan +eval \
+         +evalsha +publish +subscribe +select +asking +cluster|slots +config|get`"
     );
     Cause::new(OpenErrorKind::Denied, problem, help)
 }
 
 /// Whether a command is not to be had: an ACL forbids it, or the server does not know it under this name.
 pub(super) fn is_forbidden(refusal: &ServerError) -> bool {
-    let unknown = refusal.details().is_some_and(|words| words.starts_with("unknown command"));
-    refusal.code() == "NOPERM" || (refusal.code() == "ERR" && unknown)
+    forbids(refusal.code(), refusal.details())
+}
+
+/// The same of a refusal as the client beneath reports it.
+pub(super) fn may_not(error: &RedisError) -> bool {
+    error.code().is_some_and(|code| forbids(code, error.detail()))
+}
+
+fn forbids(code: &str, details: Option<&str>) -> bool {
+    let unknown = details.is_some_and(|words| words.starts_with("unknown command"));
+    code == "NOPERM" || (code == "ERR" && unknown)
 }
 
 /// What a refusal says.

@@ -75,6 +75,12 @@ impl Names {
         (self.record(&key) == name).then_some(key)
     }
 
+    /// The channel on which those who listen are told the names of records that have ended, such as
+    /// `ingle:ended`.
+    pub(super) fn ends(&self) -> String {
+        format!("{}:ended", self.prefix)
+    }
+
     /// A pattern that fits the names of all records.
     pub(super) fn records(&self) -> String {
         format!("{}:{{??}}:*", self.prefix)

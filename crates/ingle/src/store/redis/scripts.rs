@@ -27,6 +27,14 @@ end
     };
 }
 
+/// Tells those who listen on a channel that a session has ended. Where this user may not, or the server
+/// cannot, nobody is told.
+macro_rules! tell {
+    ($channel:literal) => {
+        concat!("redis.pcall('PUBLISH', ", $channel, ", KEYS[1])")
+    };
+}
+
 /// A create or a replace that puts the session into its user's list: in the place of `ARGV[1]`, which is
 /// empty if nothing may be there, it writes `ARGV[2]` for `ARGV[3]` milliseconds.
 ///
@@ -45,7 +53,7 @@ return 1
 
 /// In the place of `ARGV[1]` under the old key it leaves the mark `ARGV[2]` for `ARGV[3]` milliseconds (law 12);
 /// in the place of `ARGV[4]` under the new one, which is empty if nothing may be there, it writes `ARGV[5]` for
-/// `ARGV[6]`.
+/// `ARGV[6]`. It tells of that on the channel `ARGV[7]`.
 ///
 /// Answers 1 if it is done; what is under the old key, if that is not as it should be; or what is under the new
 /// one, in a list of one.
@@ -57,9 +65,12 @@ local found = redis.call('GET', KEYS[1])
 if found ~= ARGV[1] then return found end
 local taken = redis.call('GET', KEYS[2])
 if (taken or '') ~= ARGV[4] then return {taken} end
-if KEYS[3] then list(KEYS[3], unpack(ARGV, 7, 11)) end
+if KEYS[3] then list(KEYS[3], unpack(ARGV, 8, 12)) end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[6])
+",
+    tell!("ARGV[7]"),
+    "
 return 1
 "
 ));
@@ -87,19 +98,23 @@ return 1
 ",
 );
 
-/// Leaves the mark `ARGV[1]` for `ARGV[2]` milliseconds in the place of what is there, unless that is a mark.
-/// It takes no more memory than there was, so a server that is full takes it.
+/// Leaves the mark `ARGV[1]` for `ARGV[2]` milliseconds in the place of what is there, unless that is a mark,
+/// and tells of it on the channel `ARGV[3]`. It takes no more memory than there was, so a server that is full
+/// takes it.
 ///
 /// Answers what was there.
-pub(super) static DESTROY: Script = Script::new(
+pub(super) static DESTROY: Script = Script::new(concat!(
     "#!lua flags=allow-oom
 local found = redis.call('GET', KEYS[1])
 if found and not string.find(found, '^{\"moved_to\":') and not string.find(found, '^{\"ended\":') then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  ",
+    tell!("ARGV[3]"),
+    "
 end
 return found
 ",
-);
+));
 
 /// Does nothing. As a script that may write, it is refused where the others would be: by a replica, and by a
 /// server without memory or with a disk that fails.

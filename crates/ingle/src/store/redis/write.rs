@@ -300,6 +300,7 @@ fn renewal(
     }
     command.arg(old).arg(codec::mark_text(&Mark::moved(*to, now))).arg(codec::millis(MARK_EXPIRY));
     command.arg(dead).arg(text).arg(codec::expiry(&record.header, now));
+    command.arg(client.names.ends());
     if let Some(membership) = membership {
         membership.push(&mut command, now);
     }
@@ -356,7 +357,7 @@ pub(super) async fn destroy(
     let script = &scripts::DESTROY;
     let mut command = script.call(1);
     command.arg(client.names.record(key)).arg(codec::mark_text(&Mark::ended(now)));
-    command.arg(codec::millis(MARK_EXPIRY));
+    command.arg(codec::millis(MARK_EXPIRY)).arg(client.names.ends());
     let destroyed = client.run(Partition::of(key), script, &command).await;
     let found =
         codec::found(destroyed.map_err(|failure| client.error(failure))?).map_err(|_| strange())?;

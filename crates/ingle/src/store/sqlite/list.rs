@@ -93,3 +93,20 @@ pub(super) struct Chunk {
     /// Whether there may be more rows whose time it is.
     pub(super) more: bool,
 }
+
+/// Reads its index alone.
+pub(super) const MARKS: &str = "SELECT sweep_at, key FROM sessions \
+                              WHERE mark IS NOT NULL AND sweep_at >= ?1 ORDER BY sweep_at";
+
+/// The keys of marks, each with the instant of the mark's end in milliseconds, the newest last.
+pub(super) type Marks = Vec<(i64, Key)>;
+
+/// Reads the marks that end at this instant or later. Each ends as long after it was made as any other.
+pub(super) fn marks(connection: &Connection, since: i64) -> Result<Marks, Error> {
+    let read = || -> rusqlite::Result<Marks> {
+        let mut statement = connection.prepare_cached(MARKS)?;
+        let marks = statement.query_map([since], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        marks.map(|mark| mark.map(|(until, key)| (until, Key::from_bytes(key)))).collect()
+    };
+    read().map_err(|error| failed(error, Applied::No))
+}

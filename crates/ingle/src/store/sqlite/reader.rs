@@ -14,7 +14,7 @@ use super::{
     codec::{Entry, select},
     connect::{OpenedFile, close, connect_to_read},
     error::{Unserved, cannot_create, failed, no_thread, opening},
-    list::{self, List, entries},
+    list::{self, List, Marks, entries},
     queue::queue,
 };
 use crate::{
@@ -30,6 +30,7 @@ const READERS: usize = 2;
 pub(super) enum Job {
     Load { key: Key, now: Timestamp, reply: oneshot::Sender<Result<Lookup, Error>> },
     List { list: List, reply: oneshot::Sender<Result<Page, Error>> },
+    Marks { since: i64, reply: oneshot::Sender<Result<Marks, Error>> },
     Ping { reply: oneshot::Sender<Result<(), Error>> },
 }
 
@@ -61,6 +62,7 @@ fn serve(connection: &Connection, file: &OpenedFile, queue: &Queue) {
         match job {
             Job::Load { key, now, reply } => drop(reply.send(load(connection, &key, now))),
             Job::List { list, reply } => drop(reply.send(list::page(connection, &list))),
+            Job::Marks { since, reply } => drop(reply.send(list::marks(connection, since))),
             Job::Ping { reply } => drop(reply.send(ping(connection, file))),
         }
     }

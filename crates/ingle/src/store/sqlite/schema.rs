@@ -36,7 +36,8 @@ const LOG_PAGES: i64 = 4096;
 /// that it writes no index.
 ///
 /// `mark` makes a row a mark and no record: `moved`, with the new key in `moved_to`, or `ended`. It is
-/// dead at its deadlines as a record is, so a create and the sweep treat both alike.
+/// dead at its deadlines as a record is, so a create and the sweep treat both alike. The index of the
+/// marks, in the order of their time, is for those who listen; a commit of a record writes none of it.
 const SCHEMA: &str = "
     CREATE TABLE sessions (
         key               BLOB NOT NULL PRIMARY KEY,
@@ -61,6 +62,7 @@ const SCHEMA: &str = "
 
     CREATE INDEX to_sweep ON sessions (sweep_at);
     CREATE INDEX by_user ON sessions (user, key) WHERE user IS NOT NULL;
+    CREATE INDEX marks ON sessions (sweep_at, key, mark) WHERE mark IS NOT NULL;
 
     -- The library moves the counter with every commit; an edit by hand does not. Without this, a
     -- request that knows the record from before would write over the edit.

@@ -646,6 +646,36 @@ async fn each_list_has_an_index_that_gives_its_order() {
         let steps: Vec<_> = steps.map(Result::unwrap).collect();
         assert_eq!(steps, [format!("SEARCH sessions USING INDEX {index}")]);
     }
+    let mut plan = shell.prepare(&format!("EXPLAIN QUERY PLAN {}", list::MARKS)).unwrap();
+    let step = plan.query_row([1], |row| row.get::<_, String>(3)).unwrap();
+    assert_eq!(step, "SEARCH sessions USING COVERING INDEX marks (sweep_at>?)");
+}
+
+#[tokio::test]
+async fn who_listens_hears_of_each_end_once_in_whatever_order_they_come() {
+    let Opened { folder, store, .. } = opened().await;
+    let other = Sqlite::open(folder.path()).await.unwrap();
+    for number in 1..=5 {
+        create(&other, &record(number, 1, json!({}))).await;
+    }
+    let second = Duration::from_secs(1);
+    other.destroy(&key(1), NOW).await.unwrap();
+    let mut listener = store.listen().await.unwrap().unwrap();
+    other.destroy(&key(2), NOW.after(20 * second)).await.unwrap();
+    assert_eq!(listener.next().await.unwrap(), key(2));
+    // It read the clock before, and had to wait for the lock.
+    other.destroy(&key(3), NOW.after(15 * second)).await.unwrap();
+    assert_eq!(listener.next().await.unwrap(), key(3));
+    let base = found(&other, 4, NOW).await.unwrap();
+    let moved = record(6, 2, json!({}));
+    let renew = Write::Renew { base: &base, record: &moved };
+    other.commit(renew, NOW.after(21 * second)).await.unwrap();
+    assert_eq!(listener.next().await.unwrap(), key(4));
+    // Whoever gave up to listen in between misses nothing.
+    let nothing = tokio::time::timeout(Duration::from_millis(1), listener.next()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    other.destroy(&key(5), NOW.after(21 * second)).await.unwrap();
+    assert_eq!(listener.next().await.unwrap(), key(5));
 }
 
 type Outcome = oneshot::Receiver<Result<Version, CommitError>>;

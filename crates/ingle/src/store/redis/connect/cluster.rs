@@ -20,7 +20,8 @@ use super::{
         error::{self, Cause, Failure},
         names::Partition,
     },
-    link::{Address, Link},
+    dial::Address,
+    link::Link,
     node::{Node, Settings},
 };
 use crate::detach;

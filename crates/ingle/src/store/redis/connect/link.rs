@@ -5,8 +5,6 @@
 //! more is read all the same, so a call that was dropped shifts no answer.
 
 use std::{
-    fmt, io,
-    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,16 +15,7 @@ use std::{
 use redis::{
     AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value, aio::MultiplexedConnection,
 };
-use socket2::{SockRef, TcpKeepalive};
-#[cfg(unix)]
-use tokio::net::UnixStream;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    runtime::Handle,
-    task::AbortHandle,
-    time::{sleep, timeout},
-};
+use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
 
 use super::{
     super::{
@@ -34,15 +23,12 @@ use super::{
         error::{self, Cause, Failure},
         scripts::swap::Swap,
     },
+    dial::{Address, STEP_TIME_MAX, Stream, dial},
     pipeline::Pipelines,
     server::Server,
     tls::Tls,
 };
-use crate::{detach, store::floor::text::root_cause};
-
-/// How long each step of making a connection may take: to be let in, to agree on TLS, to say who is
-/// there.
-pub(super) const STEP_TIME_MAX: Duration = Duration::from_secs(2);
+use crate::detach;
 
 /// No call takes longer, whoever made it; the guard of a session gives it far less.
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
@@ -52,10 +38,6 @@ const SILENCE_MAX: Duration = Duration::from_millis(300);
 
 /// How long what is still under way on a connection that was given up may take.
 const GRACE: Duration = CALL_TIME_MAX;
-
-/// Finds connections that were dropped without a word, and keeps those open that nobody uses.
-const KEEPALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(5));
 
 /// How many commands wait to be written before callers are made to wait.
 const COMMANDS_WAITING: usize = 256;
@@ -127,11 +109,7 @@ impl Life {
 impl Link {
     /// Connects, and says nothing yet.
     pub(super) async fn open(tls: Option<&Tls>, address: &Address) -> Result<Self, Cause> {
-        let server = address.to_string();
-        match address {
-            Address::Tcp(host, port) => over_tcp(host, *port, &server, tls).await,
-            Address::Unix(path) => over_socket(path, &server).await,
-        }
+        Self::over(dial(tls, address).await?, &address.to_string()).await
     }
 
     /// The connection with what the server has said of itself.
@@ -259,69 +237,9 @@ impl Drop for Driving {
     }
 }
 
-/// Where a server is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Address {
-    Tcp(String, u16),
-    Unix(PathBuf),
-}
-
-impl Address {
-    /// The host, which a server behind a socket has no need of.
-    pub(super) fn host(&self) -> &str {
-        match self {
-            Self::Tcp(host, _) => host,
-            Self::Unix(_) => "",
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
-
-/// A connection on which Redis is spoken, by way of a host and a port.
-async fn over_tcp(host: &str, port: u16, server: &str, tls: Option<&Tls>) -> Result<Link, Cause> {
-    let unreachable = |error: io::Error| error::unreachable(server, &root_cause(&error));
-    let late = |_| Err(io::Error::other("it lets nobody in within 2 seconds"));
-    let stream = timeout(STEP_TIME_MAX, TcpStream::connect((host, port))).await;
-    let stream = stream.unwrap_or_else(late).map_err(unreachable)?;
-    stream.set_nodelay(true).map_err(unreachable)?;
-    SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE).map_err(unreachable)?;
-    let Some(tls) = tls else {
-        return Link::over(stream, server).await;
-    };
-    let late = |_| Err(error::tls(server, "it says nothing that is TLS", None));
-    let stream = timeout(STEP_TIME_MAX, tls.connect(host, server, stream)).await;
-    let stream = stream.unwrap_or_else(late)?;
-    Link::over(stream, server).await
-}
-
-/// The same by way of a Unix socket.
-#[cfg(unix)]
-async fn over_socket(path: &Path, server: &str) -> Result<Link, Cause> {
-    let late = |_| Err(io::Error::other("it lets nobody in within 2 seconds"));
-    let stream = timeout(STEP_TIME_MAX, UnixStream::connect(path)).await;
-    let unreachable = |error: io::Error| error::unreachable_socket(path, &root_cause(&error));
-    Link::over(stream.unwrap_or_else(late).map_err(unreachable)?, server).await
-}
-
-#[cfg(not(unix))]
-async fn over_socket(path: &Path, _: &str) -> Result<Link, Cause> {
-    Err(error::unreachable_socket(path, "this system has no Unix sockets for it"))
-}
-
 impl Link {
     /// Speaks Redis on a stream, with a task of its own that writes and reads.
-    async fn over<S>(stream: S, server: &str) -> Result<Self, Cause>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn over(stream: Box<dyn Stream>, server: &str) -> Result<Self, Cause> {
         // The client beneath asks nothing by itself: what it would say of the answers is less than
         // is known.
         let info = RedisConnectionInfo::default().set_skip_set_lib_name();

@@ -18,8 +18,9 @@ use super::{
         config::RedisConfig,
         error::{self, Cause},
     },
+    dial::{Address, STEP_TIME_MAX},
     greet::greet,
-    link::{Address, Link, STEP_TIME_MAX},
+    link::Link,
     tls::Tls,
 };
 use crate::detach;
@@ -35,7 +36,7 @@ pub(super) struct Settings {
 
 pub(super) struct Node {
     pub(super) address: Address,
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
     /// Whether the server is part of a cluster, as it said when it was last connected with.
     is_cluster: AtomicBool,
     state: Mutex<State>,

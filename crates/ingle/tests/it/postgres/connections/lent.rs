@@ -40,6 +40,8 @@ async fn a_pool_of_the_apps_own_serves() {
     assert_eq!(row.get::<_, i64>(0), 2);
     replace(&store, &base, views(3)).await;
     assert!(pool.status().size <= 2);
+    // Nobody hears what the server tells on them.
+    assert!(store.listen().await.unwrap().is_none());
 }
 
 #[tokio::test]
