@@ -34,7 +34,7 @@ pub(super) struct Bug {
     pub(super) tests: &'static [&'static str],
 }
 
-pub(super) const BUGS: [Bug; 24] = [
+pub(super) const BUGS: [Bug; 25] = [
     Bug {
         name: "b1",
         what: "no version check",
@@ -202,5 +202,12 @@ pub(super) const BUGS: [Bug; 24] = [
         place: "events",
         program: Program::Outside,
         tests: &["events::"],
+    },
+    Bug {
+        name: "b25",
+        what: "what ended before the connection to listen on was made is not looked for",
+        place: "wait for an end",
+        program: Program::Outside,
+        tests: &["users::listening::a_connection_that_breaks"],
     },
 ];
