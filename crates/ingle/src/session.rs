@@ -394,9 +394,11 @@ impl Session {
     /// Waits until the session ends, and says how: for WebSockets, event streams and long polls, which
     /// must not outlive it.
     ///
-    /// An end in this process is told at once, and one in another within 6 seconds as long as the store
-    /// answers. There is no gap: a session that ended before the call is found ended. To wait is no use
-    /// of the session. Where there is no session, this waits for ever.
+    /// An end in this process is told at once. One in another process is told within a second on Redis,
+    /// PostgreSQL and SQLite, and within 6 seconds on any store, as long as the store answers. A deadline
+    /// that passes, and on PostgreSQL a renew, is told within 6 seconds. There is no gap: a session that
+    /// ended before the call is found ended. To wait is no use of the session. Where there is no session,
+    /// this waits for ever.
     ///
     /// ```
     /// # async fn socket(session: ingle::Session, mut next: impl AsyncFnMut() -> Option<String>) {
