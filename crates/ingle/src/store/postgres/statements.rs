@@ -136,8 +136,11 @@ macro_rules! destroy {
     };
 }
 
-/// What those who listen do, and the channel that a destroy tells them on.
-pub(super) const LISTEN: &str = "LISTEN ingle_ended";
+/// What those who listen do: on the channel that a destroy tells of itself, and for as long as they like.
+/// Before version 14 there is no such setting.
+pub(super) const LISTEN: &str = "SELECT set_config(name, '0', false) FROM pg_settings \
+                                 WHERE name = 'idle_session_timeout'; \
+                                 LISTEN ingle_ended";
 
 /// The texts, in the order of [`Kind`]; TABLE stands for the table.
 ///

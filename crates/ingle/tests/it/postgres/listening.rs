@@ -8,13 +8,18 @@ use crate::users::listening::hears_again_on;
 
 /// Those of this scene's server that listen.
 const LISTENING: &str =
-    "FROM pg_stat_activity WHERE query = 'LISTEN ingle_ended' AND pid <> pg_backend_pid()";
+    "FROM pg_stat_activity WHERE query LIKE '%; LISTEN ingle_ended' AND pid <> pg_backend_pid()";
 
-async fn ends(store: &Postgres, number: u64) {
+async fn ends(store: &Postgres, key: Key) {
     let now = SystemClock.now();
-    create(store, &record(key(number), now, views(1))).await;
-    store.destroy(&key(number), now).await.unwrap();
-    assert_eq!(store.load(&key(number), now).await.unwrap(), Lookup::Ended);
+    create(store, &record(key, now, views(1))).await;
+    store.destroy(&key, now).await.unwrap();
+    assert_eq!(store.load(&key, now).await.unwrap(), Lookup::Ended);
+}
+
+/// A key that no other test of the database ends.
+fn random_key() -> Key {
+    Key::from_bytes(std::array::from_fn(|_| Op::random().unwrap().to_bits().to_be_bytes()[0]))
 }
 
 #[tokio::test]
@@ -27,10 +32,10 @@ async fn a_session_ends_also_where_nobody_may_be_told() {
     config.user = "quiet".to_owned();
     let store = Postgres::open(config).await.unwrap();
     let mut listener = store.listen().await.unwrap().unwrap();
-    ends(&store, 1).await;
+    ends(&store, key(1)).await;
     assert_eq!(listener.next().await.unwrap(), key(1), "no right more than the table's is needed");
     scene.sql("REVOKE EXECUTE ON FUNCTION pg_notify(text, text) FROM PUBLIC").await;
-    ends(&store, 2).await;
+    ends(&store, key(2)).await;
     scene.sql("SELECT pg_notify('ingle_ended', 'nonsense')").await;
     scene.sql(&format!("SELECT pg_notify('ingle_ended', '{}')", key(3))).await;
     assert_eq!(listener.next().await.unwrap(), key(3));
@@ -46,11 +51,30 @@ async fn nobody_listens_through_a_pooler() {
     scene.server = testbed::postgres::shared();
     let direct = scene.store().await;
     let mut listener = direct.listen().await.unwrap().unwrap();
-    let ended = Key::from_bytes(std::array::from_fn(|_| Op::random().unwrap().to_bits() as u8));
-    let now = SystemClock.now();
-    create(&store, &record(ended, now, views(1))).await;
-    store.destroy(&ended, now).await.unwrap();
+    let ended = random_key();
+    ends(&store, ended).await;
     // Others that share the database end sessions, too.
+    while listener.next().await.unwrap() != ended {}
+}
+
+#[tokio::test]
+async fn who_listens_outlasts_the_servers_limit_for_idle_connections() {
+    let scene = Scene::new().await;
+    let name = format!("&application_name={}", scene.table);
+    let config = scene.config(&format!("{name}&options=-c%20idle_session_timeout=50"));
+    let store = Postgres::open(config).await.unwrap();
+    let mut listener = store.listen().await.unwrap().unwrap();
+    let ours =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'", scene.table);
+    let others_end = async {
+        while scene.text(&ours).await != "1" {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, others_end).await.expect("the server ends what is idle");
+    let other = scene.store().await;
+    let ended = random_key();
+    ends(&other, ended).await;
     while listener.next().await.unwrap() != ended {}
 }
 
