@@ -131,17 +131,17 @@ impl Cause {
 
 /// The app's function that is told of each event.
 #[derive(Clone)]
-pub(crate) struct Listener(Arc<dyn Fn(&Event) + Send + Sync>);
+pub(crate) struct OnEvent(Arc<dyn Fn(&Event) + Send + Sync>);
 
-impl Listener {
+impl OnEvent {
     pub(crate) fn new(listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         Self(Arc::new(listener))
     }
 }
 
-impl fmt::Debug for Listener {
+impl fmt::Debug for OnEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Listener")
+        f.write_str("OnEvent")
     }
 }
 
@@ -151,7 +151,7 @@ impl fmt::Debug for Listener {
 /// what other tasks of this process then see of the change is told after it.
 #[derive(Debug)]
 pub(crate) struct Events {
-    listener: Option<Listener>,
+    listener: Option<OnEvent>,
     clock: Arc<dyn Clock>,
     queues: Mutex<HashMap<Key, Queue>>,
 }
@@ -168,7 +168,7 @@ struct Queue {
 }
 
 impl Events {
-    pub(crate) fn new(listener: Option<Listener>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(listener: Option<OnEvent>, clock: Arc<dyn Clock>) -> Self {
         Self { listener, clock, queues: Mutex::default() }
     }
 
@@ -225,7 +225,7 @@ impl Events {
 
     fn deliver(&self, event: &Event) {
         log(event);
-        if let Some(Listener(listener)) = &self.listener {
+        if let Some(OnEvent(listener)) = &self.listener {
             // The request that it runs in has nothing to do with it.
             if catch_unwind(AssertUnwindSafe(|| listener(event))).is_err() {
                 tracing::error!("the app's `on_event` panicked; the session is not affected");

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::events::Listener;
+use super::events::OnEvent;
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     data::{Data, Limits, update::Rules},
@@ -30,7 +30,7 @@ pub(crate) struct Policy {
     pub(crate) new_sessions_per_second: Option<NonZeroU32>,
     pub(crate) sweep_every: Option<Duration>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) on_event: Option<Listener>,
+    pub(crate) on_event: Option<OnEvent>,
 }
 
 impl Default for Policy {

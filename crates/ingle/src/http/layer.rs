@@ -31,7 +31,7 @@ use crate::{
     data::Limits,
     engine::{
         Engine,
-        events::{Event, Listener},
+        events::{Event, OnEvent},
         policy::{
             Lifetime, OnLostUpdate, OnOutage, OnServerError, OnUserLimit, OnWrongType, Policy,
             UserLimit,
@@ -256,7 +256,7 @@ impl SessionLayer {
     where
         F: Fn(&Event) + Send + Sync + 'static,
     {
-        self.with(|layer| layer.policy.on_event = Some(Listener::new(listener)))
+        self.with(|layer| layer.policy.on_event = Some(OnEvent::new(listener)))
     }
 
     /// The sessions of the app without a request, for its jobs and operators.
