@@ -178,7 +178,15 @@ impl Events {
         let queue = queues.entry(key).or_default();
         queue.slots.push_back(None);
         let slot = queue.told + queue.slots.len() - 1;
-        Opening { events: self, key, slot, noted: Vec::new() }
+        Opening { events: self, key, slot, noted: Vec::new(), before: None }
+    }
+
+    /// The same for a move to another key. What is told of the session under its old key comes after it.
+    pub(crate) fn open_move(&self, from: Key, to: Key) -> Opening<'_> {
+        let before = self.open(from);
+        let mut opening = self.open(to);
+        opening.before = Some(Box::new(before));
+        opening
     }
 
     /// Tells of an event of the session under `key`.
@@ -241,6 +249,8 @@ pub(crate) struct Opening<'a> {
     key: Key,
     slot: usize,
     noted: Vec<Event>,
+    /// The place under the key that it moves from, which is dropped after this one.
+    before: Option<Box<Self>>,
 }
 
 impl Opening<'_> {

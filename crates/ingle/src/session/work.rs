@@ -352,14 +352,10 @@ impl Shared {
         let Some(id) = id else {
             return Box::pin(self.begin(change, grant, deadline, handle)).await;
         };
-        let (mut renewal, mut reserved) = (None, None);
-        // What is told of the session under its old key comes last, so this is dropped last.
-        let (mut _of_old, mut of_new) = (None, None);
+        let (mut renewal, mut reserved, mut told) = (None, None, None);
         if !renew.is_kept() {
             let new = self.engine.context().id_to_renew(&id.key())?;
-            let events = &self.engine.context().events;
-            _of_old = Some(events.open(id.key()));
-            of_new = Some(events.open(new.key()));
+            told = Some(self.engine.context().events.open_move(id.key(), new.key()));
             let reserve =
                 self.reserve_place(new.key(), Some(&id), grant.as_deref(), deadline, handle);
             reserved = Box::pin(reserve).await?;
@@ -383,9 +379,9 @@ impl Shared {
                 let renewed = renewed.map(|renewal| renewal.id);
                 if let Some(renewed) = &renewed {
                     let record = &done.loaded.record;
-                    note(&mut of_new, record, EventKind::Renewed { before: id.handle() });
+                    note(&mut told, record, EventKind::Renewed { before: id.handle() });
                     Box::pin(self.confirm(renewed, record, reserved, handle)).await?;
-                    note_proof(&mut of_new, record, grant.as_deref());
+                    note_proof(&mut told, record, grant.as_deref());
                 }
                 self.committed(id, renewed, done);
                 Ok(item.verdict?)
