@@ -1,0 +1,127 @@
+//! Times and sizes as people read and write them.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use ingle::clock::Timestamp;
+
+/// A text is no duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a duration is a number and its unit, such as 90s, 30m, 12h, 7d or 1d12h")]
+pub struct NotADuration;
+
+/// Reads a duration such as `7d`, `1h` or `1h30m`.
+///
+/// # Errors
+/// It is none.
+pub fn duration(text: &str) -> Result<Duration, NotADuration> {
+    humantime::parse_duration(text).map_err(|_| NotADuration)
+}
+
+const UNITS: [(u64, &str); 5] =
+    [(365 * 86_400, "year"), (86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
+
+/// How long something is, in its largest unit: `3 minutes`.
+#[must_use]
+pub fn age(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let unit = UNITS.iter().find(|(unit, _)| seconds >= *unit);
+    let Some((unit, name)) = unit else { return "less than a second".to_owned() };
+    let n = seconds / unit;
+    format!("{n} {name}{}", if n == 1 { "" } else { "s" })
+}
+
+/// How long ago an instant was, or how far ahead it is: `3 minutes ago`, `in 2 hours`, `never`.
+#[must_use]
+pub fn ago(instant: Timestamp, now: Timestamp) -> String {
+    if instant == Timestamp::MAX {
+        "never".to_owned()
+    } else if instant > now {
+        format!("in {}", age(instant.since(now)))
+    } else {
+        format!("{} ago", age(now.since(instant)))
+    }
+}
+
+/// An instant in UTC (RFC 3339), to the millisecond.
+#[must_use]
+pub fn instant(instant: Timestamp) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(instant.as_millis());
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// How many bytes something has: `512 B`, `1.2 KiB`.
+#[must_use]
+pub fn size(bytes: usize) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut amount = bytes as f64;
+    let mut unit = 0;
+    while amount >= 1023.95 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).unwrap_or(&"");
+    if unit == 0 { format!("{bytes} {name}") } else { format!("{amount:.1} {name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn a_time_is_told_in_its_largest_unit() {
+        for (seconds, text) in [
+            (0, "less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "1 minute"),
+            (7199, "1 hour"),
+            (7200, "2 hours"),
+            (86_400 * 30, "30 days"),
+            (86_400 * 365, "1 year"),
+            (86_400 * 800, "2 years"),
+        ] {
+            assert_eq!(age(secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn an_instant_is_ago_or_ahead_or_never() {
+        let now = Timestamp::from_millis(1_777_897_800_500);
+        assert_eq!(ago(now, now), "less than a second ago");
+        assert_eq!(ago(now.after(secs(7200)), now), "in 2 hours");
+        assert_eq!(ago(now, now.after(secs(61))), "1 minute ago");
+        assert_eq!(ago(Timestamp::MAX, now), "never");
+        assert_eq!(instant(now), "2026-05-04T12:30:00.500Z");
+        assert_eq!(instant(Timestamp::from_millis(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(instant(Timestamp::MAX), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn a_size_has_its_unit() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (1024 * 1024 - 1, "1.0 MiB"),
+            (5 * 1024 * 1024 * 1024, "5.0 GiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn a_duration_is_read_with_its_unit() {
+        for (text, seconds) in [("90s", 90), ("7d", 604_800), ("1h30m", 5400), ("1d 12h", 129_600)]
+        {
+            assert_eq!(duration(text), Ok(secs(seconds)), "{text}");
+        }
+        for text in ["", "7", "d", "-1h", "1 fortnight", "99999999999999999999d"] {
+            assert_eq!(duration(text), Err(NotADuration), "{text}");
+        }
+    }
+}
