@@ -1,0 +1,199 @@
+//! `ingle sessions end`: those that are named, or those that fit, after a look at how many these are.
+
+use std::{
+    collections::HashSet,
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+};
+
+use ingle::{Handle, Sessions, StoredSession};
+use tokio::task::JoinSet;
+
+use crate::{
+    exit::{Failed, say},
+    json, list,
+    options::{Confirmation, EndOptions, PlaceOptions},
+    out::Out,
+    place,
+    select::Pages,
+    stop::Stop,
+    table::Table,
+};
+
+/// How many sessions `--yes` ends at most. Beyond that, the number must be known.
+const YES_MAX: usize = 10;
+
+/// How many are ended at once.
+const AT_ONCE: usize = 16;
+
+pub(crate) async fn run(
+    place: &PlaceOptions,
+    out: &mut Out,
+    options: EndOptions,
+) -> Result<(), Failed> {
+    let sessions = place.sessions().await?;
+    let stop = Stop::listen();
+    let mut ending = Ending { place, sessions: &sessions, stop, n_ended: 0, n_meant: 0 };
+    if !options.handles.is_empty() {
+        return ending.named(out, &options).await;
+    }
+    let handles = ending.matching(&options).await?;
+    ending.n_meant = handles.len();
+    if !options.confirmation.dry_run {
+        confirm(handles.len(), "sessions", &options.confirmation)?;
+    }
+    ending.all_of(out, &options, handles).await
+}
+
+struct Ending<'a> {
+    place: &'a PlaceOptions,
+    sessions: &'a Sessions,
+    stop: Stop,
+    n_ended: usize,
+    n_meant: usize,
+}
+
+impl Ending<'_> {
+    /// Ends the sessions that were named. One that is not there, or not one, ends none.
+    async fn named(&mut self, out: &mut Out, options: &EndOptions) -> Result<(), Failed> {
+        let mut found: Vec<StoredSession> = Vec::new();
+        for handle in &options.handles {
+            let session = place::find(self.sessions, handle).await?;
+            if found.iter().all(|other| other.info().handle != session.info().handle) {
+                found.push(session);
+            }
+        }
+        self.n_meant = found.len();
+        if found.len() > YES_MAX && !options.confirmation.dry_run {
+            confirm(found.len(), "sessions", &options.confirmation)?;
+        }
+        let mut table = Table::begin(out, list::columns(self.place.knows_use()))?;
+        self.some(out, &mut table, found, options.confirmation.dry_run).await?;
+        self.end(out, table, options.confirmation.dry_run)
+    }
+
+    /// The handles of those that fit, which is all that is kept of them.
+    async fn matching(&self, options: &EndOptions) -> Result<HashSet<Handle>, Failed> {
+        let mut handles = HashSet::new();
+        let mut pages = Pages::new(self.sessions, &options.selection, false);
+        while let Some(page) = pages.next().await? {
+            self.stop.check("nothing was ended")?;
+            handles.extend(page.iter().map(|session| session.info().handle));
+        }
+        Ok(handles)
+    }
+
+    /// Ends those that fit and did when they were counted.
+    async fn all_of(
+        &mut self,
+        out: &mut Out,
+        options: &EndOptions,
+        handles: HashSet<Handle>,
+    ) -> Result<(), Failed> {
+        let dry_run = options.confirmation.dry_run;
+        let mut table = Table::begin(out, list::columns(self.place.knows_use()))?;
+        let mut pages = Pages::new(self.sessions, &options.selection, false);
+        while let Some(mut page) = pages.next().await.map_err(|failed| self.so_far(failed))? {
+            page.retain(|session| handles.contains(&session.info().handle));
+            self.some(out, &mut table, page, dry_run).await?;
+        }
+        self.end(out, table, dry_run)
+    }
+
+    /// Ends sessions, some at once, and prints each that has ended.
+    async fn some(
+        &mut self,
+        out: &mut Out,
+        table: &mut Table,
+        sessions: Vec<StoredSession>,
+        dry_run: bool,
+    ) -> Result<(), Failed> {
+        let (mut rest, mut under_way) = (sessions.into_iter(), JoinSet::new());
+        let mut failed = None;
+        loop {
+            while failed.is_none()
+                && !self.stop.is_asked()
+                && under_way.len() < AT_ONCE
+                && let Some(session) = rest.next()
+            {
+                under_way.spawn(async move {
+                    let ended = if dry_run { Ok(()) } else { session.end().await };
+                    (session, ended)
+                });
+            }
+            match under_way.join_next().await {
+                None => break,
+                Some(Ok((session, Ok(())))) => {
+                    self.n_ended += 1;
+                    let info = session.info();
+                    let printed = table.row(
+                        out,
+                        || list::cells(info, self.sessions.now()),
+                        || json::header(info, self.place.knows_use()),
+                    );
+                    failed = failed.or(printed.err());
+                }
+                // Those that are under way come to their end.
+                Some(Ok((_, Err(error)))) => failed = failed.or(Some(error.into())),
+                Some(Err(error)) => failed = failed.or(Some(Failed::other(error.to_string()))),
+            }
+        }
+        let flushed = out.flush();
+        match failed {
+            Some(failed) => Err(self.so_far(failed)),
+            None if self.stop.is_asked() => {
+                Err(self.so_far(Failed::interrupted("interrupted; run it again to go on")))
+            }
+            None => flushed,
+        }
+    }
+
+    /// A failure, with what was done before it.
+    fn so_far(&self, failed: Failed) -> Failed {
+        failed.after(&format!("{} of {} sessions were ended", self.n_ended, self.n_meant))
+    }
+
+    fn end(&self, out: &mut Out, table: Table, dry_run: bool) -> Result<(), Failed> {
+        table.end(out)?;
+        let n = self.n_ended;
+        let what = if n == 1 { "session" } else { "sessions" };
+        if dry_run {
+            say(&format!("ingle: this was a dry run; {n} {what} would end"));
+        } else {
+            say(&format!("ingle: {n} {what} ended"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether so many may end: as the options say, or as whoever sits at the terminal says.
+pub(crate) fn confirm(n: usize, what: &str, options: &Confirmation) -> Result<(), Failed> {
+    let nothing = "nothing was changed";
+    match options {
+        _ if n == 0 => Ok(()),
+        Confirmation { confirm: Some(count), .. } if *count == n => Ok(()),
+        Confirmation { confirm: Some(count), .. } => Err(Failed::refused(format!(
+            "there are {n} {what}, not {count} as --confirm says; {nothing}"
+        ))),
+        Confirmation { yes: true, .. } if n <= YES_MAX => Ok(()),
+        Confirmation { yes: true, .. } => Err(Failed::refused(format!(
+            "there are {n} {what}, and --yes is for {YES_MAX} at most; use --confirm {n}; {nothing}"
+        ))),
+        _ if io::stdin().is_terminal() && io::stderr().is_terminal() => ask(n, what),
+        _ if n <= YES_MAX => Err(Failed::refused(format!(
+            "{n} {what} would end; use --yes or --confirm {n}; {nothing}"
+        ))),
+        _ => Err(Failed::refused(format!("{n} {what} would end; use --confirm {n}; {nothing}"))),
+    }
+}
+
+fn ask(n: usize, what: &str) -> Result<(), Failed> {
+    let mut stderr = io::stderr();
+    let _ = write!(stderr, "{n} {what} would end. Type {n} to end them: ");
+    let _ = stderr.flush();
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    match read {
+        Ok(_) if answer.trim() == n.to_string() => Ok(()),
+        _ => Err(Failed::refused("it was not confirmed; nothing was changed")),
+    }
+}

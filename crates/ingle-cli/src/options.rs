@@ -1,0 +1,330 @@
+//! What can be asked of the program. Each command has examples that run as they are printed.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use ingle::HandlePrefix;
+use ingle_operator::{Condition, Path, assignment, duration};
+use serde_json::Value;
+
+/// See, edit and end the sessions of an app, on any store of ingle.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ingle",
+    version,
+    subcommand_required = true,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 not found, 4 refused, 5 conflict, \
+                  6 the store is not available, 7 it is not known whether it was done, 130 interrupted.\n\n\
+                  Examples:\n  $ ingle sessions list --limit 3\n  $ ingle sessions show 3fa9\n  \
+                  $ ingle stats"
+)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub(crate) place: PlaceOptions,
+    #[command(flatten)]
+    pub(crate) format: FormatOptions,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the sessions are, and who asks.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Store")]
+pub(crate) struct PlaceOptions {
+    /// The URL of the store, such as sqlite:data or redis://localhost.
+    #[arg(long, global = true, env = "INGLE_STORE", hide_env_values = true, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// A file that holds the URL, such as a mounted secret.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "store")]
+    pub(crate) store_file: Option<PathBuf>,
+    /// The namespace of the app's sessions. Users are looked up in it.
+    #[arg(long, global = true, env = "INGLE_NAMESPACE", value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// How long the app lets a session live without use. Tells when a session was last used.
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
+    pub(crate) idle_time: Option<Duration>,
+    /// How long the store may take for one answer.
+    #[arg(long, global = true, env = "INGLE_TIMEOUT", value_name = "TIME", value_parser = timeout, default_value = "10s")]
+    pub(crate) timeout: Duration,
+    /// Who acts, for the audit log. Default the user of this machine.
+    #[arg(long, global = true, env = "INGLE_OPERATOR", value_name = "NAME")]
+    pub(crate) operator: Option<String>,
+}
+
+/// The shortest and the longest time that a store may take.
+const TIMEOUTS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(60 * 60);
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let time = duration(text).map_err(|error| error.to_string())?;
+    let fits = TIMEOUTS.contains(&time);
+    fits.then_some(time).ok_or_else(|| "it takes a duration from 100ms to 1h".to_owned())
+}
+
+/// How things are printed.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct FormatOptions {
+    /// Print one JSON document.
+    #[arg(long, global = true, conflicts_with = "ndjson")]
+    pub(crate) json: bool,
+    /// Print one JSON document a line.
+    #[arg(long, global = true)]
+    pub(crate) ndjson: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List, show, edit, end and watch sessions.
+    #[command(
+        subcommand_required = true,
+        after_help = "Examples:\n  $ ingle sessions list --where 'views > 100'"
+    )]
+    Sessions {
+        #[command(subcommand)]
+        command: SessionsCommand,
+    },
+    /// List users, and end all their sessions.
+    #[command(subcommand_required = true, after_help = "Examples:\n  $ ingle users list")]
+    Users {
+        #[command(subcommand)]
+        command: UsersCommand,
+    },
+    /// Show who did what, the newest first.
+    #[command(after_help = "Examples:\n  $ ingle audit --limit 10\n  $ ingle audit --ndjson")]
+    Audit(AuditOptions),
+    /// Delete what has expired, now.
+    #[command(after_help = "Examples:\n  $ ingle sweep")]
+    Sweep(NoOptions),
+    /// Count sessions: live, expired, by user, age and size.
+    #[command(after_help = "Examples:\n  $ ingle stats\n  $ ingle stats --json")]
+    Stats(NoOptions),
+    /// Write all sessions with their data, one JSON document a line.
+    #[command(after_help = "Examples:\n  $ ingle export | gzip > sessions.ndjson.gz\n  \
+                      $ ingle export --anonymise --user ada --output ada.ndjson")]
+    Export(ExportOptions),
+    /// Make what the store must find, such as its table.
+    #[command(after_help = "Examples:\n  $ ingle migrate")]
+    Migrate(NoOptions),
+    /// Print completions for a shell.
+    #[command(after_help = "Examples:\n  $ ingle completions bash > ingle.bash")]
+    Completions(CompletionsOptions),
+    /// Print the manual page, or write all pages into a folder.
+    #[command(after_help = "Examples:\n  $ ingle man > ingle.1\n  $ ingle man --output .")]
+    Man(ManOptions),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// List sessions.
+    #[command(after_help = "Examples:\n  $ ingle sessions list --user ada\n  \
+                      $ ingle sessions list --where 'cart.items exists and views > 100' --ndjson\n  \
+                      $ ingle sessions list --older 7d --limit 20")]
+    List(ListOptions),
+    /// Show one session: what it is, and its data.
+    #[command(
+        after_help = "Examples:\n  $ ingle sessions show 3fa9\n  $ ingle sessions show 3fa9 --json"
+    )]
+    Show(ShowOptions),
+    /// Set values in a session, each only if it is still as it was when the command began.
+    #[command(
+        after_help = "Values: 3, true, \"text\" and {\"a\": 1} are JSON; anything else is a text. With a type: \
+                      int:3, double:1, text:3, bool:true, null, timestamp:2026-05-04T12:30:00Z, \
+                      bytes:aGk=, geopoint:52.5,13.4, reference:NAME.\n\n\
+                      Examples:\n  $ ingle sessions set 3fa9 'greeting=Hola Mundo'\n  \
+                      $ ingle sessions set 3fa9 'cart.items[0].n=int:3' --dry-run"
+    )]
+    Set(SetOptions),
+    /// Take values out of a session.
+    #[command(after_help = "Examples:\n  $ ingle sessions unset 3fa9 cart.coupon")]
+    Unset(UnsetOptions),
+    /// Edit a session in your editor, beside what the app changes meanwhile.
+    #[command(
+        after_help = "The editor is $VISUAL or $EDITOR. What you save is written value by value, each only if \
+                      it is still as it was shown. Otherwise the exit code is 5, and your text is kept.\n\n\
+                      Examples:\n  $ EDITOR='sed -i s/Hi/Hello/' ingle sessions edit 3fa9"
+    )]
+    Edit(EditOptions),
+    /// End sessions for good.
+    #[command(after_help = "Examples:\n  $ ingle sessions end 7b01\n  \
+                      $ ingle sessions end --where 'views > 100' --dry-run\n  \
+                      $ ingle sessions end --user bob --yes")]
+    End(EndOptions),
+    /// Follow what changes in a session, or in all of them.
+    #[command(after_help = "Examples:\n  $ ingle sessions watch 3fa9 --for 1s\n  \
+                      $ ingle sessions watch --for 1s --ndjson")]
+    Watch(WatchOptions),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UsersCommand {
+    /// List users who have sessions, and how many.
+    #[command(after_help = "Examples:\n  $ ingle users list\n  $ ingle users list --json")]
+    List(NoOptions),
+    /// End all sessions of a user, and the logins under way.
+    #[command(after_help = "Examples:\n  $ ingle users end bob --yes")]
+    End(EndUserOptions),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NoOptions {}
+
+/// Which sessions are meant.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Which sessions")]
+pub(crate) struct Selection {
+    /// Those of this user.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Those whose data fits, such as 'views > 100' or 'cart.items exists and not total = 0'.
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub(crate) condition: Option<Condition>,
+    /// Those that began longer ago than this.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) older: Option<Duration>,
+    /// Those that were not used for this long. Needs --idle-time.
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "idle_time")]
+    pub(crate) idle: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListOptions {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Those that have expired and are not swept yet.
+    #[arg(long)]
+    pub(crate) expired: bool,
+    /// No more than so many.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShowOptions {
+    /// The session's handle, or the beginning of it.
+    pub(crate) handle: HandlePrefix,
+    /// Show values that look secret, too. The audit log says that you did.
+    #[arg(long)]
+    pub(crate) reveal: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SetOptions {
+    /// The session's handle, or the beginning of it.
+    pub(crate) handle: HandlePrefix,
+    /// A place in the data and its new value, such as cart.items[0].n=int:3.
+    #[arg(required = true, value_name = "PATH=VALUE", value_parser = assignment)]
+    pub(crate) values: Vec<(Path, Value)>,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UnsetOptions {
+    /// The session's handle, or the beginning of it.
+    pub(crate) handle: HandlePrefix,
+    /// A place in the data, such as cart.coupon.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<Path>,
+    /// Print what would change, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EditOptions {
+    /// The session's handle, or the beginning of it.
+    pub(crate) handle: HandlePrefix,
+    /// Edit values that look secret, too. The audit log says that you saw them.
+    #[arg(long)]
+    pub(crate) reveal: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
+    .args(["handles", "user", "condition", "older", "idle", "all"]))]
+pub(crate) struct EndOptions {
+    /// Handles, or beginnings of them.
+    #[arg(value_name = "HANDLE", conflicts_with_all = ["user", "condition", "older", "idle", "all"])]
+    pub(crate) handles: Vec<HandlePrefix>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// All sessions.
+    #[arg(long, conflicts_with_all = ["user", "condition", "older", "idle"])]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) confirmation: Confirmation,
+}
+
+/// How many may end is confirmed, so that a condition that fits too much does no harm.
+#[derive(Args, Debug)]
+pub(crate) struct Confirmation {
+    /// Print which sessions would end, and end none.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask. For 10 sessions at most.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Do not ask, if it is exactly so many sessions.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) confirm: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WatchOptions {
+    /// The session's handle, or the beginning of it. Without one, all sessions.
+    pub(crate) handle: Option<HandlePrefix>,
+    /// How often the store is asked.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
+    pub(crate) every: Duration,
+    /// Stop after this time.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(crate) time: Option<Duration>,
+    /// Stop after so many changes.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) count: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EndUserOptions {
+    /// The name that the app logs the user in under.
+    pub(crate) user: String,
+    #[command(flatten)]
+    pub(crate) confirmation: Confirmation,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AuditOptions {
+    /// No more than so many lines.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportOptions {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Write into this file, which must not be there yet.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write values that look secret, too. The audit log says that you did.
+    #[arg(long, conflicts_with = "anonymise")]
+    pub(crate) reveal: bool,
+    /// Replace texts and users by names that tell nothing, to send a session to a developer.
+    #[arg(long)]
+    pub(crate) anonymise: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsOptions {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ManOptions {
+    /// Write a page for each command into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+}

@@ -1,0 +1,117 @@
+//! Where the sessions are: the store, and those who ask.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use ingle::{
+    HandlePrefix, Lifetime, Limits, Operator, SessionLayer, Sessions, StoredSession,
+    store::{self, Store},
+};
+use ingle_operator::inert;
+
+use crate::{exit::Failed, options::PlaceOptions};
+
+/// Longer than any session lives.
+const LONG: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+/// As much as any store takes: what the app allows, the app knows.
+const LIMITS: Limits =
+    Limits { bytes_max: 1024 * 1024, depth_max: Limits::DEPTH_MAX, fields_max: 100_000 };
+
+/// How many candidates are shown for a shortened handle.
+const CANDIDATES: usize = 10;
+
+impl PlaceOptions {
+    /// The URL of the store. It may hold a password, so nothing prints it.
+    pub(crate) fn url(&self) -> Result<String, Failed> {
+        let url = match (&self.store, &self.store_file) {
+            (_, Some(file)) => {
+                let read = fs::read_to_string(file);
+                read.map_err(|error| Failed::usage(format!("--store-file {file:?}: {error}")))?
+            }
+            (Some(url), None) => url.clone(),
+            (None, None) => {
+                return Err(Failed::usage(
+                    "which store? Name it by --store URL, INGLE_STORE or --store-file FILE",
+                ));
+            }
+        };
+        Ok(url.trim().to_owned())
+    }
+
+    /// Opens the store.
+    pub(crate) async fn open(&self) -> Result<Arc<dyn Store>, Failed> {
+        let url = self.url()?;
+        if let Some(folder) = missing_folder(&url) {
+            return Err(Failed::unavailable(format!(
+                "there is no store in {folder:?}; `ingle migrate` makes one"
+            )));
+        }
+        Ok(store::open(&url).await?)
+    }
+
+    /// The sessions, for whoever runs this program.
+    pub(crate) async fn sessions(&self) -> Result<Sessions, Failed> {
+        Ok(self.layer(self.open().await?)?.sessions().operated_by(self.operator()))
+    }
+
+    fn layer(&self, store: Arc<dyn Store>) -> Result<SessionLayer, Failed> {
+        let idle = self.idle_time.unwrap_or(LONG);
+        let lifetime = Lifetime::new(idle, LONG.max(idle))
+            .map_err(|error| Failed::usage(format!("--idle-time: {error}")))?;
+        let layer = SessionLayer::new(store).sweep_every(None).limits(LIMITS).lifetime(lifetime);
+        let layer = layer.deadline(self.timeout);
+        Ok(match &self.namespace {
+            Some(namespace) => layer.namespace(namespace),
+            None => layer,
+        })
+    }
+
+    /// Whether it is known when a session was last used.
+    pub(crate) fn knows_use(&self) -> bool {
+        self.idle_time.is_some()
+    }
+
+    fn operator(&self) -> Operator {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let name =
+            self.operator.clone().or_else(|| variable("USER")).or_else(|| variable("LOGNAME"));
+        let machine = rustix::system::uname();
+        let from = format!("ingle on {}", machine.nodename().to_string_lossy());
+        Operator::new(name.as_deref().unwrap_or("unknown")).from(from)
+    }
+}
+
+/// The folder of a SQLite store that is not there. To open it would make it, and then a mistyped URL
+/// would be an empty store.
+fn missing_folder(url: &str) -> Option<&Path> {
+    let rest = url.strip_prefix("sqlite:")?;
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    let is_plain = !path.is_empty() && !path.contains(['%', '?', '#']);
+    let folder = Path::new(path);
+    (is_plain && !folder.join("sessions.sqlite").exists()).then_some(folder)
+}
+
+/// The one live session whose handle begins so.
+pub(crate) async fn find(
+    sessions: &Sessions,
+    prefix: &HandlePrefix,
+) -> Result<StoredSession, Failed> {
+    let mut found = sessions.find_by_prefix(prefix, CANDIDATES + 1).await?;
+    match (found.pop(), found.is_empty()) {
+        (None, _) => Err(Failed::not_found(format!("there is no live session {prefix}"))),
+        (Some(only), true) => Ok(only),
+        (Some(last), false) => {
+            found.push(last);
+            let more = if found.len() > CANDIDATES { ", and more" } else { "" };
+            let shown = found.iter().take(CANDIDATES).map(|session| {
+                let info = session.info();
+                let user = info.user.as_ref().map(|user| format!(" ({})", inert(&user.name)));
+                format!("{}{}", info.handle, user.unwrap_or_default())
+            });
+            let shown = shown.collect::<Vec<_>>().join(", ");
+            Err(Failed::refused(format!(
+                "{prefix} is the beginning of several handles, so nothing was done: {shown}{more}"
+            )))
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `ingle users`: who has sessions, and the end of all of a user's.
+
+use std::collections::BTreeMap;
+
+use ingle::{Sessions, store::Info};
+use serde_json::json;
+
+use crate::{
+    end::confirm,
+    exit::{Failed, say},
+    options::{EndUserOptions, NoOptions, PlaceOptions, Selection},
+    out::{Format, Out},
+    select::Pages,
+    stop::Stop,
+    table::{Column, Table},
+};
+
+const COLUMNS: [Column; 2] =
+    [Column { title: "USER", width: 40 }, Column { title: "SESSIONS", width: 10 }];
+
+pub(crate) async fn list(place: &PlaceOptions, out: &mut Out, _: NoOptions) -> Result<(), Failed> {
+    let sessions = place.sessions().await?;
+    let stop = Stop::listen();
+    let selection = Selection::default();
+    let mut pages = Pages::new(&sessions, &selection, false);
+    let mut users: BTreeMap<String, usize> = BTreeMap::new();
+    while let Some(page) = pages.next().await? {
+        stop.check("the list was interrupted")?;
+        for user in page.iter().filter_map(|session| session.info().user.as_ref()) {
+            *users.entry(user.name.clone()).or_default() += 1;
+        }
+    }
+    let mut table = Table::begin(out, &COLUMNS)?;
+    for (user, n) in &users {
+        let cells = || vec![user.clone(), n.to_string()];
+        table.row(out, cells, || json!({ "user": user, "sessions": n }))?;
+    }
+    table.end(out)?;
+    Ok(())
+}
+
+pub(crate) async fn end(
+    place: &PlaceOptions,
+    out: &mut Out,
+    options: EndUserOptions,
+) -> Result<(), Failed> {
+    let EndUserOptions { user, confirmation } = options;
+    let sessions = place.sessions().await?;
+    let info = sessions.store_info();
+    let n = match info.capabilities.lists_by_user {
+        true => sessions.of_user(&user).await?.len(),
+        false => 0,
+    };
+    if !confirmation.dry_run {
+        if info.capabilities.lists_by_user {
+            confirm(n, "sessions", &confirmation)?;
+        } else if !confirmation.yes {
+            return Err(Failed::refused(
+                "this store cannot count the sessions of a user; use --yes to end them; nothing was changed",
+            ));
+        }
+    }
+    let n = if confirmation.dry_run { n } else { end_all(&sessions, &user).await? };
+    if out.format != Format::Text {
+        let counted = info.capabilities.lists_by_user.then_some(n);
+        out.document(&json!({ "user": user, "ended": counted, "dry_run": confirmation.dry_run }))?;
+        out.flush()?;
+    }
+    say(&format!("ingle: {}", told(n, confirmation.dry_run, &info)));
+    Ok(())
+}
+
+async fn end_all(sessions: &Sessions, user: &str) -> Result<usize, Failed> {
+    let failed = "some sessions may live on; run it again";
+    sessions.end_all_of(user).await.map_err(|error| Failed::from(error).after(failed))
+}
+
+fn told(n: usize, dry_run: bool, info: &Info) -> String {
+    let what = if n == 1 { "session" } else { "sessions" };
+    match (info.capabilities.lists_by_user, dry_run) {
+        (true, false) => format!("{n} {what} ended"),
+        (true, true) => format!("this was a dry run; {n} {what} would end"),
+        (false, false) => "each session of the user ends when it is next used".to_owned(),
+        (false, true) => {
+            "this was a dry run; each session would end when it is next used".to_owned()
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Each command on each store.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+    sync::Arc,
+};
+
+use ingle::{clock::Timestamp, record::Record, store::Write};
+use serde_json::{Value, json};
+
+use crate::{
+    place::{ADA, ALSO_BOB, BOB, NOBODY, Place, record},
+    program, run,
+};
+
+macro_rules! on_each_store {
+    ($($test:ident)*) => {
+        on_each_store! { sqlite; $($test)* }
+        on_each_store! { redis; $($test)* }
+        on_each_store! { redis_cluster; $($test)* }
+        on_each_store! { postgres; $($test)* }
+        on_each_store! { firestore; $($test)* }
+    };
+    ($store:ident; $($test:ident)*) => {
+        mod $store {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(crate::Place::$store().filled().await).await;
+            })*
+        }
+    };
+}
+
+on_each_store! {
+    sessions_are_listed_as_they_fit
+    a_session_is_shown_without_its_secrets
+    values_are_set_and_taken_out
+    nothing_is_done_to_what_is_not_there_or_not_one
+    sessions_end_that_were_named_or_fit
+    a_users_sessions_are_counted_and_end
+    each_act_is_in_the_audit_log
+    sessions_are_counted_exported_and_swept
+    a_change_is_seen_by_whoever_watches
+    a_long_list_has_each_session_once
+}
+
+async fn sessions_are_listed_as_they_fit(place: Place) {
+    let list = |options: &[&str]| {
+        let arguments = [&["sessions", "list", "--ndjson"], options].concat();
+        run(&place, &arguments).ok().handles()
+    };
+    assert_eq!(list(&[]), [ADA, BOB, ALSO_BOB, NOBODY]);
+    assert_eq!(list(&["--user", "bob"]), [BOB, ALSO_BOB]);
+    assert_eq!(list(&["--where", "views > 100"]), [ADA, BOB]);
+    assert_eq!(list(&["--where", "views > 100 and not cart exists"]), [BOB]);
+    assert_eq!(list(&["--where", "cart.items[0].n = int:1", "--user", "ada"]), [ADA]);
+    assert_eq!(list(&["--user", "cyd"]), [""; 0]);
+    assert_eq!(list(&["--older", "1h"]).len(), 4);
+    assert_eq!(list(&["--older", "3h"]).len(), 0);
+    assert_eq!(list(&["--limit", "2"]).len(), 2);
+    assert_eq!(list(&["--limit", "0"]).len(), 0);
+    assert_eq!(list(&["--expired"]).len(), 0);
+    // They end in an hour, so they were used two hours ago if they live for three.
+    assert_eq!(list(&["--idle", "90m", "--idle-time", "3h"]).len(), 4);
+    assert_eq!(list(&["--idle", "90m", "--idle-time", "2h"]).len(), 0);
+
+    let all = run(&place, &["sessions", "list", "--json"]).ok().json();
+    let ada = all.as_array().unwrap().iter().find(|session| session["handle"] == ADA).unwrap();
+    assert_eq!((&ada["user"]["name"], &ada["commits"]), (&json!("ada"), &json!(1)));
+    assert_eq!((&ada["last_seen"], &ada["expired"]), (&Value::Null, &json!(false)));
+    assert!(ada.get("data").is_none());
+    let none = run(&place, &["sessions", "list", "--json", "--user", "cyd"]).ok();
+    assert_eq!(none.json(), json!([]));
+
+    let table = run(&place, &["sessions", "list", "--user", "ada"]).ok().stdout;
+    let [title, row] = &table.lines().collect::<Vec<_>>()[..] else { panic!("{table}") };
+    assert!(title.starts_with("HANDLE            USER"), "{table}");
+    assert!(row.starts_with(ADA) && row.contains("ada") && row.contains("2 hours ago"), "{table}");
+}
+
+async fn a_session_is_shown_without_its_secrets(place: Place) {
+    let shown = run(&place, &["sessions", "show", "3fa9"]).ok();
+    for part in
+        ["session    3fa9c1d2e4b5a697", "user       ada, since 2 hours ago", "\"views\": 101"]
+    {
+        assert!(shown.stdout.contains(part), "{part}: {shown:?}");
+    }
+    assert!(!shown.stdout.contains("s3cret") && shown.stderr.contains("--reveal"), "{shown:?}");
+    let shown = run(&place, &["sessions", "show", ADA, "--json"]).ok().json();
+    assert_eq!(shown["data"]["password"], json!({ "$hidden": "text" }));
+    assert_eq!(shown["data"]["cart"]["api_key"], json!({ "$hidden": "text" }));
+    assert_eq!(shown["data"]["cart"]["items"], json!([{ "n": 1 }]));
+    assert!(run(&place, &["audit", "--ndjson"]).ok().lines().is_empty());
+
+    let shown = run(&place, &["sessions", "show", ADA, "--json", "--reveal"]).ok().json();
+    assert_eq!(shown["data"]["password"], "s3cret-1");
+    let lines = run(&place, &["audit", "--ndjson"]).ok().lines();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&line["act"], &line["session"]), (&json!("reveal"), &json!(ADA)));
+    let fields: Vec<_> = line["fields"].as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["cart", "password"]);
+}
+
+async fn values_are_set_and_taken_out(place: Place) {
+    let set =
+        ["sessions", "set", "3fa9", "greeting=Hola Mundo", "cart.items[1]=int:7", "new.x=double:1"];
+    let planned = run(&place, &[&set[..], &["--dry-run"]].concat()).ok();
+    assert!(planned.stderr.contains("dry run"), "{planned:?}");
+    assert_eq!(place.data(ADA).await.unwrap()["greeting"], "Hi");
+    let done = run(&place, &set).ok();
+    assert_eq!(done.stdout, planned.stdout);
+    assert!(done.stdout.contains("greeting: text:Hi → text:Hola Mundo"), "{done:?}");
+    let data = place.data(ADA).await.unwrap();
+    assert_eq!(data["greeting"], "Hola Mundo");
+    assert_eq!(data["cart"]["items"], json!([{ "n": 1 }, 7]));
+    assert_eq!(data["new"], json!({ "x": 1.0 }));
+    assert_eq!(data["cart"]["api_key"], "s3cret-2");
+    let again = run(&place, &set[..4]).ok();
+    assert!(again.stderr.contains("like that already"), "{again:?}");
+
+    let secret = run(&place, &["sessions", "set", "3fa9", "password=s3cret-3", "--json"]).ok();
+    assert!(!secret.stdout.contains("s3cret"), "{secret:?}");
+    assert_eq!(secret.json()["changed"][0]["path"], "password");
+    assert_eq!(place.data(ADA).await.unwrap()["password"], "s3cret-3");
+
+    run(&place, &["sessions", "unset", "3fa9", "cart.coupon", "new"]).ok();
+    let data = place.data(ADA).await.unwrap();
+    assert!(data["cart"].get("coupon").is_none() && data.get("new").is_none(), "{data:?}");
+    run(&place, &["sessions", "unset", "3fa9", "cart.coupon"]).with(3);
+    let refused = run(&place, &["sessions", "set", "3fa9", "views.x=1"]).with(4);
+    assert!(refused.stderr.contains("views is no map"), "{refused:?}");
+    let refused = run(&place, &["sessions", "set", "3fa9", "__name__=1"]).with(4);
+    assert!(refused.stderr.contains("nothing was changed"), "{refused:?}");
+    assert_eq!(place.data(ADA).await.unwrap(), data);
+}
+
+async fn nothing_is_done_to_what_is_not_there_or_not_one(place: Place) {
+    let none = run(&place, &["sessions", "show", "0123"]).with(3);
+    assert_eq!(none.stderr, "ingle: there is no live session 0123\n");
+    for command in [
+        &["sessions", "show", "7b"][..],
+        &["sessions", "set", "7b", "views=0"],
+        &["sessions", "end", "7b"],
+        &["sessions", "end", ADA, "7b"],
+    ] {
+        let many = run(&place, command).with(4);
+        assert!(many.stderr.contains(BOB) && many.stderr.contains(ALSO_BOB), "{many:?}");
+        assert!(many.stdout.is_empty(), "{many:?}");
+    }
+    run(&place, &["sessions", "end", ADA, "0123"]).with(3);
+    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
+    assert_eq!(place.data(BOB).await.unwrap()["views"], 200);
+    assert!(run(&place, &["audit", "--ndjson"]).ok().lines().is_empty());
+}
+
+async fn sessions_end_that_were_named_or_fit(place: Place) {
+    let left = || run(&place, &["sessions", "list", "--ndjson"]).ok().handles();
+    let end = |options: &[&str]| run(&place, &[&["sessions", "end", "--ndjson"], options].concat());
+    for (options, code) in [
+        (&["--all"][..], 4),
+        (&["--where", "views > 100"], 4),
+        (&["--all", "--confirm", "3"], 4),
+        (&["--user", "cyd"], 0),
+        (&["--all", "--dry-run"], 0),
+    ] {
+        end(options).with(code);
+        assert_eq!(left().len(), 4, "{options:?}");
+    }
+    assert_eq!(end(&["--all", "--dry-run"]).handles(), [ADA, BOB, ALSO_BOB, NOBODY]);
+    let ended = end(&["--user", "bob", "--where", "views > 100", "--yes"]).ok();
+    assert_eq!(ended.handles(), [BOB]);
+    assert!(ended.stderr.contains("1 session ended"), "{ended:?}");
+    assert_eq!(end(&["c00", "3fa9", ADA]).ok().handles(), [ADA, NOBODY]);
+    assert_eq!(left(), [ALSO_BOB]);
+
+    for n in 0..11 {
+        place.put(&format!("e{n:015}"), None, json!({})).await;
+    }
+    let refused = end(&["--all", "--yes"]).with(4);
+    assert!(refused.stderr.contains("use --confirm 12"), "{refused:?}");
+    assert_eq!(left().len(), 12);
+    assert_eq!(end(&["--all", "--confirm", "12"]).ok().lines().len(), 12);
+    assert!(left().is_empty());
+}
+
+async fn a_users_sessions_are_counted_and_end(place: Place) {
+    let users = run(&place, &["users", "list", "--ndjson"]).ok().lines();
+    let expected =
+        [json!({ "user": "ada", "sessions": 1 }), json!({ "user": "bob", "sessions": 2 })];
+    assert_eq!(users, expected);
+    run(&place, &["users", "end", "bob"]).with(4);
+    let dry = run(&place, &["users", "end", "bob", "--dry-run"]).ok();
+    assert!(dry.stderr.contains("2 sessions would end"), "{dry:?}");
+    assert_eq!(run(&place, &["users", "list", "--ndjson"]).ok().lines().len(), 2);
+    let ended = run(&place, &["users", "end", "bob", "--confirm", "2", "--json"]).ok();
+    assert_eq!(ended.json(), json!({ "user": "bob", "ended": 2, "dry_run": false }));
+    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().handles(), [ADA, NOBODY]);
+    run(&place, &["users", "end", "a\nb", "--yes"]).with(4);
+}
+
+async fn each_act_is_in_the_audit_log(place: Place) {
+    run(&place, &["sessions", "set", ADA, "views=102"]).ok();
+    run(&place, &["sessions", "end", NOBODY, "--operator", "eve@example.com"]).ok();
+    run(&place, &["users", "end", "bob", "--yes"]).ok();
+    let lines = run(&place, &["audit", "--ndjson"]).ok().lines();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let text = |name: &str| line[name].as_str().unwrap_or("-").to_owned();
+            [text("act"), text("operator"), text("outcome"), text("session"), text("user")]
+        })
+        .collect();
+    let expected = [
+        ["end-all", "ada", "done", "-", "bob"],
+        ["end", "eve@example.com", "done", NOBODY, "-"],
+        ["edit", "ada", "done", ADA, "-"],
+    ];
+    assert_eq!(told, expected);
+    assert!(lines[0]["from"].as_str().unwrap().starts_with("ingle on "), "{lines:?}");
+    assert_eq!(lines[2]["fields"]["views"]["before"].as_str().unwrap().len(), 64);
+    assert_eq!(run(&place, &["audit", "--ndjson", "--limit", "1"]).ok().lines().len(), 1);
+    let table = run(&place, &["audit"]).ok().stdout;
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().handles(), [ADA]);
+}
+
+/// A session that has expired, and that a store keeps until it is swept.
+fn expired(handle: &str) -> Arc<Record> {
+    let mut record = Arc::unwrap_or_clone(record(handle, Some("ada"), json!({ "old": true })));
+    let now = record.header.created;
+    record.header.idle_deadline = Timestamp::from_millis(now.as_millis() + 1000);
+    record.into()
+}
+
+async fn sessions_are_counted_exported_and_swept(place: Place) {
+    let keeps_dead = !place.url.starts_with("redis");
+    if keeps_dead {
+        place.put_record(&expired("0e00000000000000")).await;
+        let listed = run(&place, &["sessions", "list", "--expired", "--ndjson"]).ok();
+        assert_eq!(listed.handles(), ["0e00000000000000"]);
+        assert_eq!(listed.lines()[0]["expired"], true);
+    }
+    let stats = run(&place, &["stats", "--json"]).ok().json();
+    assert_eq!((&stats["live"], &stats["users"]), (&json!(4), &json!(2)));
+    assert_eq!(stats["expired"], usize::from(keeps_dead));
+    assert_eq!(stats["top_users"][0], json!({ "user": "bob", "sessions": 2 }));
+    assert_eq!(stats["age_seconds"][1], json!({ "from": 3600, "sessions": 4 }));
+    let text = run(&place, &["stats"]).ok().stdout;
+    assert!(text.contains("live       4") && text.contains('█'), "{text}");
+
+    let export = run(&place, &["export"]).ok();
+    assert_eq!(export.handles(), [ADA, BOB, ALSO_BOB, NOBODY]);
+    assert!(!export.stdout.contains("s3cret"), "{export:?}");
+    let file = place.folder().join("all.ndjson");
+    let output = ["export", "--reveal", "--output", file.to_str().unwrap()];
+    let export = run(&place, &output).ok();
+    assert!(export.stdout.is_empty() && export.stderr.contains("4 sessions written"), "{export:?}");
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(written.lines().count(), 4);
+    assert!(written.contains("s3cret-1") && written.contains("s3cret-2"), "{written}");
+    assert_eq!(run(&place, &["audit", "--ndjson"]).ok().lines()[0]["act"], "reveal");
+    run(&place, &output).with(1);
+    let export = run(&place, &["export", "--anonymise", "--user", "ada"]).ok();
+    for told in ["ada", "Hi", "s3cret", ADA] {
+        assert!(!export.stdout.contains(told), "{told}: {export:?}");
+    }
+    assert_eq!(export.lines()[0]["data"]["views"], 101);
+
+    let swept = run(&place, &["sweep", "--json"]).ok().json();
+    assert_eq!(swept["deleted"], usize::from(keeps_dead), "{swept}");
+    assert_eq!(run(&place, &["stats", "--json"]).ok().json()["expired"], 0);
+    run(&place, &["migrate"]).ok();
+}
+
+async fn a_change_is_seen_by_whoever_watches(place: Place) {
+    let watch = |options: &[&str]| {
+        let mut watch = program(&place);
+        watch.args(["sessions", "watch", "--every", "50ms", "--ndjson"]).args(options);
+        watch.stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let mut one = watch(&["3fa9", "--count", "3"]);
+    let mut all = watch(&["--count", "2"]);
+    // Each change is another one, so that a watch which begins late misses nothing that it needs.
+    let mut lines = BufReader::new(one.stdout.take().unwrap()).lines();
+    let first = std::thread::spawn(move || {
+        let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        (first, lines)
+    });
+    let mut n = 200;
+    while !first.is_finished() {
+        n += 1;
+        run(&place, &["sessions", "set", ADA, &format!("views={n}"), "password=s3cret-4"]).ok();
+    }
+    let (first, _rest) = first.join().unwrap();
+    assert_eq!((&first["event"], &first["handle"]), (&json!("changed"), &json!(ADA)));
+    assert_eq!(first["changed"][0]["path"], "views");
+    assert!(!first.to_string().contains("s3cret"), "{first}");
+    run(&place, &["sessions", "end", ADA]).ok();
+    assert!(one.wait().unwrap().success());
+    // The other may have begun after the last change.
+    while all.try_wait().unwrap().is_none() {
+        place.put(&format!("f{n:015}"), None, json!({})).await;
+        n += 1;
+    }
+    assert!(all.wait().unwrap().success());
+    run(&place, &["sessions", "watch", ADA]).with(3);
+    run(&place, &["sessions", "watch", BOB, "--for", "100ms", "--every", "50ms"]).ok();
+}
+
+/// More than some pages.
+async fn a_long_list_has_each_session_once(place: Place) {
+    const N: usize = 1500;
+    let store = place.store().await;
+    let mut writes = tokio::task::JoinSet::new();
+    for n in 0..N {
+        let (store, record) =
+            (Arc::clone(&store), record(&format!("{n:016x}"), Some("cyd"), json!({})));
+        writes.spawn(async move {
+            let now = record.header.created;
+            store.commit(Write::Create { record: &record }, now).await.unwrap();
+        });
+        if writes.len() >= 100 {
+            writes.join_next().await.unwrap().unwrap();
+        }
+    }
+    while let Some(written) = writes.join_next().await {
+        written.unwrap();
+    }
+    for command in [&["sessions", "list", "--ndjson"][..], &["export"]] {
+        let listed = run(&place, command).ok();
+        let mut handles = listed.handles();
+        assert_eq!(handles.len(), N + 4, "{command:?}");
+        handles.dedup();
+        assert_eq!(handles.len(), N + 4, "{command:?}");
+    }
+    let listed = run(&place, &["sessions", "list", "--ndjson", "--user", "cyd", "--limit", "777"]);
+    assert_eq!(listed.ok().lines().len(), 777);
+    let dry = ["sessions", "end", "--user", "cyd", "--dry-run", "--ndjson"];
+    assert_eq!(run(&place, &dry).ok().lines().len(), N);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memcached_says_what_it_cannot_do_and_ends_a_users_sessions() {
+    let place = Place::memcached();
+    for command in [
+        &["sessions", "list"][..],
+        &["sessions", "show", "3fa9"],
+        &["sessions", "set", "3fa9", "a=1"],
+        &["sessions", "end", "--all"],
+        &["users", "list"],
+        &["users", "end", "bob"],
+        &["audit"],
+        &["stats"],
+        &["export"],
+        &["sessions", "watch"],
+    ] {
+        let refused = run(&place, command).with(4);
+        assert!(refused.stderr.contains("this store cannot"), "{command:?}: {refused:?}");
+    }
+    let ended = run(&place, &["users", "end", "bob", "--yes"]).ok();
+    assert!(ended.stderr.contains("when it is next used"), "{ended:?}");
+    run(&place, &["sweep"]).ok();
+    run(&place, &["migrate"]).ok();
+}

@@ -1,0 +1,106 @@
+//! What is said and done where the store's answer to an act is lost for good.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use serde_json::json;
+
+use crate::{
+    place::{ADA, Place, key},
+    run,
+};
+
+/// Passes on what a client and a Redis server say, until the client changes the record of this key. That
+/// is passed on as well, and no answer after it.
+fn loses_answers_to_changes_of(handle: &str, server: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (name, is_lost) = (key(handle).to_string(), Arc::new(AtomicBool::new(false)));
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, is_lost, name) = (client.unwrap(), Arc::clone(&is_lost), name.clone());
+            let server = TcpStream::connect(server).unwrap();
+            let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            let answers_are_lost = Arc::clone(&is_lost);
+            thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(n @ 1..) = from.read(&mut bytes) {
+                    if !answers_are_lost.load(Ordering::SeqCst) {
+                        to.write_all(&bytes[..n]).unwrap();
+                    }
+                }
+            });
+            thread::spawn(move || {
+                let (mut client, mut server) = (client, server);
+                let mut bytes = vec![0; 64 * 1024];
+                while let Ok(n @ 1..) = client.read(&mut bytes) {
+                    let text = String::from_utf8_lossy(&bytes[..n]);
+                    let changes =
+                        ["EVALSHA", "EVAL", "SET\r\n"].iter().any(|verb| text.contains(verb));
+                    if changes && text.contains(&name) {
+                        is_lost.store(true, Ordering::SeqCst);
+                    }
+                    server.write_all(&bytes[..n]).unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+/// The same place, where the answers to changes of ada's session are lost.
+fn lossy(place: &Place) -> String {
+    let relay = loses_answers_to_changes_of(ADA, testbed::redis::server());
+    let server = testbed::redis::server().to_string();
+    place.url.replace(&server, &relay.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_act_whose_answer_is_lost_is_told_as_unknown_and_done_once() {
+    let place = Place::redis().filled().await;
+    let url = lossy(&place);
+    let options = ["--store", &url, "--timeout", "3s"];
+    let lost =
+        run(&place, &[&options[..], &["sessions", "set", ADA, "views=102"]].concat()).with(7);
+    assert!(lost.stderr.contains("look with `ingle sessions show`"), "{lost:?}");
+    assert!(lost.stdout.is_empty(), "{lost:?}");
+    assert_eq!(place.data(ADA).await.unwrap()["views"], 102);
+    let shown = run(&place, &["sessions", "show", ADA, "--json"]).ok().json();
+    assert_eq!(shown["commits"], 2, "it was done once");
+    let lines = run(&place, &["audit", "--ndjson"]).ok().lines();
+    assert_eq!((lines.len(), &lines[0]["outcome"]), (1, &json!("begun")), "{lines:?}");
+
+    let url = lossy(&place);
+    let options = ["--store", &url, "--timeout", "3s"];
+    let lost = run(&place, &[&options[..], &["sessions", "end", ADA]].concat()).with(7);
+    assert!(lost.stderr.contains("0 of 1 sessions were ended"), "{lost:?}");
+    run(&place, &["sessions", "end", ADA]).with(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_gone_is_told_and_nothing_is_done() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = gone.local_addr().unwrap();
+    drop(gone);
+    let place = Place::redis().filled().await;
+    for url in [
+        format!("redis://:s3cret@{address}"),
+        format!("postgres://u:s3cret@{address}/d"),
+        format!("memcached://{address}"),
+    ] {
+        for command in [&["sessions", "list"][..], &["sessions", "end", "--all", "--confirm", "4"]]
+        {
+            let ended = run(&place, &[&["--store", &url][..], command].concat()).with(6);
+            assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+            assert!(!ended.stderr.contains("s3cret"), "{ended:?}");
+        }
+    }
+    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
+}

@@ -1,0 +1,176 @@
+//! Where people sit before it: a terminal, a pipe that ends, Ctrl-C.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    process::{Command, Stdio},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix_openpty::{openpty, rustix::termios::Winsize};
+use serde_json::json;
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::{
+    Ended,
+    place::{ADA, Place},
+    program, run,
+};
+
+/// Runs a program on a terminal of so many columns, where somebody types, and returns how it ended and all
+/// that the terminal showed.
+fn on_terminal(mut program: Command, columns: u16, typed: &str) -> (i32, String) {
+    let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(None, Some(&size)).unwrap();
+    let (mut screen, user) = (File::from(pty.controller), pty.user);
+    program.stdin(user.try_clone().unwrap());
+    program.stdout(user.try_clone().unwrap()).stderr(user);
+    let mut child = program.spawn().unwrap();
+    // Its ends of the terminal.
+    drop(program);
+    screen.write_all(typed.as_bytes()).unwrap();
+    let mut reader = screen.try_clone().unwrap();
+    let shown = thread::spawn(move || {
+        let mut shown = Vec::new();
+        // The terminal ends as an error.
+        let _ = reader.read_to_end(&mut shown);
+        String::from_utf8(shown).unwrap().replace("\r\n", "\n")
+    });
+    let code = child.wait().unwrap().code().unwrap_or(-1);
+    (code, shown.join().unwrap())
+}
+
+fn terminal(place: &Place, columns: u16, typed: &str, arguments: &[&str]) -> (i32, String) {
+    let mut program = program(place);
+    program.args(arguments);
+    on_terminal(program, columns, typed)
+}
+
+#[tokio::test]
+async fn a_table_fits_its_terminal_and_is_whole_in_a_file() {
+    let place = Place::sqlite().filled().await;
+    let long = "x".repeat(200);
+    place.put("d000000000000000", Some(&long), json!({})).await;
+    for columns in [20, 40, 60, 80, 120] {
+        let (code, shown) = terminal(&place, columns, "", &["sessions", "list"]);
+        assert_eq!((code, shown.lines().count()), (0, 6), "{shown}");
+        for line in shown.lines() {
+            let line = line.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
+            assert!(line.width() <= columns.into(), "{columns}: {line}");
+        }
+        assert!(shown.contains(ADA), "{shown}");
+    }
+    let list = run(&place, &["sessions", "list"]).ok().stdout;
+    assert!(list.contains(&long) && !list.contains('\u{1b}'), "{list}");
+}
+
+#[tokio::test]
+async fn there_is_no_color_where_none_is_wanted() {
+    let place = Place::sqlite().filled().await;
+    assert!(terminal(&place, 80, "", &["sessions", "list"]).1.contains("\u{1b}[1m"));
+    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let mut program = program(&place);
+        program.env(name, value).args(["sessions", "list"]);
+        let (_, shown) = on_terminal(program, 80, "");
+        assert!(!shown.contains('\u{1b}'), "{name}: {shown:?}");
+    }
+    // An empty one says nothing.
+    let mut program = program(&place);
+    program.env("NO_COLOR", "").args(["sessions", "list"]);
+    assert!(on_terminal(program, 80, "").1.contains("\u{1b}[1m"));
+}
+
+#[tokio::test]
+async fn what_others_wrote_is_inert_on_a_terminal_and_exact_in_json() {
+    let place = Place::sqlite().filled().await;
+    let flood = format!("a{}", "\u{301}".repeat(10_000));
+    let escapes = "\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}31m\r\nx\u{202e}gpj.exe\u{2066}\u{200b}";
+    let data = json!({ "flood": flood, "escapes": escapes, "name\u{1b}[8m": 1 });
+    place.put("d000000000000000", Some("eve\u{202e}\u{2028}"), data.clone()).await;
+    for command in [
+        &["sessions", "list"][..],
+        &["sessions", "show", "d0"],
+        &["users", "list"],
+        &["stats"],
+        &["sessions", "set", "d0", "escapes=text:\u{1b}[31m", "--dry-run"],
+        &["sessions", "end", "d0", "--dry-run"],
+    ] {
+        let (code, shown) = terminal(&place, 80, "", command);
+        assert_eq!(code, 0, "{command:?}: {shown}");
+        let shown = shown.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
+        let is_harmful = |c: char| {
+            (c.is_control() && c != '\n') || "\u{202e}\u{2066}\u{200b}\u{2028}".contains(c)
+        };
+        assert!(!shown.contains(is_harmful), "{command:?}: {shown:?}");
+        assert!(shown.matches('\u{301}').count() < 10, "{command:?}: {shown:?}");
+    }
+    let shown = run(&place, &["sessions", "show", "d0", "--json"]).ok().json();
+    assert_eq!((&shown["data"], &shown["user"]["name"]), (&data, &json!("eve\u{202e}\u{2028}")));
+}
+
+#[tokio::test]
+async fn who_sits_at_a_terminal_is_asked_and_types_the_number() {
+    let place = Place::sqlite().filled().await;
+    let end = ["sessions", "end", "--user", "bob"];
+    for typed in ["\n", "y\n", "yes\n", "3\n", "\u{4}"] {
+        let (code, shown) = terminal(&place, 80, typed, &end);
+        assert_eq!(code, 4, "{typed:?}: {shown}");
+        assert!(shown.contains("Type 2 to end them"), "{shown}");
+    }
+    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
+    let (code, shown) = terminal(&place, 80, "2\n", &end);
+    assert_eq!(code, 0, "{shown}");
+    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 2);
+}
+
+#[tokio::test]
+async fn a_pipe_that_ends_is_no_failure() {
+    let place = Place::sqlite().filled().await;
+    for n in 0..300 {
+        place.put(&format!("e{n:015}"), None, json!({ "text": "x".repeat(500) })).await;
+    }
+    for command in [&["sessions", "list", "--ndjson"][..], &["export"], &["sessions", "list"]] {
+        let mut list = program(&place);
+        let mut list =
+            list.args(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(list.stdout.take().unwrap()).lines();
+        lines.next().unwrap().unwrap();
+        drop(lines);
+        let ended = Ended::of(list.wait_with_output().unwrap());
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{command:?}");
+    }
+}
+
+#[tokio::test]
+async fn ctrl_c_says_how_many_were_ended_and_another_run_goes_on() {
+    let place = Place::sqlite().filled().await;
+    for n in 0..200 {
+        place.put(&format!("e{n:015}"), None, json!({ "old": true })).await;
+    }
+    let end = ["sessions", "end", "--where", "old = true", "--confirm", "200", "--ndjson"];
+    let mut ending = program(&place);
+    let mut ending =
+        ending.args(end).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(ending.stdout.take().unwrap());
+    let mut first = String::new();
+    stdout.read_line(&mut first).unwrap();
+    kill_process(Pid::from_child(&ending), Signal::INT).unwrap();
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    let ended = Ended::of(ending.wait_with_output().unwrap());
+    let n_ended = 1 + rest.lines().count();
+    let left = run(&place, &["sessions", "list", "--where", "old = true", "--ndjson"]).ok();
+    assert_eq!(left.lines().len(), 200 - n_ended, "{ended:?}");
+    if n_ended < 200 {
+        let says = format!("{n_ended} of 200 sessions were ended");
+        assert!(ended.code == 130 && ended.stderr.contains(&says), "{ended:?}");
+        let rest = (200 - n_ended).to_string();
+        run(&place, &["sessions", "end", "--where", "old = true", "--confirm", &rest]).ok();
+    }
+    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
+    // Each end is one line of the audit log.
+    let log = run(&place, &["audit", "--ndjson"]).ok().lines();
+    assert_eq!(log.len(), 200);
+    assert!(log.iter().all(|line| line["outcome"] == "done"));
+}

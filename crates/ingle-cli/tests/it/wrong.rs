@@ -1,0 +1,129 @@
+//! Wrong calls: one clear line each, the exit code that a script can branch on, and nothing changed.
+
+use std::fs;
+
+use crate::{
+    Ended,
+    place::{ADA, Place},
+    program, run,
+};
+
+#[tokio::test]
+async fn a_wrong_call_is_one_line_and_changes_nothing() {
+    let place = Place::sqlite().filled().await;
+    let missing = place.folder().join("missing");
+    let missing_url = format!("sqlite://{}", missing.display());
+    let missing_file = missing.display().to_string();
+    let text = place.folder().join("text");
+    fs::write(&text, "no database").unwrap();
+    let foreign = place.folder().join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("sessions.sqlite"), "no database, however long one looks at it")
+        .unwrap();
+    let foreign_url = format!("sqlite://{}", foreign.display());
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&[], 2, "a command is missing"),
+        (&["sessions"], 2, "a command is missing"),
+        (&["session"], 2, "'sessions'"),
+        (&["sessions", "lsit"], 2, "'list'"),
+        (&["sessions", "list", "--lmit", "3"], 2, "'--limit'"),
+        (&["sessions", "list", "--limit", "many"], 2, "'many'"),
+        (&["sessions", "list", "--limit", "-1"], 2, "-1"),
+        (&["sessions", "list", "--limit"], 2, "a value is required"),
+        (&["sessions", "list", "--older", "7"], 2, "such as 90s"),
+        (&["sessions", "list", "--older", "7 fortnights"], 2, "such as 90s"),
+        (&["sessions", "list", "--idle", "1h"], 2, "--idle-time"),
+        (&["sessions", "list", "--idle-time", "0s"], 2, "--idle-time: "),
+        (&["sessions", "list", "--where", "views >"], 2, "a value is missing at character 8"),
+        (&["sessions", "list", "--where", "views ~ 1"], 2, "exists"),
+        (&["sessions", "list", "--where", "(views > 1"], 2, "a closing parenthesis"),
+        (&["sessions", "list", "--user", ""], 4, "a user's name must have"),
+        (&["sessions", "list", "--json", "--ndjson"], 2, "cannot be used with"),
+        (&["sessions", "list", "extra"], 2, "'extra'"),
+        (&["sessions", "show"], 2, "<HANDLE>"),
+        (&["sessions", "show", "xyz"], 2, "hexadecimal digits"),
+        (&["sessions", "show", "3FA9"], 2, "hexadecimal digits"),
+        (&["sessions", "show", "0123456789abcdef0"], 2, "hexadecimal digits"),
+        (&["sessions", "show", ""], 2, "hexadecimal digits"),
+        (&["sessions", "show", "0000"], 3, "no live session 0000"),
+        (&["sessions", "set", ADA], 2, "<PATH=VALUE>"),
+        (&["sessions", "set", ADA, "views"], 2, "no `=` and a value"),
+        (&["sessions", "set", ADA, "=1"], 2, "a name is missing at character 1"),
+        (&["sessions", "set", ADA, "views=int:3.5"], 2, "`int:` takes"),
+        (&["sessions", "set", ADA, "at=timestamp:now"], 2, "`timestamp:` takes"),
+        (&["sessions", "set", ADA, "views.x=1"], 4, "views is no map"),
+        (&["sessions", "set", ADA, "cart.items[5]=1"], 4, "no place [5]"),
+        (&["sessions", "set", ADA, "_ingle=1"], 4, "a name must have"),
+        (&["sessions", "unset", ADA, "nothing"], 3, "there is no nothing"),
+        (&["sessions", "unset", ADA, "a..b"], 2, "a name is missing at character 3"),
+        (&["sessions", "end"], 2, "required"),
+        (&["sessions", "end", "--all", "--user", "ada"], 2, "cannot be used with"),
+        (&["sessions", "end", ADA, "--all"], 2, "cannot be used with"),
+        (&["sessions", "end", "--all"], 4, "use --yes or --confirm 4"),
+        (&["sessions", "end", "--all", "--confirm", "5"], 4, "there are 4 sessions, not 5"),
+        (&["users", "end"], 2, "<USER>"),
+        (&["users", "end", "bob"], 4, "use --yes or --confirm 2"),
+        (&["export", "--reveal", "--anonymise"], 2, "cannot be used with"),
+        (&["export", "--output", "/missing/file"], 1, "--output"),
+        (&["completions", "word"], 2, "'word'"),
+        (&["man", "--output", "/missing"], 1, "the manual was not written"),
+        (&["--store", "nosuch:x", "stats"], 2, "the scheme of no store"),
+        (&["--store", "sqllite:x", "stats"], 2, "sqlite"),
+        (&["--store", "sqlite:", "stats"], 2, "could not open the sqlite store"),
+        (&["--store", &missing_url, "stats"], 6, "`ingle migrate` makes one"),
+        (&["--store", &foreign_url, "stats"], 1, "could not open the sqlite store"),
+        (&["--store", "memory:x", "stats"], 2, "takes nothing after the colon"),
+        (&["--store-file", &missing_file, "stats"], 2, "--store-file"),
+        (&["--timeout", "0", "stats"], 2, "from 100ms to 1h"),
+        (&["--timeout", "x", "stats"], 2, "such as 90s"),
+    ];
+    let before = place.data(ADA).await;
+    for (arguments, code, says) in cases {
+        let mut wrong = program(&place);
+        if arguments.first().is_some_and(|first| *first == "--store-file") {
+            wrong.env_remove("INGLE_STORE");
+        }
+        let ended = Ended::of(wrong.args(*arguments).output().unwrap());
+        assert_eq!(ended.code, *code, "{arguments:?}: {ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.starts_with("ingle: "), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(says), "{arguments:?}: {ended:?}");
+        assert!(ended.stdout.is_empty() || *code == 4, "{arguments:?}: {ended:?}");
+    }
+    assert!(!missing.exists(), "a mistyped folder was made");
+    assert_eq!(place.data(ADA).await, before);
+    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
+    assert!(
+        run(&place, &["audit", "--ndjson"])
+            .ok()
+            .lines()
+            .iter()
+            .all(|line| line["outcome"] == "refused")
+    );
+}
+
+#[tokio::test]
+async fn a_store_is_named_by_an_option_a_variable_or_a_file() {
+    let place = Place::sqlite().filled().await;
+    let mut nowhere = program(&place);
+    nowhere.env_remove("INGLE_STORE").arg("stats");
+    let ended = Ended::of(nowhere.output().unwrap()).with(2);
+    assert!(ended.stderr.contains("INGLE_STORE or --store-file"), "{ended:?}");
+    let file = place.folder().join("secret");
+    // Mounted secrets end in line ends.
+    fs::write(&file, format!("{}\n", place.url)).unwrap();
+    let mut by_file = program(&place);
+    by_file.env_remove("INGLE_STORE").arg("--store-file").arg(&file).args(["stats", "--json"]);
+    assert_eq!(Ended::of(by_file.output().unwrap()).ok().json()["live"], 4);
+    let other = Place::sqlite();
+    let by_option = run(&other, &["--store", &place.url, "stats", "--json"]).ok();
+    assert_eq!(by_option.json()["live"], 4);
+}
+
+#[tokio::test]
+async fn a_user_is_looked_up_in_the_namespace() {
+    let place = Place::sqlite().filled().await;
+    // The record that tells of the end of all is another one in each.
+    run(&place, &["users", "end", "bob", "--yes", "--namespace", "shop"]).ok();
+    assert_eq!(run(&place, &["users", "list", "--ndjson"]).ok().lines().len(), 1);
+}
