@@ -41,7 +41,10 @@ pub(crate) async fn sweep(place: &PlaceOptions, out: &mut Out) -> Result<(), Fai
 }
 
 pub(crate) async fn migrate(place: &PlaceOptions, out: &mut Out) -> Result<(), Failed> {
-    store::migrate(&place.url()?).await?;
+    let url = place.url()?;
+    store::migrate(&url).await?;
+    // Which also makes a folder and a file, where these are the store.
+    store::open(&url).await?;
     if out.format == Format::Text {
         say("ingle: the store is ready");
     } else {

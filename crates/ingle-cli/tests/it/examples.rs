@@ -57,6 +57,17 @@ fn run_as_printed(place: &Place, example: &str) {
 }
 
 #[tokio::test]
+async fn the_examples_of_the_page_for_operators_run_one_after_the_other() {
+    let page = include_str!("../../../../docs/cli.md");
+    let examples: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
+    assert!(examples.len() > 5, "{examples:?}");
+    let place = Place::sqlite().filled().await;
+    for example in examples {
+        run_as_printed(&place, example);
+    }
+}
+
+#[tokio::test]
 async fn no_command_is_without_help_and_no_help_without_its_command() {
     let place = Place::sqlite().filled().await;
     let mut found = 1;

@@ -57,7 +57,7 @@ async fn a_table_fits_its_terminal_and_is_whole_in_a_file() {
         assert_eq!((code, shown.lines().count()), (0, 6), "{shown}");
         for line in shown.lines() {
             let line = line.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
-            assert!(line.width() <= columns.into(), "{columns}: {line}");
+            assert!(line.width() <= usize::from(columns), "{columns}: {line}");
         }
         assert!(shown.contains(ADA), "{shown}");
     }

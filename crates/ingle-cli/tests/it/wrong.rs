@@ -121,6 +121,15 @@ async fn a_store_is_named_by_an_option_a_variable_or_a_file() {
 }
 
 #[tokio::test]
+async fn a_store_in_a_folder_is_made_by_migrate_alone() {
+    let place = Place::sqlite();
+    let missing = run(&place, &["stats"]).with(6);
+    assert!(missing.stderr.contains("`ingle migrate` makes one"), "{missing:?}");
+    run(&place, &["migrate"]).ok();
+    assert_eq!(run(&place, &["stats", "--json"]).ok().json()["live"], 0);
+}
+
+#[tokio::test]
 async fn a_user_is_looked_up_in_the_namespace() {
     let place = Place::sqlite().filled().await;
     // The record that tells of the end of all is another one in each.

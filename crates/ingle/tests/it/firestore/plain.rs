@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use ingle::{
+    AuditOutcome, ListOptions, Operator,
     clock::Timestamp as Instant,
     record::{Loaded, Record, Version},
     store::{
@@ -227,5 +228,25 @@ async fn no_debug_output_of_the_store_tells_a_plain_id() {
     assert!(text.contains("views"), "{text}");
     for part in UUID.split('-').filter(|part| part.len() > 4) {
         assert!(!text.contains(part), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_does_is_written_down_beside_plain_ids() {
+    for ids in [Ids::Plain, Ids::Upgrade] {
+        let scene = Scene::new().await.with(ids);
+        let mut visitor = Visitor::default();
+        visitor.get(&scene.app().await, "/add").await.ok();
+        let sessions = scene.layer().await.sessions().operated_by(Operator::new("ada"));
+        let options = ListOptions::new();
+        let found = sessions.list(&options, None).await.unwrap().sessions.remove(0);
+        let prefix = found.info().handle.to_string()[..6].parse().unwrap();
+        assert_eq!(sessions.find_by_prefix(&prefix, 2).await.unwrap().len(), 1, "{ids:?}");
+        found.update(|data: &mut ingle::data::Data| data.clear()).await.unwrap();
+        found.end().await.unwrap();
+        let lines = sessions.audit_log(None).await.unwrap().lines;
+        assert_eq!(lines.len(), 2, "{ids:?}");
+        assert!(lines.iter().all(|line| line.outcome == AuditOutcome::Done), "{lines:?}");
+        assert!(sessions.list(&options, None).await.unwrap().sessions.is_empty(), "{ids:?}");
     }
 }
