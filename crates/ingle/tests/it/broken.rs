@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use ingle::{
-    Key,
+    HandlePrefix, Key,
     clock::Timestamp,
     record::{Loaded, Version},
     store::{
@@ -50,6 +50,12 @@ enum Flaw {
     ListsNothingAsPromised,
     /// No lists by user are promised, and who asks is told that a user has no sessions.
     ListsNobody,
+    /// A list by handle has all records.
+    ListsEachHandle,
+    /// A list by handle ends after its first page.
+    ListsOnePageOfHandle,
+    /// A list shows what lives by a clock of the store's own.
+    ListsByItsOwnClock,
     /// A sweep deletes by a deadline that it has read before.
     SweepsTheLiving,
     /// A destroy and a renew leave nothing under the old key.
@@ -218,6 +224,8 @@ impl List for Broken {
         limit: usize,
         now: Timestamp,
     ) -> Result<Page, Error> {
+        let is_of_another_time = self.flaw == Flaw::ListsByItsOwnClock && now.as_millis() == 0;
+        let now = if is_of_another_time { Timestamp::MAX } else { now };
         self.memory.list(after, limit, now).await
     }
 
@@ -242,6 +250,23 @@ impl List for Broken {
             _ => {}
         }
         Ok(page)
+    }
+
+    async fn list_by_handle(
+        &self,
+        prefix: &HandlePrefix,
+        after: Option<&Cursor>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, Error> {
+        match self.flaw {
+            Flaw::ListsEachHandle => self.memory.list(after, limit, now).await,
+            Flaw::ListsOnePageOfHandle => {
+                let page = self.memory.list_by_handle(prefix, after, limit, now).await?;
+                Ok(Page { next: None, ..page })
+            }
+            _ => self.memory.list_by_handle(prefix, after, limit, now).await,
+        }
     }
 }
 
@@ -311,6 +336,16 @@ fn a_destroy_with_a_condition_is_caught() {
 #[test]
 fn lists_that_lack_or_add_something_are_caught() {
     check(Flaw::ListsOnePage, conformance::law_10_each_user_has_exactly_their_live_sessions);
+    check(Flaw::ListsEachHandle, conformance::law_10_a_handle_finds_its_record_and_no_other);
+    check(Flaw::ListsEachHandle, conformance::law_10_a_shortened_handle_finds_all_that_begin_so);
+    check(
+        Flaw::ListsOnePageOfHandle,
+        conformance::law_10_a_shortened_handle_finds_all_that_begin_so,
+    );
+    check(
+        Flaw::ListsByItsOwnClock,
+        conformance::law_2_a_list_shows_what_lives_at_the_callers_instant,
+    );
     check(Flaw::ListsByPrefix, conformance::law_10_a_name_is_only_a_name);
     check(Flaw::ListsNobody, conformance::law_10_a_store_lists_by_user_or_says_that_it_does_not);
     check(Flaw::PromisesLists, conformance::law_10_a_store_lists_by_user_or_says_that_it_does_not);

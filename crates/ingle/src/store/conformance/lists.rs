@@ -283,12 +283,18 @@ pub async fn law_2_a_list_shows_what_lives_at_the_callers_instant(trial: Trial) 
 async fn living_and_ended(trial: &Trial) -> (Vec<Loaded>, Vec<Loaded>) {
     let ends = [[0; 32], [0xff; 32]].map(Key::from_bytes);
     let records = ends.map(|key| trial.record_under(key)).into_iter();
-    let records = records.chain((0..20).map(|_| trial.record()));
+    // More than a page of those that begin alike.
+    let alike = (0..10).map(|n| {
+        let mut key = [0x5a; 32];
+        key[7] = n;
+        trial.record_under(Key::from_bytes(key))
+    });
+    let records = records.chain(alike).chain((0..20).map(|_| trial.record()));
     let mut sessions = Vec::new();
     for record in records {
         sessions.push(trial.create(record).await);
     }
-    let ended = sessions.split_off(15);
+    let ended = sessions.split_off(25);
     for session in &ended {
         trial.destroy(session.record.header.key).await;
     }
