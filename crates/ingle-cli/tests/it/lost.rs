@@ -104,3 +104,18 @@ async fn a_store_that_is_gone_is_told_and_nothing_is_done() {
     }
     assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lets_nobody_in_is_told_without_the_password() {
+    let server = testbed::redis::start(&[]);
+    let at = server.address();
+    testbed::redis::ask(at, "ACL SETUSER reader on >s3cret ~* +get").unwrap();
+    let place = Place::redis().filled().await;
+    for url in [format!("redis://reader:s3cret@{at}"), format!("redis://reader:s3cret-not@{at}")] {
+        for command in [&["stats"][..], &["sessions", "end", "--all", "--confirm", "4"]] {
+            let ended = run(&place, &[&["--store", &url][..], command].concat()).with(4);
+            assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+            assert!(!ended.stderr.contains("s3cret"), "{ended:?}");
+        }
+    }
+}
