@@ -30,11 +30,13 @@ pub fn age(time: Duration) -> String {
     format!("{n} {name}{}", if n == 1 { "" } else { "s" })
 }
 
-/// How long ago an instant was, or how far ahead it is: `3 minutes ago`, `in 2 hours`, `never`.
+/// How long ago an instant was, or how far ahead it is: `3 minutes ago`, `just now`, `in 2 hours`, `never`.
 #[must_use]
 pub fn ago(instant: Timestamp, now: Timestamp) -> String {
     if instant == Timestamp::MAX {
         "never".to_owned()
+    } else if instant.since(now).max(now.since(instant)) < Duration::from_secs(1) {
+        "just now".to_owned()
     } else if instant > now {
         format!("in {}", age(instant.since(now)))
     } else {
@@ -91,7 +93,8 @@ mod tests {
     #[test]
     fn an_instant_is_ago_or_ahead_or_never() {
         let now = Timestamp::from_millis(1_777_897_800_500);
-        assert_eq!(ago(now, now), "less than a second ago");
+        assert_eq!(ago(now, now), "just now");
+        assert_eq!(ago(now.after(Duration::from_millis(999)), now), "just now");
         assert_eq!(ago(now.after(secs(7200)), now), "in 2 hours");
         assert_eq!(ago(now, now.after(secs(61))), "1 minute ago");
         assert_eq!(ago(Timestamp::MAX, now), "never");
