@@ -14,6 +14,9 @@ pub(crate) struct Account {
     /// Sessions of an older generation are dead.
     #[serde(default)]
     pub(crate) generation: u64,
+    /// The session that ended the others, which is of an older generation until it is renewed for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) spared: Option<Key>,
     /// Those of the user's sessions, where the app limits their number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) places: Vec<Place>,
@@ -25,8 +28,47 @@ impl Account {
     /// The record may have ended because nothing changed it for a long time, and then it counts from
     /// zero. So a new generation is at least the present time: it is newer than any that there was.
     pub(crate) fn advance(&mut self, now: Timestamp) -> u64 {
+        self.spared = None;
         self.generation = now.as_millis().max(self.generation + 1);
         self.generation
+    }
+
+    /// Moves the generation on for a session, which alone lives on of the older ones. Returns the newest generation
+    /// in the error if all sessions were ended meanwhile, this one too.
+    pub(crate) fn advance_for(
+        &mut self,
+        own: Key,
+        generation: u64,
+        now: Timestamp,
+    ) -> Result<u64, u64> {
+        if !self.is_present(&own, generation) {
+            return Err(self.generation);
+        }
+        let generation = self.advance(now);
+        self.spared = Some(own);
+        Ok(generation)
+    }
+
+    /// Lets the session end with the others that was spared in this generation.
+    pub(crate) fn spare_nobody(&mut self, generation: u64) {
+        if self.generation == generation {
+            self.spared = None;
+        }
+    }
+
+    /// Whether the session under `key`, of this generation, has not been ended with the others.
+    pub(super) fn is_present(&self, key: &Key, generation: u64) -> bool {
+        self.generation <= generation || self.spared.as_ref() == Some(key)
+    }
+
+    /// The same of a session that was stored under the key `to`. It was the user's before under the key `from`, if
+    /// there is one.
+    pub(crate) fn admits(&mut self, from: Option<&Key>, to: &Key, generation: u64) -> bool {
+        let is_spared = from.is_some() && self.spared.as_ref() == from;
+        if is_spared {
+            self.spared = Some(*to);
+        }
+        is_spared || self.generation <= generation
     }
 
     /// None if it is not as this library wrote it: then nobody may take it for an empty one, which

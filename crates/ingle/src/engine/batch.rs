@@ -51,6 +51,11 @@ pub(crate) enum Proof {
 }
 
 impl Grant {
+    /// Whether the session goes on that the user had. A login counts by its own generation alone.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.proof != Proof::Login
+    }
+
     pub(crate) fn apply(&self, header: &mut Header) {
         header.user = Some(self.user.clone());
         header.absolute_deadline = self.absolute_deadline;

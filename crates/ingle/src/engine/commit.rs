@@ -286,19 +286,23 @@ fn went_back(context: &Context, from: u64, to: u64) {
 ///
 /// Each attempt has an id of its own. A create whose answer was lost may be made late. It then
 /// leaves a record that nobody can reach and that expires. It never brings a session back to life.
+///
+/// Where the first id has a place among those that its user may have, there is no second one: both records
+/// could be there at once. So a create in doubt stays in doubt.
 pub(crate) async fn create(
     context: &Context,
     mut record: Record,
     first: SessionId,
+    has_place: bool,
     deadline: Instant,
 ) -> Result<(SessionId, Loaded), Failure> {
-    let mut first = Some(first);
+    let mut next = Some(first);
     let mut backoff = Backoff::default();
     let op = Op::random()?;
     record.header.ops.push(op);
     context.client.budget.deposit();
     loop {
-        let id = first.take().map_or_else(|| context.ids.generate(), Ok)?;
+        let id = next.take().map_or_else(|| context.ids.generate(), Ok)?;
         let key = id.key();
         record.header.key = key;
         let created = Arc::new(record.clone());
@@ -306,7 +310,9 @@ pub(crate) async fn create(
         let error = match context.client.commit(write, deadline).await {
             Ok(version) => return Ok((id, Loaded { record: created, version })),
             // The id is taken, which does not happen by chance. Generate another one.
-            Err(CommitError::Conflict(_) | CommitError::Gone) if backoff.wait(deadline).await => {
+            Err(CommitError::Conflict(_) | CommitError::Gone)
+                if !has_place && backoff.wait(deadline).await =>
+            {
                 continue;
             }
             Err(CommitError::Conflict(_) | CommitError::Gone) => {
@@ -321,10 +327,14 @@ pub(crate) async fn create(
                 resolved(context, true);
                 return Ok((id, loaded));
             }
+            if has_place {
+                return Err(unresolved(context));
+            }
         }
         if !context.client.may_try_again(error.kind(), &mut backoff, deadline).await {
             return Err(if in_doubt { unresolved(context) } else { error.into() });
         }
+        next = has_place.then_some(id);
     }
 }
 

@@ -190,7 +190,9 @@ pub(crate) struct UserLimit {
 /// What happens at a login of a user who has as many sessions as they may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUserLimit {
-    /// The session that began first ends before the new one begins.
+    /// The session that began first ends before the new one begins. Should the login fail then, it has ended all
+    /// the same: both at once would be one too many. Its place is free for the next login, at once or, where the
+    /// store was away, after a minute.
     EndOldest,
     /// The login is refused with [`Error::TooManySessions`](crate::Error::TooManySessions), as a
     /// response 409.

@@ -69,7 +69,7 @@ pub(crate) async fn look_up(
     if let Lookup::Live(loaded) = &found
         && !context.client.lists_by_user()
         && let Some(user) = &loaded.record.header.user
-        && !is_present(context, user, deadline).await?
+        && !is_present(context, key, user, deadline).await?
     {
         commit::destroy(context, key, Cause::found(user), deadline).await?;
         return Ok(Lookup::Ended);
@@ -77,14 +77,37 @@ pub(crate) async fn look_up(
     Ok(found)
 }
 
-/// Whether the user's sessions of this generation have not been ended.
+/// Whether the user's session under `key` has not been ended with the others of its generation.
 pub(crate) async fn is_present(
     context: &Context,
+    key: &Key,
     user: &User,
     deadline: Instant,
 ) -> Result<bool, Failure> {
-    let Some(key) = context.ids.key_of_user(&user.name) else { return Ok(true) };
-    Ok(load(context, &key, deadline).await?.generation <= user.generation)
+    let Some(account) = context.ids.key_of_user(&user.name) else { return Ok(true) };
+    Ok(load(context, &account, deadline).await?.is_present(key, user.generation))
+}
+
+/// The same of a session that was stored under the key `to`. It was the user's before under the key `from`, if
+/// there is one.
+pub(crate) async fn admit(
+    coalescer: &Arc<Coalescer>,
+    user: &User,
+    from: Option<Key>,
+    to: Key,
+    deadline: Instant,
+    handle: &DetachHandle,
+) -> Result<bool, Failure> {
+    let context = &coalescer.context;
+    let Some(account) = context.ids.key_of_user(&user.name) else { return Ok(true) };
+    let generation = user.generation;
+    let mut found = load(context, &account, deadline).await?;
+    // Nearly always nothing changes, and to look is enough.
+    if !found.admits(from.as_ref(), &to, generation) || found.spared != Some(to) {
+        return Ok(found.generation <= generation);
+    }
+    let admit = move |account: &mut Account| account.admits(from.as_ref(), &to, generation);
+    update(coalescer, account, deadline, handle, admit).await
 }
 
 /// Changes what is kept of the user under `key`, exactly once, and returns what `change` returned.

@@ -414,7 +414,7 @@ impl Shared {
             return self.load_strictly(deadline).await.map(drop);
         };
         match &cached.record.header.user {
-            Some(user) if !users::is_present(context, user, deadline).await? => {
+            Some(user) if !users::is_present(context, &id.key(), user, deadline).await? => {
                 commit::destroy(context, &id.key(), Cause::found(user), deadline).await?;
                 Err(self.interrupted(&id))
             }
@@ -471,10 +471,12 @@ impl Shared {
     }
 
     /// Looks whether all sessions of the user were ended while this one was on its way to its key, or
-    /// its place was taken. If so, or if nobody can tell, it ends, and no browser ever gets its id.
+    /// its place was taken. If so, or if nobody can tell, it ends, and no browser ever gets its id. `from` is the key
+    /// under which it was the user's before; after a login there is none.
     pub(super) async fn confirm(
         &self,
         id: &SessionId,
+        from: Option<Key>,
         record: &Record,
         reserved: Option<Reservation>,
         handle: &DetachHandle,
@@ -483,13 +485,15 @@ impl Shared {
         let (context, coalescer) = (self.engine.context(), &self.engine.coalescer);
         // The commit may have taken all of the time that there was.
         let deadline = self.policy().deadline();
+        let key = id.key();
         let confirmed = match &reserved {
-            None => users::is_present(context, user, deadline).await,
+            None => users::admit(coalescer, user, from, key, deadline, handle).await,
             Some(Reservation { user: account, ended, .. }) => {
-                let (key, generation, now) = (id.key(), user.generation, self.policy().now());
+                let (generation, now) = (user.generation, self.policy().now());
                 let ended = ended.clone();
                 let hold = move |account: &mut Account| {
-                    account.generation <= generation && account.hold_place(&key, &ended, now)
+                    account.admits(from.as_ref(), &key, generation)
+                        && account.hold_place(&key, &ended, now)
                 };
                 users::update(coalescer, *account, deadline, handle, hold).await
             }

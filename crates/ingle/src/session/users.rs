@@ -91,7 +91,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`siblings`](Self::siblings). Some sessions may live on; do not answer that they have ended.
-    /// After [`Error::Interrupted`] all have ended, this one too, because another request renewed it or
+    /// After [`Error::Unavailable`] this session lives, and can try again. After [`Error::Interrupted`] all have ended, this one too, because another request renewed it or
     /// ended it meanwhile.
     pub async fn end_others(&self) -> Result<usize, Error> {
         let shared = Arc::clone(&self.shared);
@@ -143,17 +143,30 @@ impl Shared {
         let again = again(record.as_deref(), self.policy().now())?;
         let (header, before) = logged_in(record.as_deref())?;
         let name = before.name.clone();
-        let generation = advance(&self.engine, &name, deadline, handle).await?;
+        let (own, generation, now) = (header.key, before.generation, self.policy().now());
+        let by = EndedBy::Session(own.handle());
+        let advance = move |account: &mut Account| account.advance_for(own, generation, now);
+        let (coalescer, key) = (&self.engine.coalescer, key_of(&self.engine, &name)?);
+        let generation = match users::update(coalescer, key, deadline, handle, advance).await? {
+            Ok(generation) => generation,
+            // Somebody else has ended all, or is about to.
+            Err(newest) => {
+                end_older(&self.engine, &name, newest, &by).await?;
+                return Err(Error::Interrupted);
+            }
+        };
         // It proves nothing anew, so it lives as long as it would have.
         let user = User { generation, ..before.clone() };
         let absolute_deadline = header.absolute_deadline;
         let grant = Arc::new(Grant { user, absolute_deadline, proof: Proof::None, ..again });
-        let by = EndedBy::Session(header.key.handle());
         let granted = self.grant(grant, handle).await;
-        if let Err(error @ Error::Unavailable(_)) = granted {
-            return Err(error);
+        match &granted {
+            Ok(()) => {}
+            // It can be tried again.
+            Err(Error::Unavailable(_)) => return granted.map(|()| 0),
+            // Where this session is lost to another request, it ends with the others.
+            Err(_) => spare_nobody(&self.engine, &name, generation, handle).await?,
         }
-        // Where this session is lost to another request, the others end all the same.
         let ended = end_older(&self.engine, &name, generation, &by).await?;
         granted.map(|()| ended)
     }
@@ -171,6 +184,18 @@ async fn advance(
     let now = context.policy.now();
     let change = move |account: &mut Account| account.advance(now);
     Ok(users::update(&engine.coalescer, key, deadline, handle, change).await?)
+}
+
+/// Lets the session end with the others that was spared in this generation.
+async fn spare_nobody(
+    engine: &Engine,
+    user: &str,
+    generation: u64,
+    handle: &DetachHandle,
+) -> Result<(), Error> {
+    let deadline = engine.context().policy.deadline();
+    let change = move |account: &mut Account| account.spare_nobody(generation);
+    Ok(users::update(&engine.coalescer, key_of(engine, user)?, deadline, handle, change).await?)
 }
 
 /// Ends all sessions of a user, and those of the logins under way, and returns how many there were.

@@ -380,7 +380,8 @@ impl Shared {
                 if let Some(renewed) = &renewed {
                     let record = &done.loaded.record;
                     note(&mut told, record, EventKind::Renewed { before: id.handle() });
-                    Box::pin(self.confirm(renewed, record, reserved, handle)).await?;
+                    let from = grant.as_deref().is_none_or(Grant::goes_on).then(|| id.key());
+                    Box::pin(self.confirm(renewed, from, record, reserved, handle)).await?;
                     note_proof(&mut told, record, grant.as_deref());
                 }
                 self.committed(id, renewed, done);
@@ -449,7 +450,8 @@ impl Shared {
         let mut told = Some(context.events.open(first.key()));
         let reserve = self.reserve_place(first.key(), None, grant.as_deref(), deadline, handle);
         let reserved = reserve.await?;
-        let created = commit::create(context, record, first, deadline).await;
+        let has_place = reserved.is_some();
+        let created = commit::create(context, record, first, has_place, deadline).await;
         if let (Err(failure), Some(reserved)) = (&created, &reserved)
             && !matches!(failure, Failure::Unknown)
         {
@@ -459,7 +461,7 @@ impl Shared {
         context.client.meter.commit(1);
         context.cache.offer(&id.key(), &loaded);
         note(&mut told, &loaded.record, EventKind::Began);
-        self.confirm(&id, &loaded.record, reserved, handle).await?;
+        self.confirm(&id, None, &loaded.record, reserved, handle).await?;
         note_proof(&mut told, &loaded.record, grant.as_deref());
         let kept_for = self.kept_for(&loaded.record);
         let mut state = self.state();

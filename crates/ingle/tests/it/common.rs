@@ -208,12 +208,16 @@ pub(crate) struct Visitor {
 impl Visitor {
     pub(crate) async fn get(&mut self, app: &App, path: &str) -> Answer {
         let answer = app.get(path, &self.cookie).await;
-        let set = answer.set_cookie();
-        if let Some((pair, attributes)) = set.split_once(';') {
+        self.take(&answer);
+        answer
+    }
+
+    /// Keeps the cookie of an answer, if it has one.
+    pub(crate) fn take(&mut self, answer: &Answer) {
+        if let Some((pair, attributes)) = answer.set_cookie().split_once(';') {
             let gone = attributes.contains("Max-Age=0");
             self.cookie = if gone { String::new() } else { pair.to_owned() };
         }
-        answer
     }
 }
 

@@ -18,7 +18,8 @@ macro_rules! users_on {
             a_login_after_an_end_of_all_lives
             of_two_logins_at_once_none_loses_the_cart
             the_other_sessions_end_and_this_one_stays
-            a_change_that_comes_after_the_end_is_refused
+            what_comes_after_the_end_revives_nothing
+            a_warm_update_costs_a_user_no_second_trip
             a_ticket_from_before_an_end_of_all_logs_nobody_in
             only_a_proof_moves_the_absolute_deadline
             a_session_that_is_remembered_lives_beside_one_that_is_not

@@ -323,6 +323,7 @@ async fn run(all: &[Does], at_most: Option<usize>, loses: bool, choices: &mut dy
         alive.iter().all(|loaded| generation(loaded) >= newest),
         "one is of before {newest}: {alive:?} {outcomes:?}"
     );
+    let all_ended = outcomes.iter().any(|done| done.does == Does::EndAll && done.result.is_ok());
     let mut cookies = 0;
     for outcome in &outcomes {
         assert!(
@@ -335,6 +336,8 @@ async fn run(all: &[Does], at_most: Option<usize>, loses: bool, choices: &mut dy
         let session = layer.door().begin([cookie.as_bytes()]).session().clone();
         let is_alive = matches!(session.user().await, Ok(Some(user)) if user.name == "ada");
         cookies += usize::from(is_alive);
+        let is_of_before = outcome.does != Does::Login;
+        assert!(!(all_ended && is_of_before && is_alive), "it survived the end: {outcomes:?}");
         let may_have_ended = all.iter().any(|does| matches!(does, Does::EndAll | Does::EndOthers));
         if !may_have_ended && at_most.is_none() {
             assert!(is_alive, "{outcome:?}");
@@ -391,6 +394,13 @@ async fn a_renew_that_the_list_of_an_end_misses_ends_all_the_same() {
 async fn a_login_and_an_end_of_the_others_meet_in_every_order() {
     let runs = every_order(&[Does::Login, Does::EndOthers], None, false).await;
     assert!(runs > 100, "{runs}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_session_rescues_itself_from_an_end_of_all_by_ending_the_others() {
+    let runs = every_order(&[Does::EndAll, Does::EndOthers], None, false).await;
+    assert!(runs > 100, "{runs}");
+    some_orders(&[Does::EndAll, Does::EndOthers], Some(2), 300).await;
 }
 
 #[tokio::test(start_paused = true)]
