@@ -60,3 +60,28 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{breaker::Breaker, client::CALLS_MAX, coalesce::WAITING_MAX, retry::RetryBudget};
+    use crate::store::page;
+
+    #[test]
+    fn the_page_of_each_store_says_the_bounds_of_the_layer() {
+        let bounds = || {
+            let (one_in, at_first) = (RetryBudget::RETRY, RetryBudget::MAX / RetryBudget::RETRY);
+            let again = format!("1 in {one_in}, and {at_first} at first");
+            [
+                CALLS_MAX.to_string(),
+                WAITING_MAX.to_string(),
+                Breaker::FAILURES_MAX.to_string(),
+                again,
+            ]
+        };
+        page::check_layer(include_str!("../docs/redis.md"), bounds());
+        page::check_layer(include_str!("../docs/postgresql.md"), bounds());
+        page::check_layer(include_str!("../docs/firestore.md"), bounds());
+        page::check_layer(include_str!("../docs/memcached.md"), bounds());
+        page::check_layer(include_str!("../docs/sqlite.md"), bounds());
+    }
+}

@@ -25,6 +25,8 @@ mod memcached;
 mod memory;
 mod open;
 mod open_error;
+#[cfg(test)]
+pub(crate) mod page;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]

@@ -22,7 +22,7 @@ pub(super) struct Breaker {
 
 impl Breaker {
     /// This many failures in a row open the breaker.
-    const FAILURES_MAX: u32 = 16;
+    pub(super) const FAILURES_MAX: u32 = 16;
     /// How long it stays open before one call may try again.
     const PAUSE: Duration = Duration::from_millis(250);
 

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// How many calls one process has under way with its store. The next one is refused at once.
-const CALLS_MAX: usize = 1024;
+pub(super) const CALLS_MAX: usize = 1024;
 
 /// How many records one page of a list has, unless the caller says otherwise, and at most.
 const PAGE: usize = 100;

@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// How many changes of one session may wait. The next one is refused at once.
-const WAITING_MAX: usize = 1024;
+pub(super) const WAITING_MAX: usize = 1024;
 
 const SHARDS: usize = 64;
 

@@ -15,8 +15,8 @@ use crate::jitter;
 pub(crate) struct RetryBudget(AtomicU64);
 
 impl RetryBudget {
-    const RETRY: u64 = 10;
-    const MAX: u64 = 100 * Self::RETRY;
+    pub(super) const RETRY: u64 = 10;
+    pub(super) const MAX: u64 = 100 * Self::RETRY;
 
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(Self::MAX))

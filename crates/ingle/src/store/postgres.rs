@@ -200,3 +200,38 @@ impl List for Postgres {
         by_handle::in_order(self, prefix, after, limit, now).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{batch, config, connect::ANSWER_TIME, pool, write};
+    use crate::store::page;
+
+    #[test]
+    fn the_page_says_the_bounds_of_the_code() {
+        let own = [
+            (
+                "connections of one process, unless `pool` says more or less",
+                config::POOL.to_string(),
+            ),
+            ("connections that `pool` can say", config::POOL_MAX.to_string()),
+            ("calls that wait for a connection", pool::WAITING_MAX.to_string()),
+            ("commits that wait for a batch", pool::WAITING_MAX.to_string()),
+            ("batches under way", batch::AT_ONCE.to_string()),
+            ("commits in one batch", batch::BATCH_MAX.to_string()),
+            (
+                "the wait for the answer to a batch, before others go another way",
+                page::time(batch::PATIENCE),
+            ),
+            ("the answer to a statement", page::time(ANSWER_TIME)),
+            (
+                "a connection to one host, unless `connect_timeout` says more or less",
+                page::time(config::CONNECT_TIME),
+            ),
+            (
+                "attempts of one write at a key that others take and leave",
+                write::ATTEMPTS_MAX.to_string(),
+            ),
+        ];
+        page::check(include_str!("../../docs/postgresql.md"), &own);
+    }
+}

@@ -1,8 +1,8 @@
 //! The store on Redis and Valkey, one server or a cluster.
 //!
 //! `write.rs` and `list.rs` are what is asked for, `scripts.rs` the writes that are more than one command,
-//! `connect.rs` the way to the servers; `codec.rs` is a record as a string, `names.rs` what keys are called, and
-//! `user_set.rs` who is listed where. It knows no cookie and no id. What is promised stands on [`Redis`] and
+//! `connect.rs` the way to the servers; `codec.rs` is a record as a string, `names.rs` what keys are called,
+//! `user_set.rs` who is listed where, and `mend.rs` what happens when that was changed by hand. It knows no cookie and no id. What is promised stands on [`Redis`] and
 //! in `docs/redis.md`.
 
 use std::{fmt, sync::Arc};
@@ -24,7 +24,9 @@ mod config;
 mod connect;
 mod error;
 mod list;
+mod mend;
 mod names;
+mod scan;
 mod scripts;
 mod user_set;
 mod write;
@@ -46,7 +48,7 @@ use names::Partition;
 /// | 7 | a script that does nothing where nothing is |
 /// | 8 | a script that moves the deadline in the string, in one step |
 /// | 9 | "no" where the server's code is proof or nothing was sent, else "unknown" |
-/// | 10 | a set for each user; a session joins it before it is the user's, and stale members are removed when a list is read |
+/// | 10 | a set for each user; a session joins it before it is the user's, and stale members are removed when a list is read. A set that a person changed is found by its size, and made anew |
 /// | 11 | Redis decides the conditions |
 /// | 12 | the script that renews or destroys leaves the mark under the old key, in the same step |
 ///
@@ -63,9 +65,10 @@ pub struct Redis(Arc<Inner>);
 
 struct Inner {
     config: RedisConfig,
-    client: Client,
+    client: Arc<Client>,
     info: Info,
     lists: list::Cache,
+    mends: mend::Mends,
 }
 
 impl Redis {
@@ -83,7 +86,8 @@ impl Redis {
         let client = Client::open(&config).await?;
         probe(&client).await.map_err(|failure| failure.into_cause(&config.prefix))?;
         let info = Info::new(NAME, durability::of(&client).await).with_server(client.describe());
-        Ok(Self(Arc::new(Inner { config, client, info, lists: list::Cache::default() })))
+        let (client, lists, mends) = (Arc::new(client), list::Cache::default(), Arc::default());
+        Ok(Self(Arc::new(Inner { config, client, info, lists, mends })))
     }
 
     /// Opens the store on the server of an app's client, as the same user and in the same database.
@@ -229,7 +233,8 @@ impl List for Redis {
         limit: usize,
         now: Timestamp,
     ) -> Result<Page, Error> {
-        list::page_of_user(&self.0.client, user, after, limit, now).await
+        let Inner { client, mends, .. } = &*self.0;
+        list::page_of_user(client, mends, user, after, limit, now).await
     }
 
     async fn list_by_handle(

@@ -588,3 +588,18 @@ async fn a_connection_that_was_cut_silently_costs_a_few_calls_only() {
     assert_eq!(wire.n_connections.load(Ordering::SeqCst), 2, "over another one");
     assert_eq!(visitor.get(&app, "/add").await.ok().body, "2");
 }
+
+/// 12 connections carry 90 calls each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_calls_than_the_connections_carry_wait_and_are_all_answered() {
+    let store = Scene::new().await.store().await;
+    let calls = (0..1200_u64).map(|number| {
+        let store = store.clone();
+        let mut bytes = [7; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        tokio::spawn(async move { store.load(&Key::from_bytes(bytes), SystemClock.now()).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        assert_eq!(call.await.unwrap().unwrap(), Lookup::Missing);
+    }
+}

@@ -12,6 +12,7 @@ mod hostile_input;
 #[cfg(feature = "actix")]
 mod actix;
 mod answers;
+mod bounds;
 mod broken;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod certificates;

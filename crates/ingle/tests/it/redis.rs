@@ -20,6 +20,7 @@ mod listening;
 mod opening;
 mod rights;
 mod tls;
+mod user_sets;
 
 /// Keys with a prefix of their own on a server.
 struct Scene {

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How many replaces go together at most.
-const MAX_BATCH: usize = 32;
+pub(super) const MAX_BATCH: usize = 32;
 
 /// What became of a replace that was given to a batch.
 #[derive(Debug)]

@@ -43,25 +43,25 @@ const SCOPE: &str = "https://www.googleapis.com/auth/datastore";
 
 /// Google's servers take 100 calls at a time on one connection; a few are left for those that a
 /// client gave up and the server has not noticed.
-const CALLS_PER_CONNECTION: usize = 90;
-const CONNECTIONS: usize = 12;
+pub(super) const CALLS_PER_CONNECTION: usize = 90;
+pub(super) const CONNECTIONS: usize = 12;
 
 /// After so many calls in a row that were waited for in vain, others go over another connection for a
 /// while: a connection that was cut silently looks like a slow server until the next ping.
-const UNANSWERED_MAX: usize = 3;
-const REST: Duration = Duration::from_secs(5);
+pub(super) const UNANSWERED_MAX: usize = 3;
+pub(super) const REST: Duration = Duration::from_secs(5);
 /// A caller that gives up sooner did not wait for an answer, such as a visitor who hangs up.
 const PATIENCE_MIN: Duration = Duration::from_millis(100);
 
 /// No call takes longer. A session gives it far less.
-const CALL_TIME_MAX: Duration = Duration::from_secs(10);
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+pub(super) const CALL_TIME_MAX: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Less than a call takes, so that the error can say that it was the token.
-const TOKEN_TIME_MAX: Duration = Duration::from_secs(5);
+pub(super) const TOKEN_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Finds connections that were cut silently, as often as Google's own clients do.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_TIME_MAX: Duration = Duration::from_secs(5);
+pub(super) const PING_EVERY: Duration = Duration::from_secs(30);
+pub(super) const PING_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A page of records or a batch may be larger than the 4 MiB that are the default.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;

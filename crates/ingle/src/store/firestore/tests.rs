@@ -11,18 +11,21 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{
+    batch,
     codec::{self, Entry},
     config::{FirestoreConfig, Names},
+    connect,
     error::{NotSent, Server, no_credentials, no_token},
     plain,
     value::{self, Unwritable, typed},
+    write,
 };
 use crate::{
     clock::Timestamp,
     fuzz::{self, fuzz, spoiled},
     id::Key,
     record::{Epoch, Header, Loaded, Record, User},
-    store::{Applied, ErrorKind, Ids, OpenError, OpenErrorKind, mark::Mark},
+    store::{Applied, ErrorKind, Ids, OpenError, OpenErrorKind, mark::Mark, page},
 };
 
 fn map(name: &str, value: ValueType) -> ValueType {
@@ -583,4 +586,31 @@ fn fuzz_urls_of_firestore() {
         }
         Ok(())
     });
+}
+
+#[test]
+fn the_page_says_the_bounds_of_the_code() {
+    let page = include_str!("../../../docs/firestore.md");
+    let own = [
+        ("connections of one process", connect::CONNECTIONS.to_string()),
+        ("calls on one connection", connect::CALLS_PER_CONNECTION.to_string()),
+        ("one call", page::time(connect::CALL_TIME_MAX)),
+        ("a connection", page::time(connect::CONNECT_TIME_MAX)),
+        ("a token of Google", page::time(connect::TOKEN_TIME_MAX)),
+        (
+            "the wait for the answer to a batch, unless `batch_timeout` says more or less",
+            page::time(FirestoreConfig::new("project", "sessions").batch_timeout),
+        ),
+        ("commits in one batch", batch::MAX_BATCH.to_string()),
+        (
+            "calls without an answer on one connection, one after the other",
+            connect::UNANSWERED_MAX.to_string(),
+        ),
+        ("the pause between pings of a connection", page::time(connect::PING_EVERY)),
+        ("the answer to a ping", page::time(connect::PING_TIME_MAX)),
+        ("looks of one write at a document that others change", write::LOOKS_MAX.to_string()),
+    ];
+    page::check(page, &own);
+    let rest = format!("the connection rests for {} |", page::time(connect::REST));
+    assert!(page.contains(&rest), "{rest}");
 }

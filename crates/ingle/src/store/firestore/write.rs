@@ -29,7 +29,7 @@ use crate::{
 
 /// How often one call looks again at a document that changes under it, before the caller is told that
 /// others are at it.
-const LOOKS_MAX: usize = 4;
+pub(super) const LOOKS_MAX: usize = 4;
 
 /// Makes the writes of one store.
 pub(super) struct Writer {

@@ -32,14 +32,14 @@ use super::{
 use crate::{id::Key, record::Op};
 
 /// How many connections one process has to one server.
-const CONNECTIONS_MAX: usize = 64;
+pub(super) const CONNECTIONS_MAX: usize = 64;
 
 /// How long a call may take, the wait for a connection included. Whoever calls the store usually
 /// gives up earlier.
-const CALL_TIME: Duration = Duration::from_secs(5);
+pub(super) const CALL_TIME: Duration = Duration::from_secs(5);
 
 /// How long a connection may take to be made.
-const CONNECT_TIME: Duration = Duration::from_secs(2);
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(2);
 
 /// The largest item where the server does not say it: its own default.
 const ITEM_BYTES_DEFAULT: usize = 1024 * 1024;

@@ -8,7 +8,9 @@ use serde_json::json;
 use super::{
     codec::{Item, Left, exptime},
     config::{MemcachedConfig, claim},
+    connect,
     error::{Failure, Unreadable},
+    find,
     wire::{self, Command, Fault},
 };
 use crate::{
@@ -16,7 +18,7 @@ use crate::{
     fuzz::{self, fuzz, spoiled},
     id::Key,
     record::{Epoch, FORMAT, Header, Op, Record},
-    store::{Applied, ErrorKind, OpenErrorKind},
+    store::{Applied, ErrorKind, OpenErrorKind, page},
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -390,4 +392,15 @@ fn fuzz_urls_of_memcached() {
         }
         Ok(())
     });
+}
+
+#[test]
+fn the_page_says_the_bounds_of_the_code() {
+    let own = [
+        ("connections of one process to one server", connect::CONNECTIONS_MAX.to_string()),
+        ("one call, the wait for a connection included", page::time(connect::CALL_TIME)),
+        ("a connection", page::time(connect::CONNECT_TIME)),
+        ("looks of one call at an item that others change", find::LOOKS_MAX.to_string()),
+    ];
+    page::check(include_str!("../../../docs/memcached.md"), &own);
 }

@@ -35,14 +35,14 @@ use crate::{
 };
 
 /// How many batches are under way at once: one is worked on while another one is synced.
-const AT_ONCE: usize = 2;
+pub(super) const AT_ONCE: usize = 2;
 
 /// A batch that has no answer after so long leaves its place to others, on another connection: its own
 /// may have been dropped without a word.
-const PATIENCE: Duration = Duration::from_millis(300);
+pub(super) const PATIENCE: Duration = Duration::from_millis(300);
 
 /// How many commits one batch takes at most, and how many bytes of data, give or take one commit.
-const BATCH_MAX: usize = 64;
+pub(super) const BATCH_MAX: usize = 64;
 const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// What became of a commit in a batch.

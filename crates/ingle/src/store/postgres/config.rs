@@ -30,13 +30,13 @@ const NAME_BYTES_MAX: usize = 63 - "_to_sweep".len();
 /// How many connections, where nothing else is said. Each syncs its own commits, and those of several
 /// are synced together: with 16 there are about half as many commits again as with 8. Each is a process
 /// of the server's too: of 100 of them, PostgreSQL's own default, 6 instances have enough.
-const POOL: usize = 16;
+pub(super) const POOL: usize = 16;
 
 /// Beyond this a pooler serves better.
-const POOL_MAX: usize = 128;
+pub(super) const POOL_MAX: usize = 128;
 
 /// How long it may take to connect, where nothing else is said.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// PostgreSQL's own port.
 const PORT: u16 = 5432;

@@ -20,7 +20,7 @@ use crate::{
 
 /// How often a create, a renew or a destroy is tried: each time the key was in its way, and then was
 /// not.
-const ATTEMPTS_MAX: usize = 8;
+pub(super) const ATTEMPTS_MAX: usize = 8;
 
 /// Writes to one table.
 #[derive(Clone)]

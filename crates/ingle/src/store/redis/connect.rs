@@ -39,6 +39,15 @@ mod pipeline;
 pub(super) mod server;
 mod tls;
 
+#[cfg(test)]
+pub(super) use self::{
+    cluster::{ASK_TIME_MAX, HOPS_MAX},
+    dial::STEP_TIME_MAX,
+    link::{CALL_TIME_MAX, COMMANDS_WAITING, SILENCE_MAX},
+    node::PAUSE,
+    pipeline::MAX_BATCH,
+};
+
 /// The servers, and how the keys on them are named.
 pub(super) struct Client {
     pub(super) names: Names,

@@ -1,38 +1,29 @@
 //! Lists: of all records, by looking at all keys, and of a user's, by the user's set.
 //!
-//! It writes nothing but to drop what a set names in vain.
+//! It writes nothing but to drop what a set names in vain, and to mend a set (`mend.rs`).
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use redis::Value;
-
 use super::{
-    codec::{self, Entry, Unreadable},
-    connect::{Client, Master},
+    connect::Client,
     error::Failure,
-    names::Partition,
+    mend::{self, Mends},
+    scan::{RECORDS_PER_CALL, load_all, scan},
     user_set::{self, key_of, user_of},
 };
 use crate::{
     clock::Timestamp,
     id::{HandlePrefix, Key},
-    record::Loaded,
     store::{Cursor, Error, Page},
 };
-
-/// How many keys a server looks at before it serves others.
-const KEYS_PER_SCAN: usize = 1000;
 
 /// How many keys are kept from one scan of all of them, for the pages that follow, and how long.
 const CACHED_MAX: usize = 64 * 1024;
 const CACHED_FOR: Duration = Duration::from_secs(30);
-
-/// How many records are read at a time.
-const RECORDS_PER_CALL: usize = 100;
 
 /// Tries what lists need.
 pub(super) async fn probe(client: &Client) -> Result<(), Failure> {
@@ -85,14 +76,15 @@ pub(super) async fn page(
 
 /// A page of one user's records.
 pub(super) async fn page_of_user(
-    client: &Client,
+    client: &Arc<Client>,
+    mends: &Mends,
     user: &str,
     after: Option<&Cursor>,
     limit: usize,
     now: Timestamp,
 ) -> Result<Page, Error> {
     let after = after.and_then(|cursor| cursor.0.parse::<Key>().ok());
-    let members = user_set::members(client, user).await?;
+    let members = mend::members(client, mends, user, now).await?;
     let mut keys: Vec<Key> = members.iter().filter_map(|member| key_of(member)).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -198,39 +190,4 @@ async fn scan_all(client: &Client, cache: &Cache, after: Option<Key>) -> Result<
     let keys = Keys { scanned, after, keys: first.into_iter().collect(), more };
     *cache.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys.clone());
     Ok(keys)
-}
-
-async fn scan(
-    client: &Client,
-    master: &Master,
-    pattern: &str,
-    cursor: u64,
-) -> Result<(u64, Vec<Key>), Error> {
-    let names = &client.names;
-    let mut command = redis::cmd("SCAN");
-    command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(KEYS_PER_SCAN);
-    let answer = master.call(&command).await.map_err(|failure| client.error(failure))?;
-    let Value::Array(answer) = answer else { return Err(Unreadable::Answer.into()) };
-    let [Value::BulkString(next), Value::Array(found)] = answer.as_slice() else {
-        return Err(Unreadable::Answer.into());
-    };
-    let next = std::str::from_utf8(next).ok().and_then(|next| next.parse().ok());
-    let keys = found.iter().filter_map(|name| match name {
-        Value::BulkString(name) => names.key(name),
-        _ => None,
-    });
-    Ok((next.ok_or(Unreadable::Answer)?, keys.collect()))
-}
-
-/// The records under these keys, dead ones too.
-async fn load_all(client: &Client, keys: &[Key]) -> Result<Vec<Option<Loaded>>, Error> {
-    let mut found = Vec::with_capacity(keys.len());
-    for keys in keys.chunks(RECORDS_PER_CALL) {
-        let command = |key| (Partition::of(key), codec::load(&client.names, key));
-        let answers = client.call_all(keys.iter().map(command).collect()).await;
-        for answer in answers.map_err(|failure| client.error(failure))? {
-            found.push(codec::read(answer)?.and_then(Entry::record));
-        }
-    }
-    Ok(found)
 }

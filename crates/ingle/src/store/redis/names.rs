@@ -93,6 +93,16 @@ impl Names {
 
     /// The name of a user's set, such as `ingle:user:{3c}:mary`.
     pub(super) fn user(&self, name: &str) -> String {
-        format!("{}:user:{{{:02x}}}:{name}", self.prefix, Partition::of_user(name).0)
+        self.of_user("user", name)
+    }
+
+    /// The name of how many members that set has. It begins in another way: who deletes all sets by a pattern
+    /// leaves these.
+    pub(super) fn size(&self, name: &str) -> String {
+        self.of_user("size", name)
+    }
+
+    fn of_user(&self, what: &str, name: &str) -> String {
+        format!("{}:{what}:{{{:02x}}}:{name}", self.prefix, Partition::of_user(name).0)
     }
 }

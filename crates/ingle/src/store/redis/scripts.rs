@@ -12,16 +12,37 @@ use redis::{Arg, Cmd};
 
 pub(super) mod swap;
 
-/// Puts a session into its user's list: the time, `member`, until when it can live, what is surely dead, and
-/// how long after the last deadline the list itself ends.
+/// Puts a session into its user's list, and counts it: the time, `member`, until when it can live, what is
+/// surely dead, and how long after the last deadline the list itself ends.
 macro_rules! list {
     () => {
         "
-local function list(users, now, member, deadline, dead, slack)
-  redis.call('ZREMRANGEBYSCORE', users, '-inf', dead)
-  redis.call('ZADD', users, deadline, member)
+local function list(users, size, now, member, deadline, dead, slack)
+  local count = tonumber(redis.call('GET', size) or '') or 0
+  count = count - redis.call('ZREMRANGEBYSCORE', users, '-inf', dead)
+  count = count + redis.call('ZADD', users, deadline, member)
   local last = redis.call('ZRANGE', users, -1, -1, 'WITHSCORES')[2]
-  redis.call('PEXPIRE', users, string.format('%.0f', tonumber(last) - now + slack))
+  local expiry = string.format('%.0f', math.max(tonumber(last) - now + slack, 1))
+  redis.call('PEXPIRE', users, expiry)
+  redis.call('SET', size, count, 'PX', expiry)
+end
+"
+    };
+}
+
+/// Takes a session out of its user's list. Where nothing says how many there are, all stay: the list is made
+/// anew when it is next read.
+macro_rules! unlist {
+    () => {
+        "
+local function unlist(users, size, member)
+  local count = tonumber(redis.call('GET', size) or '')
+  if not count or redis.call('ZREM', users, member) == 0 then return end
+  if count == 1 then
+    redis.call('SET', size, 0, 'PX', 1)
+  else
+    redis.call('SET', size, count - 1, 'KEEPTTL')
+  end
 end
 "
     };
@@ -45,7 +66,7 @@ pub(super) static JOIN: Script = Script::new(concat!(
     "
 local found = redis.call('GET', KEYS[1])
 if (found or '') ~= ARGV[1] then return found end
-list(KEYS[2], unpack(ARGV, 4, 8))
+list(KEYS[2], KEYS[3], unpack(ARGV, 4, 8))
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 "
@@ -65,7 +86,7 @@ local found = redis.call('GET', KEYS[1])
 if found ~= ARGV[1] then return found end
 local taken = redis.call('GET', KEYS[2])
 if (taken or '') ~= ARGV[4] then return {taken} end
-if KEYS[3] then list(KEYS[3], unpack(ARGV, 8, 12)) end
+if KEYS[3] then list(KEYS[3], KEYS[4], unpack(ARGV, 8, 12)) end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[6])
 ",
@@ -129,20 +150,62 @@ pub(super) static LIST: Script = Script::new(concat!(
     "#!lua",
     list!(),
     "
-list(KEYS[1], unpack(ARGV, 1, 5))
+list(KEYS[1], KEYS[2], unpack(ARGV, 1, 5))
 return ''
 "
 ));
 
 /// Takes a session out of its user's list: those members that have the score `ARGV[1]`, begin with `ARGV[2]`,
 /// and came at `ARGV[3]` or before.
-pub(super) static UNLIST: Script = Script::new(
-    "#!lua
+pub(super) static UNLIST: Script = Script::new(concat!(
+    "#!lua",
+    unlist!(),
+    "
 for _, member in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[1], ARGV[1], 'BYSCORE')) do
   local is_its = string.sub(member, 1, #ARGV[2]) == ARGV[2]
   local since = tonumber(string.sub(member, #ARGV[2] + 1))
-  if is_its and since and since <= tonumber(ARGV[3]) then redis.call('ZREM', KEYS[1], member) end
+  if is_its and since and since <= tonumber(ARGV[3]) then unlist(KEYS[1], KEYS[2], member) end
 end
+return ''
+"
+));
+
+/// Takes the member `ARGV[1]` out of a user's list.
+pub(super) static UNLIST_MEMBER: Script = Script::new(concat!(
+    "#!lua",
+    unlist!(),
+    "
+unlist(KEYS[1], KEYS[2], ARGV[1])
+return ''
+"
+));
+
+/// Answers how many members a user's list should have, and those that it has.
+pub(super) static READ_LIST: Script = Script::new(
+    "#!lua flags=no-writes
+local count = tonumber(redis.call('GET', KEYS[2]) or '') or 0
+return {count, redis.call('ZRANGE', KEYS[1], 0, -1)}
+",
+);
+
+/// Puts sessions into a user's list that are missing there, and counts all anew: the time, how long after the
+/// last deadline the list itself ends, how many more members it should have than it has, and then the deadline
+/// of each session and its member.
+///
+/// Answers 1 if it is done, and 0 if that is not how many it lacks.
+pub(super) static MEND_LIST: Script = Script::new(
+    "#!lua
+local count = tonumber(redis.call('GET', KEYS[2]) or '') or 0
+if count - redis.call('ZCARD', KEYS[1]) ~= tonumber(ARGV[3]) then return '' end
+for at = 4, #ARGV, 2 do redis.call('ZADD', KEYS[1], ARGV[at], ARGV[at + 1]) end
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
+if not last then
+  redis.call('SET', KEYS[2], 0, 'PX', 1)
+  return ''
+end
+local expiry = string.format('%.0f', math.max(tonumber(last) - ARGV[1] + ARGV[2], 1))
+redis.call('PEXPIRE', KEYS[1], expiry)
+redis.call('SET', KEYS[2], redis.call('ZCARD', KEYS[1]), 'PX', expiry)
 return ''
 ",
 );
@@ -164,6 +227,7 @@ redis.call('ZADD', KEYS[1], 1, 'probe')
 redis.call('PEXPIRE', KEYS[1], 1000)
 redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', 0)
+redis.call('ZCARD', KEYS[1])
 redis.call('ZREM', KEYS[1], 'probe')
 return ''
 ",

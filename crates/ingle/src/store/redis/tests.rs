@@ -6,17 +6,21 @@ use serde_json::json;
 use super::{
     codec::{self, Entry},
     config::RedisConfig,
-    connect::server::Server,
+    connect::{self, server::Server},
     error::{self, Failure},
+    mend,
     names::{Names, Partition},
     scripts::swap,
+    write,
 };
 use crate::{
     clock::Timestamp,
     fuzz::{self, SECRET, fuzz, spoiled},
     id::Key,
     record::{Loaded, Op},
-    store::{Applied, ErrorKind, OpenError, OpenErrorKind, Store as _, mark::Mark, open_lazily},
+    store::{
+        Applied, ErrorKind, OpenError, OpenErrorKind, Store as _, mark::Mark, open_lazily, page,
+    },
 };
 
 fn parsed(url: &str) -> Result<RedisConfig, OpenError> {
@@ -468,4 +472,30 @@ async fn a_store_that_is_not_open_yet_says_which_keys_a_session_can_move_to() {
     };
     assert!(store.can_renew(&key(7, 1), &key(7, 2)));
     assert!(!store.can_renew(&key(7, 1), &key(8, 1)));
+}
+
+#[test]
+fn the_page_says_the_bounds_of_the_code() {
+    let own = [
+        (
+            "commands that wait to be written, on one connection",
+            connect::COMMANDS_WAITING.to_string(),
+        ),
+        ("calls in one write", connect::MAX_BATCH.to_string()),
+        ("one call", page::time(connect::CALL_TIME_MAX)),
+        ("silence on a connection on which calls wait", page::time(connect::SILENCE_MAX)),
+        ("each step of making a connection", page::time(connect::STEP_TIME_MAX)),
+        ("the pause after a connection could not be made", page::time(connect::PAUSE)),
+        ("looks of one write at a record that others change", write::LOOKS_MAX.to_string()),
+        ("times that a cluster sends one command on", connect::HOPS_MAX.to_string()),
+        (
+            "the wait for a server that is asked where a cluster's records are",
+            page::time(connect::ASK_TIME_MAX),
+        ),
+        (
+            "scans to mend a user's set that somebody keeps changing by hand",
+            mend::LOOKS_MAX.to_string(),
+        ),
+    ];
+    page::check(include_str!("../../../docs/redis.md"), &own);
 }

@@ -24,7 +24,7 @@ use crate::{
 
 /// How often a write looks at what there is: once for a base that is written in another way, and for touches
 /// that meet it.
-const LOOKS_MAX: usize = 8;
+pub(super) const LOOKS_MAX: usize = 8;
 
 /// Tries all that the user must be allowed to do to write and to read under this key.
 pub(super) async fn probe(client: &Client, key: &Key) -> Result<(), Failure> {
@@ -192,9 +192,9 @@ async fn write(
         (Some(membership), old) => {
             let text = codec::text(record)?;
             let script = &scripts::JOIN;
-            let mut command = script.call(2);
+            let mut command = script.call(3);
             command.arg(client.names.record(&header.key));
-            command.arg(client.names.user(&membership.user));
+            user_set::push_names(&mut command, client, &membership.user);
             command.arg(old.unwrap_or_default()).arg(&text).arg(codec::expiry(header, now));
             membership.push(&mut command, now);
             (codec::version(&text), client.run(partition, script, &command).await)
@@ -293,10 +293,10 @@ fn renewal(
     renewal: &Renewal<'_>,
 ) -> Cmd {
     let Renewal { record, text, membership, now } = *renewal;
-    let mut command = scripts::RENEW.call(2 + usize::from(membership.is_some()));
+    let mut command = scripts::RENEW.call(if membership.is_some() { 4 } else { 2 });
     command.arg(client.names.record(from)).arg(client.names.record(to));
     if let Some(membership) = membership {
-        command.arg(client.names.user(&membership.user));
+        user_set::push_names(&mut command, client, &membership.user);
     }
     command.arg(old).arg(codec::mark_text(&Mark::moved(*to, now))).arg(codec::millis(MARK_EXPIRY));
     command.arg(dead).arg(text).arg(codec::expiry(&record.header, now));

@@ -19,7 +19,7 @@ use crate::store::OpenError;
 const FILE: &str = "sessions.sqlite";
 
 /// How long a write waits for one of another process.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(super) const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// More than all statements of this store, so that each is prepared once.
 const STATEMENTS_MAX: usize = 32;

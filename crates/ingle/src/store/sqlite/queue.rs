@@ -7,7 +7,7 @@ use crate::store::{Applied, Error};
 
 /// How many commits may wait, and how many loads: a tenth of a second of work. Beyond it an error at
 /// once is worth more than an answer that comes late.
-const QUEUE_MAX: usize = 4096;
+pub(super) const QUEUE_MAX: usize = 4096;
 
 pub(super) fn queue<J>() -> (mpsc::Sender<J>, mpsc::Receiver<J>) {
     mpsc::channel(QUEUE_MAX)

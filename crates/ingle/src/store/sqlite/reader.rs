@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How many threads read: with one more for a long list, loads need not wait for it.
-const READERS: usize = 2;
+pub(super) const READERS: usize = 2;
 
 /// What a reader is asked.
 pub(super) enum Job {

@@ -13,7 +13,7 @@ use crate::{
     clock::Timestamp,
     fuzz::{self, fuzz, spoiled_text},
     record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record, User},
-    store::{ErrorKind, MARK_TIME, OpenErrorKind, mark::Mark},
+    store::{ErrorKind, MARK_TIME, OpenErrorKind, mark::Mark, page},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -921,4 +921,17 @@ fn cell(parameter: rusqlite::types::ToSqlOutput<'_>) -> rusqlite::types::Value {
         rusqlite::types::ToSqlOutput::Borrowed(cell) => cell.try_into().unwrap(),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn the_page_says_the_bounds_of_the_code() {
+    let own = [
+        ("commits that wait, in one process", queue::QUEUE_MAX.to_string()),
+        ("loads and lists that wait, in one process", queue::QUEUE_MAX.to_string()),
+        ("threads that read, beside the one that writes", reader::READERS.to_string()),
+        ("commits in one transaction", writer::GROUP_MAX.to_string()),
+        ("rows that a sweep deletes in one transaction", SWEEP_CHUNK.to_string()),
+        ("the wait for another process's lock", page::time(connect::LOCK_WAIT_MAX)),
+    ];
+    page::check(include_str!("../../../docs/sqlite.md"), &own);
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How many changes one transaction takes: enough that the sync is a small part of its cost.
-const GROUP_MAX: usize = 512;
+pub(super) const GROUP_MAX: usize = 512;
 
 /// What the writer is asked to do. Nobody need wait for the reply: what is queued is done.
 pub(super) enum Job {

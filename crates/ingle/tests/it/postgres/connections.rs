@@ -253,3 +253,30 @@ async fn a_ping_says_that_the_table_is_gone() {
     scene.sql("alter table TABLE_moved RENAME TO TABLE").await;
     store.ping().await.unwrap();
 }
+
+#[tokio::test]
+async fn beyond_the_calls_that_may_wait_for_a_connection_the_next_one_fails_at_once() {
+    let scene = Scene::new().await;
+    let store = Postgres::open(scene.config("&pool=1&options=-c%20lock_timeout=0")).await.unwrap();
+    let now = SystemClock.now();
+    let base = create(&store, &record(key(1), now, views(1))).await;
+    // Who has the table locked keeps the only connection at work.
+    scene.sql("BEGIN").await;
+    scene.sql("LOCK TABLE IN ACCESS EXCLUSIVE MODE").await;
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let mut load = Box::pin(store.load(&base.record.header.key, now));
+        match std::future::poll_fn(|context| std::task::Poll::Ready(load.as_mut().poll(context)))
+            .await
+        {
+            std::task::Poll::Ready(answer) => break answer.unwrap_err(),
+            std::task::Poll::Pending => waiting.push(load),
+        }
+    };
+    assert!((2048..=2050).contains(&waiting.len()), "{}", waiting.len());
+    assert_eq!((refused.kind(), refused.applied()), (ErrorKind::Unavailable, Applied::No));
+    drop(waiting);
+    scene.sql("ROLLBACK").await;
+    let found = store.load(&base.record.header.key, now).await.unwrap();
+    assert_eq!(found.live().as_ref(), Some(&base), "all is well again");
+}

@@ -274,7 +274,7 @@ async fn what_is_deleted_by_hand_leaves_no_mark() {
     let key = base.record.header.key;
     scene.ask(&format!("DEL {}", scene.name(&key)));
     assert_eq!(store.load(&key, now()).await.unwrap(), Lookup::Missing);
-    destroy(&store, &key).await;
+    assert_eq!(store.destroy(&key, now()).await.unwrap(), Destroyed::Nothing);
     assert_eq!(scene.names(), Vec::<String>::new());
 }
 
@@ -382,11 +382,9 @@ async fn a_users_set_repairs_itself_and_loses_nobody() {
     assert_eq!(members().await, ":2");
     assert_eq!(listed(now()).await, expected);
 
-    // A set that is lost altogether loses what it listed until the next login.
+    // A set that is lost altogether is made anew.
     scene.ask(&format!("DEL {users}"));
-    assert!(listed(now()).await.is_empty());
-    let again = create(&store, &record(random_key(), Some("mary"))).await;
-    assert_eq!(listed(now()).await, [again.record.header.key]);
+    assert_eq!(listed(now()).await, expected);
 }
 
 #[tokio::test]

@@ -310,6 +310,14 @@ async fn a_paused_server_makes_callers_wait_no_longer_than_they_may() {
         let answer = app.get("/read", &visitor.cookie).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     }
+    // More than may wait to be written on a connection.
+    let requests = (0..600).map(|_| {
+        let (app, cookie) = (app.clone(), visitor.cookie.clone());
+        tokio::spawn(async move { app.get("/read", &cookie).await.status })
+    });
+    for request in requests.collect::<Vec<_>>() {
+        assert_eq!(request.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+    }
     server.resume();
     recovered(&server, &app, &visitor.cookie).await;
 }

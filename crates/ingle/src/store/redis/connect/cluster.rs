@@ -27,13 +27,13 @@ use super::{
 use crate::detach;
 
 /// How often a command is sent on. Twice is what a partition on the move can take.
-const HOPS_MAX: usize = 4;
+pub(in crate::store) const HOPS_MAX: usize = 4;
 
 /// How long the cluster is not asked again where its records are.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long one server of a cluster is asked before the next one is.
-const ASK_TIME_MAX: Duration = Duration::from_millis(500);
+pub(in crate::store) const ASK_TIME_MAX: Duration = Duration::from_millis(500);
 
 pub(super) struct Cluster {
     settings: Arc<Settings>,

@@ -25,7 +25,7 @@ use crate::store::floor::text::root_cause;
 
 /// How long each step of making a connection may take: to be let in, to agree on TLS, to say who is
 /// there.
-pub(super) const STEP_TIME_MAX: Duration = Duration::from_secs(2);
+pub(in crate::store) const STEP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Finds connections that were dropped without a word, and keeps those open that nobody uses.
 const KEEPALIVE: TcpKeepalive =

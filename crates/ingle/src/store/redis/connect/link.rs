@@ -31,16 +31,16 @@ use super::{
 use crate::detach;
 
 /// No call takes longer, whoever made it; the guard of a session gives it far less.
-const CALL_TIME_MAX: Duration = Duration::from_secs(10);
+pub(in crate::store) const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A connection on which no answer came to anybody for so long, though some waited, is given up.
-const SILENCE_MAX: Duration = Duration::from_millis(300);
+pub(in crate::store) const SILENCE_MAX: Duration = Duration::from_millis(300);
 
 /// How long what is still under way on a connection that was given up may take.
 const GRACE: Duration = CALL_TIME_MAX;
 
 /// How many commands wait to be written before callers are made to wait.
-const COMMANDS_WAITING: usize = 256;
+pub(in crate::store) const COMMANDS_WAITING: usize = 256;
 
 /// An open connection.
 pub(super) struct Link {

@@ -26,7 +26,7 @@ use super::{
 use crate::detach;
 
 /// After an attempt that failed, those who come so soon are told the same, and no other is made.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(in crate::store) const PAUSE: Duration = Duration::from_millis(100);
 
 /// How connections are made.
 pub(super) struct Settings {

@@ -16,7 +16,7 @@ use crate::store::floor::batch::Batcher;
 
 /// How many calls go together at most: many enough to cost little, and few enough that the server is at
 /// work on some while this process makes others.
-const MAX_BATCH: usize = 16;
+pub(in crate::store) const MAX_BATCH: usize = 16;
 
 /// Where calls of one connection wait for each other.
 pub(super) struct Pipelines(Arc<Batcher<Call>>);

@@ -1,0 +1,54 @@
+//! Looks at all keys of the servers, and at what is under many of them.
+//!
+//! It writes nothing.
+
+use redis::Value;
+
+use super::{
+    codec::{self, Entry, Unreadable},
+    connect::{Client, Master},
+    names::Partition,
+};
+use crate::{id::Key, record::Loaded, store::Error};
+
+/// How many keys a server looks at before it serves others.
+const KEYS_PER_SCAN: usize = 1000;
+
+/// How many records are read at a time.
+pub(super) const RECORDS_PER_CALL: usize = 100;
+
+/// The keys of records that fit a pattern, in the next step of a scan of one server.
+pub(super) async fn scan(
+    client: &Client,
+    master: &Master,
+    pattern: &str,
+    cursor: u64,
+) -> Result<(u64, Vec<Key>), Error> {
+    let names = &client.names;
+    let mut command = redis::cmd("SCAN");
+    command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(KEYS_PER_SCAN);
+    let answer = master.call(&command).await.map_err(|failure| client.error(failure))?;
+    let Value::Array(answer) = answer else { return Err(Unreadable::Answer.into()) };
+    let [Value::BulkString(next), Value::Array(found)] = answer.as_slice() else {
+        return Err(Unreadable::Answer.into());
+    };
+    let next = std::str::from_utf8(next).ok().and_then(|next| next.parse().ok());
+    let keys = found.iter().filter_map(|name| match name {
+        Value::BulkString(name) => names.key(name),
+        _ => None,
+    });
+    Ok((next.ok_or(Unreadable::Answer)?, keys.collect()))
+}
+
+/// The records under these keys, dead ones too.
+pub(super) async fn load_all(client: &Client, keys: &[Key]) -> Result<Vec<Option<Loaded>>, Error> {
+    let mut found = Vec::with_capacity(keys.len());
+    for keys in keys.chunks(RECORDS_PER_CALL) {
+        let command = |key| (Partition::of(key), codec::load(&client.names, key));
+        let answers = client.call_all(keys.iter().map(command).collect()).await;
+        for answer in answers.map_err(|failure| client.error(failure))? {
+            found.push(codec::read(answer)?.and_then(Entry::record));
+        }
+    }
+    Ok(found)
+}
