@@ -7,9 +7,11 @@
 //! the same way each time, to the byte of its log.
 //!
 //! `simulation/world.rs` is that world, `simulation/visit.rs` what its clients do, and
-//! `simulation/check.rs` what must be true of it afterwards.
+//! `simulation/check.rs` what must be true of it afterwards. `simulation/logins.rs` is another one, of one user
+//! who logs in and ends sessions.
 
 mod check;
+mod logins;
 mod visit;
 mod world;
 
@@ -70,14 +72,28 @@ fn try_all(seeds: impl Iterator<Item = u64>) -> Result<Tally> {
         for event in history.events() {
             *tally.events.entry(event).or_default() += 1;
         }
-        for broken in check::broken(&history) {
-            if tally.broken.len() < BROKEN_MAX {
-                println!("seed {seed}: {broken}\n{}", history.log());
-            }
-            tally.broken.push(format!("seed {seed}: {broken}"));
+        tally.tell(seed, check::broken(&history), || history.log());
+        let history = logins::simulate(seed)?;
+        tally.worlds += 1;
+        tally.visits += history.visits();
+        tally.calls += history.calls.len() as u64;
+        for event in history.events() {
+            *tally.events.entry(event).or_default() += 1;
         }
+        tally.tell(seed, logins::broken(&history), || history.log());
     }
     Ok(tally)
+}
+
+impl Tally {
+    fn tell(&mut self, seed: u64, broken: Vec<String>, log: impl Fn() -> String) {
+        for broken in broken {
+            if self.broken.len() < BROKEN_MAX {
+                println!("seed {seed}: {broken}\n{}", log());
+            }
+            self.broken.push(format!("seed {seed}: {broken}"));
+        }
+    }
 }
 
 fn text(tally: &Tally, seed: u64, seconds: f64) -> String {

@@ -33,7 +33,7 @@ type Process = SessionService<ServiceFn<Handler>>;
 const CALLS: u64 = 400;
 
 /// Long after the last thing that is late.
-const QUIET: Duration = Duration::from_secs(60);
+pub(super) const QUIET: Duration = Duration::from_secs(60);
 
 /// What there is in the end under a cookie, and in the store.
 #[derive(Clone, Debug)]
@@ -97,13 +97,18 @@ impl History {
 
 /// Lets a world go by.
 pub(crate) fn simulate(seed: u64) -> Result<History> {
+    on_its_own(seed, async { World::new(seed).go_by().await })
+}
+
+/// Runs a world on one thread, whose clock stands still until everybody waits.
+pub(super) fn on_its_own<T>(seed: u64, world: impl Future<Output = Result<T>>) -> Result<T> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build();
     let runtime = runtime.context("could not start a runtime")?;
     seed_waits(Some(seed));
     let all = LocalSet::new();
-    // Made inside, where time stands still already.
-    let history = all.block_on(&runtime, async { World::new(seed).go_by().await });
+    // It is made inside, where time stands still already.
+    let history = all.block_on(&runtime, world);
     seed_waits(None);
     history
 }
@@ -202,7 +207,7 @@ impl World {
 }
 
 /// Plans what goes wrong: in some worlds hardly anything, in others most of all calls.
-fn plan(faulty: &Faulty, rng: &mut Rng) {
+pub(super) fn plan(faulty: &Faulty, rng: &mut Rng) {
     #[expect(clippy::indexing_slicing, reason = "one of the four is drawn")]
     let badness = [0.02, 0.1, 0.3, 0.6][rng.usize(..4)];
     for call in 1..=CALLS {
@@ -338,6 +343,6 @@ impl Client {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
