@@ -73,7 +73,9 @@ impl Chromium {
             "--host-resolver-rules=MAP * 127.0.0.1".to_owned(),
             format!("--user-data-dir={}", profile.path().display()),
         ];
-        let options = json!({"goog:chromeOptions": {"args": arguments}});
+        // Whoever looks for an element waits for it.
+        let timeouts = json!({"implicit": PATIENCE.as_secs() * 500});
+        let options = json!({"goog:chromeOptions": {"args": arguments}, "timeouts": timeouts});
         let wanted = json!({"capabilities": {"alwaysMatch": options}});
         let mut chromium = Self { driver, session: String::new(), _profile: profile };
         let begun = chromium.call("POST", "", Some(&wanted));
@@ -124,6 +126,68 @@ impl Chromium {
             let call = json!({"cmd": format!("Emulation.{command}"), "params": parameters});
             self.call("POST", "/goog/cdp/execute", Some(&call));
         }
+    }
+
+    /// Presses keys, one after the other, wherever the focus is. Keys that are no characters are those of
+    /// WebDriver: U+E007 is Enter, U+E004 Tab, U+E00C Escape, and U+E009 holds Control to the end.
+    #[track_caller]
+    pub fn press(&self, keys: &str) {
+        let mut actions = Vec::new();
+        let mut held = Vec::new();
+        for key in keys.chars() {
+            actions.push(json!({"type": "keyDown", "value": key}));
+            match key {
+                '\u{e009}' => held.push(json!({"type": "keyUp", "value": key})),
+                _ => actions.push(json!({"type": "keyUp", "value": key})),
+            }
+        }
+        actions.extend(held);
+        let actions = json!({"actions": [{"type": "key", "id": "keys", "actions": actions}]});
+        self.call("POST", "/actions", Some(&actions));
+    }
+
+    /// Runs no script of a page that is opened from now on.
+    #[track_caller]
+    pub fn without_scripts(&self) {
+        let call = json!({
+            "cmd": "Emulation.setScriptExecutionDisabled",
+            "params": {"value": true},
+        });
+        self.call("POST", "/goog/cdp/execute", Some(&call));
+    }
+
+    /// Clicks on the first element that a selector finds, as a mouse does.
+    #[track_caller]
+    pub fn click(&self, selector: &str) {
+        let element = self.element(selector);
+        self.call("POST", &format!("/element/{element}/click"), Some(&json!({})));
+    }
+
+    /// Types a text into a field, behind what is there.
+    #[track_caller]
+    pub fn type_into(&self, selector: &str, text: &str) {
+        let element = self.element(selector);
+        self.call("POST", &format!("/element/{element}/value"), Some(&json!({"text": text})));
+    }
+
+    /// Waits for an element of this name with this text in it, also where the page runs no script.
+    #[track_caller]
+    pub fn see(&self, element: &str, text: &str) {
+        self.found("xpath", &format!("//{element}[contains(normalize-space(.), '{text}')]"));
+    }
+
+    #[track_caller]
+    fn element(&self, selector: &str) -> String {
+        self.found("css selector", selector)
+    }
+
+    /// The driver's name of the first such element. It waits for one.
+    #[track_caller]
+    fn found(&self, using: &str, value: &str) -> String {
+        let wanted = json!({"using": using, "value": value});
+        let found = self.call("POST", "/element", Some(&wanted));
+        let id = found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str);
+        id.expect("the driver names the element").to_owned()
     }
 
     /// The text of the page.

@@ -1,0 +1,70 @@
+//! Who may use the console, and what they may do.
+
+use ingle::Operator;
+
+/// How the console comes to know who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Access {
+    /// The app in which the console is mounted knows. A middleware of its own, behind its login, puts a
+    /// [`Grant`] into the extensions of each request.
+    ByApp {
+        /// The values of the Host header that are answered, such as `admin.example` or
+        /// `localhost:3000`. A request for any other host is refused with 421, so that no page of
+        /// another site can reach the console by a name that leads to it (DNS rebinding). Without any,
+        /// every request is refused.
+        hosts: Vec<String>,
+    },
+}
+
+/// What somebody may do. Each role may do all that the one before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Role {
+    /// Sees sessions and the audit log. Values that look secret are hidden.
+    Viewer,
+    /// Ends sessions.
+    Operator,
+    /// Edits the data of sessions, and reveals what is hidden. Each reveal is in the audit log.
+    Editor,
+}
+
+impl Role {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Editor => "editor",
+        }
+    }
+}
+
+/// Somebody who may use the console: an extension of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub(crate) name: String,
+    pub(crate) from: Option<String>,
+    pub(crate) role: Role,
+}
+
+impl Grant {
+    /// For somebody of this name, such as their mail address, which the audit log has.
+    #[must_use]
+    pub fn new(name: impl Into<String>, role: Role) -> Self {
+        Self { name: name.into(), from: None, role }
+    }
+
+    /// The same with where they act from, such as an address, for the audit log.
+    #[must_use]
+    pub fn from(self, place: impl Into<String>) -> Self {
+        Self { from: Some(place.into()), ..self }
+    }
+
+    pub(crate) fn operator(&self) -> Operator {
+        let operator = Operator::new(&self.name);
+        match &self.from {
+            Some(place) => operator.from(place),
+            None => operator,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What a handler knows of its request: who asks, where the console is mounted, and the sessions, on
+//! which all that they do is written down.
+
+use axum::{
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
+};
+use ingle::{Sessions, clock::Timestamp};
+
+use crate::{
+    Console,
+    access::{Grant, Role},
+    cursor::Cursors,
+    problem::Problem,
+    view::When,
+};
+
+/// The path that the console is mounted at, without a slash at the end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Base(String);
+
+impl Base {
+    pub(crate) fn new(path: &str) -> Self {
+        Self(path.trim_end_matches('/').to_owned())
+    }
+
+    pub(crate) fn to(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+
+    pub(crate) fn home(&self) -> String {
+        if self.0.is_empty() { "/".to_owned() } else { self.0.clone() }
+    }
+}
+
+/// Whether the console itself has signed the operator in, and can sign them out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignedIn;
+
+/// A request of somebody who may use the console.
+pub(crate) struct Context {
+    pub(crate) console: Console,
+    pub(crate) base: Base,
+    pub(crate) grant: Grant,
+    /// The sessions, operated by whoever asks.
+    pub(crate) sessions: Sessions,
+    can_sign_out: bool,
+}
+
+impl Context {
+    /// Refuses whoever may not do this.
+    pub(crate) fn must_be(&self, role: Role) -> Result<(), Problem> {
+        if self.grant.role >= role {
+            return Ok(());
+        }
+        let text = format!(
+            "Your role is {}, and this takes the role {}. Nothing was changed.",
+            self.grant.role.name(),
+            role.name()
+        );
+        Err(Problem::new(StatusCode::FORBIDDEN, "You may not do this", text))
+    }
+
+    pub(crate) fn cursors(&self) -> &Cursors {
+        &self.console.0.cursors
+    }
+
+    /// The frame of a page.
+    pub(crate) fn top(&self, at: &'static str) -> Top {
+        let top = Top::new(self.base.clone(), Some(self.grant.clone()), at);
+        Top { can_sign_out: self.can_sign_out, ..top }
+    }
+
+    pub(crate) fn when(&self, instant: Timestamp) -> When {
+        When::of(instant, self.sessions.now())
+    }
+}
+
+impl FromRequestParts<Console> for Context {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
+        let Some(grant) = parts.extensions.get::<Grant>().cloned() else {
+            let text = "The app has not said who you are, or you may not use its console. Log in \
+                        there, and ask for access.";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "No access", text));
+        };
+        let base = parts.extensions.get::<Base>().cloned().unwrap_or_default();
+        let sessions = console.0.sessions.operated_by(grant.operator());
+        let can_sign_out = parts.extensions.get::<SignedIn>().is_some();
+        Ok(Self { console: console.clone(), base, grant, sessions, can_sign_out })
+    }
+}
+
+/// What the frame of each page shows.
+#[derive(Clone, Debug)]
+pub(crate) struct Top {
+    pub(crate) base: Base,
+    pub(crate) name: String,
+    pub(crate) role: &'static str,
+    pub(crate) at: &'static str,
+    pub(crate) can_sign_out: bool,
+    pub(crate) style: String,
+    pub(crate) script: String,
+    pub(crate) icon: String,
+}
+
+impl Top {
+    pub(crate) fn new(base: Base, grant: Option<Grant>, at: &'static str) -> Self {
+        let [style, script, icon] = crate::assets::paths().map(|path| base.to(&path));
+        let role = grant.as_ref().map_or("", |grant| grant.role.name());
+        let name = grant.map(|grant| ingle_operator::shortened(&grant.name, 40));
+        let name = name.unwrap_or_default();
+        Self { base, name, role, at, can_sign_out: false, style, script, icon }
+    }
+
+    pub(crate) fn to(&self, path: &str) -> String {
+        self.base.to(path)
+    }
+}

@@ -1,0 +1,189 @@
+//! Ends of sessions: of one, of those that were selected or match, and of all of a user.
+
+use askama::Template;
+use axum::{extract::Path, http::StatusCode, response::Response};
+use ingle::Handle;
+
+use crate::{
+    access::Role,
+    context::{Context, Top},
+    find::{self, Wanted},
+    form::{Form, address},
+    pages::{DonePage, handle_of, session::find as find_one},
+    problem::Problem,
+    view::{counted, page},
+};
+
+/// Up to so many end by a click. Beyond it, their number must be typed.
+const UNTYPED_MAX: usize = 10;
+
+/// How many end by one request.
+const ENDED_MAX: usize = 1000;
+
+#[derive(Template)]
+#[template(path = "confirm.html")]
+struct ConfirmPage {
+    top: Top,
+    action: String,
+    back: String,
+    question: String,
+    note: &'static str,
+    fields: Vec<(&'static str, String)>,
+    /// The number to type, if it is one.
+    count: Option<usize>,
+    wrong: String,
+}
+
+/// Ends one session.
+pub(crate) async fn one(context: Context, Path(handle): Path<String>) -> Result<Response, Problem> {
+    context.must_be(Role::Operator)?;
+    let session = find_one(&context, &handle).await?;
+    session.end().await?;
+    Ok(done(&context, "/sessions", "The session has ended. Its visitor is logged out.".to_owned()))
+}
+
+fn done(context: &Context, back: &str, text: String) -> Response {
+    let (top, back) = (context.top("sessions"), context.base.to(back));
+    page(StatusCode::OK, &DonePage { top, title: "Done", text, back })
+}
+
+/// Whether the form confirms an end of so many.
+fn is_confirmed(form: &Form, n: usize) -> bool {
+    form.field("confirmed").is_some()
+        && (n <= UNTYPED_MAX || form.text("count").trim().parse() == Ok(n))
+}
+
+fn wrong(form: &Form) -> String {
+    match form.field("confirmed") {
+        Some(_) => "This is not their number. Nothing was changed.".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn status(wrong: &str) -> StatusCode {
+    if wrong.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY }
+}
+
+/// Ends those that were selected, or all that match.
+pub(crate) async fn several(context: Context, form: Form) -> Result<Response, Problem> {
+    context.must_be(Role::Operator)?;
+    let wanted = find::read(form.text("q")).map_err(Problem::bad_request)?;
+    let (handles, is_all) = match form.field("matching") {
+        Some(_) => matching(&context, &wanted).await?,
+        None => (selected(&form)?, true),
+    };
+    let back = address("/sessions", &[("q", form.text("q"))]);
+    if handles.is_empty() {
+        return Ok(done(&context, &back, "No session was selected, so none has ended.".to_owned()));
+    }
+    if form.field("matching").is_none() && is_confirmed(&form, handles.len()) {
+        return end(&context, &handles, &wanted, &back).await;
+    }
+    let n = handles.len();
+    let mut fields = vec![("q", form.text("q").to_owned())];
+    fields.extend(handles.iter().map(|handle| ("handle", handle.to_string())));
+    let wrong = wrong(&form);
+    let confirm = ConfirmPage {
+        top: context.top("sessions"),
+        action: context.base.to("/sessions/end"),
+        back: context.base.to(&back),
+        question: format!("End {}?", counted(n, "session")),
+        note: match is_all {
+            true => "Their visitors are logged out, and what is in the sessions is gone.",
+            false => {
+                "These are the first of those that match: there are more. Their visitors are logged \
+                 out, and what is in the sessions is gone."
+            }
+        },
+        fields,
+        count: (n > UNTYPED_MAX).then_some(n),
+        wrong,
+    };
+    Ok(page(status(&confirm.wrong), &confirm))
+}
+
+fn selected(form: &Form) -> Result<Vec<Handle>, Problem> {
+    let mut handles: Vec<Handle> = form.all("handle").map(handle_of).collect::<Result<_, _>>()?;
+    handles.sort_unstable();
+    handles.dedup();
+    if handles.len() > ENDED_MAX {
+        return Err(Problem::bad_request(format!("At most {ENDED_MAX} sessions end at a time.")));
+    }
+    Ok(handles)
+}
+
+/// Those that match, and whether these are all.
+async fn matching(context: &Context, wanted: &Wanted) -> Result<(Vec<Handle>, bool), Problem> {
+    let found = find::search(context, wanted, None, ENDED_MAX).await?;
+    let is_all = found.next.is_none() && found.sessions.len() <= ENDED_MAX;
+    let handles = found.sessions.iter().take(ENDED_MAX).map(|session| session.info().handle);
+    Ok((handles.collect(), is_all))
+}
+
+async fn end(
+    context: &Context,
+    handles: &[Handle],
+    wanted: &Wanted,
+    back: &str,
+) -> Result<Response, Problem> {
+    let (mut ended, mut gone, mut others) = (0, 0, 0);
+    for handle in handles {
+        let ending = async {
+            let Some(session) = context.sessions.find(handle).await? else { return Ok(&mut gone) };
+            if !wanted.holds(&session) {
+                return Ok(&mut others);
+            }
+            session.end().await.map(|()| &mut ended)
+        };
+        match ending.await {
+            Ok(count) => *count += 1,
+            Err(error) => {
+                let problem = Problem::from(error);
+                let text = format!("{} ended before. {}", counted(ended, "session"), problem.text);
+                return Err(Problem { text, ..problem });
+            }
+        }
+    }
+    let mut text = match ended {
+        1 => "1 session has ended.".to_owned(),
+        n => format!("{n} sessions have ended."),
+    };
+    if gone > 0 {
+        text.push_str(&format!(" {} had ended before, or moved.", counted(gone, "session")));
+    }
+    if others > 0 {
+        let text_of =
+            format!(" {} did not match any more, and live on.", counted(others, "session"));
+        text.push_str(&text_of);
+    }
+    Ok(done(context, back, text))
+}
+
+/// Ends all sessions of a user.
+pub(crate) async fn of_user(context: Context, form: Form) -> Result<Response, Problem> {
+    context.must_be(Role::Operator)?;
+    let name = form.text("name");
+    let found = find::search(&context, &Wanted::OfUser(name.to_owned()), None, usize::MAX).await?;
+    let n = found.sessions.len();
+    let back = address("/user", &[("name", name)]);
+    if is_confirmed(&form, n) {
+        let n = context.sessions.end_all_of(name).await?;
+        let text = match n {
+            1 => "1 session has ended.".to_owned(),
+            n => format!("{n} sessions have ended."),
+        };
+        let text = format!("{text} A login that was under way has failed.");
+        return Ok(done(&context, &back, text));
+    }
+    let confirm = ConfirmPage {
+        top: context.top("sessions"),
+        action: context.base.to("/user/end"),
+        back: context.base.to(&back),
+        question: format!("End {} of this user?", counted(n, "session")),
+        note: "The user is logged out everywhere, also where a login is under way.",
+        fields: vec![("name", name.to_owned())],
+        count: (n > UNTYPED_MAX).then_some(n),
+        wrong: wrong(&form),
+    };
+    Ok(page(status(&confirm.wrong), &confirm))
+}

@@ -1,0 +1,139 @@
+//! What every request passes, whatever its route and method, and what every answer carries.
+//!
+//! The host is compared first: on a page of a rebound name, the browser says that the origin is the
+//! console's own, and only the name is wrong (`SECURITY` R44 in `docs/security.md`).
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, NestedPath, Request, State, rejection::NestedPathRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use ingle::SameOriginLayer;
+
+use crate::{
+    Console,
+    access::Grant,
+    context::{Base, Top},
+    pages::ProblemPage,
+    problem::Problem,
+    view::page,
+};
+
+/// A form has the data of a session twice.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Scripts and styles are files of ours, and a script can make no markup out of a text.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; \
+                      require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// Under the policy `no-referrer` browsers send `Origin: null` with our own forms, so it is
+/// `same-origin`: no other site learns an address.
+const HEADERS: [(header::HeaderName, &str); 6] = [
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (header::HeaderName::from_static("x-robots-tag"), "noindex"),
+];
+
+/// The routes behind the gate.
+pub(crate) fn around(routes: Router<Console>, console: &Console) -> Router {
+    routes
+        .fallback(async || StatusCode::NOT_FOUND)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(console.clone(), pass))
+        .with_state(console.clone())
+}
+
+async fn pass(
+    State(console): State<Console>,
+    nested: Result<NestedPath, NestedPathRejection>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let base = Base::new(nested.as_ref().map_or("", NestedPath::as_str));
+    let grant = request.extensions().get::<Grant>().cloned();
+    request.extensions_mut().insert(base.clone());
+    let checked = host_of(request.headers(), request.uri())
+        .and_then(|host| check_host(&host, &console.0.hosts))
+        .and_then(|()| check_origin(&request));
+    let response = match checked {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    let grant = response.extensions().get::<Grant>().cloned().or(grant);
+    with_headers(as_page(response, base, grant))
+}
+
+/// The one host that the request is for.
+fn host_of(headers: &HeaderMap, uri: &Uri) -> Result<String, Problem> {
+    let mut named: Vec<&[u8]> =
+        headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes).collect();
+    named.extend(uri.authority().map(|authority| authority.as_str().as_bytes()));
+    let is_one = named.windows(2).all(|pair| matches!(pair, [one, other] if one == other));
+    let n_headers = headers.get_all(header::HOST).iter().count();
+    match named.first() {
+        Some(host) if is_one && n_headers < 2 => {
+            Ok(String::from_utf8_lossy(host).to_ascii_lowercase())
+        }
+        _ => Err(Problem::bad_request("The request does not say which one host it is for.")),
+    }
+}
+
+fn check_host(host: &str, hosts: &[String]) -> Result<(), Problem> {
+    if hosts.iter().any(|known| known == host) {
+        return Ok(());
+    }
+    let text = "This console does not answer under this name. Open it under a name that it was set up \
+                for.";
+    Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "Not this host", text))
+}
+
+/// An unsafe request must say where it is from, and be from here: every browser says so.
+fn check_origin(request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    let said = |name: &str| headers.contains_key(name);
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let header = |name: &'static str| {
+        let value = headers.get(name).map(HeaderValue::as_bytes);
+        value.or(authority.filter(|_| name == "host"))
+    };
+    let is_ours = SameOriginLayer::new().check(request.method().as_str(), header).is_ok();
+    let is_told = request.method().is_safe() || said("sec-fetch-site") || said("origin");
+    if is_ours && is_told {
+        return Ok(());
+    }
+    let text =
+        "A page of another site began this, or nobody says which one did. Nothing was changed.";
+    Err(Problem::new(StatusCode::FORBIDDEN, "Refused", text))
+}
+
+/// An answer that has no page yet gets one.
+fn as_page(mut response: Response, base: Base, grant: Option<Grant>) -> Response {
+    let told = response.extensions_mut().remove::<Problem>();
+    let has_body = response.headers().contains_key(header::CONTENT_TYPE);
+    let bare = || Problem::of_status(response.status()).filter(|_| !has_body);
+    let Some(problem) = told.or_else(bare) else { return response };
+    let (status, mut headers) = (problem.status, std::mem::take(response.headers_mut()));
+    headers.remove(header::CONTENT_LENGTH);
+    let top = Top::new(base, grant, "");
+    let mut shown = page(status, &ProblemPage { top, title: problem.title, text: problem.text });
+    for (name, value) in &headers {
+        shown.headers_mut().append(name, value.clone());
+    }
+    shown
+}
+
+fn with_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // What somebody has signed out of is not in the browser's cache.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,156 @@
+//! One session: what is told of it, and the tree of its data.
+
+use askama::Template;
+use axum::{extract::Path, http::StatusCode, response::Response};
+use ingle::{SessionInfo, StoredSession};
+use ingle_operator::{redacted, shortened, size};
+
+use crate::{
+    access::Role,
+    context::{Context, Top},
+    edit,
+    form::{Form, address},
+    problem::Problem,
+    view::{Row, UserLink, When, page, rows, user_link},
+};
+
+use super::handle_of;
+
+pub(crate) async fn find(context: &Context, handle: &str) -> Result<StoredSession, Problem> {
+    let handle = handle_of(handle)?;
+    context.sessions.find(&handle).await?.ok_or_else(Problem::no_session)
+}
+
+pub(crate) fn href(context: &Context, session: &StoredSession) -> String {
+    context.base.to(&format!("/sessions/{}", session.info().handle))
+}
+
+/// What the page shows beside the session.
+#[derive(Default)]
+pub(crate) struct Shown {
+    pub(crate) said: String,
+    pub(crate) undo: Option<Undo>,
+    /// Whether hidden values are shown.
+    pub(crate) is_revealed: bool,
+}
+
+/// The edits that take an edit back.
+pub(crate) struct Undo {
+    pub(crate) edits: String,
+    pub(crate) until: String,
+}
+
+#[derive(Template)]
+#[template(path = "session.html")]
+struct Session {
+    top: Top,
+    handle: String,
+    href: String,
+    said: String,
+    undo: Option<Undo>,
+    user: Option<LoggedIn>,
+    began: When,
+    last_seen: When,
+    idle: When,
+    ends: When,
+    ends_by_idle: bool,
+    commits: u64,
+    size: String,
+    rows: Vec<RowLine>,
+    more: usize,
+    has_hidden: bool,
+    is_revealed: bool,
+    can_end: bool,
+    can_edit: bool,
+}
+
+struct RowLine {
+    row: Row,
+    edit: String,
+    add: Option<String>,
+}
+
+struct LoggedIn {
+    link: UserLink,
+    since: When,
+    label: String,
+    actor: String,
+}
+
+pub(crate) async fn get(context: Context, Path(handle): Path<String>) -> Result<Response, Problem> {
+    let session = find(&context, &handle).await?;
+    Ok(answer(&context, &session, Shown::default()))
+}
+
+/// The page of a session.
+pub(crate) fn answer(context: &Context, session: &StoredSession, shown: Shown) -> Response {
+    let info = session.info();
+    let href = href(context, session);
+    let redacted = redacted(session.snapshot());
+    let data = if shown.is_revealed { session.snapshot() } else { &redacted.data };
+    let (rows, more) = rows(data);
+    let row = |row: Row| RowLine {
+        edit: address(&format!("{href}/edit"), &[("path", &row.path)]),
+        add: row.is_container.then(|| address(&format!("{href}/add"), &[("in", &row.path)])),
+        row,
+    };
+    let page_of = Session {
+        top: context.top("sessions"),
+        handle: info.handle.to_string(),
+        said: shown.said,
+        undo: shown.undo,
+        user: logged_in(context, info),
+        began: context.when(info.began),
+        last_seen: context.when(info.last_seen),
+        idle: context.when(info.idle_deadline),
+        ends: context.when(info.ends),
+        ends_by_idle: info.idle_deadline < info.ends,
+        commits: info.commits,
+        size: size(info.data_bytes),
+        rows: rows.into_iter().map(row).collect(),
+        more,
+        has_hidden: !redacted.fields.is_empty(),
+        is_revealed: shown.is_revealed,
+        can_end: context.must_be(Role::Operator).is_ok(),
+        can_edit: context.must_be(Role::Editor).is_ok(),
+        href,
+    };
+    page(StatusCode::OK, &page_of)
+}
+
+fn logged_in(context: &Context, info: &SessionInfo) -> Option<LoggedIn> {
+    let user = info.user.as_ref()?;
+    let text = |text: &Option<String>| text.as_deref().map(|text| shortened(text, 60));
+    Some(LoggedIn {
+        link: user_link(context, &user.name),
+        since: context.when(user.at),
+        label: text(&user.label).unwrap_or_default(),
+        actor: text(&user.actor).unwrap_or_default(),
+    })
+}
+
+/// Shows hidden values, once it is written down that this operator looks at them.
+pub(crate) async fn reveal(
+    context: Context,
+    Path(handle): Path<String>,
+    form: Form,
+) -> Result<Response, Problem> {
+    context.must_be(Role::Editor)?;
+    let session = find(&context, &handle).await?;
+    let hidden = redacted(session.snapshot()).fields;
+    let path: Option<ingle_operator::Path> = match form.text("path") {
+        "" => None,
+        text => Some(text.parse().map_err(|_| Problem::bad_request("There is no such field."))?),
+    };
+    // What was opened alone is all that is shown.
+    let is_shown = |name: &&str| path.as_ref().is_none_or(|path| path.field() == *name);
+    let fields: Vec<&str> = hidden.iter().map(String::as_str).filter(is_shown).collect();
+    if !fields.is_empty() {
+        session.note_reveal(&fields).await?;
+    }
+    match (form.text("then"), &path) {
+        ("edit", Some(path)) => edit::value_form(&context, &session, path, session.snapshot()),
+        ("json", _) => Ok(edit::whole_form(&context, &session, session.snapshot().clone(), false)),
+        _ => Ok(answer(&context, &session, Shown { is_revealed: true, ..Shown::default() })),
+    }
+}

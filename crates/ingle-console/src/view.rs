@@ -1,0 +1,226 @@
+//! What pages are made of: times, values, and the rows of a session's data.
+
+use askama::Template;
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use ingle::{StoredSession, clock::Timestamp, data::Data};
+use ingle_operator::{
+    HIDDEN, Path, Segment, ago, inert, instant, kind, redacted, shortened, size, typed,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{context::Context, form::address};
+
+/// A longer value is cut in a list of fields. Its own page has all of it.
+const COLUMNS_MAX: usize = 240;
+
+/// More fields are shown as JSON only.
+const ROWS_MAX: usize = 500;
+
+/// The page as an answer.
+pub(crate) fn page(status: StatusCode, page: &impl Template) -> Response {
+    match page.render() {
+        Ok(html) => {
+            (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "a page could not be made");
+            let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+            (StatusCode::INTERNAL_SERVER_ERROR, kind, "The page could not be made.\n")
+                .into_response()
+        }
+    }
+}
+
+/// An instant as people say it, and exactly.
+#[derive(Clone, Debug)]
+pub(crate) struct When {
+    pub(crate) ago: String,
+    pub(crate) exact: String,
+}
+
+impl When {
+    pub(crate) fn of(at: Timestamp, now: Timestamp) -> Self {
+        let ago = match ago(at, now).as_str() {
+            "less than a second ago" | "in less than a second" => "just now".to_owned(),
+            other => other.to_owned(),
+        };
+        Self { ago, exact: instant(at) }
+    }
+}
+
+/// A session in a list.
+pub(crate) struct Line {
+    pub(crate) handle: String,
+    pub(crate) href: String,
+    pub(crate) user: Option<UserLink>,
+    pub(crate) label: String,
+    pub(crate) began: When,
+    pub(crate) last_seen: When,
+    pub(crate) size: String,
+    /// The beginning of the data, with what looks secret hidden.
+    pub(crate) preview: String,
+}
+
+#[derive(Clone)]
+pub(crate) struct UserLink {
+    pub(crate) name: String,
+    pub(crate) href: String,
+}
+
+pub(crate) fn user_link(context: &Context, name: &str) -> UserLink {
+    let href = address(&context.base.to("/user"), &[("name", name)]);
+    UserLink { name: shortened(name, 60), href }
+}
+
+pub(crate) fn line(context: &Context, session: &StoredSession) -> Line {
+    let info = session.info();
+    let user = info.user.as_ref();
+    let label = user.and_then(|user| user.label.as_deref()).unwrap_or_default();
+    Line {
+        handle: info.handle.to_string(),
+        href: context.base.to(&format!("/sessions/{}", info.handle)),
+        user: user.map(|user| user_link(context, &user.name)),
+        label: shortened(label, 40),
+        began: context.when(info.began),
+        last_seen: context.when(info.last_seen),
+        size: size(info.data_bytes),
+        preview: preview(session.snapshot()),
+    }
+}
+
+fn preview(data: &Data) -> String {
+    let shown = redacted(data).data;
+    let fields = shown.iter().take(8).map(|(name, value)| {
+        let value = if is_mark(value) { "hidden".to_owned() } else { value.to_string() };
+        format!("{}: {}", inert(name), shortened(&value, 40))
+    });
+    shortened(&fields.collect::<Vec<_>>().join(", "), 100)
+}
+
+fn is_mark(value: &Value) -> bool {
+    value.as_object().is_some_and(|fields| fields.len() == 1 && fields.contains_key(HIDDEN))
+}
+
+/// A value in the tree of a session's data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Row {
+    pub(crate) path: String,
+    /// The name, or the number in a list.
+    pub(crate) name: String,
+    /// How deep it is: the fields of the session have 0.
+    pub(crate) depth: usize,
+    pub(crate) kind: String,
+    pub(crate) text: String,
+    pub(crate) is_hidden: bool,
+    /// Whether it has rows of its own, and takes more.
+    pub(crate) is_container: bool,
+}
+
+impl Row {
+    /// The class of its depth. What is deeper than this stands below one another.
+    pub(crate) fn indent(&self) -> usize {
+        self.depth.min(8)
+    }
+}
+
+/// The rows of the data, and how many more there are.
+pub(crate) fn rows(data: &Data) -> (Vec<Row>, usize) {
+    let mut rows = Vec::new();
+    for (name, value) in data {
+        add_rows(&Path::of_field(name), inert(name), value, 0, &mut rows);
+    }
+    let more = rows.len().saturating_sub(ROWS_MAX);
+    rows.truncate(ROWS_MAX);
+    (rows, more)
+}
+
+fn add_rows(path: &Path, name: String, value: &Value, depth: usize, rows: &mut Vec<Row>) {
+    let is_hidden = is_mark(value);
+    let kind = match value.get(HIDDEN).and_then(Value::as_str).filter(|_| is_hidden) {
+        Some(kind) => inert(kind),
+        None => kind(value).to_owned(),
+    };
+    let is_container = matches!(&*kind, "map" | "list") && !is_hidden;
+    let text = match value {
+        _ if is_hidden => "hidden".to_owned(),
+        Value::Array(items) => counted(items.len(), "item"),
+        Value::Object(fields) if kind == "map" => counted(fields.len(), "field"),
+        Value::String(text) => shortened(text, COLUMNS_MAX),
+        other => shortened(&plain(other), COLUMNS_MAX),
+    };
+    let path_text = path.to_string();
+    rows.push(Row { path: path_text, name, depth, kind, text, is_hidden, is_container });
+    match value {
+        Value::Array(items) if is_container => {
+            for (index, item) in items.iter().enumerate() {
+                let path = path.then(Segment::Index(index));
+                add_rows(&path, format!("[{index}]"), item, depth + 1, rows);
+            }
+        }
+        Value::Object(fields) if is_container => {
+            for (name, value) in fields {
+                let path = path.then(Segment::Name(name.clone()));
+                add_rows(&path, inert(name), value, depth + 1, rows);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// How many of something.
+pub(crate) fn counted(n: usize, of: &str) -> String {
+    format!("{n} {of}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A value that is no text, without its type, which stands beside it.
+fn plain(value: &Value) -> String {
+    match type_and_text(value) {
+        ("json", text) => text,
+        ("null", _) => "null".to_owned(),
+        (_, text) => text,
+    }
+}
+
+/// The types of a value in forms: as people read them, and as [`ingle_operator::of_text`] does.
+pub(crate) const KINDS: [(&str, &str); 10] = [
+    ("text", "text"),
+    ("integer", "int"),
+    ("double", "double"),
+    ("boolean", "bool"),
+    ("null", "null"),
+    ("timestamp", "timestamp"),
+    ("bytes", "bytes"),
+    ("geographical point", "geopoint"),
+    ("reference", "reference"),
+    ("list, map, or anything as JSON", "json"),
+];
+
+/// A value as a form shows it: the type, and a text of several lines at most.
+pub(crate) fn type_and_text(value: &Value) -> (&'static str, String) {
+    if let Value::String(text) = value {
+        // A browser would change other control characters, and the ends of lines.
+        let is_safe = |c: char| !c.is_control() || c == '\n' || c == '\t';
+        return match text.chars().all(is_safe) {
+            true => ("text", text.clone()),
+            false => ("json", value.to_string()),
+        };
+    }
+    let written = typed(value);
+    let split = written.split_once(':').and_then(|(name, text)| {
+        let (_, known) = KINDS.iter().find(|(_, known)| *known == name)?;
+        Some((*known, text.to_owned()))
+    });
+    match split {
+        Some(found) => found,
+        None if value.is_null() => ("null", String::new()),
+        None => ("json", pretty(value)),
+    }
+}
+
+pub(crate) fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default()
+}

@@ -1,0 +1,61 @@
+//! Requests with exactly these lines, which no browser would send.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (of, value) = line.split_once(':')?;
+            of.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+
+    /// The value of a field of a form on the page.
+    #[track_caller]
+    pub(crate) fn hidden(&self, name: &str) -> String {
+        let mark = format!("name=\"{name}\" value=\"");
+        let found = self.body.split(&mark).nth(1).and_then(|rest| rest.split('"').next());
+        unescaped(found.unwrap_or_else(|| panic!("no field {name}: {}", self.body)))
+    }
+}
+
+fn unescaped(html: &str) -> String {
+    let mut text = html.to_owned();
+    for (escape, c) in
+        [("&#34;", "\""), ("&#39;", "'"), ("&#60;", "<"), ("&#62;", ">"), ("&#38;", "&")]
+    {
+        text = text.replace(escape, c);
+    }
+    text
+}
+
+/// Sends these bytes, and reads to the end.
+pub(crate) async fn raw(address: SocketAddr, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.unwrap_or_else(|| panic!("no answer: {text:?}"));
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+/// A form as a browser sends it.
+pub(crate) fn form(fields: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}

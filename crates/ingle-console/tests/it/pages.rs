@@ -1,0 +1,173 @@
+//! What the pages show, and how one finds a session.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::json;
+
+use crate::{on_both_stores, scene::Scene};
+
+on_both_stores! {
+    an_empty_store_says_what_to_do
+    every_session_is_on_exactly_one_page
+    a_session_is_found_by_its_handle_its_user_and_its_data
+    the_overview_tells_of_the_store_and_of_how_many_sessions_there_are
+    a_session_is_told_in_words_and_its_data_as_a_tree
+    a_session_is_live_on_its_page_until_it_ends
+}
+
+async fn an_empty_store_says_what_to_do(scene: Scene) {
+    for (page, text) in [
+        ("", "Open the app in a browser"),
+        ("/sessions", "There is no session yet."),
+        ("/sessions?q=views+%3E+1", "No live session matches."),
+        ("/sessions?q=abc", "No live session matches."),
+        ("/user?name=ada", "This user has no live session."),
+        ("/audit", "No operator has done anything yet."),
+    ] {
+        let answer = scene.get(page).await;
+        assert_eq!(answer.status, 200, "{page}");
+        assert!(answer.body.contains(text), "{page}: {}", answer.body);
+    }
+}
+
+fn handles(html: &str) -> Vec<String> {
+    let parts = html.split("<a class=\"handle\" data-open href=\"/console/sessions/").skip(1);
+    parts.map(|part| part.split('"').next().unwrap().to_owned()).collect()
+}
+
+fn next(html: &str) -> Option<String> {
+    let rest = html.split("rel=\"next\" href=\"/console").nth(1)?;
+    Some(rest.split('"').next()?.replace("&#38;", "&"))
+}
+
+async fn every_session_is_on_exactly_one_page(scene: Scene) {
+    for n in 0..170 {
+        let user = ["ada", "bob"][n % 2];
+        scene
+            .begin(async |session| {
+                session.login(user).await?;
+                session.insert("n", n)
+            })
+            .await;
+    }
+    for (first, expected, page_max) in
+        [("/sessions", 170, 50), ("/user?name=ada", 85, 50), ("/sessions?q=n+%3E%3D+20", 150, 149)]
+    {
+        let (mut seen, mut path) = (BTreeSet::new(), first.to_owned());
+        loop {
+            let answer = scene.get(&path).await;
+            assert_eq!(answer.status, 200, "{path}: {answer:?}");
+            let found = handles(&answer.body);
+            assert!(found.len() <= page_max, "{path}");
+            for handle in found {
+                assert!(seen.insert(handle), "{path}: twice");
+            }
+            match next(&answer.body) {
+                Some(next) => path = next,
+                None => break,
+            }
+        }
+        assert_eq!(seen.len(), expected, "{first}");
+    }
+}
+
+async fn a_session_is_found_by_its_handle_its_user_and_its_data(scene: Scene) {
+    let ada = scene
+        .begin(async |session| {
+            session.login("ada <smith>").await?;
+            session.insert("views", 101)
+        })
+        .await;
+    let other = scene.holding(json!({ "views": 7, "cart": { "items": [1] } })).await;
+    let found = |question: &str| {
+        let path = crate::http::form(&[("q", question)]);
+        let scene = &scene;
+        async move { handles(&scene.get(&format!("/sessions?{path}")).await.body) }
+    };
+    let (ada, other) = (ada.to_string(), other.to_string());
+    assert_eq!(found(&ada).await, [&*ada]);
+    assert_eq!(found(&other.to_uppercase()[..9]).await, [&*other]);
+    assert_eq!(found("user:ada <smith>").await, [&*ada]);
+    assert_eq!(found("views > 100").await, [&*ada]);
+    assert_eq!(found("cart.items exists and views < 100").await, [&*other]);
+    assert_eq!(found("views > 1000").await, Vec::<String>::new());
+    for question in ["*", "views >", "%", &"a".repeat(5000)] {
+        let path = format!("/sessions?{}", crate::http::form(&[("q", question)]));
+        let answer = scene.get(&path).await;
+        assert_eq!(answer.status, 400, "{question}");
+        assert!(answer.body.contains("role=\"alert\""), "{question}");
+    }
+    let user = scene.get("/user?name=ada+%3Csmith%3E").await;
+    assert_eq!(handles(&user.body), [&*ada]);
+}
+
+async fn the_overview_tells_of_the_store_and_of_how_many_sessions_there_are(scene: Scene) {
+    for user in ["ada", "ada", "bob"] {
+        scene.begin(async |session| session.login(user).await).await;
+    }
+    scene.clock.advance(Duration::from_secs(300));
+    scene.holding(json!({ "views": 1 })).await;
+    let body = scene.get("").await.body;
+    let store = scene.sessions().store_info();
+    for text in [store.name, "It answers.", "4 sessions", "logged in", &store.durability] {
+        assert!(body.contains(text), "{text}: {body}");
+    }
+    let row = |name: &str| {
+        let row = body.split(&format!("<th scope=\"row\">{name}</th><td class=\"number\">")).nth(1);
+        row.unwrap_or_else(|| panic!("{name}: {body}")).split('<').next().unwrap().to_owned()
+    };
+    let rows = ["logged in", "anonymous", "the last minute", "the last hour"].map(row);
+    assert_eq!(rows, ["3", "1", "1", "3"]);
+}
+
+async fn a_session_is_told_in_words_and_its_data_as_a_tree(scene: Scene) {
+    let handle = scene
+        .begin(async |session| {
+            session
+                .login(ingle::Login::of("ada").label(ingle::Label::new("Firefox on Linux")))
+                .await?;
+            session.insert("at", json!({ "$timestamp": "2026-05-04T12:30:00Z" }))?;
+            session.insert("cart", json!({ "items": [{ "n": 1.0 }] }))
+        })
+        .await;
+    scene.clock.advance(Duration::from_secs(180));
+    let body = scene.get(&format!("/sessions/{handle}")).await.body;
+    for text in [
+        "3 minutes ago",
+        "on Firefox on Linux.",
+        "in 27 minutes",
+        "data-path=\"cart.items[0].n\"",
+        "<td class=\"kind\">timestamp</td>",
+        "<td class=\"kind\">double</td>",
+        ">2026-05-04T12:30:00Z</td>",
+        ">1.0</td>",
+        "1 item",
+    ] {
+        assert!(body.contains(text), "{text}: {body}");
+    }
+    let exact = body.split("title=\"20").count() - 1;
+    assert!(exact >= 5, "each time is there exactly: {body}");
+}
+
+async fn a_session_is_live_on_its_page_until_it_ends(scene: Scene) {
+    let handle = scene.holding(json!({ "views": 1, "token": "s3cret" })).await;
+    let session = scene.sessions().find(&handle).await.unwrap().unwrap();
+    let path = format!("/sessions/{handle}/live");
+    let page = scene.get_as("viewer", &path);
+    let app = async {
+        // The first look is at once, and the others are not: what came of each does not matter.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        session
+            .update(|data: &mut ingle::data::Data| data.insert("views".into(), 2.into()))
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        session.end().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(page, app);
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    assert!(answer.body.contains("event: session") && answer.body.contains("\"views\""));
+    assert!(answer.body.contains("event: ended"), "{}", answer.body);
+    assert!(!answer.body.contains("s3cret"), "{}", answer.body);
+    assert_eq!(scene.get(&path).await.status, 404);
+}
