@@ -163,7 +163,7 @@ impl Chromium {
         self.call("POST", &format!("/element/{element}/click"), Some(&json!({})));
     }
 
-    /// Types a text into a field, behind what is there.
+    /// Types a text into a field, where its caret is.
     #[track_caller]
     pub fn type_into(&self, selector: &str, text: &str) {
         let element = self.element(selector);

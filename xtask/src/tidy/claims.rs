@@ -74,7 +74,7 @@ fn has_test(source: &Source, name: &str) -> bool {
     let Some((modules, function)) = name.rsplit_once("::") else { return false };
     let in_path = |module: &str| {
         let mut parts = source.path.split('/').map(|part| part.trim_end_matches(".rs"));
-        module == "tests" || parts.any(|part| part == module)
+        module == "tests" || parts.any(|part| part.replace('-', "_") == module)
     };
     let tokens = tokens(&source.code);
     modules.split("::").all(in_path)

@@ -55,6 +55,31 @@ pub(crate) async fn raw(address: SocketAddr, request: &str) -> Answer {
     Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
+/// An answer that goes on.
+pub(crate) struct Stream {
+    stream: TcpStream,
+    text: String,
+}
+
+impl Stream {
+    pub(crate) async fn open(address: SocketAddr, request: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        Self { stream, text: String::new() }
+    }
+
+    /// Reads until this has come, and returns all that has come since the last such call.
+    pub(crate) async fn until(&mut self, wanted: &str) -> String {
+        while !self.text.contains(wanted) {
+            let mut bytes = vec![0; 64 * 1024];
+            let n = self.stream.read(&mut bytes).await.unwrap();
+            assert!(n > 0, "it ended before {wanted} came: {}", self.text);
+            self.text.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+        }
+        std::mem::take(&mut self.text)
+    }
+}
+
 /// A form as a browser sends it.
 pub(crate) fn form(fields: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()

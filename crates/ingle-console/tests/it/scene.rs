@@ -1,6 +1,6 @@
 //! An app with the console below `/console`, which lets everybody be whom they say.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -18,6 +18,9 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::http::{Answer, form, raw};
+
+/// A store is waited for as long as it takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) struct Scene {
     pub(crate) address: SocketAddr,
@@ -40,7 +43,10 @@ impl Scene {
 
     async fn on(store: impl Store, folder: Option<TempDir>) -> Self {
         let clock = ManualClock::new(ingle::clock::Clock::now(&ingle::clock::SystemClock));
-        let layer = SessionLayer::new(store).clock(Arc::new(clock.clone())).sweep_every(None);
+        let layer = SessionLayer::new(store)
+            .clock(Arc::new(clock.clone()))
+            .sweep_every(None)
+            .deadline(PATIENCE);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let access = Access::ByApp { hosts: vec![address.to_string()] };
@@ -145,8 +151,10 @@ pub(crate) struct Loopback {
 impl Loopback {
     pub(crate) async fn start() -> Self {
         let clock = ManualClock::new(ingle::clock::Clock::now(&ingle::clock::SystemClock));
-        let layer =
-            SessionLayer::new(Memory::new()).clock(Arc::new(clock.clone())).sweep_every(None);
+        let layer = SessionLayer::new(Memory::new())
+            .clock(Arc::new(clock.clone()))
+            .sweep_every(None)
+            .deadline(PATIENCE);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (announce, announced) = std::sync::mpsc::channel();
