@@ -90,7 +90,7 @@ struct Shown3 {
 
 /// An edit as a form carries it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Written {
+pub(crate) struct Written {
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "some")]
     before: Option<Value>,
@@ -432,7 +432,8 @@ pub(crate) async fn apply_again(
     commit(&context, &session, edits, said).await
 }
 
-fn edit_of(written: &Written) -> Result<Edit, String> {
+/// The edit that was written.
+pub(crate) fn edit_of(written: &Written) -> Result<Edit, String> {
     let path: Path = written.path.parse().map_err(sentence)?;
     let shown = shown_of(&path, written.before.as_ref())?;
     match &written.yours {

@@ -11,10 +11,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use ingle::SameOriginLayer;
+use serde_json::json;
 
 use crate::{
     Console,
     access::Grant,
+    api,
     context::{Base, Top},
     pages::ProblemPage,
     problem::Problem,
@@ -57,6 +59,7 @@ async fn pass(
 ) -> Response {
     let base = Base::new(nested.as_ref().map_or("", NestedPath::as_str));
     let grant = request.extensions().get::<Grant>().cloned();
+    let is_api = request.uri().path().starts_with(api::PREFIX);
     request.extensions_mut().insert(base.clone());
     let checked = host_of(request.headers(), request.uri())
         .and_then(|host| check_host(&host, &console.0.hosts))
@@ -66,7 +69,11 @@ async fn pass(
         Err(problem) => problem.into_response(),
     };
     let grant = response.extensions().get::<Grant>().cloned().or(grant);
-    with_headers(as_page(response, base, grant))
+    let told = match is_api {
+        true => as_json(response),
+        false => as_page(response, base, grant),
+    };
+    with_headers(told)
 }
 
 /// The one host that the request is for.
@@ -93,7 +100,8 @@ fn check_host(host: &str, hosts: &[String]) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "Not this host", text))
 }
 
-/// An unsafe request must say where it is from, and be from here: every browser says so.
+/// An unsafe request must be from here. A form must also say so, which every browser does; a program that
+/// uses the API says nothing.
 fn check_origin(request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let said = |name: &str| headers.contains_key(name);
@@ -103,7 +111,9 @@ fn check_origin(request: &Request) -> Result<(), Problem> {
         value.or(authority.filter(|_| name == "host"))
     };
     let is_ours = SameOriginLayer::new().check(request.method().as_str(), header).is_ok();
+    let is_of_program = request.uri().path().starts_with(api::PREFIX);
     let is_told = request.method().is_safe() || said("sec-fetch-site") || said("origin");
+    let is_told = is_told || is_of_program;
     if is_ours && is_told {
         return Ok(());
     }
@@ -112,20 +122,41 @@ fn check_origin(request: &Request) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::FORBIDDEN, "Refused", text))
 }
 
-/// An answer that has no page yet gets one.
-fn as_page(mut response: Response, base: Base, grant: Option<Grant>) -> Response {
+/// What went wrong, if there is no page of it yet.
+fn problem_of(response: &mut Response) -> Option<Problem> {
     let told = response.extensions_mut().remove::<Problem>();
-    let has_body = response.headers().contains_key(header::CONTENT_TYPE);
-    let bare = || Problem::of_status(response.status()).filter(|_| !has_body);
-    let Some(problem) = told.or_else(bare) else { return response };
-    let (status, mut headers) = (problem.status, std::mem::take(response.headers_mut()));
-    headers.remove(header::CONTENT_LENGTH);
+    let has_body = response.headers().contains_key(header::CONTENT_TYPE) && told.is_none();
+    told.or_else(|| Problem::of_status(response.status()).filter(|_| !has_body))
+}
+
+/// What went wrong as a page.
+fn as_page(mut response: Response, base: Base, grant: Option<Grant>) -> Response {
+    let Some(problem) = problem_of(&mut response) else { return response };
     let top = Top::new(base, grant, "");
-    let mut shown = page(status, &ProblemPage { top, title: problem.title, text: problem.text });
-    for (name, value) in &headers {
-        shown.headers_mut().append(name, value.clone());
+    let shown = ProblemPage { top, title: problem.title, text: problem.text };
+    with_headers_of(&response, page(problem.status, &shown))
+}
+
+/// What went wrong as problem details (RFC 9457).
+fn as_json(mut response: Response) -> Response {
+    let Some(problem) = problem_of(&mut response) else { return response };
+    let told = json!({
+        "type": "about:blank",
+        "title": problem.title,
+        "status": problem.status.as_u16(),
+        "detail": problem.text,
+    });
+    let kind = [(header::CONTENT_TYPE, api::PROBLEM)];
+    with_headers_of(&response, (problem.status, kind, told.to_string()).into_response())
+}
+
+/// A new answer with what an earlier one says beside its body.
+fn with_headers_of(earlier: &Response, mut response: Response) -> Response {
+    let of_body = [header::CONTENT_LENGTH, header::CONTENT_TYPE];
+    for (name, value) in earlier.headers().iter().filter(|(name, _)| !of_body.contains(name)) {
+        response.headers_mut().append(name, value.clone());
     }
-    shown
+    response
 }
 
 fn with_headers(mut response: Response) -> Response {

@@ -25,6 +25,7 @@
 #![warn(missing_docs)]
 
 mod access;
+mod api;
 mod assets;
 mod context;
 mod cursor;

@@ -11,7 +11,7 @@ use ingle::{AuditLine, Handle, SessionPage};
 use ingle_operator::{inert, shortened};
 
 use crate::{
-    Console, assets,
+    Console, api, assets,
     context::{Context, Top},
     edit, end,
     find::{self, LINES, Wanted},
@@ -41,6 +41,7 @@ pub(crate) fn routes() -> Router<Console> {
         .route("/user/end", post(end::of_user))
         .route("/audit", get(audit))
         .route("/assets/{name}", get(assets::get))
+        .merge(api::routes())
 }
 
 #[derive(Template)]

@@ -13,6 +13,8 @@ fn routes(handle: &str) -> Vec<String> {
         ["", "/sessions", "/sessions/end", "/user", "/user/end", "/audit", "/assets/x", "/nothing"]
             .map(str::to_owned)
             .to_vec();
+    routes.extend(["/api/v1/sessions", "/api/v1/users/end", "/api/nothing"].map(str::to_owned));
+    routes.push(format!("/api/v1/sessions/{handle}"));
     for action in ["", "/live", "/edit", "/add", "/json", "/apply", "/reveal", "/end"] {
         routes.push(format!("/sessions/{handle}{action}"));
     }
@@ -92,7 +94,8 @@ async fn every_answer_has_the_headers_and_what_goes_wrong_is_a_page() {
             check_headers(&answer);
             assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
             if answer.status >= 400 {
-                assert!(answer.body.contains("<h1>"), "{method} {path}: {answer:?}");
+                let what = if path.starts_with("/api/") { "\"detail\":" } else { "<h1>" };
+                assert!(answer.body.contains(what), "{method} {path}: {answer:?}");
             }
         }
     }

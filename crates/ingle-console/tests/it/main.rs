@@ -6,6 +6,7 @@
     reason = "in a test to panic is to fail"
 )]
 
+mod api;
 mod chromium;
 mod edits;
 mod ends;

@@ -123,6 +123,8 @@ async fn no_answer_has_an_id_or_a_cookie(scene: Scene) {
     }
     let handle = scene.sessions().of_user("ada").await.unwrap()[0].handle;
     let mut pages = vec!["".to_owned(), "/audit".to_owned(), format!("/sessions/{handle}")];
+    pages.extend(["store", "sessions", "audit"].map(|name| format!("/api/v1/{name}")));
+    pages.push(format!("/api/v1/sessions/{handle}"));
     for first in ["/sessions", "/user?name=ada", "/sessions?q=n%20%3E%200"] {
         pages.push(first.to_owned());
         let body = scene.get(first).await.body;
@@ -130,7 +132,7 @@ async fn no_answer_has_an_id_or_a_cookie(scene: Scene) {
             pages.push(next.split('"').next().unwrap().replace("&#38;", "&"));
         }
     }
-    assert!(pages.len() > 6, "there were further pages: {pages:?}");
+    assert!(pages.len() > 10, "there were further pages: {pages:?}");
     for page in pages {
         let answer = scene.get(&page).await;
         assert_eq!(answer.status, 200, "{page}");
