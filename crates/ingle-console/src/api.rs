@@ -229,7 +229,9 @@ async fn audit(context: Context, Query(query): Query) -> Result<Json<Value>, Pro
     let next = page.next.map(|next| context.cursors().text(next)).transpose()?;
     let lines = page.lines.iter().map(|line| {
         let mut told = json!(line);
-        told["at"] = instant(line.at).into();
+        if let Some(fields) = told.as_object_mut() {
+            fields.insert("at".to_owned(), instant(line.at).into());
+        }
         told
     });
     Ok(Json(json!({ "lines": lines.collect::<Vec<_>>(), "next": next })))

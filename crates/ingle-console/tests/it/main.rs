@@ -12,6 +12,7 @@ mod edits;
 mod ends;
 mod gate;
 mod http;
+mod outages;
 mod pages;
 mod roles;
 mod scene;

@@ -41,12 +41,21 @@ impl Scene {
         Self::on(store, Some(folder)).await
     }
 
-    async fn on(store: impl Store, folder: Option<TempDir>) -> Self {
+    pub(crate) async fn on(store: impl Store, folder: Option<TempDir>) -> Self {
+        Self::patient(store, folder, PATIENCE).await
+    }
+
+    /// One whose store is waited for no longer than this.
+    pub(crate) async fn patient(
+        store: impl Store,
+        folder: Option<TempDir>,
+        patience: Duration,
+    ) -> Self {
         let clock = ManualClock::new(ingle::clock::Clock::now(&ingle::clock::SystemClock));
         let layer = SessionLayer::new(store)
             .clock(Arc::new(clock.clone()))
             .sweep_every(None)
-            .deadline(PATIENCE);
+            .deadline(patience);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let access = Access::ByApp { hosts: vec![address.to_string()] };
