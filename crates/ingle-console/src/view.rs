@@ -44,11 +44,7 @@ pub(crate) struct When {
 
 impl When {
     pub(crate) fn of(at: Timestamp, now: Timestamp) -> Self {
-        let ago = match ago(at, now).as_str() {
-            "less than a second ago" | "in less than a second" => "just now".to_owned(),
-            other => other.to_owned(),
-        };
-        Self { ago, exact: instant(at) }
+        Self { ago: ago(at, now), exact: instant(at) }
     }
 }
 
