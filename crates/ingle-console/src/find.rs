@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ingle::{HandlePrefix, ListOptions, StoredSession, store::Cursor};
-use ingle_operator::Condition;
+use ingle_operator::{Condition, redacted};
 use tokio::time::Instant;
 
 use crate::{context::Context, problem::Problem};
@@ -66,7 +66,8 @@ impl Wanted {
 
     pub(crate) fn holds(&self, session: &StoredSession) -> bool {
         match self {
-            Self::Where(condition) => condition.holds(session.snapshot()),
+            // Of what is shown: whoever could ask for what is hidden could guess it unseen.
+            Self::Where(condition) => condition.holds(&redacted(session.snapshot()).data),
             Self::All => true,
             Self::OfHandle(prefix) => prefix.is_of(&session.info().handle),
             Self::OfUser(name) => {

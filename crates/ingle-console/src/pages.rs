@@ -11,7 +11,9 @@ use ingle::{AuditLine, Handle, SessionPage};
 use ingle_operator::{inert, shortened};
 
 use crate::{
-    Console, api, assets,
+    Console,
+    access::Role,
+    api, assets,
     context::{Context, Top},
     edit, end,
     find::{self, LINES, Wanted},
@@ -83,7 +85,7 @@ struct Sessions {
 /// The list of sessions, or those that are looked for.
 async fn sessions(context: Context, Query(query): Query) -> Result<Response, Problem> {
     let question = query.text("q").trim().to_owned();
-    let can_end = context.must_be(crate::Role::Operator).is_ok();
+    let can_end = context.must_be(Role::Operator).is_ok();
     let is_first = query.text("after").is_empty();
     let top = context.top("sessions");
     let wanted = match find::read(&question) {
@@ -151,7 +153,7 @@ async fn user(context: Context, Query(query): Query) -> Result<Response, Problem
         next: next.map(|next| address(&href, &[("name", &name), ("after", &next)])),
         name,
         is_first: after.is_none(),
-        can_end: context.must_be(crate::Role::Operator).is_ok(),
+        can_end: context.must_be(Role::Operator).is_ok(),
     };
     Ok(page(StatusCode::OK, &shown))
 }
@@ -181,8 +183,9 @@ struct ActLine {
 
 struct FieldLine {
     name: String,
-    before: String,
-    after: String,
+    /// The hashes of its values. A value that can be guessed can be told by its hash, so they are for
+    /// those who may see all values.
+    hashes: Option<String>,
 }
 
 async fn audit(context: Context, Query(query): Query) -> Result<Response, Problem> {
@@ -201,11 +204,12 @@ async fn audit(context: Context, Query(query): Query) -> Result<Response, Proble
 fn act_line(context: &Context, act: AuditLine) -> ActLine {
     let link =
         |handle: Handle| (handle.to_string(), context.base.to(&format!("/sessions/{handle}")));
+    let may_see = context.must_be(Role::Editor).is_ok();
     let hash = |hash: Option<String>| hash.map_or("nothing".to_owned(), |hash| inert(&hash));
     let fields = act.fields.into_iter().map(|(name, field)| FieldLine {
         name: shortened(&name, 40),
-        before: hash(field.before),
-        after: hash(field.after),
+        hashes: may_see
+            .then(|| format!("before {}, after {}", hash(field.before), hash(field.after))),
     });
     ActLine {
         at: context.when(act.at),

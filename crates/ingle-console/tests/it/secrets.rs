@@ -7,6 +7,7 @@ use crate::{on_both_stores, scene::Scene};
 on_both_stores! {
     what_looks_secret_is_nowhere_until_it_is_revealed
     a_hidden_value_is_edited_once_it_was_seen
+    a_hidden_value_cannot_be_guessed_by_what_is_found_or_by_its_hash
     no_answer_has_an_id_or_a_cookie
 }
 
@@ -140,5 +141,39 @@ async fn no_answer_has_an_id_or_a_cookie(scene: Scene) {
             assert!(!answer.body.contains(id) && !answer.head.contains(id), "{page}");
         }
         assert_eq!(answer.header("set-cookie"), None);
+    }
+}
+
+async fn a_hidden_value_cannot_be_guessed_by_what_is_found_or_by_its_hash(scene: Scene) {
+    let handle =
+        scene.holding(json!({ "pin": "1234", "list": [{ "token": 7 }], "views": 1 })).await;
+    let handle = handle.to_string();
+    for (question, is_found) in [
+        ("views = 1", true),
+        ("pin exists", true),
+        ("pin = \"1234\"", false),
+        ("pin > \"1\"", false),
+        ("pin != \"1\"", true),
+        ("pin != \"1234\"", true),
+        ("list[0].token = 7", false),
+        ("list = [{\"token\":7}]", false),
+    ] {
+        let query = crate::http::form(&[("q", question)]);
+        let page = scene.get_as("viewer", &format!("/sessions?{query}")).await;
+        assert_eq!(page.status, 200, "{question}");
+        assert_eq!(page.body.contains(&handle), is_found, "{question}");
+        let told = scene.get_as("viewer", &format!("/api/v1/sessions?{query}")).await;
+        assert_eq!(told.body.contains(&handle), is_found, "{question}");
+    }
+    let fields = [("path", "pin"), ("before", "\"1234\""), ("kind", "text"), ("value", "5678")];
+    assert_eq!(scene.post(&format!("/sessions/{handle}/edit"), &fields).await.status, 200);
+    let lines = scene.sessions().audit_log(None).await.unwrap().lines;
+    let hash = lines[0].fields["pin"].after.clone().unwrap();
+    for (role, sees) in [("viewer", false), ("operator", false), ("editor", true)] {
+        for page in ["/audit", "/api/v1/audit"] {
+            let answer = scene.get_as(role, page).await;
+            assert!(answer.body.contains("pin"), "{role} {page}");
+            assert_eq!(answer.body.contains(&hash), sees, "{role} {page}");
+        }
     }
 }
