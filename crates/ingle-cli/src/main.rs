@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 mod audit;
+mod console;
 mod end;
 mod exit;
 mod export;
@@ -69,6 +70,7 @@ async fn run(options: Options) -> Result<(), Failed> {
             UsersCommand::List(options) => users::list(&place, &mut out, options).await,
             UsersCommand::End(options) => users::end(&place, &mut out, options).await,
         },
+        Command::Console(options) => console::run(&place, options).await,
         Command::Audit(options) => audit::run(&place, &mut out, options).await,
         Command::Sweep(_) => sweep::sweep(&place, &mut out).await,
         Command::Stats(_) => stats::run(&place, &mut out).await,

@@ -54,7 +54,7 @@ impl PlaceOptions {
         Ok(self.layer(self.open().await?)?.sessions().operated_by(self.operator()))
     }
 
-    fn layer(&self, store: Arc<dyn Store>) -> Result<SessionLayer, Failed> {
+    pub(crate) fn layer(&self, store: Arc<dyn Store>) -> Result<SessionLayer, Failed> {
         let idle = self.idle_time.unwrap_or(LONG);
         let lifetime = Lifetime::new(idle, LONG.max(idle))
             .map_err(|error| Failed::usage(format!("--idle-time: {error}")))?;
@@ -72,12 +72,18 @@ impl PlaceOptions {
     }
 
     fn operator(&self) -> Operator {
+        let (name, from) = self.who();
+        Operator::new(name).from(from)
+    }
+
+    /// Who acts, and where from, for the audit log.
+    pub(crate) fn who(&self) -> (String, String) {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let name =
             self.operator.clone().or_else(|| variable("USER")).or_else(|| variable("LOGNAME"));
         let machine = rustix::system::uname();
         let from = format!("ingle on {}", machine.nodename().to_string_lossy());
-        Operator::new(name.as_deref().unwrap_or("unknown")).from(from)
+        (name.unwrap_or_else(|| "unknown".to_owned()), from)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use crate::{Ended, PROGRAM, place::Place, program, run};
 
 /// The commands that have help of their own.
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 20] = [
     &[],
     &["sessions"],
     &["sessions", "list"],
@@ -18,6 +18,7 @@ const COMMANDS: [&[&str]; 19] = [
     &["users"],
     &["users", "list"],
     &["users", "end"],
+    &["console"],
     &["audit"],
     &["sweep"],
     &["stats"],
@@ -46,6 +47,9 @@ async fn each_help_has_examples_that_run_as_printed() {
 }
 
 fn run_as_printed(place: &Place, example: &str) {
+    if example.starts_with("ingle console ") {
+        return crate::console::starts_as_printed(place, example);
+    }
     let folder = Path::new(PROGRAM).parent().unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     let mut shell = Command::new("sh");

@@ -13,6 +13,7 @@ use std::{
 };
 
 mod commands;
+mod console;
 mod editor;
 mod examples;
 mod lost;
