@@ -11,8 +11,8 @@ use crate::{context::Context, problem::Problem};
 /// A longer text is no question that a person asks.
 const QUESTION_MAX: usize = 1000;
 
-/// How many sessions a page of a list has.
-pub(crate) const LINES: usize = 50;
+/// How many sessions a page of a list has. With more, it would have more than 60 KiB.
+pub(crate) const LINES: usize = 40;
 
 /// How many sessions are read at a time while one searches.
 const READ_AT_ONCE: usize = 100;

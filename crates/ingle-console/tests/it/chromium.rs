@@ -264,8 +264,14 @@ return faults;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_can_be_read_at_any_width_in_light_and_dark_and_is_light() {
     let visit = Visit::begin().await;
-    for user in ["ada", "bob"] {
-        begin(&visit.console.layer, async |session| session.login(user).await).await;
+    for n in 0..60 {
+        let user = ["ada@example.com", "bob@example.com"][n % 2];
+        begin(&visit.console.layer, async |session| {
+            let label = ingle::Label::new("Chrome on Windows");
+            session.login(ingle::Login::of(user).label(label)).await?;
+            session.insert("greeting", "Salut le Monde")
+        })
+        .await;
     }
     let handle = visit
         .console
@@ -284,7 +290,7 @@ async fn every_page_can_be_read_at_any_width_in_light_and_dark_and_is_light() {
         of("/edit?path=token"),
         of("/add"),
         of("/json"),
-        "/user?name=ada".to_owned(),
+        "/user?name=ada@example.com".to_owned(),
         "/audit".to_owned(),
         "/nothing".to_owned(),
     ];

@@ -51,7 +51,7 @@ async fn every_session_is_on_exactly_one_page(scene: Scene) {
             .await;
     }
     for (first, expected, page_max) in
-        [("/sessions", 170, 50), ("/user?name=ada", 85, 50), ("/sessions?q=n+%3E%3D+20", 150, 149)]
+        [("/sessions", 170, 40), ("/user?name=ada", 85, 40), ("/sessions?q=n+%3E%3D+20", 150, 139)]
     {
         let (mut seen, mut path) = (BTreeSet::new(), first.to_owned());
         loop {
