@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
 use crate::exit::Failed;
 
@@ -24,8 +27,10 @@ impl Stop {
     pub(crate) fn listen() -> Self {
         let stop = Self { is_asked: Arc::default(), asked: Arc::default() };
         let heard = stop.clone();
+        // From here on, and not from the first turn of the task.
+        let Ok(mut interrupts) = signal(SignalKind::interrupt()) else { return stop };
         tokio::spawn(async move {
-            while tokio::signal::ctrl_c().await.is_ok() {
+            while interrupts.recv().await.is_some() {
                 if heard.is_asked.swap(true, Ordering::Relaxed) {
                     process::exit(130);
                 }

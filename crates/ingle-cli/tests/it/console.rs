@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use testbed::http::Browser;
+use testbed::http::{Answer, Browser, raw};
 
 use crate::{place::Place, program, run};
 
@@ -40,6 +40,19 @@ impl Console {
         self.announced.split_once("#code=").expect("a code").1
     }
 
+    /// Sends the form, as a browser does.
+    async fn sign_in(&self) -> Answer {
+        let (address, body) = (self.address(), format!("code={}", self.code()));
+        let mut connection = raw::Raw::open(address).await.expect("it listens");
+        let request = format!(
+            "POST /sign-in HTTP/1.1\r\nhost: {address}\r\norigin: http://{address}\r\nsec-fetch-site: same-origin\r\n\
+             content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        connection.write(request.as_bytes()).await.expect("it reads");
+        connection.read().await.expect("an answer")
+    }
+
     fn interrupt(mut self) -> Option<i32> {
         let id = Pid::from_child(&self.child);
         kill_process(id, Signal::INT).expect("it runs");
@@ -60,13 +73,14 @@ async fn the_address_on_stdout_signs_in_once_and_shows_the_sessions() {
     let console = Console::start(&place, &["--idle-time", "30m"]);
     let mut browser = Browser::new(console.address());
     assert_eq!(browser.get("/sessions").await.status, 303);
-    let code = console.code().to_owned();
-    assert_eq!(browser.submit("/sign-in", &[("code", &code)]).await.status, 303);
+    let signed_in = console.sign_in().await;
+    assert_eq!(signed_in.status, 303, "{signed_in:?}");
+    browser.cookie =
+        signed_in.set_cookie().map(|cookie| cookie.split(';').next().unwrap().to_owned());
     let sessions = browser.get("/sessions").await;
     assert_eq!(sessions.status, 200);
     assert!(sessions.body.contains(crate::place::ADA), "{}", sessions.body);
-    let mut other = Browser::new(console.address());
-    assert_eq!(other.submit("/sign-in", &[("code", &code)]).await.status, 403);
+    assert_eq!(console.sign_in().await.status, 403);
     assert_eq!(console.interrupt(), Some(0));
 }
 

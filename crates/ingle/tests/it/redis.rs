@@ -101,7 +101,8 @@ impl Scene {
     fn names(&self) -> Vec<String> {
         let keys = self.ask(&format!("KEYS {}:{{*", self.config.prefix));
         let names = keys.lines().filter(|line| line.contains(':')).map(str::to_owned);
-        names.filter(|name| self.text(name).starts_with('{')).collect()
+        let is_tried = |text: String| text.is_empty() || text.ends_with(r#""until":0}"#);
+        names.filter(|name| !is_tried(self.text(name))).collect()
     }
 
     /// The name of the only record there is, among any number of marks.

@@ -211,10 +211,10 @@ return ''
 );
 
 /// Tries every command that the writes need, and leaves nothing behind: a right that is missing is
-/// told when the store is opened.
+/// told when the store is opened. For the millisecond that it stands, other processes read a dead mark.
 pub(super) static PROBE: Script = Script::new(
     "#!lua
-redis.call('SET', KEYS[1], 'probe', 'PX', 1)
+redis.call('SET', KEYS[1], '{\"ended\":true,\"until\":0}', 'PX', 1)
 redis.call('GET', KEYS[1])
 return ''
 ",

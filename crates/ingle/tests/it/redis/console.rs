@@ -426,3 +426,32 @@ async fn a_renew_goes_to_any_key_that_the_layer_draws() {
         assert!(scene.text(&name).contains("\"until\":"), "only marks are left");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_is_whole_while_other_processes_open_their_stores() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    create(&store, &record(random_key(), None)).await;
+    let config = scene.config.clone();
+    let opening = tokio::spawn(async move {
+        for _ in 0..200 {
+            Redis::open(config.clone()).await.unwrap();
+        }
+    });
+    let mut looks = 0;
+    while !opening.is_finished() || looks < 100 {
+        let mut after = None;
+        let mut n_records = 0;
+        loop {
+            let page = store.list(after.as_ref(), 100, now()).await.unwrap();
+            n_records += page.records.len();
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(n_records, 1);
+        looks += 1;
+    }
+    opening.await.unwrap();
+}
