@@ -116,13 +116,15 @@ impl Ending<'_> {
                 && let Some(session) = rest.next()
             {
                 under_way.spawn(async move {
-                    let ended = if dry_run { Ok(()) } else { session.end().await };
+                    let ended = if dry_run { Ok(true) } else { session.end().await };
                     (session, ended)
                 });
             }
             match under_way.join_next().await {
                 None => break,
-                Some(Ok((session, Ok(())))) => {
+                // Somebody else was faster.
+                Some(Ok((_, Ok(false)))) => {}
+                Some(Ok((session, Ok(true)))) => {
                     self.n_ended += 1;
                     let info = session.info();
                     let printed = table.row(

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{extract::Path, http::StatusCode, response::Response};
-use ingle::Handle;
+use ingle::{Error, Handle};
 
 use crate::{
     access::Role,
@@ -129,11 +129,14 @@ async fn end(
     let (mut ended, mut gone, mut others) = (0, 0, 0);
     for handle in handles {
         let ending = async {
-            let Some(session) = context.sessions.find(handle).await? else { return Ok(&mut gone) };
+            let Some(session) = context.sessions.find(handle).await? else {
+                return Ok::<_, Error>(&mut gone);
+            };
             if !wanted.holds(&session) {
                 return Ok(&mut others);
             }
-            session.end().await.map(|()| &mut ended)
+            let was_live = session.end().await?;
+            Ok(if was_live { &mut ended } else { &mut gone })
         };
         match ending.await {
             Ok(count) => *count += 1,

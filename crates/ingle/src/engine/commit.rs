@@ -397,19 +397,20 @@ pub(crate) async fn create_at(
 pub(crate) const MOVES_MAX: usize = 64;
 
 /// Ends a session, also if another request has moved it to a new id. A second destroy of the same
-/// session does no harm.
+/// session does no harm. Returns whether there was one.
 pub(crate) async fn destroy(
     context: &Context,
     key: &Key,
     cause: Cause,
     deadline: Instant,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let mut key = *key;
     for _ in 0..MOVES_MAX {
         let mut told = context.events.open(key);
         let destroyed = destroy_here(context, &key, deadline).await;
         let known = context.cache.remove(&key);
-        match destroyed? {
+        let destroyed = destroyed?;
+        match destroyed {
             Destroyed::Moved { to } => {
                 key = to;
                 continue;
@@ -423,7 +424,7 @@ pub(crate) async fn destroy(
             Destroyed::Nothing => {}
         }
         context.watches.tell(&key, SessionEnd::Ended);
-        return Ok(());
+        return Ok(destroyed == Destroyed::Ended);
     }
     Err(context.client.too_late("the session was renewed again and again").into())
 }

@@ -124,7 +124,9 @@ impl Policy {
     /// use, and at the end of a life it moves nothing.
     pub(crate) fn last_use(&self, header: &Header) -> Timestamp {
         let idle = u64::try_from(self.idle(header).as_millis()).unwrap_or(u64::MAX);
-        Timestamp::from_millis(header.idle_deadline.as_millis().saturating_sub(idle))
+        let since = Timestamp::from_millis(header.idle_deadline.as_millis().saturating_sub(idle));
+        // Whoever has another idle time than the app, such as a tool, knows this at least.
+        since.max(header.created)
     }
 
     /// The idle deadline that a touch gives the session, if the move is worth a write.

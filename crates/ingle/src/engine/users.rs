@@ -200,7 +200,7 @@ async fn end_listed(
 ) -> Result<usize, Failure> {
     let mut ended = 0;
     loop {
-        let before = ended;
+        let mut found = 0;
         let mut after = None;
         loop {
             let page = {
@@ -210,23 +210,24 @@ async fn end_listed(
             };
             let headers = page.records.iter().map(|loaded| &loaded.record.header);
             let to_end = headers.filter(|header| is_to_end(header)).map(|header| header.key);
-            ended += end(coalescer, to_end.collect(), cause).await?;
+            let to_end: Vec<Key> = to_end.collect();
+            found += to_end.len();
+            ended += end(coalescer, to_end, cause).await?;
             after = page.next;
             if after.is_none() {
                 break;
             }
         }
-        if ended == before {
+        if found == 0 {
             return Ok(ended);
         }
     }
 }
 
-/// Ends these sessions, some of them at a time, and returns how many there were.
+/// Ends these sessions, some of them at a time, and returns how many had not ended before.
 async fn end(coalescer: &Arc<Coalescer>, keys: Vec<Key>, cause: &Cause) -> Result<usize, Failure> {
-    let n_keys = keys.len();
     let (mut keys, mut under_way) = (keys.into_iter(), JoinSet::new());
-    let mut failed = None;
+    let (mut ended, mut failed) = (0, None);
     loop {
         while under_way.len() < ENDS_MAX
             && let Some(key) = keys.next()
@@ -238,8 +239,8 @@ async fn end(coalescer: &Arc<Coalescer>, keys: Vec<Key>, cause: &Cause) -> Resul
             });
         }
         match under_way.join_next().await {
-            None => return failed.map_or(Ok(n_keys), Err),
-            Some(Ok(Ok(()))) => {}
+            None => return failed.map_or(Ok(ended), Err),
+            Some(Ok(Ok(was_live))) => ended += usize::from(was_live),
             // The others end all the same.
             Some(Ok(Err(failure))) => failed = failed.or(Some(failure)),
             Some(Err(_)) => failed = failed.or(Some(Failure::Unknown)),

@@ -134,7 +134,7 @@ pub enum AuditOutcome {
     Begun,
     /// It was done.
     Done,
-    /// It was refused, and nothing was changed.
+    /// It was refused, or there was nothing left to do, and nothing was changed.
     Refused,
     /// The store failed. A change or an end of one session was not made. An end of several may have
     /// ended some.

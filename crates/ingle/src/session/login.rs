@@ -504,7 +504,7 @@ impl Shared {
             Err(_) => Error::OutcomeUnknown,
         };
         match commit::destroy(context, &id.key(), Cause::found(user), deadline).await {
-            Ok(()) => {
+            Ok(_) => {
                 if let Some(reserved) = &reserved {
                     self.leave_place(reserved, handle).await;
                 }

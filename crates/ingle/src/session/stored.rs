@@ -159,11 +159,11 @@ impl StoredSession {
         Detachable::new(work).await
     }
 
-    /// Ends the session for good, also where it has moved since.
+    /// Ends the session for good, also where it has moved since. False if it had ended before.
     ///
     /// # Errors
     /// It may live on. Do not say that it has ended.
-    pub async fn end(&self) -> Result<(), Error> {
+    pub async fn end(&self) -> Result<bool, Error> {
         let session = self.clone();
         let end = |_| async move {
             let begun = session.audit.begin(session.act(AuditAct::End)).await?;
@@ -173,7 +173,11 @@ impl StoredSession {
             let cause = Cause::new(EndReason::PickedOut, session.audit.ended_by(), user);
             let ended = commit::destroy(context, key, cause, context.policy.deadline()).await;
             let ended = ended.map_err(Error::from);
-            session.audit.end(begun, AuditOutcome::of(&ended), |_| {}).await;
+            let outcome = match &ended {
+                Ok(false) => AuditOutcome::Refused,
+                ended => AuditOutcome::of(ended),
+            };
+            session.audit.end(begun, outcome, |_| {}).await;
             ended
         };
         Detachable::new(end).await

@@ -285,6 +285,5 @@ async fn end_one(engine: &Engine, user: &str, handle: &Handle, by: EndedBy) -> R
     let Some(key) = found else { return Ok(false) };
     let context = engine.context();
     let cause = Cause::new(EndReason::PickedOut, by, Some(user));
-    commit::destroy(context, &key, cause, context.policy.deadline()).await?;
-    Ok(true)
+    Ok(commit::destroy(context, &key, cause, context.policy.deadline()).await?)
 }

@@ -100,8 +100,9 @@ pub(super) async fn an_operator_finds_a_session_and_changes_and_ends_it(scene: S
     visitor.get(&here, "/renew").await.ok();
     let moved = found.update(push).await.unwrap_err();
     assert!(matches!(moved, Error::Interrupted), "{moved}");
-    found.end().await.unwrap();
+    assert!(found.end().await.unwrap());
     assert_eq!(there.get("/user", &visitor.cookie).await.status, StatusCode::CONFLICT);
+    assert!(!found.end().await.unwrap(), "it had ended before");
 }
 
 pub(super) async fn an_operator_finds_sessions_by_how_their_handles_begin(scene: Scene) {
@@ -283,6 +284,13 @@ pub(super) async fn an_operator_ends_every_session_that_had_begun(scene: Scene) 
     let line = log_of(&sessions).await.remove(0);
     assert_eq!((line.act, line.outcome), (AuditAct::EndAll, AuditOutcome::Done));
     assert_eq!((line.user, line.session, line.ended), (None, None, Some(151)));
+    // Of two at once, each session is counted by one.
+    for n in 0..40 {
+        logged_in(&there, &format!("user{}", n % 3)).await;
+    }
+    let others = scene.layers[0].sessions();
+    let (one, other) = tokio::join!(sessions.end_all(), others.end_all());
+    assert_eq!(one.unwrap() + other.unwrap(), 40);
     // Whoever comes later begins anew.
     scene.clock.advance(Duration::from_millis(1));
     assert_eq!(who(&there, &logged_in(&there, "user0").await).await, "user0");
@@ -350,7 +358,7 @@ pub(super) async fn an_operator_follows_a_session_to_its_end(scene: Scene) {
 /// and the 3rd completes the line.
 async fn end_with(
     faults: impl IntoIterator<Item = (u64, Fault)>,
-) -> (Result<(), Error>, Vec<AuditOutcome>, usize) {
+) -> (Result<bool, Error>, Vec<AuditOutcome>, usize) {
     let (memory, faulty) = faulty();
     logged_in(&shop(&layer(memory.clone())), "ada").await;
     let sessions = layer_as_it_comes(faulty.clone()).sessions().operated_by(ada());
