@@ -11,7 +11,7 @@ pub const HIDDEN: &str = "$hidden";
 const HIDDEN_TEXT: &str = "[hidden]";
 
 /// What the name of a secret has in it, written without anything but letters and digits.
-const PARTS: [&str; 26] = [
+const PARTS: [&str; 27] = [
     "accesskey",
     "apikey",
     "authcode",
@@ -29,6 +29,7 @@ const PARTS: [&str; 26] = [
     "passphrase",
     "passwd",
     "password",
+    "passwort",
     "privatekey",
     "recoverycode",
     "secret",
@@ -41,9 +42,9 @@ const PARTS: [&str; 26] = [
 ];
 
 /// Names that are secret as a whole.
-const NAMES: [&str; 14] = [
-    "auth", "cvc", "cvv", "hmac", "iban", "mfa", "nonce", "otp", "pass", "pin", "pwd", "salt",
-    "ssn", "totp",
+const NAMES: [&str; 15] = [
+    "auth", "cvc", "cvv", "hmac", "iban", "mfa", "nonce", "otp", "pass", "pin", "pw", "pwd",
+    "salt", "ssn", "totp",
 ];
 
 /// How deep texts with JSON in texts with JSON are looked into.
@@ -123,7 +124,7 @@ fn within(value: &Value, texts: usize) -> Shown {
                 fields.into_iter().map(|(name, shown)| (name.clone(), shown.value)).collect();
             Shown { value: data.into(), is_hidden }
         }
-        Value::String(text) => match inside_of_text(text, texts) {
+        Value::String(text) => match inside_of_text(text, texts).or_else(|| inside_of_urls(text)) {
             Some(text) => Shown { value: text.into(), is_hidden: true },
             None => Shown { value: value.clone(), is_hidden: false },
         },
@@ -133,14 +134,55 @@ fn within(value: &Value, texts: usize) -> Shown {
 
 /// The text with what is secret in its JSON hidden, if there is any.
 fn inside_of_text(text: &str, texts: usize) -> Option<String> {
-    if !text.trim_start().starts_with(['{', '[', '"']) {
+    let json = text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    if !json.starts_with(['{', '[', '"']) {
         return None;
     }
     let Some(texts) = texts.checked_sub(1) else { return Some(HIDDEN_TEXT.to_owned()) };
-    let value: Value = serde_json::from_str(text).ok()?;
+    let Ok(value) = serde_json::from_str::<Value>(json) else {
+        // Another reader may take what this one refuses: two documents, or a number without bounds.
+        return names_secret(json).then(|| HIDDEN_TEXT.to_owned());
+    };
     let mut shown = within(&value, texts);
     mark_as_texts(&mut shown.value);
     shown.is_hidden.then(|| shown.value.to_string())
+}
+
+/// Whether a text that is only like JSON has the name of a secret in it.
+fn names_secret(text: &str) -> bool {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, escape)) = rest.split_once("\\u") {
+        plain.push_str(before);
+        let code = escape.get(..4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        plain.extend(code.and_then(char::from_u32));
+        rest = if code.is_some() { escape.get(4..).unwrap_or_default() } else { escape };
+    }
+    plain.push_str(rest);
+    let ends = |c: char| c.is_control() || "\"'\\{}[]:,=".contains(c);
+    plain.split(ends).any(is_secret)
+}
+
+/// The text with the passwords in its URLs hidden, if there are any: `https://user:password@host`.
+fn inside_of_urls(text: &str) -> Option<String> {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, url)) = rest.split_once("://") {
+        shown.push_str(before);
+        shown.push_str("://");
+        let ends = |c: char| c.is_whitespace() || c.is_control() || "/?#\"'<>\\".contains(c);
+        let (authority, _) = url.split_at(url.find(ends).unwrap_or(url.len()));
+        let user = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':'));
+        rest = match user {
+            Some((name, password)) if !password.is_empty() => {
+                shown.push_str(&format!("{name}:{HIDDEN_TEXT}"));
+                url.get(name.len() + 1 + password.len()..).unwrap_or_default()
+            }
+            _ => url,
+        };
+    }
+    shown.push_str(rest);
+    (shown != text).then_some(shown)
 }
 
 fn mark_as_texts(value: &mut Value) {
@@ -188,6 +230,8 @@ mod tests {
             "private.key",
             "auth",
             "session_id",
+            "pw",
+            "Passwort",
         ] {
             assert!(is_secret(name), "{name}");
         }
@@ -238,6 +282,46 @@ mod tests {
         // What has no secrets stays as it is, and so does what is no JSON.
         for text in [r#"{ "a" : 1 }"#, "{not json", "password=1", "[1,2", "\"quoted\""] {
             assert_eq!(shown(json!({ "body": text })).0, json!({ "body": text }));
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_only_like_json_is_hidden_as_a_whole_if_it_names_a_secret() {
+        let deep = format!(r#"{}{{"pin":"s3cret"}}{}"#, "[".repeat(200), "]".repeat(200));
+        for text in [
+            r#"{"x":1e999,"password":"s3cret"}"#,
+            r#"{"x":"\ud83d","password":"s3cret"}"#,
+            r#"{"x":1} {"api key":"s3cret"}"#,
+            r#"{"x":1e999,"p\u0061ssword":"s3cret"}"#,
+            r#"{"x":1e999,"body":"{\"pw\":\"s3cret\"}"}"#,
+            "{token: 's3cret'",
+            &deep,
+        ] {
+            assert_eq!(shown(json!({ "body": text })).0, json!({ "body": HIDDEN_TEXT }), "{text}");
+        }
+        for text in [r#"{"x":1e999,"name":"Ada"}"#, r#"{"x":"\ud83d"}"#, r#"{"a":1} {"b":"\u"}"#] {
+            assert_eq!(shown(json!({ "body": text })).0, json!({ "body": text }));
+        }
+        let text = "\u{feff}\u{a0}{\"pin\":\"s3cret\"}";
+        let expected = json!({ "body": r#"{"pin":"[hidden]"}"# });
+        assert_eq!(shown(json!({ "body": text })).0, expected);
+    }
+
+    #[test]
+    fn passwords_in_urls_are_hidden() {
+        for (text, expected) in [
+            ("https://ada:s3cret@host/x", "https://ada:[hidden]@host/x"),
+            ("redis://:s3@cret@host", "redis://:[hidden]@host"),
+            ("see a://b:c@d and e://f:g@h.", "see a://b:[hidden]@d and e://f:[hidden]@h."),
+            (r#"["https://ada:s3cret@host"]"#, r#"["https://ada:[hidden]@host"]"#),
+            ("https://host:80/a@b", "https://host:80/a@b"),
+            ("https://ada@host", "https://ada@host"),
+            ("https://ada:@host", "https://ada:@host"),
+            ("a: b@c", "a: b@c"),
+        ] {
+            let (data, fields) = shown(json!({ "link": text }));
+            assert_eq!(data, json!({ "link": expected }));
+            assert_eq!(!fields.is_empty(), text != expected);
         }
     }
 
