@@ -1,6 +1,7 @@
 //! Goes through the sessions that are meant, page by page, so that any number needs little memory.
 
 use ingle::{ListOptions, Sessions, StoredSession, store::Cursor};
+use ingle_operator::redacted;
 
 use crate::{exit::Failed, options::Selection};
 
@@ -17,7 +18,10 @@ impl Selection {
         self.user.as_deref().is_none_or(|name| user == Some(name))
             && self.older.is_none_or(|age| now.since(info.began) >= age)
             && self.idle.is_none_or(|time| now.since(info.last_seen) >= time)
-            && self.condition.as_ref().is_none_or(|condition| condition.holds(session.snapshot()))
+            // Of what is shown: whoever could ask for what is hidden could guess it unseen.
+            && self.condition.as_ref().is_none_or(|condition| {
+                condition.holds(&redacted(session.snapshot()).data)
+            })
     }
 }
 

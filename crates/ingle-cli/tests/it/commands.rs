@@ -55,6 +55,12 @@ async fn sessions_are_listed_as_they_fit(place: Place) {
     assert_eq!(list(&["--where", "views > 100"]), [ADA, BOB]);
     assert_eq!(list(&["--where", "views > 100 and not cart exists"]), [BOB]);
     assert_eq!(list(&["--where", "cart.items[0].n = int:1", "--user", "ada"]), [ADA]);
+    // Nobody guesses what is hidden by asking for it.
+    for condition in
+        ["password >= \"a\"", "password = \"s3cret-1\"", "cart.api_key != \"x\" and views = 1"]
+    {
+        assert_eq!(list(&["--where", condition]), [""; 0], "{condition}");
+    }
     assert_eq!(list(&["--user", "cyd"]), [""; 0]);
     assert_eq!(list(&["--older", "1h"]).len(), 4);
     assert_eq!(list(&["--older", "3h"]).len(), 0);
@@ -290,11 +296,17 @@ async fn a_change_is_seen_by_whoever_watches(place: Place) {
     let mut n = 200;
     while !first.is_finished() {
         n += 1;
-        run(&place, &["sessions", "set", ADA, &format!("views={n}"), "password=s3cret-4"]).ok();
+        run(
+            &place,
+            &["sessions", "set", ADA, &format!("views={n}"), &format!("password=s3cret-{n}")],
+        )
+        .ok();
     }
     let (first, _rest) = first.join().unwrap();
     assert_eq!((&first["event"], &first["handle"]), (&json!("changed"), &json!(ADA)));
     assert_eq!(first["changed"][0]["path"], "views");
+    let hidden = json!({ "path": "password", "before": null, "after": null, "hidden": true });
+    assert_eq!(first["changed"][1], hidden, "{first}");
     assert!(!first.to_string().contains("s3cret"), "{first}");
     run(&place, &["sessions", "end", ADA]).ok();
     assert!(one.wait().unwrap().success());
