@@ -4,7 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use ingle::{Handle, SessionEnd, Sessions, StoredSession, clock::Timestamp, data::Data};
-use ingle_operator::{differences, inert, instant, redacted, typed};
+use ingle_operator::{HIDDEN, Path, changed, inert, instant, redacted, typed};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
@@ -119,16 +119,7 @@ impl Watch<'_> {
             return Ok(());
         }
         let handle = after.info().handle;
-        let (old, new) = (redacted(before.snapshot()).data, redacted(after.snapshot()).data);
-        let hidden = redacted(after.snapshot()).fields.into_iter().filter(|name| {
-            old.get(name) == new.get(name)
-                && before.snapshot().get(name) != after.snapshot().get(name)
-        });
-        let hidden: Vec<String> = hidden.collect();
-        let mut changed = changes(&old, &new);
-        let is_hidden =
-            |name| json!({ "path": name, "before": null, "after": null, "hidden": true });
-        changed.extend(hidden.into_iter().map(is_hidden));
+        let changed = changes(before.snapshot(), after.snapshot());
         self.event(handle, "changed", json!({ "commit": after.info().commits, "changed": changed }))
     }
 
@@ -151,12 +142,30 @@ impl Watch<'_> {
     }
 }
 
-/// What differs, place by place. Only what may be shown is compared.
+/// What differs, place by place. Of a hidden value it is told that it is another one.
 fn changes(before: &Data, after: &Data) -> Vec<Value> {
-    // Nothing is to be stored, so marks of hidden values are no matter.
-    let edits = differences(before, before, after).unwrap_or_default();
-    let change = |edit: ingle_operator::Edit| json!({ "path": edit.path.to_string(), "before": edit.before, "after": edit.yours });
-    edits.into_iter().map(change).collect()
+    let (old, new) = (redacted(before).data, redacted(after).data);
+    let visible = changed(&old, &new);
+    let change = |path: &Path| json!({ "path": path.to_string(), "before": path.get(&old), "after": path.get(&new) });
+    let mut changes: Vec<_> = visible.iter().map(change).collect();
+    let mut hidden: Vec<_> = changed(before, after)
+        .iter()
+        .map(|path| shown_place(path, &new))
+        .filter(|path| path.get(&old) == path.get(&new))
+        .map(|path| path.to_string())
+        .collect();
+    hidden.dedup();
+    let is_hidden = |name| json!({ "path": name, "before": null, "after": null, "hidden": true });
+    changes.extend(hidden.into_iter().map(is_hidden));
+    changes
+}
+
+/// The place itself, or the hidden value that it is in.
+fn shown_place(path: &Path, shown: &Data) -> Path {
+    let outer = std::iter::successors(Some(path.clone()), Path::parent);
+    let is_hidden =
+        |place: &Path| place.get(shown).is_some_and(|value| value.get(HIDDEN).is_some());
+    outer.filter(is_hidden).last().unwrap_or_else(|| path.clone())
 }
 
 fn in_words(now: Timestamp, handle: Handle, what: &str, more: &Value) -> String {
@@ -182,4 +191,48 @@ fn in_words(now: Timestamp, handle: Handle, what: &str, more: &Value) -> String 
         }
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(before: Value, after: Value) -> Vec<Value> {
+        let (Value::Object(before), Value::Object(after)) = (before, after) else {
+            panic!("the data is an object")
+        };
+        super::changes(&before, &after)
+    }
+
+    #[test]
+    fn what_changes_beside_a_hidden_value_is_seen() {
+        let hidden =
+            |path: &str| json!({ "path": path, "before": null, "after": null, "hidden": true });
+        let seen = |path: &str, before: Value, after: Value| json!({ "path": path, "before": before, "after": after });
+        let before = json!({ "a": 1, "cart": { "n": 1, "token": "x" }, "login": { "auth": { "k": 1, "l": 1 } } });
+        let after = json!({ "a": 2, "cart": { "n": 2, "token": "y" }, "login": { "auth": { "k": 2, "l": 2 } } });
+        let expected = [
+            seen("a", json!(1), json!(2)),
+            seen("cart.n", json!(1), json!(2)),
+            hidden("cart.token"),
+            hidden("login.auth"),
+        ];
+        assert_eq!(changes(before.clone(), after), expected);
+        // One that is new, and one that goes, stand there as what they are.
+        let expected = [
+            seen("a", json!(1), Value::Null),
+            seen("cart", json!({ "n": 1, "token": { "$hidden": "text" } }), Value::Null),
+            seen("login", json!({ "auth": { "$hidden": "map" } }), Value::Null),
+            seen("pin", Value::Null, json!({ "$hidden": "integer" })),
+        ];
+        assert_eq!(changes(before, json!({ "pin": 1 })), expected);
+        // In a list, and in a text that holds JSON.
+        let before =
+            json!({ "list": [{ "pin": 1 }], "text": "{\"pin\":1}", "other": [1, { "pin": 1 }] });
+        let after =
+            json!({ "list": [{ "pin": 2 }], "text": "{\"pin\":2}", "other": [2, { "pin": 2 }] });
+        let other = |n| json!([n, { "pin": { "$hidden": "integer" } }]);
+        let expected = [seen("other", other(1), other(2)), hidden("list"), hidden("text")];
+        assert_eq!(changes(before, after), expected);
+    }
 }

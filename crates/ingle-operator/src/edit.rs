@@ -149,14 +149,9 @@ pub fn apply(data: &mut Data, edits: &[Edit]) -> Result<(), Vec<Conflict>> {
 /// # Errors
 /// A value that was changed has a hidden one in it.
 pub fn differences(stored: &Data, shown: &Data, wanted: &Data) -> Result<Vec<Edit>, NoEdit> {
-    let mut found = Vec::new();
-    let fields = shown.keys().chain(wanted.keys().filter(|name| !shown.contains_key(*name)));
-    for name in fields {
-        let path = Path::of_field(name);
-        compare(&path, shown.get(name), wanted.get(name), &mut found);
-    }
     let mut edits = Vec::new();
-    for (path, yours) in found {
+    for path in changed(shown, wanted) {
+        let yours = path.get(wanted).cloned();
         if yours.as_ref().is_some_and(holds_hidden) {
             return Err(NoEdit::Hidden(path));
         }
@@ -166,20 +161,26 @@ pub fn differences(stored: &Data, shown: &Data, wanted: &Data) -> Result<Vec<Edi
     Ok(edits)
 }
 
+/// The places of the values that differ. A map is compared field by field, and a list is one value.
+#[must_use]
+pub fn changed(before: &Data, after: &Data) -> Vec<Path> {
+    let mut found = Vec::new();
+    let fields = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+    for name in fields {
+        compare(&Path::of_field(name), before.get(name), after.get(name), &mut found);
+    }
+    found
+}
+
 /// Goes down where both are maps, and notes the place of each other difference.
-fn compare(
-    path: &Path,
-    shown: Option<&Value>,
-    wanted: Option<&Value>,
-    found: &mut Vec<(Path, Option<Value>)>,
-) {
-    if shown == wanted {
+fn compare(path: &Path, before: Option<&Value>, after: Option<&Value>, found: &mut Vec<Path>) {
+    if before == after {
         return;
     }
-    if let (Some(shown), Some(wanted)) = (shown, wanted)
-        && let (Some(before), Some(after)) = (shown.as_object(), wanted.as_object())
-        && !is_scalar(shown)
-        && !is_scalar(wanted)
+    if let (Some(one), Some(other)) = (before, after)
+        && let (Some(before), Some(after)) = (one.as_object(), other.as_object())
+        && !is_scalar(one)
+        && !is_scalar(other)
     {
         let added = after.keys().filter(|name| !before.contains_key(*name));
         for name in before.keys().chain(added) {
@@ -188,7 +189,7 @@ fn compare(
         }
         return;
     }
-    found.push((path.clone(), wanted.cloned()));
+    found.push(path.clone());
 }
 
 impl Conflict {

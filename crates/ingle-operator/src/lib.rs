@@ -14,7 +14,7 @@ mod value;
 
 pub use anonymise::Anonymiser;
 pub use condition::{Condition, NotACondition};
-pub use edit::{Conflict, Edit, NoEdit, apply, differences};
+pub use edit::{Conflict, Edit, NoEdit, apply, changed, differences};
 pub use human::{NotADuration, age, ago, duration, instant, size};
 pub use inert::{inert, shortened};
 pub use path::{NotAPath, NotAnAssignment, NotThere, Path, Segment, assignment};
