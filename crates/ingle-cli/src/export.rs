@@ -1,8 +1,8 @@
-//! `ingle export`: all sessions with their data, one JSON document a line.
+//! `ingle export`: all sessions with their data, one JSON document a line, or all in one.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, IsTerminal as _, Write},
+    fs::{File, OpenOptions},
+    io::{self, IsTerminal as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
@@ -16,7 +16,7 @@ use crate::{
     exit::{Failed, say},
     json,
     options::{ExportOptions, PlaceOptions},
-    out::{Out, written},
+    out::Out,
     select::Pages,
     stop::Stop,
 };
@@ -26,27 +26,28 @@ pub(crate) async fn run(
     out: Out,
     options: ExportOptions,
 ) -> Result<(), Failed> {
-    drop(out);
     let sessions = place.sessions().await?;
     let stop = Stop::listen();
     if options.reveal {
         sessions.note_reveal(options.selection.user.as_deref()).await?;
     }
     let shape = Shape::of(&options)?;
-    let mut sink = sink(options.output.as_deref())?;
+    let mut out = match options.output.as_deref() {
+        Some(path) => out.into_file(new_file(path)?),
+        None => out,
+    };
     let progress = progress();
     let mut pages = Pages::new(&sessions, &options.selection, false);
     let mut n = 0;
     while let Some(page) = pages.next().await? {
         stop.check(&format!("{n} sessions were written; the export is not whole"))?;
         for session in &page {
-            let line = shape.line(session, place.knows_use());
-            written(writeln!(sink, "{line}"))?;
+            out.item(&shape.line(session, place.knows_use()))?;
         }
         n += page.len();
         progress.set_position(n as u64);
     }
-    written(sink.flush())?;
+    out.end_of_items()?;
     progress.finish_and_clear();
     let what = if n == 1 { "session" } else { "sessions" };
     say(&format!("ingle: {n} {what} written"));
@@ -90,14 +91,10 @@ impl Shape {
     }
 }
 
-/// Stdout, or a new file for this user alone.
-fn sink(path: Option<&Path>) -> Result<Box<dyn Write + Send>, Failed> {
-    let Some(path) = path else { return Ok(Box::new(io::BufWriter::new(io::stdout()))) };
+/// A new file for this user alone.
+fn new_file(path: &Path) -> Result<File, Failed> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match file {
-        Ok(file) => Ok(Box::new(io::BufWriter::new(file))),
-        Err(error) => Err(Failed::other(format!("--output {path:?}: {error}"))),
-    }
+    file.map_err(|error| Failed::other(format!("--output {path:?}: {error}")))
 }
 
 /// How far it is, on a terminal. How many there are is not known before.

@@ -1,7 +1,7 @@
 //! `ingle sessions show`: what a session is, in words, and its data as typed JSON.
 
 use ingle::{SessionInfo, StoredSession, clock::Timestamp};
-use ingle_operator::{ago, inert, instant, redacted, size};
+use ingle_operator::{ago, inert, inert_json, instant, redacted, size};
 use serde_json::Value;
 
 use crate::{
@@ -77,20 +77,7 @@ pub(crate) fn header(info: &SessionInfo, now: Timestamp, knows_use: bool) -> Vec
     lines
 }
 
-/// JSON for people and editors. Nothing in it does more than stand there: what a terminal would act on is
-/// escaped as JSON escapes it, so it means the same.
+/// JSON for people and editors.
 pub(crate) fn typed_json(value: &Value) -> String {
-    let text = format!("{value:#}");
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        let mut one = [0; 4];
-        if c == '\n' || inert(&format!("x{}", c.encode_utf8(&mut one))).len() == 1 + c.len_utf8() {
-            shown.push(c);
-        } else {
-            let mut units = [0; 2];
-            let units = c.encode_utf16(&mut units);
-            units.iter().for_each(|unit| shown.push_str(&format!("\\u{unit:04x}")));
-        }
-    }
-    shown
+    inert_json(&format!("{value:#}"))
 }

@@ -39,14 +39,10 @@ impl Table {
             shown.extend(columns.first().map(|first| Column { width: out.columns, ..*first }));
         }
         let table = Self { columns: shown, n_rows: 0 };
-        match out.format {
-            Format::Text => {
-                let titles = table.columns.iter().map(|column| column.title.to_owned());
-                let line = table.line(out, &titles.collect::<Vec<_>>());
-                out.title(&line)?;
-            }
-            Format::Json => out.text("[")?,
-            Format::Ndjson => {}
+        if out.format == Format::Text {
+            let titles = table.columns.iter().map(|column| column.title.to_owned());
+            let line = table.line(out, &titles.collect::<Vec<_>>());
+            out.title(&line)?;
         }
         Ok(table)
     }
@@ -58,24 +54,17 @@ impl Table {
         cells: impl FnOnce() -> Vec<String>,
         json: impl FnOnce() -> Value,
     ) -> Result<(), Failed> {
-        let first = self.n_rows == 0;
         self.n_rows += 1;
-        match out.format {
-            Format::Text => {
-                let line = self.line(out, &cells());
-                out.line(&line)
-            }
-            Format::Json => out.text(&format!("{}\n  {}", if first { "" } else { "," }, json())),
-            Format::Ndjson => out.line(&json().to_string()),
+        if out.format == Format::Text {
+            let line = self.line(out, &cells());
+            return out.line(&line);
         }
+        out.item(&json())
     }
 
     /// Ends the table, and returns how many rows it has.
     pub(crate) fn end(self, out: &mut Out) -> Result<usize, Failed> {
-        if out.format == Format::Json {
-            out.text(if self.n_rows == 0 { "]\n" } else { "\n]\n" })?;
-        }
-        out.flush()?;
+        out.end_of_items()?;
         Ok(self.n_rows)
     }
 

@@ -44,7 +44,7 @@ pub(crate) async fn run(
     {
         tokio::select! {
             () = sleep_until(next) => {}
-            () = stop.asked() => return Ok(()),
+            () = stop.asked() => break,
         }
         next = Instant::now() + every;
         seen = match &options.handle {
@@ -53,7 +53,7 @@ pub(crate) async fn run(
         };
         watch.out.flush()?;
     }
-    Ok(())
+    if out.format == Format::Text { Ok(()) } else { out.end_of_items() }
 }
 
 type Seen = HashMap<Handle, StoredSession>;
@@ -138,7 +138,7 @@ impl Watch<'_> {
         if let (Some(event), Value::Object(more)) = (event.as_object_mut(), more) {
             event.extend(more);
         }
-        self.out.line(&event.to_string())
+        self.out.item(&event)
     }
 }
 

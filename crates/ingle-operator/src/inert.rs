@@ -28,6 +28,23 @@ pub fn inert(text: &str) -> String {
     shown
 }
 
+/// JSON that means the same, with JSON's escapes in the place of all that does more than stand there. Line
+/// ends between its values stay.
+#[must_use]
+pub fn inert_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && is_harmful(c) {
+            let mut units = [0; 2];
+            let units = c.encode_utf16(&mut units).iter();
+            units.for_each(|unit| shown.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// Whether a character does something to those around it, or stands there unseen.
 fn is_harmful(c: char) -> bool {
     let is_format = matches!(c,
@@ -78,6 +95,20 @@ mod tests {
         ] {
             assert_eq!(inert(text), shown);
         }
+    }
+
+    #[test]
+    fn json_means_the_same_and_only_stands_there() {
+        arbtest::arbtest(|u| {
+            let text: String = u.arbitrary()?;
+            let text =
+                format!("{text}\u{7f}\u{9b}31m\u{61c}\u{200f}\u{202e}\u{2028}\u{2069}\u{e0041}");
+            let value = serde_json::json!({ &text: [text] });
+            let json = inert_json(&value.to_string());
+            assert!(!json.contains(is_harmful), "{json}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
+            Ok(())
+        });
     }
 
     #[test]

@@ -258,6 +258,9 @@ async fn sessions_are_counted_exported_and_swept(place: Place) {
     let export = run(&place, &["export"]).ok();
     assert_eq!(export.handles(), [ADA, BOB, ALSO_BOB, NOBODY]);
     assert!(!export.stdout.contains("s3cret"), "{export:?}");
+    let one = run(&place, &["export", "--json"]).ok().json();
+    assert_eq!(one.as_array().unwrap().len(), 4, "{one}");
+    assert_eq!(run(&place, &["export", "--json", "--user", "cyd"]).ok().json(), json!([]));
     let file = place.folder().join("all.ndjson");
     let output = ["export", "--reveal", "--output", file.to_str().unwrap()];
     let export = run(&place, &output).ok();
@@ -350,6 +353,43 @@ async fn a_long_list_has_each_session_once(place: Place) {
     assert_eq!(listed.ok().lines().len(), 777);
     let dry = ["sessions", "end", "--user", "cyd", "--dry-run", "--ndjson"];
     assert_eq!(run(&place, &dry).ok().lines().len(), N);
+}
+
+/// Names of users and texts that would do something to a terminal.
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_exact_and_only_stands_there() {
+    let place = Place::sqlite().filled().await;
+    let text = "a\u{9b}31m\u{61c}\u{200e}\u{202e}\u{2028}\u{2066}é👍";
+    place.put("d000000000000004", Some("d\u{202e}e"), json!({ text: text })).await;
+    let harmful = |c: char| "\u{9b}\u{61c}\u{200e}\u{202e}\u{2028}\u{2066}".contains(c);
+    for command in [
+        &["sessions", "show", "d0", "--json"][..],
+        &["sessions", "show", "d0", "--ndjson"],
+        &["sessions", "list", "--where", "not views exists and not note exists", "--json"],
+        &["sessions", "list", "--where", "not views exists and not note exists", "--ndjson"],
+        &["export", "--where", "not views exists and not note exists"],
+        &["export", "--where", "not views exists and not note exists", "--json"],
+    ] {
+        let ended = run(&place, command).ok();
+        assert!(!ended.stdout.contains(harmful), "{command:?}: {ended:?}");
+        let json = ended.json();
+        let session = json.get(0).unwrap_or(&json);
+        assert_eq!(session["user"]["name"], "d\u{202e}e", "{command:?}");
+        if command[1] == "show" || command[0] == "export" {
+            assert_eq!(session["data"], json!({ text: text }), "{command:?}");
+        }
+    }
+}
+
+/// A script reads a document, or nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_nothing_or_a_document() {
+    let place = Place::sqlite().filled().await;
+    let failed = run(&place, &["sessions", "list", "--json", "--user", ""]).with(4);
+    assert_eq!(failed.stdout, "");
+    let watched =
+        run(&place, &["sessions", "watch", "--json", "--for", "100ms", "--every", "50ms"]);
+    assert_eq!(watched.ok().json(), json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
