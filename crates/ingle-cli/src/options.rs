@@ -331,6 +331,10 @@ pub(crate) struct AuditOptions {
     /// No more than so many lines.
     #[arg(long, value_name = "COUNT")]
     pub(crate) limit: Option<usize>,
+    /// Show the hashes of values in JSON, too, which tell a value to whoever guesses it. The audit log says
+    /// that you did.
+    #[arg(long)]
+    pub(crate) reveal: bool,
 }
 
 #[derive(Args, Debug)]
