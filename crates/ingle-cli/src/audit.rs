@@ -29,6 +29,9 @@ pub(crate) async fn run(
 ) -> Result<(), Failed> {
     let sessions = place.sessions().await?;
     let stop = Stop::listen();
+    if options.reveal {
+        sessions.note_reveal(None).await?;
+    }
     let mut table = Table::begin(out, &COLUMNS)?;
     let (mut left, mut after) = (options.limit.unwrap_or(usize::MAX), None);
     while left > 0 {
@@ -36,7 +39,7 @@ pub(crate) async fn run(
         let page = sessions.audit_log(after.as_ref()).await?;
         for line in page.lines.iter().take(left) {
             left -= 1;
-            table.row(out, || cells(line), || json(line))?;
+            table.row(out, || cells(line), || json(line, options.reveal))?;
         }
         out.flush()?;
         after = page.next;
@@ -66,10 +69,14 @@ fn cells(line: &AuditLine) -> Vec<String> {
     ]
 }
 
-fn json(line: &AuditLine) -> Value {
+fn json(line: &AuditLine, reveal: bool) -> Value {
     let mut value = serde_json::to_value(line).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
         fields.insert("at".to_owned(), json!(instant(line.at)));
+        // A value that can be guessed can be told by its hash.
+        if !reveal && let Some(Value::Object(named)) = fields.get_mut("fields") {
+            named.values_mut().for_each(|hashes| *hashes = json!({}));
+        }
     }
     value
 }
