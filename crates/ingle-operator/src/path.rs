@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::value::{NotAValue, is_scalar, of_text};
 
+/// How many steps a path that is read may have. Data nests less deep than that.
+const STEPS_MAX: usize = 100;
+
 /// A place in the data. It has at least one name, because the data is an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path(Vec<Segment>);
@@ -241,6 +244,9 @@ impl Path {
         let (first, mut rest) = name(text, text)?;
         let mut segments = vec![Segment::Name(first)];
         loop {
+            if segments.len() > STEPS_MAX {
+                return Err(wrong(text, rest, "there are more than 100 steps"));
+            }
             if let Some(behind) = rest.strip_prefix('.') {
                 let (name, behind) = name(text, behind)?;
                 segments.push(Segment::Name(name));
@@ -356,6 +362,18 @@ mod tests {
         ] {
             let error = text.parse::<Path>().unwrap_err();
             assert_eq!(error.at, at, "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_path_has_100_steps_at_most() {
+        for step in [".a", "[0]"] {
+            let longest = format!("a{}", step.repeat(STEPS_MAX - 1));
+            assert_eq!(path(&longest).to_string(), longest);
+            for n in [STEPS_MAX, 40_000] {
+                let error = format!("a{}", step.repeat(n)).parse::<Path>().unwrap_err();
+                assert!(error.to_string().contains("more than 100 steps"), "{error}");
+            }
         }
     }
 
