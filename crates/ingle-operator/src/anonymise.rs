@@ -38,7 +38,7 @@ impl Anonymiser {
             Value::String(text) => self.text(text).into(),
             Value::Array(items) => items.iter().map(|item| self.value(item)).collect(),
             Value::Object(fields) => match crate::value::kind(value) {
-                "timestamp" | "double" => value.clone(),
+                "timestamp" | "double" if crate::value::is_valid(value) => value.clone(),
                 "bytes" => json!({ "$bytes": "" }),
                 "geographical point" => json!({ "$geopoint": [0.0, 0.0] }),
                 "reference" => json!({ "$reference": self.text(&value.to_string()) }),
@@ -58,6 +58,9 @@ mod tests {
         let data = json!({
             "name": "Ada", "again": "Ada", "n": 1, "list": ["Bob", { "mail": "ada@example.com" }],
             "at": { "$timestamp": "2026-05-04T12:30:00Z" }, "bytes": { "$bytes": "QWRh" },
+            "inf": { "$double": "-Infinity" }, "when": { "$timestamp": "Ada Lovelace" },
+            "big": { "$double": "Ada" }, "hash": { "$bytes": "Ada Lovelace" },
+            "unknown": { "$unknown": "Ada" }, "place": { "$geopoint": ["Ada", "Bob"] },
             "where": { "$geopoint": [52.5, 13.4] }, "ref": { "$reference": "users/Ada" },
         });
         let anonymous = Anonymiser::new([7; 32]).data(data.as_object().unwrap());
@@ -67,6 +70,7 @@ mod tests {
         }
         assert_eq!(anonymous["name"], anonymous["again"]);
         assert_ne!(anonymous["name"], anonymous["list"][0]);
+        assert_eq!(anonymous["inf"], data["inf"]);
         assert_eq!((&anonymous["n"], &anonymous["at"]), (&data["n"], &data["at"]));
         assert_ne!(Anonymiser::new([8; 32]).text("Ada"), Anonymiser::new([7; 32]).text("Ada"));
     }

@@ -11,6 +11,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Number, Value, json};
 
+/// What a larger integer would become, nobody has asked for.
+const TOO_LARGE: &str =
+    "whole numbers of 64 bits: write a larger one as a text (text:), or as 1e20 to have it rounded";
+
 /// A text is no value of the type that it names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{type_name}:` takes {takes}")]
@@ -62,9 +66,39 @@ pub fn of_text(text: &str) -> Result<Value, NotAValue> {
         }
         "reference" if !rest.is_empty() => Ok(json!({ "$reference": rest })),
         "reference" => Err(wrong("reference", "the name of a document")),
-        "json" => serde_json::from_str(rest).map_err(|_| wrong("json", "a value in JSON")),
-        _ => Ok(serde_json::from_str(text).unwrap_or_else(|_| text.into())),
+        "json" => match serde_json::from_str(rest) {
+            Ok(_) if has_too_large_integer(rest) => Err(wrong("json", TOO_LARGE)),
+            Ok(value) => Ok(value),
+            Err(_) => Err(wrong("json", "a value in JSON")),
+        },
+        _ => match serde_json::from_str(text) {
+            Ok(_) if has_too_large_integer(text) => Err(wrong("int", TOO_LARGE)),
+            Ok(value) => Ok(value),
+            Err(_) => Ok(text.into()),
+        },
     }
+}
+
+/// Whether JSON has an integer in it that the JSON's reader would make a double of, which rounds.
+fn has_too_large_integer(json: &str) -> bool {
+    let mut rest = json;
+    while let Some(start) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+        rest = rest.get(start..).unwrap_or_default();
+        if rest.starts_with('"') {
+            let mut texts = serde_json::Deserializer::from_str(rest).into_iter::<String>();
+            let _ = texts.next();
+            rest = rest.get(texts.byte_offset().max(1)..).unwrap_or_default();
+            continue;
+        }
+        let ends = |c: char| !c.is_ascii_digit() && !"+-.eE".contains(c);
+        let (number, behind) = rest.split_at(rest.find(ends).unwrap_or(rest.len()));
+        let is_integer = !number.contains(['.', 'e', 'E']);
+        if is_integer && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
+            return true;
+        }
+        rest = behind;
+    }
+    false
 }
 
 /// An instant in the one spelling that the Firestore store takes for a timestamp: with 0, 3 or 6 digits
@@ -118,6 +152,17 @@ pub fn kind(value: &Value) -> &'static str {
             Some(_) => "value of an unknown type",
             None => "map",
         },
+    }
+}
+
+/// Whether the text in an object that stands for a timestamp or a double is one.
+pub(crate) fn is_valid(value: &Value) -> bool {
+    match special(value) {
+        Some(("$timestamp", Value::String(text))) => humantime::parse_rfc3339(text).is_ok(),
+        Some(("$double", Value::String(text))) => {
+            matches!(text.as_str(), "NaN" | "Infinity" | "-Infinity")
+        }
+        _ => true,
     }
 }
 
@@ -228,6 +273,31 @@ mod tests {
             let error = of_text(text).unwrap_err().to_string();
             let name = text.split(':').next().unwrap();
             assert!(error.starts_with(&format!("`{name}:` takes ")), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_integer_is_rounded_unasked() {
+        for text in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            r#"{"a": ["\"", 1, 99999999999999999999]}"#,
+            "json:[99999999999999999999]",
+        ] {
+            let error = of_text(text).unwrap_err().to_string();
+            assert!(error.contains("whole numbers of 64 bits"), "{text}: {error}");
+        }
+        for (text, value) in [
+            ("18446744073709551615", json!(u64::MAX)),
+            ("-9223372036854775808", json!(i64::MIN)),
+            ("99999999999999999999.0", json!(1e20)),
+            ("1e20", json!(1e20)),
+            (r#""99999999999999999999""#, json!("99999999999999999999")),
+            (r#"{"\"99999999999999999999": -0}"#, json!({ "\"99999999999999999999": -0.0 })),
+            ("text:99999999999999999999", json!("99999999999999999999")),
+            ("call 99999999999999999999", json!("call 99999999999999999999")),
+        ] {
+            assert_eq!(of_text(text), Ok(value), "{text}");
         }
     }
 
