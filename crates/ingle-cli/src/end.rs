@@ -3,10 +3,11 @@
 use std::{
     collections::HashSet,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
+    thread,
 };
 
-use ingle::{Handle, Sessions, StoredSession};
-use tokio::task::JoinSet;
+use ingle::{Handle, Sessions, StoredSession, clock::Timestamp};
+use tokio::{select, sync::oneshot, task::JoinSet};
 
 use crate::{
     exit::{Failed, say},
@@ -32,15 +33,14 @@ pub(crate) async fn run(
 ) -> Result<(), Failed> {
     let sessions = place.sessions().await?;
     let stop = Stop::listen();
-    let mut ending = Ending { place, sessions: &sessions, stop, n_ended: 0, n_meant: 0 };
+    let mut ending =
+        Ending { place, sessions: &sessions, stop, n_ended: 0, n_meant: 0, lost: None };
     if !options.handles.is_empty() {
         return ending.named(out, &options).await;
     }
     let handles = ending.matching(&options).await?;
     ending.n_meant = handles.len();
-    if !options.confirmation.dry_run {
-        confirm(handles.len(), "sessions", &options.confirmation)?;
-    }
+    confirm(handles.len(), "sessions", &options.confirmation, &ending.stop).await?;
     ending.all_of(out, &options, handles).await
 }
 
@@ -50,6 +50,8 @@ struct Ending<'a> {
     stop: Stop,
     n_ended: usize,
     n_meant: usize,
+    /// Why what is printed is not read. The sessions end all the same.
+    lost: Option<Failed>,
 }
 
 impl Ending<'_> {
@@ -63,8 +65,8 @@ impl Ending<'_> {
             }
         }
         self.n_meant = found.len();
-        if found.len() > YES_MAX && !options.confirmation.dry_run {
-            confirm(found.len(), "sessions", &options.confirmation)?;
+        if found.len() > YES_MAX || options.confirmation.confirm.is_some() {
+            confirm(found.len(), "sessions", &options.confirmation, &self.stop).await?;
         }
         let mut table = Table::begin(out, list::columns(self.place.knows_use()))?;
         self.some(out, &mut table, found, options.confirmation.dry_run).await?;
@@ -108,7 +110,7 @@ impl Ending<'_> {
         dry_run: bool,
     ) -> Result<(), Failed> {
         let (mut rest, mut under_way) = (sessions.into_iter(), JoinSet::new());
-        let mut failed = None;
+        let mut failed: Option<Failed> = None;
         loop {
             while failed.is_none()
                 && !self.stop.is_asked()
@@ -127,35 +129,45 @@ impl Ending<'_> {
                 Some(Ok((session, Ok(true)))) => {
                     self.n_ended += 1;
                     let info = session.info();
-                    let printed = table.row(
-                        out,
-                        || list::cells(info, self.sessions.now()),
-                        || json::header(info, self.place.knows_use()),
-                    );
-                    failed = failed.or(printed.err());
+                    self.print(|place, now| {
+                        table.row(
+                            out,
+                            || list::cells(info, now),
+                            || json::header(info, place.knows_use()),
+                        )
+                    });
                 }
                 // Those that are under way come to their end.
-                Some(Ok((_, Err(error)))) => failed = failed.or(Some(error.into())),
-                Some(Err(error)) => failed = failed.or(Some(Failed::other(error.to_string()))),
+                Some(Ok((_, Err(error)))) => failed = Some(worse(failed, error.into())),
+                Some(Err(error)) => failed = Some(worse(failed, Failed::other(error.to_string()))),
             }
         }
-        let flushed = out.flush();
+        self.print(|_, _| out.flush());
         match failed {
             Some(failed) => Err(self.so_far(failed)),
             None if self.stop.is_asked() => {
                 Err(self.so_far(Failed::interrupted("interrupted; run it again to go on")))
             }
-            None => flushed,
+            None => Ok(()),
+        }
+    }
+
+    /// Prints, as long as it is read.
+    fn print(&mut self, print: impl FnOnce(&PlaceOptions, Timestamp) -> Result<(), Failed>) {
+        if self.lost.is_none() {
+            self.lost = print(self.place, self.sessions.now()).err();
         }
     }
 
     /// A failure, with what was done before it.
     fn so_far(&self, failed: Failed) -> Failed {
-        failed.after(&format!("{} of {} sessions were ended", self.n_ended, self.n_meant))
+        let Self { n_ended, n_meant, .. } = self;
+        let done = format!("{n_ended} of {n_meant} sessions were ended");
+        if *n_ended == 0 { failed.after(&done) } else { failed.partly(&done) }
     }
 
-    fn end(&self, out: &mut Out, table: Table, dry_run: bool) -> Result<(), Failed> {
-        table.end(out)?;
+    fn end(&mut self, out: &mut Out, table: Table, dry_run: bool) -> Result<(), Failed> {
+        self.print(|_, _| table.end(out).map(drop));
         let n = self.n_ended;
         let what = if n == 1 { "session" } else { "sessions" };
         if dry_run {
@@ -163,24 +175,37 @@ impl Ending<'_> {
         } else {
             say(&format!("ingle: {n} {what} ended"));
         }
-        Ok(())
+        self.lost.take().map_or(Ok(()), Err)
+    }
+}
+
+/// The failure that is told: that it is unknown what was done, or the first.
+fn worse(first: Option<Failed>, next: Failed) -> Failed {
+    match first {
+        Some(first) if first.is_unknown() || !next.is_unknown() => first,
+        _ => next,
     }
 }
 
 /// Whether so many may end: as the options say, or as whoever sits at the terminal says.
-pub(crate) fn confirm(n: usize, what: &str, options: &Confirmation) -> Result<(), Failed> {
+pub(crate) async fn confirm(
+    n: usize,
+    what: &str,
+    options: &Confirmation,
+    stop: &Stop,
+) -> Result<(), Failed> {
     let nothing = "nothing was changed";
     match options {
-        _ if n == 0 => Ok(()),
-        Confirmation { confirm: Some(count), .. } if *count == n => Ok(()),
-        Confirmation { confirm: Some(count), .. } => Err(Failed::refused(format!(
+        Confirmation { confirm: Some(count), .. } if *count != n => Err(Failed::refused(format!(
             "there are {n} {what}, not {count} as --confirm says; {nothing}"
         ))),
+        Confirmation { confirm: Some(_), .. } | Confirmation { dry_run: true, .. } => Ok(()),
+        _ if n == 0 => Ok(()),
         Confirmation { yes: true, .. } if n <= YES_MAX => Ok(()),
         Confirmation { yes: true, .. } => Err(Failed::refused(format!(
             "there are {n} {what}, and --yes is for {YES_MAX} at most; use --confirm {n}; {nothing}"
         ))),
-        _ if io::stdin().is_terminal() && io::stderr().is_terminal() => ask(n, what),
+        _ if io::stdin().is_terminal() && io::stderr().is_terminal() => ask(n, what, stop).await,
         _ if n <= YES_MAX => Err(Failed::refused(format!(
             "{n} {what} would end; use --yes or --confirm {n}; {nothing}"
         ))),
@@ -188,14 +213,24 @@ pub(crate) fn confirm(n: usize, what: &str, options: &Confirmation) -> Result<()
     }
 }
 
-fn ask(n: usize, what: &str) -> Result<(), Failed> {
+async fn ask(n: usize, what: &str, stop: &Stop) -> Result<(), Failed> {
     let mut stderr = io::stderr();
     let _ = write!(stderr, "{n} {what} would end. Type {n} to end them: ");
     let _ = stderr.flush();
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    match read {
-        Ok(_) if answer.trim() == n.to_string() => Ok(()),
-        _ => Err(Failed::refused("it was not confirmed; nothing was changed")),
+    let (answers, answer) = oneshot::channel();
+    // Not a task's thread: the program would wait for it after Ctrl-C.
+    thread::spawn(move || {
+        let mut line = String::new();
+        let _ = answers.send(io::stdin().lock().read_line(&mut line).map(|_| line));
+    });
+    select! {
+        answer = answer => match answer {
+            Ok(Ok(answer)) if answer.trim() == n.to_string() => Ok(()),
+            _ => Err(Failed::refused("it was not confirmed; nothing was changed")),
+        },
+        () = stop.asked() => {
+            let _ = writeln!(stderr);
+            Err(Failed::interrupted("interrupted; nothing was changed"))
+        }
     }
 }

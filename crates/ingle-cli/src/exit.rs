@@ -5,27 +5,34 @@ use std::{
     process::ExitCode,
 };
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use ingle::{
     Error,
     store::{OpenError, OpenErrorKind},
 };
 use ingle_operator::inert;
 
+use crate::options::ASSIGNMENT;
+
 /// Why the program did not do what it was asked.
 #[derive(Debug)]
 pub(crate) struct Failed {
     code: u8,
     line: String,
+    /// Whether it is known, and not said in the line, that nothing was changed.
+    is_unchanged: bool,
 }
 
+const UNKNOWN: u8 = 7;
+const INTERRUPTED: u8 = 130;
+
 macro_rules! failures {
-    ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $code:expr;)*) => {
         impl Failed {
             $(
                 $(#[$doc])*
                 pub(crate) fn $name(line: impl Into<String>) -> Self {
-                    Self { code: $code, line: line.into() }
+                    Self { code: $code, line: line.into(), is_unchanged: false }
                 }
             )*
         }
@@ -42,20 +49,35 @@ failures! {
     conflict = 5;
     unavailable = 6;
     /// Nobody knows whether it was done.
-    unknown = 7;
-    interrupted = 130;
+    unknown = UNKNOWN;
+    interrupted = INTERRUPTED;
 }
 
 impl Failed {
     /// Whoever read the output has seen enough, such as `head`.
     pub(crate) fn unread() -> Self {
-        Self { code: 0, line: String::new() }
+        Self { code: 0, line: String::new(), is_unchanged: false }
     }
 
     /// The same end, with something said before it.
     pub(crate) fn after(self, said: &str) -> Self {
-        let Self { code, line } = self;
-        if code == 0 { Self { code, line } } else { Self { code, line: format!("{said}; {line}") } }
+        if self.code == 0 { self } else { Self { line: format!("{said}; {}", self.line), ..self } }
+    }
+
+    /// The end of something of which a part was done. No code tells of a part, so it is 1, but Ctrl-C is
+    /// told as such.
+    pub(crate) fn partly(self, done: &str) -> Self {
+        let code = if self.code == INTERRUPTED { INTERRUPTED } else { 1 };
+        Self { code, is_unchanged: false, ..self }.after(done)
+    }
+
+    /// Whether it is unknown what was done.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.code == UNKNOWN
+    }
+
+    fn unchanged(self) -> Self {
+        Self { is_unchanged: true, ..self }
     }
 }
 
@@ -63,21 +85,20 @@ impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         match &error {
             Error::Interrupted => {
-                Self::not_found("the session has ended or moved meanwhile; nothing was changed")
+                Self::not_found("the session has ended or moved meanwhile").unchanged()
             }
             Error::Unavailable(cause) => Self::unavailable(format!(
-                "the store is not available, and nothing was changed: {}; try again later",
+                "the store is not available, try again later: {}",
                 causes(&**cause)
-            )),
+            ))
+            .unchanged(),
             Error::OutcomeUnknown => Self::unknown(
                 "the store did not say whether it was done: it was done once or not at all; look with \
                  `ingle sessions show` before you try again",
             ),
-            Error::TooLarge(cause) => {
-                Self::refused(format!("{error}, nothing was changed: {cause}"))
-            }
+            Error::TooLarge(cause) => Self::refused(format!("{error}: {cause}")).unchanged(),
             Error::WrongType(_) | Error::InvalidValue(_) => {
-                Self::refused(format!("{error}; nothing was changed"))
+                Self::refused(error.to_string()).unchanged()
             }
             Error::Unsupported(_) => Self::refused(error.to_string()),
             Error::Damaged(_) => Self::other(format!("{error}: it was neither used nor changed")),
@@ -118,15 +139,33 @@ pub(crate) fn say(line: &str) {
 }
 
 pub(crate) fn code(done: Result<(), Failed>) -> ExitCode {
-    let Err(Failed { code, line }) = done else { return ExitCode::SUCCESS };
+    let Err(Failed { code, mut line, is_unchanged }) = done else { return ExitCode::SUCCESS };
+    if is_unchanged {
+        line.push_str("; nothing was changed");
+    }
     if !line.is_empty() {
-        say(&format!("ingle: {}", inert(&line)));
+        say(&format!("ingle: {}", inert(&without_passwords(&line))));
     }
     ExitCode::from(code)
 }
 
+/// A line without what stands before the `@` of a URL, wherever it came from. A password may hold any
+/// character, so this takes rather too much.
+fn without_passwords(line: &str) -> String {
+    let mut parts = line.split("://");
+    let mut safe = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        safe.push_str("://");
+        match part.rsplit_once('@') {
+            Some((_, host)) => safe.push_str(&format!("…@{host}")),
+            None => safe.push_str(part),
+        }
+    }
+    safe
+}
+
 /// What clap has to say: help is what was asked for, and anything else is one line.
-pub(crate) fn of_arguments(error: &clap::Error) -> ExitCode {
+pub(crate) fn of_arguments(mut error: clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let _ = error.print();
         return ExitCode::SUCCESS;
@@ -135,6 +174,15 @@ pub(crate) fn of_arguments(error: &clap::Error) -> ExitCode {
         [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
     if is_missing.contains(&error.kind()) {
         return code(Err(Failed::usage("a command is missing; see ingle --help")));
+    }
+    if let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg)
+        && arg.contains(ASSIGNMENT)
+        && let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+    {
+        // It may be a secret.
+        let path = value.split_once('=').map_or("", |(path, _)| path);
+        let path = if path.contains("://") { "" } else { path };
+        error.insert(ContextKind::InvalidValue, ContextValue::String(format!("{path}=…")));
     }
     let text = error.render().to_string();
     let mut parts = Vec::new();
@@ -145,4 +193,32 @@ pub(crate) fn of_arguments(error: &clap::Error) -> ExitCode {
         }
     }
     code(Err(Failed::usage(parts.join("; ").replace(":; ", ": "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_in_part_is_no_nothing() {
+        let none = Failed::unavailable("gone").unchanged().after("0 of 2 were ended");
+        assert_eq!((none.code, none.is_unchanged), (6, true));
+        let some = Failed::unavailable("gone").unchanged().partly("1 of 2 were ended");
+        assert_eq!((some.code, some.is_unchanged), (1, false));
+        assert_eq!(some.line, "1 of 2 were ended; gone");
+        assert_eq!(Failed::interrupted("stop").partly("1 of 2 were ended").code, INTERRUPTED);
+    }
+
+    #[test]
+    fn a_line_has_no_password_of_a_url() {
+        for (line, safe) in [
+            ("", ""),
+            ("no URL, but eve@example.com", "no URL, but eve@example.com"),
+            ("'redis://host:1/0' is none", "'redis://host:1/0' is none"),
+            ("'redis://:s3cret@host' is none", "'redis://…@host' is none"),
+            ("redis://u:p/a@s ' s@host: no; redis://u:p@h", "redis://…@host: no; redis://…@h"),
+        ] {
+            assert_eq!(without_passwords(line), safe);
+        }
+    }
 }

@@ -5,8 +5,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 mod audit;
 mod console;
 mod end;
@@ -32,9 +30,9 @@ use exit::Failed;
 use options::{Command, Options, SessionsCommand, UsersCommand};
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options = match Options::read() {
         Ok(options) => options,
-        Err(error) => return exit::of_arguments(&error),
+        Err(error) => return exit::of_arguments(error),
     };
     log_to_stderr();
     // Where the program has another one, it is the same.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use ingle::HandlePrefix;
 use ingle_operator::{Condition, Path, assignment, duration};
 use serde_json::Value;
@@ -27,15 +27,51 @@ pub(crate) struct Options {
     pub(crate) command: Command,
 }
 
+/// How the help calls a place and its new value.
+pub(crate) const ASSIGNMENT: &str = "PATH=VALUE";
+
+impl Options {
+    /// Reads the arguments of this program.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let options = Self::try_parse()?;
+        // Clap's own rules do not see a global option that stands before the command.
+        let conflict = |text| Err(clap::Error::raw(ErrorKind::ArgumentConflict, text));
+        if options.format.json && options.format.ndjson {
+            return conflict("--json cannot be used with --ndjson");
+        }
+        if options.place.store.is_some() && options.place.store_file.is_some() {
+            return conflict("--store cannot be used with --store-file");
+        }
+        let is_idle = options.command.selection().is_some_and(|which| which.idle.is_some());
+        if is_idle && options.place.idle_time.is_none() {
+            let text = "--idle needs --idle-time, which says how long the app lets a session live \
+                        without use";
+            return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, text));
+        }
+        Ok(options)
+    }
+}
+
+impl Command {
+    fn selection(&self) -> Option<&Selection> {
+        match self {
+            Self::Sessions { command: SessionsCommand::List(options) } => Some(&options.selection),
+            Self::Sessions { command: SessionsCommand::End(options) } => Some(&options.selection),
+            Self::Export(options) => Some(&options.selection),
+            _ => None,
+        }
+    }
+}
+
 /// Where the sessions are, and who asks.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Store")]
 pub(crate) struct PlaceOptions {
-    /// The URL of the store, such as sqlite:data or redis://localhost.
-    #[arg(long, global = true, env = "INGLE_STORE", hide_env_values = true, value_name = "URL")]
+    /// The URL of the store, such as sqlite:data or redis://localhost [env: INGLE_STORE].
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
     /// A file that holds the URL, such as a mounted secret.
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "store")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) store_file: Option<PathBuf>,
     /// The namespace of the app's sessions. Users are looked up in it.
     #[arg(long, global = true, env = "INGLE_NAMESPACE", value_name = "NAME")]
@@ -66,7 +102,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 #[command(next_help_heading = "Output")]
 pub(crate) struct FormatOptions {
     /// Print one JSON document.
-    #[arg(long, global = true, conflicts_with = "ndjson")]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Print one JSON document a line.
     #[arg(long, global = true)]
@@ -215,7 +251,7 @@ pub(crate) struct Selection {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) older: Option<Duration>,
     /// Those that were not used for this long. Needs --idle-time.
-    #[arg(long, value_name = "TIME", value_parser = duration, requires = "idle_time")]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) idle: Option<Duration>,
 }
 
@@ -245,7 +281,7 @@ pub(crate) struct SetOptions {
     /// The session's handle, or the beginning of it.
     pub(crate) handle: HandlePrefix,
     /// A place in the data and its new value, such as cart.items[0].n=int:3.
-    #[arg(required = true, value_name = "PATH=VALUE", value_parser = assignment)]
+    #[arg(required = true, value_name = ASSIGNMENT, value_parser = assignment)]
     pub(crate) values: Vec<(Path, Value)>,
     /// Print what would change, and change nothing.
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! Where the sessions are: the store, and those who ask.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use ingle::{
     HandlePrefix, Lifetime, Limits, Operator, SessionLayer, Sessions, StoredSession,
@@ -28,12 +28,15 @@ impl PlaceOptions {
                 let read = fs::read_to_string(file);
                 read.map_err(|error| Failed::usage(format!("--store-file {file:?}: {error}")))?
             }
-            (Some(url), None) => url.clone(),
-            (None, None) => {
-                return Err(Failed::usage(
-                    "which store? Name it by --store URL, INGLE_STORE or --store-file FILE",
-                ));
-            }
+            (url, None) => url
+                .clone()
+                .filter(|value| is_given(value))
+                .or_else(|| variable("INGLE_STORE"))
+                .ok_or_else(|| {
+                    Failed::usage(
+                        "which store? Name it by --store URL, INGLE_STORE or --store-file FILE",
+                    )
+                })?,
         };
         Ok(url.trim().to_owned())
     }
@@ -41,10 +44,8 @@ impl PlaceOptions {
     /// Opens the store.
     pub(crate) async fn open(&self) -> Result<Arc<dyn Store>, Failed> {
         let url = self.url()?;
-        if let Some(folder) = missing_folder(&url) {
-            return Err(Failed::unavailable(format!(
-                "there is no store in {folder:?}; `ingle migrate` makes one"
-            )));
+        if let Some(folder) = folder(&url) {
+            is_there(folder)?;
         }
         Ok(store::open(&url).await?)
     }
@@ -78,23 +79,46 @@ impl PlaceOptions {
 
     /// Who acts, and where from, for the audit log.
     pub(crate) fn who(&self) -> (String, String) {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let name =
-            self.operator.clone().or_else(|| variable("USER")).or_else(|| variable("LOGNAME"));
+        let name = self.operator.clone().filter(|value| is_given(value));
+        let name = name.or_else(|| variable("USER")).or_else(|| variable("LOGNAME"));
         let machine = rustix::system::uname();
         let from = format!("ingle on {}", machine.nodename().to_string_lossy());
         (name.unwrap_or_else(|| "unknown".to_owned()), from)
     }
 }
 
-/// The folder of a SQLite store that is not there. To open it would make it, and then a mistyped URL
-/// would be an empty store.
-fn missing_folder(url: &str) -> Option<&Path> {
+fn is_given(value: &str) -> bool {
+    !value.trim().is_empty()
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| is_given(value))
+}
+
+/// The folder of a SQLite store.
+fn folder(url: &str) -> Option<&Path> {
     let rest = url.strip_prefix("sqlite:")?;
     let path = rest.strip_prefix("//").unwrap_or(rest);
     let is_plain = !path.is_empty() && !path.contains(['%', '?', '#']);
-    let folder = Path::new(path);
-    (is_plain && !folder.join("sessions.sqlite").exists()).then_some(folder)
+    is_plain.then_some(Path::new(path))
+}
+
+/// Fails if there is no SQLite store in a folder. To open it would make it, and then a mistyped URL would
+/// be an empty store.
+fn is_there(folder: &Path) -> Result<(), Failed> {
+    match folder.join("sessions.sqlite").try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failed::unavailable(format!(
+            "there is no store in {folder:?}; `ingle migrate` makes one"
+        ))),
+        Err(error) => {
+            let line = format!("could not look for a store in {folder:?}: {error}");
+            Err(match error.kind() {
+                io::ErrorKind::PermissionDenied => Failed::refused(line),
+                _ => Failed::usage(line),
+            })
+        }
+    }
 }
 
 /// The one live session whose handle begins so.

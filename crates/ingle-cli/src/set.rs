@@ -4,12 +4,14 @@
 use std::{
     fs,
     io::{self, Write as _},
+    os::unix::process::ExitStatusExt as _,
     process::Command,
 };
 
 use ingle::{StoredSession, data::Data};
 use ingle_operator::{Conflict, Edit, Path, apply, differences, inert, typed};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     exit::{Failed, say},
@@ -21,6 +23,9 @@ use crate::{
 
 /// What stands before each line of the header in an editor.
 const COMMENT: &str = "//";
+
+/// What is true where only the output is lost.
+const STORED: &str = "the session was changed, each value as you said";
 
 pub(crate) async fn set(
     place: &PlaceOptions,
@@ -68,7 +73,11 @@ async fn change(
             Failed::conflict("the session has changed meanwhile; nothing was changed")
         })?;
     }
-    print(out, session, &edits)?;
+    let printed = print(out, session, &edits);
+    printed.map_err(|failed| match dry_run || edits.is_empty() {
+        true => failed,
+        false => failed.after(STORED),
+    })?;
     if dry_run {
         say("ingle: this was a dry run; nothing was changed");
     } else if edits.is_empty() {
@@ -139,8 +148,10 @@ pub(crate) async fn edit(
     out: &mut Out,
     options: EditOptions,
 ) -> Result<(), Failed> {
-    let editor = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok());
-    let editor = editor.filter(|editor| !editor.trim().is_empty()).ok_or_else(|| {
+    let editor = ["VISUAL", "EDITOR"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|editor| !editor.trim().is_empty()));
+    let editor = editor.ok_or_else(|| {
         Failed::usage("no editor is known; set VISUAL or EDITOR, or use `ingle sessions set`")
     })?;
     let sessions = place.sessions().await?;
@@ -152,7 +163,11 @@ pub(crate) async fn edit(
     let header = show::header(session.info(), sessions.now(), place.knows_use());
     let before = file_text(&header, &shown, !options.reveal && shown != *session.snapshot());
     let draft = Draft::new(&before)?;
-    let after = draft.edited_by(&editor)?;
+    let after = match draft.edited_by(&editor) {
+        Ok(after) => after,
+        Err(why) if !draft.has_more_than(&before) => return Err(why),
+        Err(why) => return Err(draft.keep(why)),
+    };
     if after == before {
         say("ingle: you changed nothing, and nothing was changed");
         return Ok(());
@@ -168,7 +183,7 @@ pub(crate) async fn edit(
         Err(no) => return Err(draft.keep(Failed::refused(no.to_string()))),
     };
     match store(&session, &edits).await {
-        Ok(Ok(())) => print(out, &session, &edits),
+        Ok(Ok(())) => print(out, &session, &edits).map_err(|failed| failed.after(STORED)),
         Ok(Err(conflicts)) => {
             tell(&conflicts);
             let line = "the session has changed meanwhile; nothing was changed";
@@ -218,16 +233,32 @@ impl Draft {
 
     /// What the editor made of it.
     fn edited_by(&self, editor: &str) -> Result<String, Failed> {
-        // As git does it: an editor may be a command with options.
+        // As git does it: an editor may be a command with options. Its shell outlives Ctrl-C, and ends as
+        // the editor does.
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{editor} \"$@\""), editor]).arg(self.0.path());
+        shell.args(["-c", &format!("trap : INT; {editor} \"$@\""), editor]).arg(self.0.path());
+        // Ctrl-C is the editor's. A handler is not inherited, so the editor has its own.
+        let _heard = signal(SignalKind::interrupt());
         let status = shell.status().map_err(|error| failed("start the editor", &error))?;
-        if !status.success() {
-            return Err(Failed::other(format!(
-                "the editor failed ({status}); nothing was changed"
-            )));
+        let failure = format!("the editor failed ({status}); nothing was changed");
+        if status.signal().or(status.code().map(|code| code - 128))
+            == Some(SignalKind::interrupt().as_raw_value())
+        {
+            return Err(Failed::interrupted(failure));
         }
-        fs::read_to_string(self.0.path()).map_err(|error| failed("read what you edited", &error))
+        if !status.success() {
+            return Err(Failed::other(failure));
+        }
+        fs::read_to_string(self.0.path())
+            .map_err(|error| failed("read what you edited", &error).after("nothing was changed"))
+    }
+
+    /// Whether there is a text that was not written here.
+    fn has_more_than(&self, text: &str) -> bool {
+        match fs::read(self.0.path()) {
+            Ok(now) => now != text.as_bytes(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     /// Keeps the text, and says where.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ingle::{Sessions, store::Info};
 use serde_json::json;
+use tokio::select;
 
 use crate::{
     end::confirm,
@@ -46,33 +47,39 @@ pub(crate) async fn end(
 ) -> Result<(), Failed> {
     let EndUserOptions { user, confirmation } = options;
     let sessions = place.sessions().await?;
+    let stop = Stop::listen();
     let info = sessions.store_info();
     let n = match info.capabilities.lists_by_user {
         true => sessions.of_user(&user).await?.len(),
         false => 0,
     };
-    if !confirmation.dry_run {
-        if info.capabilities.lists_by_user {
-            confirm(n, "sessions", &confirmation)?;
-        } else if !confirmation.yes {
-            return Err(Failed::refused(
-                "this store cannot count the sessions of a user; use --yes to end them; nothing was changed",
-            ));
-        }
+    if info.capabilities.lists_by_user {
+        confirm(n, "sessions", &confirmation, &stop).await?;
+    } else if confirmation.confirm.is_some() || !(confirmation.yes || confirmation.dry_run) {
+        return Err(Failed::refused(
+            "this store cannot count the sessions of a user; use --yes to end them; nothing was changed",
+        ));
     }
-    let n = if confirmation.dry_run { n } else { end_all(&sessions, &user).await? };
+    let n = if confirmation.dry_run { n } else { end_all(&sessions, &user, n, &stop).await? };
+    say(&format!("ingle: {}", told(n, confirmation.dry_run, &info)));
     if out.format != Format::Text {
         let counted = info.capabilities.lists_by_user.then_some(n);
         out.document(&json!({ "user": user, "ended": counted, "dry_run": confirmation.dry_run }))?;
         out.flush()?;
     }
-    say(&format!("ingle: {}", told(n, confirmation.dry_run, &info)));
     Ok(())
 }
 
-async fn end_all(sessions: &Sessions, user: &str) -> Result<usize, Failed> {
-    let failed = "some sessions may live on; run it again";
-    sessions.end_all_of(user).await.map_err(|error| Failed::from(error).after(failed))
+/// Ends a user's sessions. There were so many, where the store can count them.
+async fn end_all(sessions: &Sessions, user: &str, n: usize, stop: &Stop) -> Result<usize, Failed> {
+    let some = "some sessions may have ended, and some may live on";
+    select! {
+        ended = sessions.end_all_of(user) => ended.map_err(|error| match n {
+            0 => Failed::from(error),
+            _ => Failed::from(error).partly(some),
+        }),
+        () = stop.asked() => Err(Failed::interrupted("interrupted; run it again").partly(some)),
+    }
 }
 
 fn told(n: usize, dry_run: bool, info: &Info) -> String {

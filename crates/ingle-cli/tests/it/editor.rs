@@ -1,6 +1,6 @@
 //! `ingle sessions edit`, with scripts as editors, beside what others change meanwhile.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::process::CommandExt as _, path::PathBuf};
 
 use serde_json::json;
 
@@ -16,7 +16,8 @@ fn edit(place: &Place, script: &str, options: &[&str]) -> Ended {
     fs::write(&file, script).unwrap();
     let mut edit = program(place);
     edit.env("EDITOR", format!("sh {}", file.display())).env("TMPDIR", place.folder());
-    edit.args(["sessions", "edit", ADA]).args(options);
+    // Ctrl-C is for all of a group.
+    edit.process_group(0).args(["sessions", "edit", ADA]).args(options);
     Ended::of(edit.output().unwrap())
 }
 
@@ -118,4 +119,38 @@ async fn without_an_editor_nothing_is_edited() {
     let place = Place::sqlite().filled().await;
     let ended = crate::run(&place, &["sessions", "edit", ADA]).with(2);
     assert!(ended.stderr.contains("set VISUAL or EDITOR"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn an_editor_that_fails_or_is_interrupted_loses_no_text() {
+    let place = Place::sqlite().filled().await;
+    let before = place.data(ADA).await.unwrap();
+    for (end, code) in [("exit 3", 1), ("printf '\\377' >> \"$1\"", 1), ("kill -INT 0", 130)] {
+        let ended = edit(&place, &format!("sed -i s/Hi/Ho/ \"$1\"; {end}"), &["--reveal"]);
+        let ended = ended.with(code);
+        assert!(ended.stderr.contains("nothing was changed"), "{ended:?}");
+        let line = ended.stderr.lines().last().unwrap();
+        let path = line.split("your text is kept in ").nth(1).unwrap().split(';').next().unwrap();
+        let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+        assert!(text.contains("\"Ho\""), "{end}: {text}");
+        fs::remove_file(path).unwrap();
+        assert_eq!(place.data(ADA).await.unwrap(), before, "{end}");
+    }
+    // What nobody wrote in is no loss.
+    for (end, code) in [("exit 3", 1), ("kill -INT 0", 130), ("rm \"$1\"", 1)] {
+        edit(&place, end, &["--reveal"]).with(code);
+        nothing_is_left(&place);
+    }
+    let done = edit(&place, "trap '' INT; kill -INT 0; sed -i s/Hi/Ho/ \"$1\"", &[]).ok();
+    assert!(done.stdout.contains("greeting"), "{done:?}");
+    nothing_is_left(&place);
+}
+
+#[tokio::test]
+async fn an_empty_visual_is_no_editor() {
+    let place = Place::sqlite().filled().await;
+    let mut edit = program(&place);
+    edit.env("VISUAL", "").env("EDITOR", "sed -i s/Hi/Ho/").args(["sessions", "edit", ADA]);
+    Ended::of(edit.output().unwrap()).ok();
+    assert_eq!(place.data(ADA).await.unwrap()["greeting"], "Ho");
 }

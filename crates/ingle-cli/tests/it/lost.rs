@@ -13,8 +13,9 @@ use std::{
 use serde_json::json;
 
 use crate::{
+    Ended,
     place::{ADA, Place, key},
-    run,
+    program, run,
 };
 
 /// Passes on what a client and a Redis server say, until the client changes the record of this key. That
@@ -82,6 +83,22 @@ async fn an_act_whose_answer_is_lost_is_told_as_unknown_and_done_once() {
     let lost = run(&place, &[&options[..], &["sessions", "end", ADA]].concat()).with(7);
     assert!(lost.stderr.contains("0 of 1 sessions were ended"), "{lost:?}");
     run(&place, &["sessions", "end", ADA]).with(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_lost_after_some_were_ended_is_told_as_a_part() {
+    let place = Place::redis().filled().await;
+    let mut handles: Vec<_> = (0..40).map(|n| format!("e{n:015}")).collect();
+    for handle in &handles {
+        place.put(handle, None, json!({})).await;
+    }
+    handles.push(ADA.to_owned());
+    let url = lossy(&place);
+    let mut end = program(&place);
+    end.args(["--store", &url, "--timeout", "3s", "sessions", "end", "--confirm", "41"]);
+    let lost = Ended::of(end.args(&handles).output().unwrap()).with(1);
+    assert!(lost.stderr.contains(" of 41 sessions were ended"), "{lost:?}");
+    assert!(!lost.stderr.contains("nothing was changed"), "{lost:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

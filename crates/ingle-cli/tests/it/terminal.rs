@@ -174,3 +174,60 @@ async fn ctrl_c_says_how_many_were_ended_and_another_run_goes_on() {
     assert_eq!(log.len(), 200);
     assert!(log.iter().all(|line| line["outcome"] == "done"));
 }
+
+#[tokio::test]
+async fn output_that_is_lost_stops_no_end_and_hides_no_change() {
+    let place = Place::sqlite().filled().await;
+    for (is_closed, code, first) in [(true, 0, 'e'), (false, 1, 'f')] {
+        for n in 0..200 {
+            place.put(&format!("{first}{n:015}"), None, json!({ "old": true })).await;
+        }
+        let mut end = program(&place);
+        end.args(["sessions", "end", "--where", "old = true", "--confirm", "200", "--ndjson"]);
+        end.stdout(if is_closed { Stdio::piped() } else { full() }).stderr(Stdio::piped());
+        let mut end = end.spawn().unwrap();
+        drop(end.stdout.take());
+        let ended = Ended::of(end.wait_with_output().unwrap()).with(code);
+        assert!(ended.stderr.contains("200 sessions ended"), "{ended:?}");
+        assert_eq!(ended.stderr.contains("could not write"), !is_closed, "{ended:?}");
+        assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
+    }
+    let mut set = program(&place);
+    set.args(["sessions", "set", ADA, "views=102"]).stdout(full());
+    let ended = Ended::of(set.output().unwrap()).with(1);
+    assert!(ended.stderr.contains("the session was changed"), "{ended:?}");
+    assert_eq!(place.data(ADA).await.unwrap()["views"], 102);
+    let mut end = program(&place);
+    end.args(["users", "end", "bob", "--yes", "--json"]).stdout(full());
+    let ended = Ended::of(end.output().unwrap()).with(1);
+    assert!(ended.stderr.contains("2 sessions ended"), "{ended:?}");
+}
+
+/// A disk that is full.
+fn full() -> Stdio {
+    File::options().write(true).open("/dev/full").unwrap().into()
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_question_and_no_session() {
+    let place = Place::sqlite().filled().await;
+    for command in [&["sessions", "end", "--all"][..], &["users", "end", "bob"]] {
+        let pty = openpty(None, None).unwrap();
+        let mut screen = BufReader::new(File::from(pty.controller));
+        let mut end = program(&place);
+        end.args(command).stdin(pty.user.try_clone().unwrap()).stderr(pty.user);
+        let mut ending = end.stdout(Stdio::null()).spawn().unwrap();
+        drop(end);
+        let mut asked = Vec::new();
+        screen.read_until(b':', &mut asked).unwrap();
+        assert!(String::from_utf8_lossy(&asked).contains("to end them"), "{asked:?}");
+        kill_process(Pid::from_child(&ending), Signal::INT).unwrap();
+        assert_eq!(ending.wait().unwrap().code(), Some(130), "{command:?}");
+        let mut said = Vec::new();
+        // The terminal ends as an error.
+        let _ = screen.read_to_end(&mut said);
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains("interrupted; nothing was changed"), "{said}");
+    }
+    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
+}

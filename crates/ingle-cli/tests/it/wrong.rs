@@ -1,10 +1,13 @@
 //! Wrong calls: one clear line each, the exit code that a script can branch on, and nothing changed.
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+};
 
 use crate::{
     Ended,
-    place::{ADA, Place},
+    place::{ADA, BOB, Place},
     program, run,
 };
 
@@ -61,6 +64,11 @@ async fn a_wrong_call_is_one_line_and_changes_nothing() {
         (&["sessions", "end", ADA, "--all"], 2, "cannot be used with"),
         (&["sessions", "end", "--all"], 4, "use --yes or --confirm 4"),
         (&["sessions", "end", "--all", "--confirm", "5"], 4, "there are 4 sessions, not 5"),
+        (&["sessions", "end", "--user", "cyd", "--confirm", "5"], 4, "there are 0 sessions, not 5"),
+        (&["sessions", "end", ADA, "--confirm", "5"], 4, "there are 1 sessions, not 5"),
+        (&["users", "end", "cyd", "--confirm", "1"], 4, "there are 0 sessions, not 1"),
+        (&["--json", "sessions", "list", "--ndjson"], 2, "cannot be used with"),
+        (&["--store", "memory:", "stats", "--store-file", "f"], 2, "cannot be used with"),
         (&["users", "end"], 2, "<USER>"),
         (&["users", "end", "bob"], 4, "use --yes or --confirm 2"),
         (&["export", "--reveal", "--anonymise"], 2, "cannot be used with"),
@@ -79,11 +87,7 @@ async fn a_wrong_call_is_one_line_and_changes_nothing() {
     ];
     let before = place.data(ADA).await;
     for (arguments, code, says) in cases {
-        let mut wrong = program(&place);
-        if arguments.first().is_some_and(|first| *first == "--store-file") {
-            wrong.env_remove("INGLE_STORE");
-        }
-        let ended = Ended::of(wrong.args(*arguments).output().unwrap());
+        let ended = run(&place, arguments);
         assert_eq!(ended.code, *code, "{arguments:?}: {ended:?}");
         assert_eq!(ended.stderr.lines().count(), 1, "{arguments:?}: {ended:?}");
         assert!(ended.stderr.starts_with("ingle: "), "{arguments:?}: {ended:?}");
@@ -112,9 +116,13 @@ async fn a_store_is_named_by_an_option_a_variable_or_a_file() {
     let file = place.folder().join("secret");
     // Mounted secrets end in line ends.
     fs::write(&file, format!("{}\n", place.url)).unwrap();
-    let mut by_file = program(&place);
-    by_file.env_remove("INGLE_STORE").arg("--store-file").arg(&file).args(["stats", "--json"]);
-    assert_eq!(Ended::of(by_file.output().unwrap()).ok().json()["live"], 4);
+    for variable in [None, Some(""), Some("memory:")] {
+        let mut by_file = program(&place);
+        by_file.env_remove("INGLE_STORE");
+        by_file.envs(variable.map(|value| ("INGLE_STORE", value)));
+        by_file.arg("--store-file").arg(&file).args(["stats", "--json"]);
+        assert_eq!(Ended::of(by_file.output().unwrap()).ok().json()["live"], 4);
+    }
     let other = Place::sqlite();
     let by_option = run(&other, &["--store", &place.url, "stats", "--json"]).ok();
     assert_eq!(by_option.json()["live"], 4);
@@ -135,4 +143,59 @@ async fn a_user_is_looked_up_in_the_namespace() {
     // The record that tells of the end of all is another one in each.
     run(&place, &["users", "end", "bob", "--yes", "--namespace", "shop"]).ok();
     assert_eq!(run(&place, &["users", "list", "--ndjson"]).ok().lines().len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_repeats_no_value_and_no_password() {
+    let place = Place::sqlite().filled().await;
+    const URL: &str = "redis://:s3cret@host";
+    for arguments in [
+        &["sessions", "set", ADA, "token=int:s3cret"][..],
+        &["sessions", "set", ADA, "token:s3cret"],
+        &["sessions", "set", ADA, URL],
+        &["sessions", "set", ADA, "[=s3cret"],
+        &["--store-file", URL, "stats"],
+        &["--timeout", URL, "stats"],
+        &["sessions", "show", URL],
+        &[URL, "stats"],
+        &["stats", URL],
+    ] {
+        let ended = run(&place, arguments).with(2);
+        assert!(!ended.stderr.contains("s3cret"), "{arguments:?}: {ended:?}");
+    }
+    let ended = run(&place, &["sessions", "set", ADA, "token=int:s3cret"]).with(2);
+    assert!(ended.stderr.contains("token=…") && ended.stderr.contains("`int:` takes"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn an_option_holds_wherever_it_stands() {
+    let place = Place::sqlite().filled().await;
+    let before = ["--idle-time", "3h", "sessions", "list", "--idle", "90m", "--ndjson"];
+    assert_eq!(run(&place, &before).ok().lines().len(), 4);
+}
+
+#[tokio::test]
+async fn an_empty_operator_is_none() {
+    let place = Place::sqlite().filled().await;
+    run(&place, &["sessions", "end", ADA, "--operator", ""]).ok();
+    let mut end = program(&place);
+    Ended::of(end.env("INGLE_OPERATOR", "").args(["sessions", "end", BOB]).output().unwrap()).ok();
+    let lines = run(&place, &["audit", "--ndjson"]).ok().lines();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line["operator"] == "ada"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_folder_that_may_not_be_read_is_told_as_such() {
+    let place = Place::sqlite().filled().await;
+    let closed = place.folder().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
+    let url = format!("sqlite://{}", closed.join("sessions").display());
+    let mut stats = program(&place);
+    if rustix::process::geteuid().is_root() {
+        // Root may read everything.
+        stats.uid(65534);
+    }
+    let ended = Ended::of(stats.args(["--store", &url, "stats"]).output().unwrap()).with(4);
+    assert!(ended.stderr.contains("denied"), "{ended:?}");
 }
