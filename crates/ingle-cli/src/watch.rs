@@ -53,7 +53,10 @@ pub(crate) async fn run(
         };
         watch.out.flush()?;
     }
-    if out.format == Format::Text { Ok(()) } else { out.end_of_items() }
+    if out.format != Format::Text {
+        out.end_of_items()?;
+    }
+    stop.check("the watch was interrupted")
 }
 
 type Seen = HashMap<Handle, StoredSession>;

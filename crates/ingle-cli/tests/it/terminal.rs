@@ -231,3 +231,30 @@ async fn ctrl_c_ends_the_question_and_no_session() {
     }
     assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
 }
+
+#[tokio::test]
+async fn ctrl_c_ends_a_watch_as_interrupted() {
+    let place = Place::sqlite().filled().await;
+    let mut watch = program(&place);
+    watch.args(["sessions", "watch", "--every", "50ms", "--json"]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(watch.stdout.take().unwrap());
+    let first = thread::spawn(move || {
+        let mut begun = Vec::new();
+        stdout.read_until(b'}', &mut begun).unwrap();
+        (begun, stdout)
+    });
+    // It may begin after any of these.
+    let mut n = 0;
+    while !first.is_finished() {
+        n += 1;
+        place.put(&format!("e{n:015}"), None, json!({})).await;
+    }
+    let (mut shown, mut stdout) = first.join().unwrap();
+    kill_process(Pid::from_child(&watch), Signal::INT).unwrap();
+    stdout.read_to_end(&mut shown).unwrap();
+    let ended = Ended::of(watch.wait_with_output().unwrap()).with(130);
+    assert_eq!(ended.stderr, "ingle: the watch was interrupted\n");
+    let shown: serde_json::Value = serde_json::from_slice(&shown).unwrap();
+    assert_eq!(shown[0]["event"], "began");
+}
