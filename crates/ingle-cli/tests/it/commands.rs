@@ -406,6 +406,7 @@ async fn memcached_says_what_it_cannot_do_and_ends_a_users_sessions() {
         &["sessions", "end", "--all"],
         &["users", "list"],
         &["users", "end", "bob"],
+        &["users", "end", "bob", "--yes", "--confirm", "1"],
         &["audit"],
         &["stats"],
         &["export"],
