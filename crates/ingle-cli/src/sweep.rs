@@ -24,7 +24,9 @@ pub(crate) async fn sweep(place: &PlaceOptions, out: &mut Out) -> Result<(), Fai
         stop.check(&format!("{deleted} records were deleted; run it again to go on"))?;
         let swept = store.sweep(SystemClock.now(), BATCH).await;
         let swept = swept.map_err(|error| {
-            Failed::from(error).after(&format!("{deleted} records were deleted"))
+            let failed = Failed::from(error);
+            let done = format!("{deleted} records were deleted");
+            if deleted > 0 { failed.partly(&done) } else { failed }
         })?;
         deleted += swept.deleted;
         if !swept.more {
