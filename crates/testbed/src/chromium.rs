@@ -8,7 +8,8 @@ use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     process::{Command, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -24,6 +25,9 @@ const DRIVER: &str = "chromedriver";
 
 /// No answer takes so long on any machine, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Between two questions whether a condition holds.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether the browser and its driver can be run.
 #[must_use]
@@ -107,6 +111,27 @@ impl Chromium {
     #[track_caller]
     pub fn run(&self, script: &str) -> Value {
         self.call("POST", "/execute/sync", Some(&json!({"script": script, "args": []})))
+    }
+
+    /// Waits until a condition holds in the page, which may be another one by then.
+    ///
+    /// It asks again and again. A script that waited in the page would be lost with the page.
+    #[track_caller]
+    pub fn wait_for(&self, condition: &str) {
+        let script = format!("return document.readyState === 'complete' && Boolean({condition})");
+        let body = json!({"script": script, "args": []});
+        let target = format!("/session{}/execute/sync", self.session);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = exchange(self.driver.address(), "POST", &target, Some(&body));
+            // While the page changes, there is none to ask.
+            let value = answer.ok().and_then(|mut answer| answer.get_mut("value").map(Value::take));
+            if value == Some(Value::Bool(true)) {
+                return;
+            }
+            assert!(Instant::now() < until, "`{condition}` does not come true: {value:?}");
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Shows pages in a window so wide that somebody works in, in light or in dark colours, as a system

@@ -27,14 +27,10 @@ impl Visit {
         self.browser.open(&format!("http://{}{path}", self.console.address));
     }
 
-    /// Waits in the page until this holds. A page that is left ends the wait, and another one begins.
+    /// Waits until this holds in the page, or in the one that it leads to.
     #[track_caller]
     fn wait_for(&self, condition: &str) {
-        let script = format!(
-            "return new Promise(done => {{ const look = () => document.readyState === 'complete' && ({condition}) ? done(true) \
-             : setTimeout(look, 20); addEventListener('pagehide', () => done(false)); look(); }})"
-        );
-        while self.browser.run(&script) != Value::Bool(true) {}
+        self.browser.wait_for(condition);
     }
 
     fn text_of(&self, selector: &str) -> String {
