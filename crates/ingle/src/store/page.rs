@@ -50,3 +50,21 @@ pub(crate) fn time(time: Duration) -> String {
         _ => format!("{} ms", time.as_millis()),
     }
 }
+
+mod tests {
+    use super::*;
+
+    const PAGE: &str = "# A store\n\n### Pools, waits and retries\n\n| what | bound |\n|---|---|\n\
+                        | connections | 8 |\n| calls that are made again | 10 % |\n| an answer | 500 ms |\n";
+
+    #[test]
+    fn the_rows_of_a_page_are_compared() {
+        let own = |connections: &str| {
+            let answer = time(Duration::from_millis(500));
+            [("connections", connections.to_owned()), ("an answer", answer)]
+        };
+        check(PAGE, &own("8"));
+        assert!(std::panic::catch_unwind(|| check(PAGE, &own("9"))).is_err());
+        assert_eq!(time(Duration::from_secs(30)), "30 s");
+    }
+}
