@@ -5,13 +5,13 @@ use testbed::{chromium::Chromium, http::Browser};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use super::{PASSWORD, Scene, handles, log_in};
 use crate::{
     place::Place,
-    process::{PATIENCE, PAUSE, Process},
+    process::{PATIENCE, Process},
 };
 
 /// A stream as a browser reads it.
@@ -110,14 +110,8 @@ async fn open_streams_do_not_keep_a_process_that_is_to_stop() {
 }
 
 /// Waits until the page shows this.
-async fn until_shown(browser: &Chromium, text: &str) {
-    let shown = async {
-        while !browser.text().contains(text) {
-            sleep(PAUSE).await;
-        }
-    };
-    let shown = timeout(PATIENCE, shown).await;
-    shown.unwrap_or_else(|_| panic!("it does not show {text:?}: {}", browser.text()));
+fn until_shown(browser: &Chromium, text: &str) {
+    browser.wait_for(&format!("document.body.innerText.includes({})", Value::from(text)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,24 +126,22 @@ async fn in_a_browser_the_page_counts_along_through_a_new_id_and_says_when_it_is
     );
     browser.run(&fill);
     assert_eq!(browser.run("return location.pathname"), "/live");
-    until_shown(&browser, "counts along").await;
+    until_shown(&browser, "counts along");
     browser.run("fetch('/')");
-    until_shown(&browser, "1 view\n").await;
+    until_shown(&browser, "1 view\n");
     // What a second tab would do: the session gets another id, and the page asks with that one.
     let confirm = format!(
         "fetch('/confirm', {{method: 'POST', body: new URLSearchParams({{password: '{PASSWORD}'}})}})
          .then(answer => fetch('/')).then(() => window.confirmed = true)"
     );
     browser.run(&confirm);
-    while browser.run("return window.confirmed === true") != Value::Bool(true) {
-        sleep(PAUSE).await;
-    }
+    browser.wait_for("window.confirmed === true");
     browser.run("fetch('/')");
-    until_shown(&browser, " views\n").await;
+    until_shown(&browser, " views\n");
     let mut other = scene.browser();
     log_in(&mut other, "ada", PASSWORD).await;
     let own = handles(&mut other).await.remove(1);
     other.submit("/sessions/end", &[("handle", &own)]).await;
-    until_shown(&browser, "Your session has ended. Log in again").await;
+    until_shown(&browser, "Your session has ended. Log in again");
     assert_eq!(browser.run("return document.querySelector('#state a').pathname"), "/login");
 }
