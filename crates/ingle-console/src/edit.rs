@@ -66,7 +66,6 @@ struct HiddenPage {
     href: String,
     handle: String,
     path: String,
-    then: &'static str,
 }
 
 #[derive(Template)]
@@ -141,23 +140,19 @@ pub(crate) fn value_form(
     path: &Path,
     shown: &Data,
 ) -> Result<Response, Problem> {
-    let href = session::href(context, session);
     if path.get(session.snapshot()).is_none() {
         let text = "There is no such field in this session any more.";
         return Err(Problem::new(StatusCode::NOT_FOUND, "The field is not there", text));
     }
-    let top = context.top("sessions");
-    let handle = session.info().handle.to_string();
     let before = place_of(path).get(shown).filter(|value| !may_hide(value, session, path));
     let (Some(before), Some(value)) = (before, path.get(shown)) else {
-        let page_of = HiddenPage { top, href, handle, path: path.to_string(), then: "edit" };
-        return Ok(page(StatusCode::OK, &page_of));
+        return Ok(hidden_page(context, session, path));
     };
     let (kind, text) = type_and_text(value);
     let form = EditPage {
-        top,
-        href,
-        handle,
+        top: context.top("sessions"),
+        href: session::href(context, session),
+        handle: session.info().handle.to_string(),
         title: "Edit",
         path: path.to_string(),
         is_named_here: false,
@@ -175,6 +170,17 @@ pub(crate) fn value_form(
 /// Whether a value that is shown has a mark in the place of what the session has there.
 fn may_hide(shown: &Value, session: &StoredSession, path: &Path) -> bool {
     holds_hidden(shown) && place_of(path).get(session.snapshot()) != Some(shown)
+}
+
+/// Says that a value must be revealed before it can be edited.
+fn hidden_page(context: &Context, session: &StoredSession, path: &Path) -> Response {
+    let page_of = HiddenPage {
+        top: context.top("sessions"),
+        href: session::href(context, session),
+        handle: session.info().handle.to_string(),
+        path: path.to_string(),
+    };
+    page(StatusCode::OK, &page_of)
 }
 
 /// The form of a value that is to be added to a map, a list or the session.
@@ -205,11 +211,10 @@ pub(crate) async fn add_form(
     // What is in a list is an edit of all of it.
     let list = path.parse::<Path>().ok().and_then(|path| path.list());
     let before = list.as_ref().and_then(|list| list.get(&shown));
-    if before.is_some_and(holds_hidden) {
-        let (top, href) = (context.top("sessions"), session::href(&context, &session));
-        let path = list.map(|list| list.to_string()).unwrap_or_default();
-        let page_of = HiddenPage { top, href, handle, path, then: "edit" };
-        return Ok(page(StatusCode::OK, &page_of));
+    if let Some(list) = &list
+        && before.is_some_and(holds_hidden)
+    {
+        return Ok(hidden_page(&context, &session, list));
     }
     let form = EditPage {
         top: context.top("sessions"),
