@@ -1,7 +1,15 @@
 //! A cluster whose parts move, end and come back. Every test here has `cluster` in its path.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
+use http::StatusCode;
 use ingle::store::{ErrorKind, open};
 use testbed::{
     Server,
@@ -10,7 +18,7 @@ use testbed::{
         wait_for_cluster,
     },
 };
-use tokio::time::sleep;
+use tokio::{task::JoinSet, time::sleep};
 
 use super::{faults::Crowd, *};
 use crate::common::Visitor;
@@ -151,6 +159,130 @@ async fn a_cluster_that_is_told_to_fail_over_loses_and_doubles_nothing() {
     }
     crowd.goes_on().await;
     crowd.count(&scene).await;
+}
+
+/// A failover that nobody asked for may lose what the replica did not have yet, as the store says. What it had is there,
+/// nothing is there twice, and the visitors go on by themselves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_whose_master_dies_keeps_what_its_replica_had_and_doubles_nothing() {
+    let settings = ["--cluster-node-timeout", "1000"];
+    let mut servers = start_own_cluster(3, &settings);
+    add_own_replica(&mut servers, 0, &settings);
+    let scene = Scene::on(servers[1].address());
+    let app = scene.app_with(Duration::from_secs(1)).await;
+    let mut visitors = Vec::new();
+    for _ in 0..12 {
+        let mut visitor = Visitor::default();
+        for _ in 0..5 {
+            visitor.get(&app, "/add").await.ok();
+        }
+        visitors.push((visitor.cookie, 5));
+    }
+    has_all(&servers[3], &servers[0]).await;
+
+    let adding = Adding::begin(&app, &visitors);
+    adding.goes_on().await;
+    servers[0].kill();
+    becomes(&servers[3], "role:master").await;
+    adding.goes_on().await;
+    let (acknowledged, unknown) = adding.end().await;
+    let mut added = 0;
+    for (cookie, replicated) in visitors {
+        let stored = views(&app, &cookie).await;
+        assert!(replicated <= stored, "the replica had {replicated}, {stored} are stored");
+        added += stored - replicated;
+    }
+    println!("{acknowledged} acknowledged, {unknown} unknown, {added} stored");
+    assert!(added <= acknowledged + unknown, "{added} stored of {acknowledged} + {unknown}");
+}
+
+/// Visitors that add until they are told to end. Their store may go back in time.
+struct Adding {
+    told: Arc<Tally>,
+    tasks: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Tally {
+    acknowledged: AtomicU64,
+    unknown: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Adding {
+    fn begin(app: &App, visitors: &[(String, u64)]) -> Self {
+        let told = Arc::new(Tally::default());
+        let mut tasks = JoinSet::new();
+        for (cookie, _) in visitors {
+            let (app, cookie, told) = (app.clone(), cookie.clone(), Arc::clone(&told));
+            tasks.spawn(async move {
+                while !told.over.load(Ordering::SeqCst) {
+                    told.add(&app, &cookie).await;
+                }
+            });
+        }
+        Self { told, tasks }
+    }
+
+    async fn goes_on(&self) {
+        let acknowledged = || self.told.acknowledged.load(Ordering::SeqCst);
+        let before = acknowledged();
+        let more = async {
+            while acknowledged() < before + 200 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(minutes(5), more).await.expect("the app recovers");
+    }
+
+    async fn end(mut self) -> (u64, u64) {
+        self.told.over.store(true, Ordering::SeqCst);
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.unwrap();
+        }
+        let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
+        (count(&self.told.acknowledged), count(&self.told.unknown))
+    }
+}
+
+impl Tally {
+    async fn add(&self, app: &App, cookie: &str) {
+        let answer = app.get("/add", cookie).await;
+        assert_eq!(answer.set_cookie(), "", "an outage takes no cookie away");
+        match answer.status {
+            StatusCode::OK => self.acknowledged.fetch_add(1, Ordering::SeqCst),
+            StatusCode::SERVICE_UNAVAILABLE if answer.body.starts_with("It is not known") => {
+                self.unknown.fetch_add(1, Ordering::SeqCst)
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                sleep(Duration::from_millis(5)).await;
+                0
+            }
+            status => panic!("{status}: {}", answer.body),
+        };
+    }
+}
+
+/// How many views a session has, as soon as it can be read.
+async fn views(app: &App, cookie: &str) -> u64 {
+    let found = app.get("/read", cookie).await.ok().body;
+    found.trim_start_matches("Some(").trim_end_matches(')').parse().unwrap()
+}
+
+/// Waits until a replica has all that its master has.
+async fn has_all(replica: &Server, master: &Server) {
+    let offset = |server: &Server, name: &str| {
+        let info = ask(server.address(), "INFO replication").unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().parse::<u64>().unwrap()
+    };
+    let is_level = async {
+        let wanted = offset(master, "master_repl_offset:");
+        while offset(replica, "slave_repl_offset:") < wanted {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(minutes(5), is_level).await.expect("the replica has all");
 }
 
 /// Has a replica take its master's place. The two give up when it takes five seconds, as on a busy machine.
