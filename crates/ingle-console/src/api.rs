@@ -24,7 +24,6 @@ use crate::{
     edit::{Written, edit_of},
     find,
     form::Query,
-    pages::session::find as find_one,
     problem::Problem,
 };
 
@@ -112,13 +111,13 @@ fn whole(session: &StoredSession, data: Data) -> Response {
 }
 
 async fn session(context: Context, Path(handle): Path<String>) -> Result<Response, Problem> {
-    let session = find_one(&context, &handle).await?;
+    let session = context.session(&handle).await?;
     Ok(whole(&session, redacted(session.snapshot()).data))
 }
 
 async fn reveal(context: Context, Path(handle): Path<String>) -> Result<Response, Problem> {
     context.must_be(Role::Editor)?;
-    let session = find_one(&context, &handle).await?;
+    let session = context.session(&handle).await?;
     let hidden = redacted(session.snapshot()).fields;
     let fields: Vec<&str> = hidden.iter().map(String::as_str).collect();
     session.note_reveal(&fields).await?;
@@ -161,7 +160,7 @@ async fn change(
             expected.split(',').any(|one| one.trim() == now)
         })
     };
-    let session = find_one(&context, &handle).await?;
+    let session = context.session(&handle).await?;
     let done = session
         .try_update(move |data: &mut Data| match is_expected(data) {
             true => apply(data, &edits).map_err(Refused::Conflicts),
@@ -202,7 +201,7 @@ fn conflict(conflicts: &[Conflict]) -> Response {
 
 async fn end(context: Context, Path(handle): Path<String>) -> Result<StatusCode, Problem> {
     context.must_be(Role::Operator)?;
-    find_one(&context, &handle).await?.end().await?;
+    context.session(&handle).await?.end().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

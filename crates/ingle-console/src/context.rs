@@ -1,18 +1,18 @@
-//! What a handler knows of its request: who asks, where the console is mounted, and the sessions, on
-//! which all that they do is written down.
+//! What a handler knows of its request: who asks, where the console is mounted, what time it is, and the
+//! sessions, on which all that they do is written down.
 
 use axum::{
     extract::FromRequestParts,
     http::{StatusCode, request::Parts},
 };
-use ingle::{Sessions, clock::Timestamp};
+use ingle::{Handle, Sessions, StoredSession, clock::Timestamp};
+use ingle_operator::{ago, instant, shortened};
 
 use crate::{
     Console,
     access::{Grant, Role},
     cursor::Cursors,
     problem::Problem,
-    view::When,
 };
 
 /// The path that the console is mounted at, without a slash at the end.
@@ -71,8 +71,36 @@ impl Context {
         Top { can_sign_out: self.can_sign_out, ..top }
     }
 
-    pub(crate) fn when(&self, instant: Timestamp) -> When {
-        When::of(instant, self.sessions.now())
+    pub(crate) fn when(&self, at: Timestamp) -> When {
+        When::of(at, self.sessions.now())
+    }
+
+    /// The live session of a handle.
+    pub(crate) async fn session(&self, handle: &str) -> Result<StoredSession, Problem> {
+        let handle = handle_of(handle)?;
+        self.sessions.find(&handle).await?.ok_or_else(Problem::no_session)
+    }
+
+    /// Where the page of a session is.
+    pub(crate) fn href(&self, session: &StoredSession) -> String {
+        self.base.to(&format!("/sessions/{}", session.info().handle))
+    }
+}
+
+pub(crate) fn handle_of(text: &str) -> Result<Handle, Problem> {
+    text.parse().map_err(|_| Problem::bad_request("A handle is 16 hexadecimal digits."))
+}
+
+/// An instant as people say it, and exactly.
+#[derive(Clone, Debug)]
+pub(crate) struct When {
+    pub(crate) ago: String,
+    pub(crate) exact: String,
+}
+
+impl When {
+    pub(crate) fn of(at: Timestamp, now: Timestamp) -> Self {
+        Self { ago: ago(at, now), exact: instant(at) }
     }
 }
 
@@ -109,7 +137,7 @@ impl Top {
     pub(crate) fn new(base: Base, grant: Option<Grant>, at: &'static str) -> Self {
         let [style, script, icon] = crate::assets::paths().map(|path| base.to(&path));
         let role = grant.as_ref().map_or("", |grant| grant.role.name());
-        let name = grant.map(|grant| ingle_operator::shortened(&grant.name, 40));
+        let name = grant.map(|grant| shortened(&grant.name, 40));
         let name = name.unwrap_or_default();
         Self { base, name, role, at, can_sign_out: false, style, script, icon }
     }

@@ -19,7 +19,7 @@ use crate::{
     access::Role,
     context::{Context, Top},
     form::{Form, Query},
-    pages::session::{self, Shown, find},
+    pages::session::{Shown, Undo, answer},
     problem::Problem,
     view::{KINDS, page, pretty, type_and_text},
 };
@@ -124,9 +124,9 @@ pub(crate) async fn form(
     Query(query): Query,
 ) -> Result<Response, Problem> {
     context.must_be(Role::Editor)?;
-    let session = find(&context, &handle).await?;
+    let session = context.session(&handle).await?;
     if query.field("path").is_none() {
-        return Ok(Redirect::to(&session::href(&context, &session)).into_response());
+        return Ok(Redirect::to(&context.href(&session)).into_response());
     }
     let path = path_of(query.text("path"))?;
     let shown = redacted(session.snapshot()).data;
@@ -151,7 +151,7 @@ pub(crate) fn value_form(
     let (kind, text) = type_and_text(value);
     let form = EditPage {
         top: context.top("sessions"),
-        href: session::href(context, session),
+        href: context.href(session),
         handle: session.info().handle.to_string(),
         title: "Edit",
         path: path.to_string(),
@@ -176,7 +176,7 @@ fn may_hide(shown: &Value, session: &StoredSession, path: &Path) -> bool {
 fn hidden_page(context: &Context, session: &StoredSession, path: &Path) -> Response {
     let page_of = HiddenPage {
         top: context.top("sessions"),
-        href: session::href(context, session),
+        href: context.href(session),
         handle: session.info().handle.to_string(),
         path: path.to_string(),
     };
@@ -190,7 +190,7 @@ pub(crate) async fn add_form(
     Query(query): Query,
 ) -> Result<Response, Problem> {
     context.must_be(Role::Editor)?;
-    let session = find(&context, &handle).await?;
+    let session = context.session(&handle).await?;
     let container = match query.text("in") {
         "" => None,
         text => Some(path_of(text)?),
@@ -218,7 +218,7 @@ pub(crate) async fn add_form(
     }
     let form = EditPage {
         top: context.top("sessions"),
-        href: session::href(&context, &session),
+        href: context.href(&session),
         handle,
         title: "Add",
         path,
@@ -241,7 +241,7 @@ pub(crate) async fn save(
     form: Form,
 ) -> Result<Response, Problem> {
     context.must_be(Role::Editor)?;
-    let session = find(&context, &handle).await?;
+    let session = context.session(&handle).await?;
     let edit = match edit_in(&form) {
         Ok(edit) => edit,
         Err(wrong) => return Ok(form_again(&context, &session, &form, wrong)),
@@ -323,7 +323,7 @@ fn form_again(context: &Context, session: &StoredSession, form: &Form, wrong: St
     let text = |name: &str| form.text(name).to_owned();
     let shown = EditPage {
         top: context.top("sessions"),
-        href: session::href(context, session),
+        href: context.href(session),
         handle: session.info().handle.to_string(),
         title: if form.field("before").is_some() { "Edit" } else { "Add" },
         path: text("path"),
@@ -345,7 +345,7 @@ pub(crate) async fn json_form(
     Route(handle): Route<String>,
 ) -> Result<Response, Problem> {
     context.must_be(Role::Editor)?;
-    let session = find(&context, &handle).await?;
+    let session = context.session(&handle).await?;
     let shown = redacted(session.snapshot());
     Ok(whole_form(&context, &session, shown.data, !shown.fields.is_empty()))
 }
@@ -359,7 +359,7 @@ pub(crate) fn whole_form(
     let shown = Value::Object(shown);
     let form = JsonPage {
         top: context.top("sessions"),
-        href: session::href(context, session),
+        href: context.href(session),
         handle: session.info().handle.to_string(),
         before: shown.to_string(),
         text: pretty(&shown),
@@ -376,16 +376,14 @@ pub(crate) async fn save_json(
     form: Form,
 ) -> Result<Response, Problem> {
     context.must_be(Role::Editor)?;
-    let session = find(&context, &handle).await?;
+    let session = context.session(&handle).await?;
     match edits_in(&form) {
-        Ok(edits) if edits.is_empty() => {
-            Ok(Redirect::to(&session::href(&context, &session)).into_response())
-        }
+        Ok(edits) if edits.is_empty() => Ok(Redirect::to(&context.href(&session)).into_response()),
         Ok(edits) => commit(&context, &session, edits, "Saved.").await,
         Err(wrong) => {
             let shown = JsonPage {
                 top: context.top("sessions"),
-                href: session::href(&context, &session),
+                href: context.href(&session),
                 handle,
                 before: form.text("before").to_owned(),
                 text: form.lines("value"),
@@ -421,7 +419,7 @@ pub(crate) async fn apply_again(
     form: Form,
 ) -> Result<Response, Problem> {
     context.must_be(Role::Editor)?;
-    let session = find(&context, &handle).await?;
+    let session = context.session(&handle).await?;
     if let Some(until) = form.field("until") {
         let until = until.parse().map(Timestamp::from_millis);
         if until.is_ok_and(|until| context.sessions.now() >= until) {
@@ -483,12 +481,8 @@ async fn commit(
         .map(|edit| written(&edit.path, edit.yours.as_ref(), edit.before.as_ref()))
         .collect();
     let until = context.sessions.now().as_millis().saturating_add(UNDO_MILLIS).to_string();
-    let undo = Some(session::Undo { edits: as_text(&undone), until }).filter(|_| said == "Saved.");
-    Ok(session::answer(
-        context,
-        &session,
-        Shown { said: said.to_owned(), undo, ..Shown::default() },
-    ))
+    let undo = Some(Undo { edits: as_text(&undone), until }).filter(|_| said == "Saved.");
+    Ok(answer(context, &session, Shown { said: said.to_owned(), undo, ..Shown::default() }))
 }
 
 fn conflict_page(
@@ -520,7 +514,7 @@ fn conflict_page(
     });
     let conflict_page = ConflictPage {
         top: context.top("sessions"),
-        href: session::href(context, session),
+        href: context.href(session),
         handle: session.info().handle.to_string(),
         conflicts: shown.collect(),
         again: can_be_shown.then(|| as_text(&again)),

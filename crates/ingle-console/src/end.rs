@@ -6,12 +6,11 @@ use ingle::{Error, Handle};
 
 use crate::{
     access::Role,
-    context::{Context, Top},
+    context::{Context, Top, handle_of},
     find::{self, Wanted},
     form::{Form, address},
-    pages::{DonePage, handle_of, session::find as find_one},
     problem::Problem,
-    view::{counted, page},
+    view::{DonePage, counted, page},
 };
 
 /// Up to so many end by a click. Beyond it, their number must be typed.
@@ -37,7 +36,7 @@ struct ConfirmPage {
 /// Ends one session.
 pub(crate) async fn one(context: Context, Path(handle): Path<String>) -> Result<Response, Problem> {
     context.must_be(Role::Operator)?;
-    let session = find_one(&context, &handle).await?;
+    let session = context.session(&handle).await?;
     session.end().await?;
     Ok(done(&context, "/sessions", "The session has ended. Its visitor is logged out.".to_owned()))
 }

@@ -18,9 +18,8 @@ use crate::{
     access::Grant,
     api,
     context::{Base, Top},
-    pages::ProblemPage,
     problem::Problem,
-    view::page,
+    view::{ProblemPage, page},
 };
 
 /// A form has the data of a session twice.

@@ -37,6 +37,8 @@ mod gate;
 mod live;
 mod pages;
 mod problem;
+mod reveal;
+mod routes;
 mod serve;
 mod sign_in;
 mod view;
@@ -77,5 +79,5 @@ impl Console {
 pub fn router(sessions: Sessions, access: Access) -> Router {
     let Access::ByApp { hosts } = access;
     let console = Console::new(sessions, hosts);
-    gate::around(pages::routes(), &console)
+    gate::around(routes::routes(), &console)
 }

@@ -8,12 +8,12 @@ use axum::{
     response::sse::{Event, KeepAlive, Sse},
 };
 use futures_util::stream::{self, Stream};
-use ingle::{Handle, StoredSession};
+use ingle::StoredSession;
 use ingle_operator::{redacted, size};
 use serde_json::json;
 use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 
-use crate::{Console, context::Context, pages::handle_of, problem::Problem, view::rows};
+use crate::{Console, context::Context, problem::Problem, view::rows};
 
 /// How many pages are kept up to date at once. Others are as they were when they were opened.
 pub(crate) const WATCHERS_MAX: usize = 64;
@@ -38,12 +38,11 @@ pub(crate) async fn get(
     State(console): State<Console>,
     Path(handle): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let handle: Handle = handle_of(&handle)?;
     let place = Arc::clone(&console.0.watchers).try_acquire_owned().map_err(|_| {
         let text = "Too many pages are open. This one is as it was when you opened it.";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Not live", text)
     })?;
-    let session = context.sessions.find(&handle).await?.ok_or_else(Problem::no_session)?;
+    let session = context.session(&handle).await?;
     let watch = Watch { session, looks: 0, last: String::new(), is_over: false, _place: place };
     let events = stream::unfold((watch, context), |(mut watch, context)| async move {
         let event = watch.next(&context).await?;
@@ -97,7 +96,7 @@ fn shown(context: &Context, session: &StoredSession) -> String {
         json!({ "name": name, "ago": when.ago, "exact": when.exact })
     });
     json!({
-        "href": context.base.to(&format!("/sessions/{}", info.handle)),
+        "href": context.href(session),
         "rows": rows,
         "commits": info.commits,
         "size": size(info.data_bytes),

@@ -1,71 +1,21 @@
-//! The pages, and which address leads to which.
+//! The pages that list: sessions, those of a user, and the audit log.
 
 use askama::Template;
-use axum::{
-    Router,
-    http::StatusCode,
-    response::Response,
-    routing::{get, post},
-};
+use axum::{http::StatusCode, response::Response};
 use ingle::{AuditLine, Handle, SessionPage};
 use ingle_operator::{inert, shortened};
 
 use crate::{
-    Console,
     access::Role,
-    api, assets,
-    context::{Context, Top},
-    edit, end,
+    context::{Context, Top, When},
     find::{self, LINES, Wanted},
     form::{Query, address},
-    live,
     problem::Problem,
-    view::{Line, UserLink, When, line, page, user_link},
+    view::{Line, UserLink, line, page, user_link},
 };
 
-mod overview;
+pub(crate) mod overview;
 pub(crate) mod session;
-
-pub(crate) fn routes() -> Router<Console> {
-    Router::new()
-        .route("/", get(overview::get))
-        .route("/sessions", get(sessions))
-        .route("/sessions/end", post(end::several))
-        .route("/sessions/{handle}", get(session::get))
-        .route("/sessions/{handle}/live", get(live::get))
-        .route("/sessions/{handle}/edit", get(edit::form).post(edit::save))
-        .route("/sessions/{handle}/add", get(edit::add_form))
-        .route("/sessions/{handle}/json", get(edit::json_form).post(edit::save_json))
-        .route("/sessions/{handle}/apply", post(edit::apply_again))
-        .route("/sessions/{handle}/reveal", post(session::reveal))
-        .route("/sessions/{handle}/end", post(end::one))
-        .route("/user", get(user))
-        .route("/user/end", post(end::of_user))
-        .route("/audit", get(audit))
-        .route("/assets/{name}", get(assets::get))
-        .merge(api::routes())
-}
-
-#[derive(Template)]
-#[template(path = "problem.html")]
-pub(crate) struct ProblemPage {
-    pub(crate) top: Top,
-    pub(crate) title: &'static str,
-    pub(crate) text: String,
-}
-
-#[derive(Template)]
-#[template(path = "done.html")]
-pub(crate) struct DonePage {
-    pub(crate) top: Top,
-    pub(crate) title: &'static str,
-    pub(crate) text: String,
-    pub(crate) back: String,
-}
-
-pub(crate) fn handle_of(text: &str) -> Result<Handle, Problem> {
-    text.parse().map_err(|_| Problem::bad_request("A handle is 16 hexadecimal digits."))
-}
 
 #[derive(Template)]
 #[template(path = "sessions.html")]
@@ -83,7 +33,7 @@ struct Sessions {
 }
 
 /// The list of sessions, or those that are looked for.
-async fn sessions(context: Context, Query(query): Query) -> Result<Response, Problem> {
+pub(crate) async fn sessions(context: Context, Query(query): Query) -> Result<Response, Problem> {
     let question = query.text("q").trim().to_owned();
     let can_end = context.must_be(Role::Operator).is_ok();
     let is_first = query.text("after").is_empty();
@@ -138,7 +88,7 @@ struct User {
 }
 
 /// The sessions of one user.
-async fn user(context: Context, Query(query): Query) -> Result<Response, Problem> {
+pub(crate) async fn user(context: Context, Query(query): Query) -> Result<Response, Problem> {
     let name = query.text("name").to_owned();
     let after = context.cursors().read(query.text("after"))?;
     let options = ingle::ListOptions::new().of_user(&name).limit(LINES);
@@ -188,7 +138,7 @@ struct FieldLine {
     hashes: Option<String>,
 }
 
-async fn audit(context: Context, Query(query): Query) -> Result<Response, Problem> {
+pub(crate) async fn audit(context: Context, Query(query): Query) -> Result<Response, Problem> {
     let after = context.cursors().read(query.text("after"))?;
     let found = context.sessions.audit_log(after.as_ref()).await?;
     let next = found.next.map(|next| context.cursors().text(next)).transpose()?;

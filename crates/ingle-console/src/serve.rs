@@ -10,8 +10,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use ingle::{
-    Cookie, CookieConfig, Error, Lifetime, Named, SameSite, Session, SessionLayer, SessionName,
-    Sessions, User,
+    Cookie, CookieConfig, Lifetime, Named, SameSite, SessionLayer, Sessions,
     clock::{Clock, Timestamp},
     store::Memory,
 };
@@ -21,19 +20,15 @@ use crate::{
     Console,
     access::Grant,
     context::SignedIn,
-    gate, pages,
+    gate,
     problem::Problem,
-    sign_in::{self, Desk},
+    routes,
+    sign_in::{self, Desk, Operators, who},
 };
 
 /// An operator who leaves is signed out after this time, and in any case after [`LONGEST`].
 const IDLE: Duration = Duration::from_secs(15 * 60);
 const LONGEST: Duration = Duration::from_secs(8 * 60 * 60);
-
-/// The session of an operator.
-pub(crate) struct Operators;
-
-impl SessionName for Operators {}
 
 /// Serves the console on a loopback address until the listener fails.
 ///
@@ -77,7 +72,8 @@ pub async fn serve(
     let operators = operators(&console.0.sessions, port)?;
     let desk = Arc::new(Desk::new(console.clone(), address, grant, Box::new(announce)));
     desk.announce().map_err(io::Error::other)?;
-    let signed_in = pages::routes().layer(from_fn_with_state(Arc::clone(&desk), must_be_signed_in));
+    let signed_in =
+        routes::routes().layer(from_fn_with_state(Arc::clone(&desk), must_be_signed_in));
     let routes: Router<Console> = signed_in.merge(sign_in::routes(desk)).layer(operators);
     axum::serve(listener, gate::around(routes, &console)).await
 }
@@ -136,14 +132,6 @@ async fn must_be_signed_in(
             Problem::new(StatusCode::UNAUTHORIZED, "Sign in first", text).into_response()
         }
         Err(error) => Problem::from(error).into_response(),
-    }
-}
-
-/// Whom a session is of: of nobody, if it has just ended.
-pub(crate) async fn who(session: &Session) -> Result<Option<User>, Error> {
-    match session.user().await {
-        Err(Error::Interrupted) => Ok(None),
-        found => found,
     }
 }
 

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
-use ingle::{Named, clock::Timestamp};
+use ingle::{Error, Named, Session, SessionName, User, clock::Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -24,11 +24,23 @@ use crate::{
     cursor::random_text,
     form::{Form, Query},
     problem::Problem,
-    serve::{Operators, who},
     view::page,
 };
 
 const CODE_TIME: Duration = Duration::from_secs(10 * 60);
+
+/// The session of an operator.
+pub(crate) struct Operators;
+
+impl SessionName for Operators {}
+
+/// Whom a session is of: of nobody, if it has just ended.
+pub(crate) async fn who(session: &Session) -> Result<Option<User>, Error> {
+    match session.user().await {
+        Err(Error::Interrupted) => Ok(None),
+        found => found,
+    }
+}
 
 /// A code that was announced. Hashes are compared, so the time that it takes tells nothing of the code.
 struct Code {

@@ -5,14 +5,15 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use ingle::{StoredSession, clock::Timestamp, data::Data};
-use ingle_operator::{
-    HIDDEN, Path, Segment, ago, inert, instant, kind, redacted, shortened, size, typed,
-};
+use ingle::{StoredSession, data::Data};
+use ingle_operator::{HIDDEN, Path, Segment, inert, kind, redacted, shortened, size, typed};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{context::Context, form::address};
+use crate::{
+    context::{Context, Top, When},
+    form::address,
+};
 
 /// A longer value is cut in a list of fields. Its own page has all of it.
 const COLUMNS_MAX: usize = 240;
@@ -35,17 +36,21 @@ pub(crate) fn page(status: StatusCode, page: &impl Template) -> Response {
     }
 }
 
-/// An instant as people say it, and exactly.
-#[derive(Clone, Debug)]
-pub(crate) struct When {
-    pub(crate) ago: String,
-    pub(crate) exact: String,
+#[derive(Template)]
+#[template(path = "problem.html")]
+pub(crate) struct ProblemPage {
+    pub(crate) top: Top,
+    pub(crate) title: &'static str,
+    pub(crate) text: String,
 }
 
-impl When {
-    pub(crate) fn of(at: Timestamp, now: Timestamp) -> Self {
-        Self { ago: ago(at, now), exact: instant(at) }
-    }
+#[derive(Template)]
+#[template(path = "done.html")]
+pub(crate) struct DonePage {
+    pub(crate) top: Top,
+    pub(crate) title: &'static str,
+    pub(crate) text: String,
+    pub(crate) back: String,
 }
 
 /// A session in a list.

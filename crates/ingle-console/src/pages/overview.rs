@@ -68,7 +68,7 @@ impl Bar {
     }
 }
 
-pub(super) async fn get(context: Context) -> Result<Response, Problem> {
+pub(crate) async fn get(context: Context) -> Result<Response, Problem> {
     let info = context.sessions.store_info();
     let is_well = context.sessions.ping_store().await.is_ok();
     let lists = info.capabilities.lists_by_user;

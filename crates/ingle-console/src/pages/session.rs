@@ -7,23 +7,11 @@ use ingle_operator::{redacted, shortened, size};
 
 use crate::{
     access::Role,
-    context::{Context, Top},
-    edit,
-    form::{Form, address},
+    context::{Context, Top, When},
+    form::address,
     problem::Problem,
-    view::{Row, UserLink, When, page, rows, user_link},
+    view::{Row, UserLink, page, rows, user_link},
 };
-
-use super::handle_of;
-
-pub(crate) async fn find(context: &Context, handle: &str) -> Result<StoredSession, Problem> {
-    let handle = handle_of(handle)?;
-    context.sessions.find(&handle).await?.ok_or_else(Problem::no_session)
-}
-
-pub(crate) fn href(context: &Context, session: &StoredSession) -> String {
-    context.base.to(&format!("/sessions/{}", session.info().handle))
-}
 
 /// What the page shows beside the session.
 #[derive(Default)]
@@ -78,14 +66,14 @@ struct LoggedIn {
 }
 
 pub(crate) async fn get(context: Context, Path(handle): Path<String>) -> Result<Response, Problem> {
-    let session = find(&context, &handle).await?;
+    let session = context.session(&handle).await?;
     Ok(answer(&context, &session, Shown::default()))
 }
 
 /// The page of a session.
 pub(crate) fn answer(context: &Context, session: &StoredSession, shown: Shown) -> Response {
     let info = session.info();
-    let href = href(context, session);
+    let href = context.href(session);
     let redacted = redacted(session.snapshot());
     let data = if shown.is_revealed { session.snapshot() } else { &redacted.data };
     let (rows, more) = rows(data);
@@ -127,30 +115,4 @@ fn logged_in(context: &Context, info: &SessionInfo) -> Option<LoggedIn> {
         label: text(&user.label).unwrap_or_default(),
         actor: text(&user.actor).unwrap_or_default(),
     })
-}
-
-/// Shows hidden values, once it is written down that this operator looks at them.
-pub(crate) async fn reveal(
-    context: Context,
-    Path(handle): Path<String>,
-    form: Form,
-) -> Result<Response, Problem> {
-    context.must_be(Role::Editor)?;
-    let session = find(&context, &handle).await?;
-    let hidden = redacted(session.snapshot()).fields;
-    let path: Option<ingle_operator::Path> = match form.text("path") {
-        "" => None,
-        text => Some(text.parse().map_err(|_| Problem::bad_request("There is no such field."))?),
-    };
-    // What was opened alone is all that is shown.
-    let is_shown = |name: &&str| path.as_ref().is_none_or(|path| path.field() == *name);
-    let fields: Vec<&str> = hidden.iter().map(String::as_str).filter(is_shown).collect();
-    if !fields.is_empty() {
-        session.note_reveal(&fields).await?;
-    }
-    match (form.text("then"), &path) {
-        ("edit", Some(path)) => edit::value_form(&context, &session, path, session.snapshot()),
-        ("json", _) => Ok(edit::whole_form(&context, &session, session.snapshot().clone(), false)),
-        _ => Ok(answer(&context, &session, Shown { is_revealed: true, ..Shown::default() })),
-    }
 }
