@@ -34,6 +34,7 @@ pub(crate) async fn run(
     }
     let mut table = Table::begin(out, &COLUMNS)?;
     let (mut left, mut after) = (options.limit.unwrap_or(usize::MAX), None);
+    let mut n_damaged = 0;
     while left > 0 {
         stop.check("the list was interrupted, and is not whole")?;
         let page = sessions.audit_log(after.as_ref()).await?;
@@ -42,13 +43,20 @@ pub(crate) async fn run(
             table.row(out, || cells(line), || json(line, options.reveal))?;
         }
         out.flush()?;
+        n_damaged += page.damaged;
         after = page.next;
         if after.is_none() {
             break;
         }
     }
     table.end(out)?;
-    Ok(())
+    match n_damaged {
+        0 => Ok(()),
+        1 => Err(Failed::other("1 line of the audit log cannot be read, so the list is not whole")),
+        n => Err(Failed::other(format!(
+            "{n} lines of the audit log cannot be read, so the list is not whole"
+        ))),
+    }
 }
 
 fn cells(line: &AuditLine) -> Vec<String> {

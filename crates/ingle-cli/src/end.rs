@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use ingle::{Handle, Sessions, StoredSession, clock::Timestamp};
+use ingle::{Handle, Sessions, clock::Timestamp};
 use tokio::{select, sync::oneshot, task::JoinSet};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     json, list,
     options::{Confirmation, EndOptions, PlaceOptions},
     out::Out,
-    place,
+    place::{self, Found},
     select::Pages,
     stop::Stop,
     table::Table,
@@ -57,10 +57,10 @@ struct Ending<'a> {
 impl Ending<'_> {
     /// Ends the sessions that were named. One that is not there, or not one, ends none.
     async fn named(&mut self, out: &mut Out, options: &EndOptions) -> Result<(), Failed> {
-        let mut found: Vec<StoredSession> = Vec::new();
+        let mut found: Vec<Found> = Vec::new();
         for handle in &options.handles {
-            let session = place::find(self.sessions, handle).await?;
-            if found.iter().all(|other| other.info().handle != session.info().handle) {
+            let session = place::find_any(self.sessions, handle).await?;
+            if found.iter().all(|other| other.handle() != session.handle()) {
                 found.push(session);
             }
         }
@@ -73,13 +73,15 @@ impl Ending<'_> {
         self.end(out, table, options.confirmation.dry_run)
     }
 
-    /// The handles of those that fit, which is all that is kept of them.
+    /// The handles of those that fit, which is all that is kept of them. What cannot be read fits where all
+    /// are meant, and no condition.
     async fn matching(&self, options: &EndOptions) -> Result<HashSet<Handle>, Failed> {
         let mut handles = HashSet::new();
         let mut pages = Pages::new(self.sessions, &options.selection, false);
-        while let Some(page) = pages.next().await? {
+        while let Some(mut page) = pages.next_page().await? {
             self.stop.check("nothing was ended")?;
-            handles.extend(page.iter().map(|session| session.info().handle));
+            page.damaged.retain(|_| options.all);
+            handles.extend(Found::all_of(page).map(|found| found.handle()));
         }
         Ok(handles)
     }
@@ -94,11 +96,15 @@ impl Ending<'_> {
         let dry_run = options.confirmation.dry_run;
         let mut table = Table::begin(out, list::columns(self.place.knows_use()))?;
         let mut pages = Pages::new(self.sessions, &options.selection, false);
-        while let Some(mut page) = pages.next().await.map_err(|failed| self.so_far(failed))? {
-            page.retain(|session| handles.contains(&session.info().handle));
-            self.some(out, &mut table, page, dry_run).await?;
+        while let Some(page) = pages.next_page().await.map_err(|failed| self.so_far(failed))? {
+            if !options.all {
+                page.damaged.iter().for_each(|damaged| pages.pass_over(damaged));
+            }
+            let found = Found::all_of(page).filter(|found| handles.contains(&found.handle()));
+            self.some(out, &mut table, found.collect(), dry_run).await?;
         }
-        self.end(out, table, dry_run)
+        self.end(out, table, dry_run)?;
+        pages.end("nobody knows whether they were meant, and they were not ended")
     }
 
     /// Ends sessions, some at once, and prints each that has ended.
@@ -106,7 +112,7 @@ impl Ending<'_> {
         &mut self,
         out: &mut Out,
         table: &mut Table,
-        sessions: Vec<StoredSession>,
+        sessions: Vec<Found>,
         dry_run: bool,
     ) -> Result<(), Failed> {
         let (mut rest, mut under_way) = (sessions.into_iter(), JoinSet::new());
@@ -128,13 +134,17 @@ impl Ending<'_> {
                 Some(Ok((_, Ok(false)))) => {}
                 Some(Ok((session, Ok(true)))) => {
                     self.n_ended += 1;
-                    let info = session.info();
-                    self.print(|place, now| {
-                        table.row(
+                    self.print(|place, now| match &session {
+                        Found::Session(session) => table.row(
                             out,
-                            || list::cells(info, now),
-                            || json::header(info, place.knows_use()),
-                        )
+                            || list::cells(session.info(), now),
+                            || json::header(session.info(), place.knows_use()),
+                        ),
+                        Found::Damaged(damaged) => table.row(
+                            out,
+                            || vec![damaged.handle().to_string(), "(cannot be read)".to_owned()],
+                            || json::damaged(damaged),
+                        ),
                     });
                 }
                 // Those that are under way come to their end.

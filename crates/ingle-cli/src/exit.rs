@@ -10,7 +10,7 @@ use ingle::{
     Error,
     store::{OpenError, OpenErrorKind},
 };
-use ingle_operator::inert;
+use ingle_operator::{inert, shortened};
 
 use crate::options::ASSIGNMENT;
 
@@ -23,6 +23,10 @@ pub(crate) struct Failed {
     is_unchanged: bool,
 }
 
+/// How much is repeated of an argument that is wrong, in columns.
+const ARGUMENT_MAX: usize = 80;
+
+const UNAVAILABLE: u8 = 6;
 const UNKNOWN: u8 = 7;
 const INTERRUPTED: u8 = 130;
 
@@ -47,7 +51,7 @@ failures! {
     refused = 4;
     /// The session is not as it was shown any more. Nothing was changed.
     conflict = 5;
-    unavailable = 6;
+    unavailable = UNAVAILABLE;
     /// Nobody knows whether it was done.
     unknown = UNKNOWN;
     interrupted = INTERRUPTED;
@@ -74,6 +78,16 @@ impl Failed {
     /// Whether it is unknown what was done.
     pub(crate) fn is_unknown(&self) -> bool {
         self.code == UNKNOWN
+    }
+
+    /// Whether another attempt may help.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.code == UNAVAILABLE
+    }
+
+    /// What is said of it.
+    pub(crate) fn line(&self) -> String {
+        inert(&without_passwords(&self.line))
     }
 
     fn unchanged(self) -> Self {
@@ -183,6 +197,17 @@ pub(crate) fn of_arguments(mut error: clap::Error) -> ExitCode {
         let path = value.split_once('=').map_or("", |(path, _)| path);
         let path = if path.contains("://") { "" } else { path };
         error.insert(ContextKind::InvalidValue, ContextValue::String(format!("{path}=…")));
+    }
+    for kind in [
+        ContextKind::InvalidArg,
+        ContextKind::InvalidValue,
+        ContextKind::InvalidSubcommand,
+        ContextKind::PriorArg,
+    ] {
+        if let Some(ContextValue::String(text)) = error.get(kind) {
+            let text = ContextValue::String(shortened(text, ARGUMENT_MAX));
+            error.insert(kind, text);
+        }
     }
     let text = error.render().to_string();
     let mut parts = Vec::new();

@@ -1,16 +1,16 @@
 //! `ingle export`: all sessions with their data, one JSON document a line, or all in one.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, IsTerminal as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ingle::StoredSession;
 use ingle_operator::Anonymiser;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::{
     exit::{Failed, say},
@@ -32,26 +32,42 @@ pub(crate) async fn run(
         sessions.note_reveal(options.selection.user.as_deref()).await?;
     }
     let shape = Shape::of(&options)?;
-    let mut out = match options.output.as_deref() {
-        Some(path) => out.into_file(new_file(path)?),
+    let file = options.output.map(NewFile::begin).transpose()?;
+    let out = match &file {
+        Some(file) => out.into_file(file.writer()?),
         None => out,
     };
-    let progress = progress();
     let mut pages = Pages::new(&sessions, &options.selection, false);
-    let mut n = 0;
+    let written = write(out, &mut pages, &shape, &stop, place.knows_use()).await;
+    let n = match file {
+        Some(file) => file.end(written)?,
+        None => written?,
+    };
+    let what = if n == 1 { "session" } else { "sessions" };
+    say(&format!("ingle: {n} {what} written"));
+    pages.end("the export is not whole")
+}
+
+/// Writes the sessions, and returns how many there were.
+async fn write(
+    mut out: Out,
+    pages: &mut Pages<'_>,
+    shape: &Shape,
+    stop: &Stop,
+    knows_use: bool,
+) -> Result<usize, Failed> {
+    let (progress, mut n) = (progress(), 0);
     while let Some(page) = pages.next().await? {
         stop.check(&format!("{n} sessions were written; the export is not whole"))?;
         for session in &page {
-            out.item(&shape.line(session, place.knows_use()))?;
+            out.item(&shape.line(session, knows_use))?;
         }
         n += page.len();
         progress.set_position(n as u64);
     }
     out.end_of_items()?;
     progress.finish_and_clear();
-    let what = if n == 1 { "session" } else { "sessions" };
-    say(&format!("ingle: {n} {what} written"));
-    Ok(())
+    Ok(n)
 }
 
 /// How much is told of a session.
@@ -91,10 +107,42 @@ impl Shape {
     }
 }
 
-/// A new file for this user alone.
-fn new_file(path: &Path) -> Result<File, Failed> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.map_err(|error| Failed::other(format!("--output {path:?}: {error}")))
+/// A new file for this user alone. It has its name when it is whole.
+struct NewFile {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl NewFile {
+    fn begin(path: PathBuf) -> Result<Self, Failed> {
+        let failed = |error: io::Error| output(&path, &error);
+        if path.try_exists().map_err(failed)? {
+            return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let made = tempfile::Builder::new()
+            .prefix(".ingle-export-")
+            .tempfile_in(folder.unwrap_or(Path::new(".")));
+        let file = made.map_err(failed)?;
+        Ok(Self { path, file })
+    }
+
+    fn writer(&self) -> Result<File, Failed> {
+        self.file.reopen().map_err(|error| output(&self.path, &error))
+    }
+
+    /// Gives the file its name, if it is whole. Otherwise nothing is left of it.
+    fn end<T>(self, written: Result<T, Failed>) -> Result<T, Failed> {
+        let Self { path, file } = self;
+        let n = written.map_err(|failed| failed.after(&format!("no file {path:?} was made")))?;
+        let synced = file.as_file().sync_all();
+        let named = synced.and_then(|()| Ok(file.persist_noclobber(&path)?));
+        named.map(|_| n).map_err(|error| output(&path, &error))
+    }
+}
+
+fn output(path: &Path, error: &io::Error) -> Failed {
+    Failed::other(format!("--output {path:?}: {error}; no file was made"))
 }
 
 /// How far it is, on a terminal. How many there are is not known before.

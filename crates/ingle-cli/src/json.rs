@@ -1,6 +1,6 @@
 //! Sessions as JSON. The names of the fields are stable: scripts read them.
 
-use ingle::{SessionInfo, data::Data};
+use ingle::{DamagedSession, SessionInfo, data::Data};
 use ingle_operator::{instant, redacted};
 use serde_json::{Value, json};
 
@@ -26,6 +26,11 @@ pub(crate) fn header(info: &SessionInfo, knows_use: bool) -> Value {
         "data_bytes": info.data_bytes,
         "expired": info.has_expired,
     })
+}
+
+/// One that cannot be read.
+pub(crate) fn damaged(damaged: &DamagedSession) -> Value {
+    json!({ "handle": damaged.handle().to_string(), "damaged": damaged.cause() })
 }
 
 /// The same with data.

@@ -1,12 +1,14 @@
 //! `ingle sessions list`.
 
-use ingle::{SessionInfo, clock::Timestamp};
+use std::collections::BTreeMap;
+
+use ingle::{Handle, SessionInfo, clock::Timestamp};
 use ingle_operator::{ago, size};
 
 use crate::{
     exit::Failed,
     json,
-    options::{ListOptions, PlaceOptions},
+    options::{ListOptions, Order, PlaceOptions},
     out::Out,
     select::Pages,
     stop::Stop,
@@ -18,7 +20,7 @@ pub(crate) const COLUMNS: [Column; 7] = [
     Column { title: "HANDLE", width: 16 },
     Column { title: "USER", width: 20 },
     Column { title: "BEGAN", width: 15 },
-    Column { title: "ENDS", width: 12 },
+    Column { title: "ENDS", width: 13 },
     Column { title: "SIZE", width: 9 },
     Column { title: "COMMITS", width: 7 },
     Column { title: "LAST SEEN", width: 15 },
@@ -35,11 +37,16 @@ pub(crate) async fn run(
     let mut table = Table::begin(out, columns(knows_use))?;
     let mut left = options.limit.unwrap_or(usize::MAX);
     let mut pages = Pages::new(&sessions, &options.selection, options.expired);
-    while left > 0
+    let mut sorted = options.sort.map(|order| Sorted::new(order, options.reverse, left));
+    while (left > 0 || sorted.is_some())
         && let Some(page) = pages.next().await?
     {
         stop.check("the list was interrupted, and is not whole")?;
         let wanted = page.iter().filter(|session| session.info().has_expired == options.expired);
+        if let Some(sorted) = &mut sorted {
+            wanted.for_each(|session| sorted.add(session.info()));
+            continue;
+        }
         for session in wanted.take(left) {
             let info = session.info();
             left -= 1;
@@ -47,8 +54,43 @@ pub(crate) async fn run(
         }
         out.flush()?;
     }
+    for info in sorted.map(Sorted::into_vec).unwrap_or_default() {
+        table.row(out, || cells(&info, sessions.now()), || json::header(&info, knows_use))?;
+    }
     table.end(out)?;
-    Ok(())
+    pages.end("the list is not whole")
+}
+
+/// The first sessions of many, in an order. It keeps no more than these, and nothing of their data.
+struct Sorted {
+    order: Order,
+    is_reverse: bool,
+    max: usize,
+    /// By what they are sorted by, and by their handles where that is the same.
+    first: BTreeMap<(i128, Handle), SessionInfo>,
+}
+
+impl Sorted {
+    fn new(order: Order, is_reverse: bool, max: usize) -> Self {
+        Self { order, is_reverse, max, first: BTreeMap::new() }
+    }
+
+    fn add(&mut self, info: &SessionInfo) {
+        let rank = match self.order {
+            Order::Began => -i128::from(info.began.as_millis()),
+            Order::Ends => i128::from(info.idle_deadline.min(info.ends).as_millis()),
+            Order::Size => -(info.data_bytes as i128),
+        };
+        let rank = if self.is_reverse { -rank } else { rank };
+        self.first.insert((rank, info.handle), info.clone());
+        if self.first.len() > self.max {
+            self.first.pop_last();
+        }
+    }
+
+    fn into_vec(self) -> Vec<SessionInfo> {
+        self.first.into_values().collect()
+    }
 }
 
 /// Those that can be told.

@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 mod audit;
+mod complete;
 mod console;
 mod end;
 mod exit;
@@ -30,6 +31,7 @@ use exit::Failed;
 use options::{Command, Options, SessionsCommand, UsersCommand};
 
 fn main() -> ExitCode {
+    complete::answer();
     let options = match Options::read() {
         Ok(options) => options,
         Err(error) => return exit::of_arguments(error),

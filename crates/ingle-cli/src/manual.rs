@@ -1,16 +1,21 @@
 //! `ingle completions` and `ingle man`: what a package brings along, made of the options themselves.
 
 use clap::CommandFactory as _;
+use clap_complete::env::Shells;
 
 use crate::{
+    complete::VARIABLE,
     exit::Failed,
     options::{CompletionsOptions, ManOptions, Options},
     out::Out,
 };
 
 pub(crate) fn completions(out: &mut Out, options: &CompletionsOptions) -> Result<(), Failed> {
-    let mut text = Vec::new();
-    clap_complete::generate(options.shell, &mut Options::command(), "ingle", &mut text);
+    let (mut text, name) = (Vec::new(), options.shell.to_string());
+    if let Some(shell) = Shells::builtins().completer(&name) {
+        let written = shell.write_registration(VARIABLE, "ingle", "ingle", "ingle", &mut text);
+        written.map_err(|error| Failed::other(format!("could not write: {error}")))?;
+    }
     out.text(&String::from_utf8_lossy(&text))?;
     out.flush()
 }

@@ -3,9 +3,11 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
-use ingle::HandlePrefix;
+use ingle::{HandlePrefix, Limits};
 use ingle_operator::{Condition, Path, assignment, duration};
 use serde_json::Value;
+
+use crate::{complete, exit::Failed};
 
 /// See, edit and end the sessions of an app, on any store of ingle.
 #[derive(Debug, Parser)]
@@ -41,6 +43,13 @@ impl Options {
         }
         if options.place.store.is_some() && options.place.store_file.is_some() {
             return conflict("--store cannot be used with --store-file");
+        }
+        if let Command::Sessions { command: SessionsCommand::List(list) } = &options.command
+            && list.sort.is_some()
+            && list.limit.is_some_and(|limit| limit > SORTED_MAX)
+        {
+            let text = format!("--sort takes a --limit of {SORTED_MAX} at most");
+            return Err(clap::Error::raw(ErrorKind::ValueValidation, text));
         }
         let is_idle = options.command.selection().is_some_and(|which| which.idle.is_some());
         if is_idle && options.place.idle_time.is_none() {
@@ -146,8 +155,11 @@ pub(crate) enum Command {
     /// Make what the store must find, such as its table.
     #[command(after_help = "Examples:\n  $ ingle migrate")]
     Migrate(NoOptions),
-    /// Print completions for a shell.
-    #[command(after_help = "Examples:\n  $ ingle completions bash > ingle.bash")]
+    /// Print what makes a shell complete commands, options, handles and users.
+    #[command(
+        after_help = "A shell looks handles and users up in the store that the words before it name, or \
+                      INGLE_STORE.\n\nExamples:\n  $ ingle completions bash > ingle.bash"
+    )]
     Completions(CompletionsOptions),
     /// Print the manual page, or write all pages into a folder.
     #[command(after_help = "Examples:\n  $ ingle man > ingle.1\n  $ ingle man --output .")]
@@ -187,7 +199,8 @@ pub(crate) enum SessionsCommand {
     /// List sessions.
     #[command(after_help = "Examples:\n  $ ingle sessions list --user ada\n  \
                       $ ingle sessions list --where 'cart.items exists and views > 100' --ndjson\n  \
-                      $ ingle sessions list --older 7d --limit 20")]
+                      $ ingle sessions list --older 7d --limit 20\n  \
+                      $ ingle sessions list --sort size --limit 5")]
     List(ListOptions),
     /// Show one session: what it is, and its data.
     #[command(
@@ -242,7 +255,7 @@ pub(crate) struct NoOptions {}
 #[command(next_help_heading = "Which sessions")]
 pub(crate) struct Selection {
     /// Those of this user.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = complete::users())]
     pub(crate) user: Option<String>,
     /// Those whose data fits, such as 'views > 100' or 'cart.items exists and not total = 0'.
     #[arg(long = "where", value_name = "CONDITION")]
@@ -265,48 +278,101 @@ pub(crate) struct ListOptions {
     /// No more than so many.
     #[arg(long, value_name = "COUNT")]
     pub(crate) limit: Option<usize>,
+    /// The newest, those that end next, or the largest first. No store has them in such an order, so all are
+    /// read before the first is printed. Needs --limit, of 10000 at most.
+    #[arg(long, value_enum, value_name = "ORDER", requires = "limit")]
+    pub(crate) sort: Option<Order>,
+    /// The other end of --sort first: the oldest, those that end last, or the smallest.
+    #[arg(long, requires = "sort")]
+    pub(crate) reverse: bool,
 }
+
+/// What a list is sorted by.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Order {
+    Began,
+    Ends,
+    Size,
+}
+
+/// How many sessions are sorted at most, since all of these are kept meanwhile.
+pub(crate) const SORTED_MAX: usize = 10_000;
 
 #[derive(Args, Debug)]
 pub(crate) struct ShowOptions {
     /// The session's handle, or the beginning of it.
+    #[arg(add = complete::handles())]
     pub(crate) handle: HandlePrefix,
     /// Show values that look secret, too. The audit log says that you did.
     #[arg(long)]
     pub(crate) reveal: bool,
 }
 
+/// What the app's layer allows. What is larger already may stay so, and become smaller.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits of the app's layer")]
+pub(crate) struct LimitOptions {
+    /// How many bytes the data may have as JSON.
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().bytes_max)]
+    max_bytes: usize,
+    /// How deep the data may nest, 100 at most.
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().depth_max)]
+    max_depth: usize,
+    /// How many top-level fields there may be.
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().fields_max)]
+    max_fields: usize,
+}
+
+impl LimitOptions {
+    pub(crate) fn limits(&self) -> Result<Limits, Failed> {
+        let Self { max_bytes, max_depth, max_fields } = *self;
+        if max_depth > Limits::DEPTH_MAX {
+            return Err(Failed::usage(format!("--max-depth is {} at most", Limits::DEPTH_MAX)));
+        }
+        Ok(Limits { bytes_max: max_bytes, depth_max: max_depth, fields_max: max_fields })
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct SetOptions {
     /// The session's handle, or the beginning of it.
+    #[arg(add = complete::handles())]
     pub(crate) handle: HandlePrefix,
     /// A place in the data and its new value, such as cart.items[0].n=int:3.
     #[arg(required = true, value_name = ASSIGNMENT, value_parser = assignment)]
     pub(crate) values: Vec<(Path, Value)>,
-    /// Print what would change, and change nothing.
+    /// Print what would change under the limits below, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct UnsetOptions {
     /// The session's handle, or the beginning of it.
+    #[arg(add = complete::handles())]
     pub(crate) handle: HandlePrefix,
     /// A place in the data, such as cart.coupon.
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<Path>,
-    /// Print what would change, and change nothing.
+    /// Print what would change under the limits below, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct EditOptions {
     /// The session's handle, or the beginning of it.
+    #[arg(add = complete::handles())]
     pub(crate) handle: HandlePrefix,
     /// Edit values that look secret, too. The audit log says that you saw them.
     #[arg(long)]
     pub(crate) reveal: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitOptions,
 }
 
 #[derive(Args, Debug)]
@@ -314,7 +380,8 @@ pub(crate) struct EditOptions {
     .args(["handles", "user", "condition", "older", "idle", "all"]))]
 pub(crate) struct EndOptions {
     /// Handles, or beginnings of them.
-    #[arg(value_name = "HANDLE", conflicts_with_all = ["user", "condition", "older", "idle", "all"])]
+    #[arg(value_name = "HANDLE", add = complete::handles(),
+        conflicts_with_all = ["user", "condition", "older", "idle", "all"])]
     pub(crate) handles: Vec<HandlePrefix>,
     #[command(flatten)]
     pub(crate) selection: Selection,
@@ -342,6 +409,7 @@ pub(crate) struct Confirmation {
 #[derive(Args, Debug)]
 pub(crate) struct WatchOptions {
     /// The session's handle, or the beginning of it. Without one, all sessions.
+    #[arg(add = complete::handles())]
     pub(crate) handle: Option<HandlePrefix>,
     /// How often the store is asked.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
@@ -357,6 +425,7 @@ pub(crate) struct WatchOptions {
 #[derive(Args, Debug)]
 pub(crate) struct EndUserOptions {
     /// The name that the app logs the user in under.
+    #[arg(add = complete::users())]
     pub(crate) user: String,
     #[command(flatten)]
     pub(crate) confirmation: Confirmation,

@@ -3,7 +3,8 @@
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use ingle::{
-    HandlePrefix, Lifetime, Limits, Operator, SessionLayer, Sessions, StoredSession,
+    DamagedSession, Handle, HandlePrefix, Lifetime, Limits, Operator, SessionLayer, SessionPage,
+    Sessions, StoredSession,
     store::{self, Store},
 };
 use ingle_operator::inert;
@@ -12,10 +13,6 @@ use crate::{exit::Failed, options::PlaceOptions};
 
 /// Longer than any session lives.
 const LONG: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-
-/// As much as any store takes: what the app allows, the app knows.
-const LIMITS: Limits =
-    Limits { bytes_max: 1024 * 1024, depth_max: Limits::DEPTH_MAX, fields_max: 100_000 };
 
 /// How many candidates are shown for a shortened handle.
 const CANDIDATES: usize = 10;
@@ -47,19 +44,27 @@ impl PlaceOptions {
         if let Some(folder) = folder(&url) {
             is_there(folder)?;
         }
-        Ok(store::open(&url).await?)
+        let opened = tokio::time::timeout(self.timeout, store::open(&url)).await;
+        let late = || Failed::unavailable("the store could not be opened within --timeout");
+        Ok(opened.map_err(|_| late())??)
     }
 
     /// The sessions, for whoever runs this program.
     pub(crate) async fn sessions(&self) -> Result<Sessions, Failed> {
-        Ok(self.layer(self.open().await?)?.sessions().operated_by(self.operator()))
+        self.sessions_within(Limits::default()).await
+    }
+
+    /// The same, where the app's layer has these limits.
+    pub(crate) async fn sessions_within(&self, limits: Limits) -> Result<Sessions, Failed> {
+        let layer = self.layer(self.open().await?)?.limits(limits);
+        Ok(layer.sessions().operated_by(self.operator()))
     }
 
     pub(crate) fn layer(&self, store: Arc<dyn Store>) -> Result<SessionLayer, Failed> {
         let idle = self.idle_time.unwrap_or(LONG);
         let lifetime = Lifetime::new(idle, LONG.max(idle))
             .map_err(|error| Failed::usage(format!("--idle-time: {error}")))?;
-        let layer = SessionLayer::new(store).sweep_every(None).limits(LIMITS).lifetime(lifetime);
+        let layer = SessionLayer::new(store).sweep_every(None).lifetime(lifetime);
         let layer = layer.deadline(self.timeout);
         Ok(match &self.namespace {
             Some(namespace) => layer.namespace(namespace),
@@ -121,23 +126,73 @@ fn is_there(folder: &Path) -> Result<(), Failed> {
     }
 }
 
+/// A session of a store.
+pub(crate) enum Found {
+    Session(Box<StoredSession>),
+    /// One that cannot be read.
+    Damaged(DamagedSession),
+}
+
+impl Found {
+    pub(crate) fn handle(&self) -> Handle {
+        match self {
+            Self::Session(session) => session.info().handle,
+            Self::Damaged(damaged) => damaged.handle(),
+        }
+    }
+
+    pub(crate) async fn end(&self) -> Result<bool, ingle::Error> {
+        match self {
+            Self::Session(session) => session.end().await,
+            Self::Damaged(damaged) => damaged.end().await,
+        }
+    }
+
+    /// All of a page.
+    pub(crate) fn all_of(page: SessionPage) -> impl Iterator<Item = Self> {
+        let sessions = page.sessions.into_iter().map(|session| Self::Session(Box::new(session)));
+        sessions.chain(page.damaged.into_iter().map(Self::Damaged))
+    }
+
+    /// Its handle and its user, as candidates are told.
+    fn told(&self) -> String {
+        let user = match self {
+            Self::Session(session) => session.info().user.as_ref(),
+            Self::Damaged(_) => None,
+        };
+        let user = user.map(|user| format!(" ({})", inert(&user.name)));
+        format!("{}{}", self.handle(), user.unwrap_or_default())
+    }
+}
+
 /// The one live session whose handle begins so.
 pub(crate) async fn find(
     sessions: &Sessions,
     prefix: &HandlePrefix,
 ) -> Result<StoredSession, Failed> {
-    let mut found = sessions.find_by_prefix(prefix, CANDIDATES + 1).await?;
+    match find_any(sessions, prefix).await? {
+        Found::Session(session) => Ok(*session),
+        Found::Damaged(damaged) => {
+            let (handle, cause, look) = (damaged.handle(), damaged.cause(), damaged.look());
+            Err(Failed::other(format!(
+                "the session {handle} cannot be read: {cause}; it was neither used nor changed; look at it \
+                 with: {look}; `ingle sessions end {handle}` ends it"
+            )))
+        }
+    }
+}
+
+/// The one live session whose handle begins so, or the one that cannot be read.
+pub(crate) async fn find_any(sessions: &Sessions, prefix: &HandlePrefix) -> Result<Found, Failed> {
+    let found = sessions.find_by_prefix(prefix, CANDIDATES + 1).await?;
+    let mut found: Vec<_> = Found::all_of(found).collect();
     match (found.pop(), found.is_empty()) {
         (None, _) => Err(Failed::not_found(format!("there is no live session {prefix}"))),
         (Some(only), true) => Ok(only),
         (Some(last), false) => {
             found.push(last);
             let more = if found.len() > CANDIDATES { ", and more" } else { "" };
-            let shown = found.iter().take(CANDIDATES).map(|session| {
-                let info = session.info();
-                let user = info.user.as_ref().map(|user| format!(" ({})", inert(&user.name)));
-                format!("{}{}", info.handle, user.unwrap_or_default())
-            });
+            let shown = found.iter().take(CANDIDATES).map(Found::told);
             let shown = shown.collect::<Vec<_>>().join(", ");
             Err(Failed::refused(format!(
                 "{prefix} is the beginning of several handles, so nothing was done: {shown}{more}"

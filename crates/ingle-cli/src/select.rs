@@ -1,9 +1,12 @@
 //! Goes through the sessions that are meant, page by page, so that any number needs little memory.
 
-use ingle::{ListOptions, Sessions, StoredSession, store::Cursor};
+use ingle::{DamagedSession, ListOptions, SessionPage, Sessions, StoredSession, store::Cursor};
 use ingle_operator::redacted;
 
-use crate::{exit::Failed, options::Selection};
+use crate::{
+    exit::{Failed, say},
+    options::Selection,
+};
 
 /// How many sessions are asked for at a time: few at first, so that the first row comes at once.
 const FIRST_PAGE: usize = 50;
@@ -32,7 +35,11 @@ pub(crate) struct Pages<'a> {
     options: ListOptions,
     after: Option<Cursor>,
     is_done: bool,
+    n_damaged: usize,
 }
+
+/// How many sessions that cannot be read are named.
+const NAMED_MAX: usize = 100;
 
 impl<'a> Pages<'a> {
     pub(crate) fn new(
@@ -45,20 +52,52 @@ impl<'a> Pages<'a> {
             Some(user) => options.of_user(user),
             None => options,
         };
-        Self { sessions, selection, options, after: None, is_done: false }
+        Self { sessions, selection, options, after: None, is_done: false, n_damaged: 0 }
     }
 
-    /// The next of them; `None` behind the last ones. There may be none on a page.
+    /// The next of them; `None` behind the last ones. There may be none on a page. What cannot be read is
+    /// named on stderr, and passed over.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<StoredSession>>, Failed> {
+        let Some(page) = self.next_page().await? else { return Ok(None) };
+        page.damaged.iter().for_each(|damaged| self.pass_over(damaged));
+        Ok(Some(page.sessions))
+    }
+
+    /// The same, with those that cannot be read: nobody knows whether they are meant.
+    pub(crate) async fn next_page(&mut self) -> Result<Option<SessionPage>, Failed> {
         if self.is_done {
             return Ok(None);
         }
-        let page = self.sessions.list(&self.options, self.after.as_ref()).await?;
+        let mut page = self.sessions.list(&self.options, self.after.as_ref()).await?;
         self.options = self.options.clone().limit(PAGE);
-        self.is_done = page.next.is_none();
-        self.after = page.next;
-        let mut found = page.sessions;
-        found.retain(|session| self.selection.fits(session, self.sessions));
-        Ok(Some(found))
+        self.after = page.next.take();
+        self.is_done = self.after.is_none();
+        page.sessions.retain(|session| self.selection.fits(session, self.sessions));
+        Ok(Some(page))
+    }
+
+    /// Names a session that cannot be read.
+    pub(crate) fn pass_over(&mut self, damaged: &DamagedSession) {
+        self.n_damaged += 1;
+        if self.n_damaged <= NAMED_MAX {
+            let (handle, cause) = (damaged.handle(), damaged.cause());
+            say(&format!("ingle: the session {handle} cannot be read: {cause}"));
+        }
+    }
+
+    /// How many were passed over.
+    pub(crate) fn n_damaged(&self) -> usize {
+        self.n_damaged
+    }
+
+    /// Fails if some were passed over, and says what was not done with them.
+    pub(crate) fn end(&self, not_done: &str) -> Result<(), Failed> {
+        match self.n_damaged {
+            0 => Ok(()),
+            n => Err(Failed::other(format!(
+                "{n} {}, so {not_done}; `ingle sessions show HANDLE` says how to look at one",
+                if n == 1 { "session cannot be read" } else { "sessions cannot be read" },
+            ))),
+        }
     }
 }

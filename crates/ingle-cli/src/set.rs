@@ -9,7 +9,9 @@ use std::{
 };
 
 use ingle::{StoredSession, data::Data};
-use ingle_operator::{Conflict, Edit, Path, apply, differences, inert, typed};
+use ingle_operator::{
+    Conflict, Edit, Path, apply, differences, has_too_large_integer, inert, typed,
+};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -32,7 +34,7 @@ pub(crate) async fn set(
     out: &mut Out,
     options: SetOptions,
 ) -> Result<(), Failed> {
-    let sessions = place.sessions().await?;
+    let sessions = place.sessions_within(options.limits.limits()?).await?;
     let session = place::find(&sessions, &options.handle).await?;
     let mut wanted = session.snapshot().clone();
     for (path, value) in options.values {
@@ -46,7 +48,7 @@ pub(crate) async fn unset(
     out: &mut Out,
     options: UnsetOptions,
 ) -> Result<(), Failed> {
-    let sessions = place.sessions().await?;
+    let sessions = place.sessions_within(options.limits.limits()?).await?;
     let session = place::find(&sessions, &options.handle).await?;
     let mut wanted = session.snapshot().clone();
     for path in options.paths {
@@ -67,8 +69,14 @@ async fn change(
 ) -> Result<(), Failed> {
     let shown = session.snapshot();
     let edits = differences(shown, shown, wanted).map_err(|no| Failed::refused(no.to_string()))?;
-    if !dry_run && !edits.is_empty() {
-        store(session, &edits).await?.map_err(|conflicts| {
+    if !edits.is_empty() {
+        let wanted = edits.clone();
+        let change = move |data: &mut Data| apply(data, &wanted);
+        let done = match dry_run {
+            true => session.dry_run(change).await?,
+            false => session.try_update(change).await?,
+        };
+        done.map_err(|conflicts| {
             tell(&conflicts);
             Failed::conflict("the session has changed meanwhile; nothing was changed")
         })?;
@@ -84,15 +92,6 @@ async fn change(
         say("ingle: the session is like that already; nothing was changed");
     }
     Ok(())
-}
-
-/// Makes edits in one transaction, all or none.
-async fn store(
-    session: &StoredSession,
-    edits: &[Edit],
-) -> Result<Result<(), Vec<Conflict>>, Failed> {
-    let edits = edits.to_vec();
-    Ok(session.try_update(move |data: &mut Data| apply(data, &edits)).await?)
 }
 
 /// A value as it may be shown at a place.
@@ -154,7 +153,7 @@ pub(crate) async fn edit(
     let editor = editor.ok_or_else(|| {
         Failed::usage("no editor is known; set VISUAL or EDITOR, or use `ingle sessions set`")
     })?;
-    let sessions = place.sessions().await?;
+    let sessions = place.sessions_within(options.limits.limits()?).await?;
     let session = place::find(&sessions, &options.handle).await?;
     if options.reveal {
         show::note_reveal(&session).await?;
@@ -182,14 +181,15 @@ pub(crate) async fn edit(
         Ok(edits) => edits,
         Err(no) => return Err(draft.keep(Failed::refused(no.to_string()))),
     };
-    match store(&session, &edits).await {
+    let wanted = edits.clone();
+    match session.try_update(move |data: &mut Data| apply(data, &wanted)).await {
         Ok(Ok(())) => print(out, &session, &edits).map_err(|failed| failed.after(STORED)),
         Ok(Err(conflicts)) => {
             tell(&conflicts);
             let line = "the session has changed meanwhile; nothing was changed";
             Err(draft.keep(Failed::conflict(line)))
         }
-        Err(failed) => Err(draft.keep(failed)),
+        Err(error) => Err(draft.keep(error.into())),
     }
 }
 
@@ -214,6 +214,10 @@ fn read(text: &str) -> Result<Data, String> {
     let lines = text.lines().map(|line| if is_comment(line) { "" } else { line });
     let json = lines.collect::<Vec<_>>().join("\n");
     match serde_json::from_str(&json) {
+        Ok(_) if has_too_large_integer(&json) => {
+            Err("a whole number has more than 64 bits: write it as a text, or as 1e20 to have it rounded"
+                .to_owned())
+        }
         Ok(Value::Object(data)) => Ok(data),
         Ok(_) => Err("the data of a session must be an object with named fields".to_owned()),
         Err(error) => Err(format!("your text is no JSON: {error}")),
@@ -295,6 +299,8 @@ mod tests {
         let error = read("// a\n// b\n{\n  \"a\": 1,\n}\n").unwrap_err();
         assert!(error.contains("line 5 column 1"), "{error}");
         assert!(read("[1]").unwrap_err().contains("an object"));
+        let large = read("{\"a\": 18446744073709551616}").unwrap_err();
+        assert!(large.contains("more than 64 bits"), "{large}");
         for text in ["", "{\"a\": NaN}", "\u{feff}{}", "{} x", "{'a': 1}"] {
             assert!(read(text).is_err(), "{text}");
         }

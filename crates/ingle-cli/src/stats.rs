@@ -47,6 +47,8 @@ const BAR: usize = 20;
 struct Stats {
     live: usize,
     expired: usize,
+    /// Those that cannot be read, live or not.
+    damaged: usize,
     anonymous: usize,
     bytes: usize,
     ages: [usize; AGES.len()],
@@ -69,12 +71,14 @@ pub(crate) async fn run(place: &PlaceOptions, out: &mut Out) -> Result<(), Faile
             stats.count(session, age);
         }
     }
+    stats.damaged = pages.n_damaged();
     let name = sessions.store_info().name;
     match out.format {
         Format::Text => stats.print(out, name)?,
         _ => out.document(&stats.json(name))?,
     }
-    out.flush()
+    out.flush()?;
+    pages.end("their age, size and user are not counted")
 }
 
 impl Stats {
@@ -113,6 +117,9 @@ impl Stats {
         out.line(&format!("store      {store}"))?;
         out.line(&format!("live       {}", self.live))?;
         out.line(&format!("expired    {}, not yet swept", self.expired))?;
+        if self.damaged > 0 {
+            out.line(&format!("damaged    {}, live or not", self.damaged))?;
+        }
         out.line(&format!("anonymous  {}", self.anonymous))?;
         out.line(&format!("users      {about}{}", self.users.len()))?;
         let mean = self.bytes.checked_div(self.live).unwrap_or(0);
@@ -148,6 +155,7 @@ impl Stats {
             "store": store,
             "live": self.live,
             "expired": self.expired,
+            "damaged": self.damaged,
             "anonymous": self.anonymous,
             "users": self.users.len(),
             "users_is_estimate": self.of_others > 0,

@@ -1,15 +1,20 @@
 //! `ingle sessions watch`: what changes, as it changes. The store is asked again and again, because not
 //! every store tells.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use ingle::{Handle, SessionEnd, Sessions, StoredSession, clock::Timestamp, data::Data};
+use ingle::{
+    DamagedSession, Handle, SessionEnd, Sessions, StoredSession, clock::Timestamp, data::Data,
+};
 use ingle_operator::{HIDDEN, Path, changed, inert, instant, redacted, typed};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    exit::Failed,
+    exit::{Failed, say},
     options::{PlaceOptions, Selection, WatchOptions},
     out::{Format, Out},
     place,
@@ -27,30 +32,43 @@ pub(crate) async fn run(
 ) -> Result<(), Failed> {
     let sessions = place.sessions().await?;
     let stop = Stop::listen();
-    let mut watch = Watch { out, sessions: &sessions, left: options.count.unwrap_or(usize::MAX) };
+    let left = options.count.unwrap_or(usize::MAX);
+    let mut watch = Watch { out, sessions: &sessions, left, is_out: false };
     let end = options.time.map(|time| Instant::now() + time);
     let every = options.every.max(EVERY_MIN);
     let mut seen = match &options.handle {
         Some(handle) => {
             let session = place::find(&sessions, handle).await?;
-            HashMap::from([(session.info().handle, session)])
+            Seen::of([session])
         }
-        None => all(&sessions).await?,
+        None => Seen::all(&sessions).await?,
     };
+    for handle in &seen.damaged {
+        say(&format!("ingle: the session {handle} cannot be read, and is not watched"));
+    }
     let mut next = Instant::now() + every;
     while watch.left > 0
         && end.is_none_or(|end| next <= end)
-        && !(options.handle.is_some() && seen.is_empty())
+        && !(options.handle.is_some() && seen.sessions.is_empty())
     {
         tokio::select! {
             () = sleep_until(next) => {}
             () = stop.asked() => break,
         }
         next = Instant::now() + every;
-        seen = match &options.handle {
-            Some(_) => watch.look_at(seen).await?,
-            None => watch.look_at_all(&seen).await?,
+        let looked = async {
+            match &options.handle {
+                Some(_) => watch.look_at(&seen).await,
+                None => watch.look_at_all(&seen).await,
+            }
         };
+        let looked = tokio::select! {
+            looked = looked => looked,
+            () = stop.asked() => break,
+        };
+        if let Some(now) = watch.goes_on(looked)? {
+            seen = now;
+        }
         watch.out.flush()?;
     }
     if out.format != Format::Text {
@@ -59,16 +77,29 @@ pub(crate) async fn run(
     stop.check("the watch was interrupted")
 }
 
-type Seen = HashMap<Handle, StoredSession>;
+/// What a look has seen.
+struct Seen {
+    sessions: HashMap<Handle, StoredSession>,
+    /// Those that cannot be read.
+    damaged: HashSet<Handle>,
+}
 
-async fn all(sessions: &Sessions) -> Result<Seen, Failed> {
-    let selection = Selection::default();
-    let mut pages = Pages::new(sessions, &selection, false);
-    let mut all = HashMap::new();
-    while let Some(page) = pages.next().await? {
-        all.extend(page.into_iter().map(|session| (session.info().handle, session)));
+impl Seen {
+    fn of(sessions: impl IntoIterator<Item = StoredSession>) -> Self {
+        let sessions = sessions.into_iter().map(|session| (session.info().handle, session));
+        Self { sessions: sessions.collect(), damaged: HashSet::new() }
     }
-    Ok(all)
+
+    async fn all(sessions: &Sessions) -> Result<Self, Failed> {
+        let selection = Selection::default();
+        let mut pages = Pages::new(sessions, &selection, false);
+        let mut all = Self::of([]);
+        while let Some(page) = pages.next_page().await? {
+            all.damaged.extend(page.damaged.iter().map(DamagedSession::handle));
+            all.sessions.extend(Self::of(page.sessions).sessions);
+        }
+        Ok(all)
+    }
 }
 
 struct Watch<'a> {
@@ -76,24 +107,40 @@ struct Watch<'a> {
     sessions: &'a Sessions,
     /// How many changes are still to be printed.
     left: usize,
+    /// Whether the store did not answer the last look.
+    is_out: bool,
 }
 
 impl Watch<'_> {
-    /// Looks at the sessions again that were seen, and follows them where they are renewed.
-    async fn look_at(&mut self, seen: Seen) -> Result<Seen, Failed> {
-        let mut now = HashMap::new();
-        for (handle, before) in seen {
-            match before.reload().await? {
-                Ok(after) => {
-                    let new = after.info().handle;
-                    if new != handle {
-                        self.event(handle, "renewed", json!({ "to": new.to_string() }))?;
-                    }
-                    self.compare(&before, &after)?;
-                    now.insert(new, after);
+    /// What was seen, if the store has answered. Where it has not, the watch goes on: the next look finds
+    /// what has changed meanwhile.
+    fn goes_on(&mut self, looked: Result<Seen, Failed>) -> Result<Option<Seen>, Failed> {
+        let was_out = self.is_out;
+        self.is_out = looked.as_ref().is_err_and(Failed::is_unavailable);
+        match looked {
+            Err(failed) if self.is_out => {
+                if !was_out {
+                    say(&format!("ingle: {}; the watch goes on when it is back", failed.line()));
                 }
-                Err(SessionEnd::Expired) => self.event(handle, "expired", json!({}))?,
-                Err(_) => self.event(handle, "ended", json!({}))?,
+                Ok(None)
+            }
+            Err(failed) => Err(failed),
+            Ok(now) => {
+                if was_out {
+                    say("ingle: the store answers again");
+                }
+                Ok(Some(now))
+            }
+        }
+    }
+
+    /// Looks at the sessions again that were seen, and follows them where they are renewed.
+    async fn look_at(&mut self, seen: &Seen) -> Result<Seen, Failed> {
+        let mut now = Seen::of([]);
+        for before in seen.sessions.values() {
+            if let Some(after) = self.follow(before).await? {
+                self.compare(before, &after)?;
+                now.sessions.insert(after.info().handle, after);
             }
         }
         Ok(now)
@@ -101,20 +148,54 @@ impl Watch<'_> {
 
     /// Looks at all sessions that there are.
     async fn look_at_all(&mut self, seen: &Seen) -> Result<Seen, Failed> {
-        let now = all(self.sessions).await?;
-        for (handle, after) in &now {
-            match seen.get(handle) {
-                Some(before) => self.compare(before, after)?,
-                None => {
-                    let user = after.info().user.as_ref().map(|user| &user.name);
-                    self.event(*handle, "began", json!({ "user": user }))?;
+        let mut now = Seen::all(self.sessions).await?;
+        let mut renewed = HashSet::new();
+        for (handle, before) in &seen.sessions {
+            if let Some(after) = now.sessions.get(handle) {
+                self.compare(before, after)?;
+            } else if now.damaged.contains(handle) {
+                if !seen.damaged.contains(handle) {
+                    self.event(*handle, "damaged", json!({}))?;
                 }
+                // Should somebody mend it.
+                now.sessions.insert(*handle, before.clone());
+            } else if let Some(after) = self.follow(before).await? {
+                self.compare(before, &after)?;
+                renewed.insert(after.info().handle);
+                now.sessions.insert(after.info().handle, after);
             }
         }
-        for handle in seen.keys().filter(|handle| !now.contains_key(*handle)) {
-            self.event(*handle, "ended", json!({}))?;
+        let is_new = |handle: &Handle| !seen.sessions.contains_key(handle);
+        for (handle, after) in &now.sessions {
+            if is_new(handle) && !renewed.contains(handle) {
+                let user = after.info().user.as_ref().map(|user| &user.name);
+                self.event(*handle, "began", json!({ "user": user }))?;
+            }
         }
         Ok(now)
+    }
+
+    /// What has become of a session: where it has been renewed or ended, this is told.
+    async fn follow(&mut self, before: &StoredSession) -> Result<Option<StoredSession>, Failed> {
+        let info = before.info();
+        let end = match before.reload().await? {
+            Ok(after) => {
+                let new = after.info().handle;
+                if new != info.handle {
+                    self.event(info.handle, "renewed", json!({ "to": new.to_string() }))?;
+                }
+                return Ok(Some(after));
+            }
+            // Its mark may be gone as well.
+            Err(SessionEnd::Expired)
+                if self.sessions.now() >= info.idle_deadline.min(info.ends) =>
+            {
+                "expired"
+            }
+            Err(_) => "ended",
+        };
+        self.event(info.handle, end, json!({}))?;
+        Ok(None)
     }
 
     fn compare(&mut self, before: &StoredSession, after: &StoredSession) -> Result<(), Failed> {

@@ -19,4 +19,4 @@ pub use human::{NotADuration, age, ago, duration, instant, size};
 pub use inert::{inert, inert_json, shortened};
 pub use path::{NotAPath, NotAnAssignment, NotThere, Path, Segment, assignment};
 pub use redact::{HIDDEN, Redacted, holds_hidden, is_secret, redacted};
-pub use value::{NotAValue, Typed, kind, of_text, typed};
+pub use value::{NotAValue, Typed, has_too_large_integer, kind, of_text, typed};

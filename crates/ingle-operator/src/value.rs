@@ -80,7 +80,8 @@ pub fn of_text(text: &str) -> Result<Value, NotAValue> {
 }
 
 /// Whether JSON has an integer in it that the JSON's reader would make a double of, which rounds.
-fn has_too_large_integer(json: &str) -> bool {
+#[must_use]
+pub fn has_too_large_integer(json: &str) -> bool {
     let mut rest = json;
     while let Some(start) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
         rest = rest.get(start..).unwrap_or_default();

@@ -43,8 +43,8 @@ pub use crate::{
     id::{Handle, HandlePrefix, Key, NoRandomness, NotAHandle, NotAHandlePrefix, NotAKey},
     record::User,
     session::{
-        AuditAct, AuditField, AuditLine, AuditOutcome, AuditPage, Error, Field, HandlerOutcome,
-        Label, ListOptions, Login, LoginTicket, Operator, Session, SessionInfo, SessionPage,
-        Sessions, StoredSession,
+        AuditAct, AuditField, AuditLine, AuditOutcome, AuditPage, DamagedSession, Error, Field,
+        HandlerOutcome, Label, ListOptions, Login, LoginTicket, Operator, Session, SessionInfo,
+        SessionPage, Sessions, StoredSession,
     },
 };

@@ -36,6 +36,7 @@ use crate::{
 mod audit;
 mod choose;
 mod close;
+mod damaged;
 mod error;
 mod field;
 mod login;
@@ -49,6 +50,7 @@ mod work;
 
 pub use audit::{AuditAct, AuditField, AuditLine, AuditOutcome, AuditPage, Operator};
 pub use close::HandlerOutcome;
+pub use damaged::DamagedSession;
 pub use error::Error;
 pub use field::Field;
 pub use login::{Label, Login, LoginTicket};

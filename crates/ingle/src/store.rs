@@ -235,7 +235,8 @@ pub trait Listener: Send {
     async fn next(&mut self) -> Result<Key, Error>;
 }
 
-/// Lists the records of a store, for its operators.
+/// Lists the records of a store, for its operators. What cannot be read stops no list: it is in
+/// [`Page::damaged`].
 #[async_trait]
 pub trait List: Send + Sync {
     /// Live records, at most `limit` at a time. `after` is the end of the page before.
@@ -290,7 +291,7 @@ async fn in_any_order<L: List + ?Sized>(
     now: Timestamp,
 ) -> Result<Page, Error> {
     let mut page = list.list(after, limit, now).await?;
-    page.records.retain(|loaded| prefix.is_of(&loaded.record.header.key.handle()));
+    page.retain(|key| prefix.is_of(&key.handle()));
     Ok(page)
 }
 
@@ -394,8 +395,43 @@ pub struct Swept {
 pub struct Page {
     /// The records of this page.
     pub records: Vec<Loaded>,
+    /// What stands among them and cannot be read. Whether it lives, nobody can tell.
+    pub damaged: Vec<Damaged>,
     /// Where the next page begins; `None` behind the last one.
     pub next: Option<Cursor>,
+}
+
+impl Page {
+    /// Adds what a store has read under a key.
+    pub(crate) fn push(&mut self, read: Result<Loaded, Damaged>) {
+        match read {
+            Ok(loaded) => self.records.push(loaded),
+            Err(damaged) => self.damaged.push(damaged),
+        }
+    }
+
+    /// How many it has, readable or not.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len() + self.damaged.len()
+    }
+
+    /// Leaves out those whose keys are not wanted.
+    fn retain(&mut self, wanted: impl Fn(&Key) -> bool) {
+        self.records.retain(|loaded| wanted(&loaded.record.header.key));
+        self.damaged.retain(|damaged| wanted(&damaged.key));
+    }
+}
+
+/// What stands under a key and is no record that this version can read: it is damaged, or a newer version
+/// wrote it. A [destroy](Store::destroy) ends it all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// The key that it stands under.
+    pub key: Key,
+    /// What is wrong. It tells nothing of a session.
+    pub cause: String,
+    /// How a person finds it with the store's own tool: a query or a command. It has no id.
+    pub look: String,
 }
 
 /// The end of a page, in the form of the store that issued it.

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use ingle::{clock::Timestamp, record::Record, store::Write};
+use ingle::{clock::Timestamp, record::Record};
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,11 +16,11 @@ use crate::{
 
 macro_rules! on_each_store {
     ($($test:ident)*) => {
-        on_each_store! { sqlite; $($test)* }
-        on_each_store! { redis; $($test)* }
-        on_each_store! { redis_cluster; $($test)* }
-        on_each_store! { postgres; $($test)* }
-        on_each_store! { firestore; $($test)* }
+        $crate::commands::on_each_store! { sqlite; $($test)* }
+        $crate::commands::on_each_store! { redis; $($test)* }
+        $crate::commands::on_each_store! { redis_cluster; $($test)* }
+        $crate::commands::on_each_store! { postgres; $($test)* }
+        $crate::commands::on_each_store! { firestore; $($test)* }
     };
     ($store:ident; $($test:ident)*) => {
         mod $store {
@@ -31,6 +31,7 @@ macro_rules! on_each_store {
         }
     };
 }
+pub(crate) use on_each_store;
 
 on_each_store! {
     sessions_are_listed_as_they_fit
@@ -330,22 +331,8 @@ async fn a_change_is_seen_by_whoever_watches(place: Place) {
 /// More than some pages.
 async fn a_long_list_has_each_session_once(place: Place) {
     const N: usize = 1500;
-    let store = place.store().await;
-    let mut writes = tokio::task::JoinSet::new();
-    for n in 0..N {
-        let (store, record) =
-            (Arc::clone(&store), record(&format!("{n:016x}"), Some("cyd"), json!({})));
-        writes.spawn(async move {
-            let now = record.header.created;
-            store.commit(Write::Create { record: &record }, now).await.unwrap();
-        });
-        if writes.len() >= 100 {
-            writes.join_next().await.unwrap().unwrap();
-        }
-    }
-    while let Some(written) = writes.join_next().await {
-        written.unwrap();
-    }
+    let cyd = |n| record(&format!("{n:016x}"), Some("cyd"), json!({}));
+    place.put_all((0..N).map(cyd)).await;
     for command in [&["sessions", "list", "--ndjson"][..], &["export"]] {
         let listed = run(&place, command).ok();
         let mut handles = listed.handles();

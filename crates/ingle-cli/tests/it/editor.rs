@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::{
     Ended, PROGRAM,
+    commands::on_each_store,
     place::{ADA, Place},
     program,
 };
@@ -35,9 +36,15 @@ fn nothing_is_left(place: &Place) {
     assert!(left.is_empty(), "{left:?}");
 }
 
-#[tokio::test]
-async fn what_was_edited_is_stored_beside_what_others_change() {
-    let place = Place::sqlite().filled().await;
+on_each_store! {
+    what_was_edited_is_stored_beside_what_others_change
+    a_field_that_another_has_changed_is_a_conflict_and_the_text_is_kept
+    what_cannot_be_stored_is_told_and_the_text_is_kept
+    a_secret_is_not_in_the_text_unless_it_is_revealed
+    an_editor_that_fails_or_is_interrupted_loses_no_text
+}
+
+async fn what_was_edited_is_stored_beside_what_others_change(place: Place) {
     let meanwhile = format!("{PROGRAM} sessions set {ADA} views=500 cart.coupon=d");
     let script = format!("sed -i 's/\"Hi\"/\"Hola\"/; s/\"n\": 1/\"n\": 2/' \"$1\"; {meanwhile}");
     let done = edit(&place, &script, &[]).ok();
@@ -53,9 +60,7 @@ async fn what_was_edited_is_stored_beside_what_others_change() {
     nothing_is_left(&place);
 }
 
-#[tokio::test]
-async fn a_field_that_another_has_changed_is_a_conflict_and_the_text_is_kept() {
-    let place = Place::sqlite().filled().await;
+async fn a_field_that_another_has_changed_is_a_conflict_and_the_text_is_kept(place: Place) {
     let meanwhile = format!("{PROGRAM} sessions set {ADA} greeting=Theirs");
     let script = format!("sed -i 's/\"Hi\"/\"Yours\"/; s/101/7/' \"$1\"; {meanwhile}");
     let conflict = edit(&place, &script, &[]).with(5);
@@ -68,9 +73,7 @@ async fn a_field_that_another_has_changed_is_a_conflict_and_the_text_is_kept() {
     assert_eq!((&data["greeting"], &data["views"]), (&json!("Theirs"), &json!(101)));
 }
 
-#[tokio::test]
-async fn what_cannot_be_stored_is_told_and_the_text_is_kept() {
-    let place = Place::sqlite().filled().await;
+async fn what_cannot_be_stored_is_told_and_the_text_is_kept(place: Place) {
     let before = place.data(ADA).await.unwrap();
     for (script, code, says) in [
         ("echo '{' >> \"$1\"", 1, "your text is no JSON"),
@@ -98,9 +101,7 @@ async fn what_cannot_be_stored_is_told_and_the_text_is_kept() {
     assert!(text.contains("\"Ho\""), "{text}");
 }
 
-#[tokio::test]
-async fn a_secret_is_not_in_the_text_unless_it_is_revealed() {
-    let place = Place::sqlite().filled().await;
+async fn a_secret_is_not_in_the_text_unless_it_is_revealed(place: Place) {
     let copy = place.folder().join("copy");
     let script = format!("cp \"$1\" {0}; stat -c %a \"$1\" >> {0}", copy.display());
     edit(&place, &script, &[]).ok();
@@ -121,9 +122,7 @@ async fn without_an_editor_nothing_is_edited() {
     assert!(ended.stderr.contains("set VISUAL or EDITOR"), "{ended:?}");
 }
 
-#[tokio::test]
-async fn an_editor_that_fails_or_is_interrupted_loses_no_text() {
-    let place = Place::sqlite().filled().await;
+async fn an_editor_that_fails_or_is_interrupted_loses_no_text(place: Place) {
     let before = place.data(ADA).await.unwrap();
     for (end, code) in [("exit 3", 1), ("printf '\\377' >> \"$1\"", 1), ("kill -INT 0", 130)] {
         let ended = edit(&place, &format!("sed -i s/Hi/Ho/ \"$1\"; {end}"), &["--reveal"]);

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{Ended, PROGRAM, place::Place, program, run};
+use crate::{Ended, PROGRAM, commands::on_each_store, place::Place, program, run};
 
 /// The commands that have help of their own.
 const COMMANDS: [&[&str]; 20] = [
@@ -28,9 +28,12 @@ const COMMANDS: [&[&str]; 20] = [
     &["man"],
 ];
 
-#[tokio::test]
-async fn each_help_has_examples_that_run_as_printed() {
-    let place = Place::sqlite().filled().await;
+on_each_store! {
+    each_help_has_examples_that_run_as_printed
+    the_examples_of_the_page_for_operators_run_one_after_the_other
+}
+
+async fn each_help_has_examples_that_run_as_printed(place: Place) {
     let mut n_examples = 0;
     for command in COMMANDS {
         let help = run(&place, &[command, &["--help"]].concat()).ok().stdout;
@@ -38,8 +41,7 @@ async fn each_help_has_examples_that_run_as_printed() {
         assert!(!examples.is_empty(), "{command:?}: {help}");
         for example in examples {
             // Each on sessions of its own, since some end them.
-            let place = Place::sqlite().filled().await;
-            run_as_printed(&place, example);
+            run_as_printed(&place.another().filled().await, example);
             n_examples += 1;
         }
     }
@@ -56,16 +58,17 @@ fn run_as_printed(place: &Place, example: &str) {
     // A pipe fails where any part of it does.
     shell.args(["-c", &format!("set -e\n{example}")]);
     shell.env("PATH", path).env("INGLE_STORE", &place.url).current_dir(place.folder());
+    shell.envs(place.environment.iter().map(|(name, value)| (name, value)));
+    // However busy the machine is.
+    shell.env("INGLE_TIMEOUT", "2m");
     let ended = Ended::of(shell.output().unwrap());
     assert!(ended.code == 0 && !ended.stderr.contains("ingle: error"), "{example}: {ended:?}");
 }
 
-#[tokio::test]
-async fn the_examples_of_the_page_for_operators_run_one_after_the_other() {
+async fn the_examples_of_the_page_for_operators_run_one_after_the_other(place: Place) {
     let page = include_str!("../../../../docs/cli.md");
     let examples: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
     assert!(examples.len() > 5, "{examples:?}");
-    let place = Place::sqlite().filled().await;
     for example in examples {
         run_as_printed(&place, example);
     }
@@ -90,7 +93,7 @@ fn a_manual_and_completions_come_from_the_options() {
     let mut without = program(&place);
     without.env_remove("INGLE_STORE").args(["completions", "bash"]);
     let completions = Ended::of(without.output().unwrap()).ok().stdout;
-    assert!(completions.contains("--store-file"), "{completions}");
+    assert!(completions.contains("INGLE_COMPLETE"), "{completions}");
     let folder = place.folder();
     run(&place, &["man", "--output", folder.to_str().unwrap()]).ok();
     let page = std::fs::read_to_string(folder.join("ingle-sessions-end.1")).unwrap();

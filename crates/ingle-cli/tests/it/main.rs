@@ -13,7 +13,9 @@ use std::{
 };
 
 mod commands;
+mod complete;
 mod console;
+mod damage;
 mod editor;
 mod examples;
 mod lost;

@@ -11,6 +11,7 @@ use ingle::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 type Opening<'a> = Pin<Box<dyn Future<Output = Arc<dyn Store>> + 'a>>;
 
@@ -19,6 +20,8 @@ pub(crate) struct Place {
     pub(crate) url: String,
     pub(crate) environment: Vec<(&'static str, String)>,
     open: fn(&Self) -> Opening<'_>,
+    /// Makes another one, in the same store.
+    another: fn() -> Self,
     folder: TempDir,
 }
 
@@ -29,43 +32,57 @@ pub(crate) const ALSO_BOB: &str = "7b02000000000002";
 pub(crate) const NOBODY: &str = "c000000000000003";
 
 impl Place {
-    fn new(url: impl FnOnce(&TempDir) -> String) -> Self {
+    fn new(another: fn() -> Self, url: impl FnOnce(&TempDir) -> String) -> Self {
         let folder = TempDir::new().unwrap();
         let url = url(&folder);
         let open: fn(&Self) -> Opening<'_> =
             |place| Box::pin(async { ingle::store::open(&place.url).await.unwrap() });
-        Self { url, environment: Vec::new(), open, folder }
+        Self { url, environment: Vec::new(), open, another, folder }
+    }
+
+    /// Another place in the same store.
+    pub(crate) fn another(&self) -> Self {
+        (self.another)()
     }
 
     pub(crate) fn sqlite() -> Self {
-        Self::new(|folder| format!("sqlite://{}", folder.path().join("sessions").display()))
+        Self::new(Self::sqlite, |folder| {
+            format!("sqlite://{}", folder.path().join("sessions").display())
+        })
     }
 
     pub(crate) fn redis() -> Self {
         let server = testbed::redis::server();
-        Self::new(|_| format!("redis://{server}?prefix=t{:032x}", fastrand::u128(..)))
+        Self::new(Self::redis, |_| format!("redis://{server}?prefix=t{:032x}", fastrand::u128(..)))
     }
 
     pub(crate) fn redis_cluster() -> Self {
         let server = testbed::redis::cluster();
-        Self::new(|_| format!("redis://{server}?prefix=t{:032x}", fastrand::u128(..)))
+        Self::new(Self::redis_cluster, |_| {
+            format!("redis://{server}?prefix=t{:032x}", fastrand::u128(..))
+        })
     }
 
     pub(crate) fn postgres() -> Self {
         let server = testbed::postgres::shared();
         let table = format!("t{:032x}", fastrand::u128(..));
-        Self::new(|_| format!("postgres://postgres@{server}/postgres?pool=4&table={table}"))
+        Self::new(Self::postgres, |_| {
+            format!("postgres://postgres@{server}/postgres?pool=4&table={table}")
+        })
     }
 
     pub(crate) fn memcached() -> Self {
         let [server, ..] = testbed::memcached::shared();
-        Self::new(|_| format!("memcached://{server}?prefix=t{:032x}", fastrand::u128(..)))
+        Self::new(Self::memcached, |_| {
+            format!("memcached://{server}?prefix=t{:032x}", fastrand::u128(..))
+        })
     }
 
     pub(crate) fn firestore() -> Self {
         let emulator = testbed::firestore::hidane();
         let collection = format!("t{:032x}", fastrand::u128(..));
-        let mut place = Self::new(|_| format!("firestore://ingle-test/{collection}"));
+        let mut place =
+            Self::new(Self::firestore, |_| format!("firestore://ingle-test/{collection}"));
         place.environment = vec![("FIRESTORE_EMULATOR_HOST", emulator.to_string())];
         place.open = |place| {
             Box::pin(async {
@@ -111,6 +128,24 @@ impl Place {
     pub(crate) async fn put_record(&self, record: &Arc<Record>) {
         let store = self.store().await;
         store.commit(Write::Create { record }, SystemClock.now()).await.unwrap();
+    }
+
+    /// Stores many sessions.
+    pub(crate) async fn put_all(&self, records: impl IntoIterator<Item = Arc<Record>>) {
+        let (store, mut writes) = (self.store().await, JoinSet::new());
+        for record in records {
+            let store = Arc::clone(&store);
+            writes.spawn(async move {
+                let now = record.header.created;
+                store.commit(Write::Create { record: &record }, now).await.unwrap();
+            });
+            if writes.len() >= 100 {
+                writes.join_next().await.unwrap().unwrap();
+            }
+        }
+        while let Some(written) = writes.join_next().await {
+            written.unwrap();
+        }
     }
 
     /// The data of a session, if it lives.

@@ -14,13 +14,14 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
     Ended,
-    place::{ADA, Place},
+    commands::on_each_store,
+    place::{ADA, Place, record},
     program, run,
 };
 
 /// Runs a program on a terminal of so many columns, where somebody types, and returns how it ended and all
 /// that the terminal showed.
-fn on_terminal(mut program: Command, columns: u16, typed: &str) -> (i32, String) {
+pub(crate) fn on_terminal(mut program: Command, columns: u16, typed: &str) -> (i32, String) {
     let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     let pty = openpty(None, Some(&size)).unwrap();
     let (mut screen, user) = (File::from(pty.controller), pty.user);
@@ -47,9 +48,19 @@ fn terminal(place: &Place, columns: u16, typed: &str, arguments: &[&str]) -> (i3
     on_terminal(program, columns, typed)
 }
 
-#[tokio::test]
-async fn a_table_fits_its_terminal_and_is_whole_in_a_file() {
-    let place = Place::sqlite().filled().await;
+on_each_store! {
+    a_table_fits_its_terminal_and_is_whole_in_a_file
+    there_is_no_color_where_none_is_wanted
+    what_others_wrote_is_inert_on_a_terminal_and_exact_in_json
+    who_sits_at_a_terminal_is_asked_and_types_the_number
+    a_pipe_that_ends_is_no_failure
+    ctrl_c_says_how_many_were_ended_and_another_run_goes_on
+    output_that_is_lost_stops_no_end_and_hides_no_change
+    ctrl_c_ends_the_question_and_no_session
+    ctrl_c_ends_a_watch_as_interrupted
+}
+
+async fn a_table_fits_its_terminal_and_is_whole_in_a_file(place: Place) {
     let long = "x".repeat(200);
     place.put("d000000000000000", Some(&long), json!({})).await;
     for columns in [20, 40, 60, 80, 120] {
@@ -65,9 +76,7 @@ async fn a_table_fits_its_terminal_and_is_whole_in_a_file() {
     assert!(list.contains(&long) && !list.contains('\u{1b}'), "{list}");
 }
 
-#[tokio::test]
-async fn there_is_no_color_where_none_is_wanted() {
-    let place = Place::sqlite().filled().await;
+async fn there_is_no_color_where_none_is_wanted(place: Place) {
     assert!(terminal(&place, 80, "", &["sessions", "list"]).1.contains("\u{1b}[1m"));
     for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
         let mut program = program(&place);
@@ -81,9 +90,7 @@ async fn there_is_no_color_where_none_is_wanted() {
     assert!(on_terminal(program, 80, "").1.contains("\u{1b}[1m"));
 }
 
-#[tokio::test]
-async fn what_others_wrote_is_inert_on_a_terminal_and_exact_in_json() {
-    let place = Place::sqlite().filled().await;
+async fn what_others_wrote_is_inert_on_a_terminal_and_exact_in_json(place: Place) {
     let flood = format!("a{}", "\u{301}".repeat(10_000));
     let escapes = "\u{1b}]0;title\u{7}\u{1b}[2J\u{9b}31m\r\nx\u{202e}gpj.exe\u{2066}\u{200b}";
     let data = json!({ "flood": flood, "escapes": escapes, "name\u{1b}[8m": 1 });
@@ -109,9 +116,7 @@ async fn what_others_wrote_is_inert_on_a_terminal_and_exact_in_json() {
     assert_eq!((&shown["data"], &shown["user"]["name"]), (&data, &json!("eve\u{202e}\u{2028}")));
 }
 
-#[tokio::test]
-async fn who_sits_at_a_terminal_is_asked_and_types_the_number() {
-    let place = Place::sqlite().filled().await;
+async fn who_sits_at_a_terminal_is_asked_and_types_the_number(place: Place) {
     let end = ["sessions", "end", "--user", "bob"];
     for typed in ["\n", "y\n", "yes\n", "3\n", "\u{4}"] {
         let (code, shown) = terminal(&place, 80, typed, &end);
@@ -124,12 +129,9 @@ async fn who_sits_at_a_terminal_is_asked_and_types_the_number() {
     assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 2);
 }
 
-#[tokio::test]
-async fn a_pipe_that_ends_is_no_failure() {
-    let place = Place::sqlite().filled().await;
-    for n in 0..300 {
-        place.put(&format!("e{n:015}"), None, json!({ "text": "x".repeat(500) })).await;
-    }
+async fn a_pipe_that_ends_is_no_failure(place: Place) {
+    let data = json!({ "text": "x".repeat(500) });
+    place.put_all((0..300).map(|n| record(&format!("e{n:015}"), None, data.clone()))).await;
     for command in [&["sessions", "list", "--ndjson"][..], &["export"], &["sessions", "list"]] {
         let mut list = program(&place);
         let mut list =
@@ -142,12 +144,9 @@ async fn a_pipe_that_ends_is_no_failure() {
     }
 }
 
-#[tokio::test]
-async fn ctrl_c_says_how_many_were_ended_and_another_run_goes_on() {
-    let place = Place::sqlite().filled().await;
-    for n in 0..200 {
-        place.put(&format!("e{n:015}"), None, json!({ "old": true })).await;
-    }
+async fn ctrl_c_says_how_many_were_ended_and_another_run_goes_on(place: Place) {
+    let old = |n| record(&format!("e{n:015}"), None, json!({ "old": true }));
+    place.put_all((0..200).map(old)).await;
     let end = ["sessions", "end", "--where", "old = true", "--confirm", "200", "--ndjson"];
     let mut ending = program(&place);
     let mut ending =
@@ -175,13 +174,10 @@ async fn ctrl_c_says_how_many_were_ended_and_another_run_goes_on() {
     assert!(log.iter().all(|line| line["outcome"] == "done"));
 }
 
-#[tokio::test]
-async fn output_that_is_lost_stops_no_end_and_hides_no_change() {
-    let place = Place::sqlite().filled().await;
+async fn output_that_is_lost_stops_no_end_and_hides_no_change(place: Place) {
     for (is_closed, code, first) in [(true, 0, 'e'), (false, 1, 'f')] {
-        for n in 0..200 {
-            place.put(&format!("{first}{n:015}"), None, json!({ "old": true })).await;
-        }
+        let old = |n| record(&format!("{first}{n:015}"), None, json!({ "old": true }));
+        place.put_all((0..200).map(old)).await;
         let mut end = program(&place);
         end.args(["sessions", "end", "--where", "old = true", "--confirm", "200", "--ndjson"]);
         end.stdout(if is_closed { Stdio::piped() } else { full() }).stderr(Stdio::piped());
@@ -208,9 +204,7 @@ fn full() -> Stdio {
     File::options().write(true).open("/dev/full").unwrap().into()
 }
 
-#[tokio::test]
-async fn ctrl_c_ends_the_question_and_no_session() {
-    let place = Place::sqlite().filled().await;
+async fn ctrl_c_ends_the_question_and_no_session(place: Place) {
     for command in [&["sessions", "end", "--all"][..], &["users", "end", "bob"]] {
         let pty = openpty(None, None).unwrap();
         let mut screen = BufReader::new(File::from(pty.controller));
@@ -232,9 +226,7 @@ async fn ctrl_c_ends_the_question_and_no_session() {
     assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
 }
 
-#[tokio::test]
-async fn ctrl_c_ends_a_watch_as_interrupted() {
-    let place = Place::sqlite().filled().await;
+async fn ctrl_c_ends_a_watch_as_interrupted(place: Place) {
     let mut watch = program(&place);
     watch.args(["sessions", "watch", "--every", "50ms", "--json"]);
     let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

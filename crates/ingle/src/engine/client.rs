@@ -25,8 +25,8 @@ use crate::{
     meter::{Meter, Verb},
     record::{FORMAT, Loaded, Version},
     store::{
-        Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, Listener, Lookup, Page,
-        Store, Swept, Write,
+        Applied, CommitError, Cursor, Damaged, Destroyed, Error, ErrorKind, Info, Listener, Lookup,
+        Page, Store, Swept, Write,
     },
 };
 
@@ -181,14 +181,21 @@ impl Client {
         let Listing { of, after, limit, with_dead } = *listing;
         // Before all deadlines, each record lives.
         let at = if with_dead { Timestamp::from_millis(0) } else { self.now() };
-        self.call(Verb::List, &self.loads, deadline, async {
+        let page = self.call(Verb::List, &self.loads, deadline, async {
             match of {
                 Of::All => list.list(after, limit, at).await,
                 Of::User(user) => list.list_by_user(user, after, limit, at).await,
                 Of::Handle(prefix) => list.list_by_handle(prefix, after, limit, at).await,
             }
-        })
-        .await
+        });
+        let page = page.await?;
+        if let Some(Damaged { key, cause, .. }) = page.damaged.first()
+            && self.log.is_due()
+        {
+            let (handle, damaged) = (key.handle(), page.damaged.len());
+            tracing::error!(%handle, %cause, damaged, "a list found records that cannot be read");
+        }
+        Ok(page)
     }
 
     fn no_lists(&self) -> Error {

@@ -210,7 +210,9 @@ async fn end_listed(
             };
             let headers = page.records.iter().map(|loaded| &loaded.record.header);
             let to_end = headers.filter(|header| is_to_end(header)).map(|header| header.key);
-            let to_end: Vec<Key> = to_end.collect();
+            // What cannot be read here may live in an instance of a newer version.
+            let damaged = page.damaged.iter().map(|damaged| damaged.key);
+            let to_end: Vec<Key> = to_end.chain(damaged.filter(Key::is_of_session)).collect();
             found += to_end.len();
             ended += end(coalescer, to_end, cause).await?;
             after = page.next;

@@ -19,7 +19,7 @@ use crate::{
         events::EndedBy,
     },
     id::{Digits, Handle, Key},
-    record::Record,
+    record::{Loaded, Record},
     store::Cursor,
 };
 
@@ -209,6 +209,8 @@ pub(super) fn changed_fields(draft: &Draft<'_>) -> BTreeMap<String, AuditField> 
 pub struct AuditPage {
     /// The lines of this page. There may be none, and yet more pages.
     pub lines: Vec<AuditLine>,
+    /// How many lines are among them that cannot be read.
+    pub damaged: usize,
     /// Where the next page begins; `None` behind the last one.
     pub next: Option<Cursor>,
 }
@@ -331,16 +333,17 @@ impl Audit {
 pub(super) async fn page(context: &Context, after: Option<&Cursor>) -> Result<AuditPage, Error> {
     let listing = Listing::new(Of::User(AUDIT_USER)).after(after);
     let page = context.client.list(&listing, context.policy.deadline()).await?;
-    let lines = page.records.iter().filter_map(|loaded| line_in(&loaded.record)).collect();
-    Ok(AuditPage { lines, next: page.next })
+    let is_line = |loaded: &&Loaded| loaded.record.header.key.is_of_audit();
+    let records: Vec<_> = page.records.iter().filter(is_line).collect();
+    let lines: Vec<_> = records.iter().filter_map(|loaded| line_in(&loaded.record)).collect();
+    // Whoever looks for one needs the others.
+    let unreadable = page.damaged.iter().filter(|damaged| damaged.key.is_of_audit()).count();
+    let damaged = unreadable + records.len() - lines.len();
+    Ok(AuditPage { lines, damaged, next: page.next })
 }
 
-/// What stands in a record of the audit log. A damaged line is logged and left out: whoever looks for it
-/// needs the others.
+/// What stands in a record of the audit log, if it is as it was written.
 fn line_in(record: &Record) -> Option<AuditLine> {
-    if !record.header.key.is_of_audit() {
-        return None;
-    }
     let line = serde_json::from_value(Value::Object(record.data.clone()));
     line.inspect_err(|_| tracing::error!("a line of the audit log is not as it was written")).ok()
 }

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     audit::{self, Act, Audit, AuditAct, AuditOutcome, AuditPage, Operator},
+    damaged::DamagedSession,
     error::Error,
     login::{LoginTicket, check_name, ticket},
     stored::StoredSession,
@@ -17,8 +18,7 @@ use crate::{
         client::{Listing, Of, PAGE_MAX},
         users::end_begun,
     },
-    id::{Handle, HandlePrefix},
-    record::Loaded,
+    id::{Handle, HandlePrefix, Key},
     store::{Cursor, Info},
 };
 
@@ -97,28 +97,34 @@ impl Sessions {
         listing.with_dead = *with_expired;
         let context = users::with_lists(&self.engine)?;
         let page = context.client.list(&listing, context.policy.deadline()).await?;
-        let fits = |loaded: &Loaded| {
-            let key = &loaded.record.header.key;
+        let fits = |key: &Key| {
             key.is_of_session() && prefix.is_none_or(|prefix| prefix.is_of(&key.handle()))
         };
-        let found = page.records.into_iter().filter(fits);
+        let found = page.records.into_iter().filter(|loaded| fits(&loaded.record.header.key));
         let sessions = found
             .map(|loaded| StoredSession::new(&self.engine, &self.audit, loaded.record))
             .collect();
-        Ok(SessionPage { sessions, next: page.next })
+        let damaged = page.damaged.into_iter().filter(|damaged| fits(&damaged.key));
+        let damaged = damaged
+            .map(|damaged| DamagedSession::new(&self.engine, &self.audit, damaged))
+            .collect();
+        Ok(SessionPage { sessions, damaged, next: page.next })
     }
 
     /// The live session that logs and people call by this handle.
     ///
     /// # Errors
-    /// As [`of_user`](Self::of_user).
+    /// [`Error::Damaged`] if it cannot be read. Otherwise as [`of_user`](Self::of_user).
     pub async fn find(&self, handle: &Handle) -> Result<Option<StoredSession>, Error> {
         let found = self.find_by_prefix(&(*handle).into(), 1).await?;
-        Ok(found.into_iter().next())
+        match found.damaged.first() {
+            Some(damaged) if found.sessions.is_empty() => Err(damaged.error()),
+            _ => Ok(found.sessions.into_iter().next()),
+        }
     }
 
-    /// The live sessions whose handles begin so, at most `max` of them: people shorten a handle to what
-    /// is unique.
+    /// The live sessions whose handles begin so, as one page: people shorten a handle to what is unique.
+    /// Where there are more than `max`, some are left out.
     ///
     /// # Errors
     /// As [`of_user`](Self::of_user).
@@ -126,25 +132,27 @@ impl Sessions {
         &self,
         prefix: &HandlePrefix,
         max: usize,
-    ) -> Result<Vec<StoredSession>, Error> {
+    ) -> Result<SessionPage, Error> {
         let options = ListOptions::new().of_handle(*prefix);
-        let (mut found, mut after) = (Vec::new(), None);
-        while found.len() < max {
-            let page = self.list(&options, after.as_ref()).await?;
-            found.extend(page.sessions);
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
+        let mut found = self.list(&options, None).await?;
+        while found.sessions.len() + found.damaged.len() < max
+            && let Some(after) = found.next.take()
+        {
+            let page = self.list(&options, Some(&after)).await?;
+            found.sessions.extend(page.sessions);
+            found.damaged.extend(page.damaged);
+            found.next = page.next;
         }
-        found.truncate(max);
+        found.sessions.truncate(max);
+        found.damaged.truncate(max - found.sessions.len());
         Ok(found)
     }
 
     /// Ends all sessions of a user, on every instance, and returns how many there were. See
     /// [`Session::end_all`](crate::Session::end_all).
     ///
-    /// When this returns, none of them lives, and no login that was under way before can succeed. On a
+    /// When this returns, none of them lives, and no login that was under way before can succeed. What of
+    /// them cannot be read ends, too. On a
     /// store that cannot list by user, each ends when it is next used, and the count is 0.
     ///
     /// # Errors
@@ -164,7 +172,8 @@ impl Sessions {
     /// there were. Sessions may begin meanwhile. Where several apps share a store, those of all end: a
     /// store knows no namespaces.
     ///
-    /// A session that a request renews at the same time may be missed: call it until it returns 0.
+    /// A session that a request renews at the same time may be missed: call it until it returns 0. What
+    /// cannot be read ends, whenever it began.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if the store has no lists. Otherwise some sessions may live on. Call it
@@ -316,6 +325,8 @@ impl ListOptions {
 pub struct SessionPage {
     /// The sessions of this page. There may be none, and yet more pages.
     pub sessions: Vec<StoredSession>,
+    /// Those among them that cannot be read.
+    pub damaged: Vec<DamagedSession>,
     /// Where the next page begins; `None` behind the last one.
     pub next: Option<Cursor>,
 }

@@ -24,11 +24,12 @@ use crate::{
     engine::{
         Engine,
         batch::Item,
-        change::Draft,
+        change::{Change, Copy, Draft},
         coalesce, commit,
         events::{Cause, EndReason},
         watch::SessionEnd,
     },
+    id::Key,
     record::Record,
     store::Lookup,
 };
@@ -159,28 +160,45 @@ impl StoredSession {
         Detachable::new(work).await
     }
 
+    /// What [`try_update`](Self::try_update) would do now, and stores nothing: it runs `change` on the data as
+    /// it is, under the limits of the layer. The store may have limits of its own, which it is not asked for.
+    ///
+    /// # Errors
+    /// As [`try_update`](Self::try_update).
+    ///
+    /// # Panics
+    /// As [`try_update`](Self::try_update).
+    pub async fn dry_run<T, R, E, F>(&self, mut change: F) -> Result<Result<R, E>, Error>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        R: Send + 'static,
+        E: Send + 'static,
+        F: FnMut(&mut T) -> Result<R, E> + Send + 'static,
+    {
+        let context = self.engine.context();
+        let key = &self.record.header.key;
+        let found = context.client.load(key, context.policy.deadline()).await?;
+        let Lookup::Live(loaded) = found else { return Err(Error::Interrupted) };
+        let rules = context.policy.rules();
+        let last_run = Arc::new(Mutex::new(None));
+        let last = Arc::clone(&last_run);
+        let mut run: Change = Box::new(move |draft| {
+            let done = change_view(draft, Place::Whole, &rules, &mut change)?;
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+            Ok(())
+        });
+        Copy::of(&loaded.record.data).apply(&mut run, &context.policy.limits)?;
+        let last = last_run.lock().unwrap_or_else(PoisonError::into_inner).take();
+        last.ok_or(Error::OutcomeUnknown)
+    }
+
     /// Ends the session for good, also where it has moved since. False if it had ended before.
     ///
     /// # Errors
     /// It may live on. Do not say that it has ended.
     pub async fn end(&self) -> Result<bool, Error> {
-        let session = self.clone();
-        let end = |_| async move {
-            let begun = session.audit.begin(session.act(AuditAct::End)).await?;
-            let context = session.engine.context();
-            let key = &session.record.header.key;
-            let user = session.info.user.as_ref().map(|user| &*user.name);
-            let cause = Cause::new(EndReason::PickedOut, session.audit.ended_by(), user);
-            let ended = commit::destroy(context, key, cause, context.policy.deadline()).await;
-            let ended = ended.map_err(Error::from);
-            let outcome = match &ended {
-                Ok(false) => AuditOutcome::Refused,
-                ended => AuditOutcome::of(ended),
-            };
-            session.audit.end(begun, outcome, |_| {}).await;
-            ended
-        };
-        Detachable::new(end).await
+        let user = self.info.user.as_ref().map(|user| &*user.name);
+        end(&self.engine, &self.audit, self.record.header.key, user).await
     }
 
     /// Writes down that the operator looks at these fields, whose values are hidden otherwise. Call it
@@ -236,6 +254,30 @@ impl StoredSession {
             (Err(error), last) => (Err(error), last.map(|(_, fields)| fields).unwrap_or_default()),
         }
     }
+}
+
+/// Ends the session under a key, and writes down who did.
+pub(super) async fn end(
+    engine: &Arc<Engine>,
+    audit: &Audit,
+    key: Key,
+    user: Option<&str>,
+) -> Result<bool, Error> {
+    let (engine, audit, user) = (Arc::clone(engine), audit.clone(), user.map(str::to_owned));
+    let end = |_| async move {
+        let begun = audit.begin(Act::on_session(AuditAct::End, key.handle())).await?;
+        let context = engine.context();
+        let cause = Cause::new(EndReason::PickedOut, audit.ended_by(), user.as_deref());
+        let ended = commit::destroy(context, &key, cause, context.policy.deadline()).await;
+        let ended = ended.map_err(Error::from);
+        let outcome = match &ended {
+            Ok(false) => AuditOutcome::Refused,
+            ended => AuditOutcome::of(ended),
+        };
+        audit.end(begun, outcome, |_| {}).await;
+        ended
+    };
+    Detachable::new(end).await
 }
 
 impl fmt::Debug for StoredSession {

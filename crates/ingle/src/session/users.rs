@@ -227,7 +227,9 @@ async fn end_older(
 /// The sessions of a user, the one that was used last first.
 pub(super) async fn list(engine: &Engine, user: &str) -> Result<Vec<SessionInfo>, Error> {
     let mut sessions = Vec::new();
-    for_each(engine, user, |record| sessions.push(info(engine, record))).await?;
+    let show =
+        |_, record: Option<&Record>| sessions.extend(record.map(|record| info(engine, record)));
+    for_each(engine, user, show).await?;
     sessions.sort_by_key(|session: &SessionInfo| std::cmp::Reverse(session.last_seen));
     Ok(sessions)
 }
@@ -238,11 +240,11 @@ pub(super) fn with_lists(engine: &Engine) -> Result<&Context, Error> {
     if context.client.lists_by_user() { Ok(context) } else { Err(NO_LISTS) }
 }
 
-/// Calls `see` with each live record of a user.
+/// Calls `see` with each key of a user's live sessions, and its record where that can be read.
 async fn for_each(
     engine: &Engine,
     user: &str,
-    mut see: impl FnMut(&Record) + Send,
+    mut see: impl FnMut(Key, Option<&Record>) + Send,
 ) -> Result<(), Error> {
     check_name(user)?;
     let Context { client, policy, .. } = with_lists(engine)?;
@@ -251,7 +253,10 @@ async fn for_each(
         let listing = Listing::new(Of::User(user)).after(after.as_ref());
         let page = client.list(&listing, policy.deadline()).await?;
         // Those that an end of all has left over, too: where it was an error, they live.
-        page.records.iter().for_each(|loaded| see(&loaded.record));
+        for loaded in &page.records {
+            see(loaded.record.header.key, Some(&loaded.record));
+        }
+        page.damaged.iter().for_each(|damaged| see(damaged.key, None));
         match page.next {
             Some(next) => after = Some(next),
             None => return Ok(()),
@@ -278,8 +283,8 @@ pub(super) fn info(engine: &Engine, record: &Record) -> SessionInfo {
 /// Ends the session of a user that has this handle. False if there is none.
 async fn end_one(engine: &Engine, user: &str, handle: &Handle, by: EndedBy) -> Result<bool, Error> {
     let mut found = None;
-    for_each(engine, user, |record| {
-        found = found.or(Some(record.header.key).filter(|key| key.handle() == *handle));
+    for_each(engine, user, |key, _| {
+        found = found.or(Some(key).filter(|key| key.is_of_session() && key.handle() == *handle));
     })
     .await?;
     let Some(key) = found else { return Ok(false) };

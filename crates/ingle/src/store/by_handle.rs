@@ -18,9 +18,9 @@ pub(super) async fn in_order<L: List + ?Sized>(
     let before = Key::before(prefix).map(|key| Cursor(key.to_string()));
     let limit = if prefix.is_whole() { 1 } else { limit };
     let mut page = list.list(after.or(before.as_ref()), limit, now).await?;
-    let n_listed = page.records.len();
-    page.records.retain(|loaded| prefix.is_of(&loaded.record.header.key.handle()));
-    if page.records.len() < n_listed {
+    let n_listed = page.len();
+    page.retain(|key| prefix.is_of(&key.handle()));
+    if page.len() < n_listed {
         // All that follow are greater.
         page.next = None;
     }

@@ -200,7 +200,7 @@ impl Memory {
         records.truncate(limit);
         let last = records.last().filter(|_| more);
         let next = last.map(|last| Cursor(last.record.header.key.to_string()));
-        Page { records, next }
+        Page { records, next, ..Page::default() }
     }
 }
 

@@ -233,8 +233,8 @@ impl List for Redis {
         limit: usize,
         now: Timestamp,
     ) -> Result<Page, Error> {
-        let Inner { client, mends, .. } = &*self.0;
-        list::page_of_user(client, mends, user, after, limit, now).await
+        let Inner { client, mends, lists, .. } = &*self.0;
+        list::page_of_user(client, mends, lists, user, after, limit, now).await
     }
 
     async fn list_by_handle(

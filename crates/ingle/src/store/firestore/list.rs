@@ -13,13 +13,14 @@ use tonic::Status;
 use super::{
     codec::{self, EXPIRES, Entry, SHARD, SHARDS, USER},
     connect::Client,
+    plain,
     value::typed,
     write::{delete, unchanged},
 };
 use crate::{
     clock::Timestamp,
     record::Loaded,
-    store::{Cursor, Error, Page, Swept},
+    store::{Cursor, Damaged, Error, Page, Swept},
 };
 
 /// The id of a document, as a field of a query.
@@ -68,7 +69,7 @@ pub(super) async fn page(
         |user: &str| is(USER, Operator::Equal, typed(ValueType::StringValue(user.to_owned())));
     let mut after = after.map(|cursor| names.document_with_id(&cursor.0));
     let mut last = None;
-    let mut records: Vec<Loaded> = Vec::new();
+    let mut page = Page::default();
     loop {
         let mut query = query(client, user.map(of_user), limit.saturating_add(1));
         query.order_by =
@@ -81,40 +82,45 @@ pub(super) async fn page(
         let found = found.map_err(|status| client.server.read_failed(&status))?;
         let more = found.len() > limit;
         for document in found {
-            if records.len() >= limit {
-                return Ok(Page { records, next: last.map(Cursor) });
+            if page.len() >= limit {
+                page.next = last.map(Cursor);
+                return Ok(page);
             }
             after = Some(document.name.clone());
             last = names.id(&document.name).map(str::to_owned);
-            records.extend(listed(client, document, now));
+            if let Some(read) = listed(client, document, now) {
+                page.push(read);
+            }
         }
         if !more {
-            return Ok(Page { records, next: None });
+            return Ok(page);
         }
     }
 }
 
-/// The record in a document, if it is one for a list. A damaged one is logged and left out: a person who
-/// looks for it needs the list of the others.
-fn listed(client: &Client, document: Document, now: Timestamp) -> Option<Loaded> {
+/// What is in a document, if it is for a list.
+fn listed(client: &Client, document: Document, now: Timestamp) -> Option<Result<Loaded, Damaged>> {
     let key = client.names.key(&document.name)?;
-    let loaded = match codec::read(document, &key) {
-        Ok(Entry::Record(loaded)) => loaded,
-        Ok(Entry::Mark(..)) => return None,
-        Err(error) => {
-            let cause = Error::from(error).cause();
-            tracing::error!(?key, %cause, "a document is not listed");
-            return None;
-        }
+    let damaged = |cause: &str| {
+        let (collection, handle) = (&client.names.collection, key.handle());
+        let look = match plain::id(&key) {
+            // Its id is the session's.
+            Some(_) => {
+                format!("the document in `{collection}` whose `_ingle.key` begins with {handle}")
+            }
+            None => format!("the document in `{collection}` whose id begins with {handle}"),
+        };
+        Some(Err(Damaged { key, cause: cause.to_owned(), look }))
     };
-    if loaded.record.is_dead(now) {
-        return None;
+    match codec::read(document, &key) {
+        Ok(Entry::Record(loaded)) if loaded.record.is_dead(now) => None,
+        Ok(Entry::Record(loaded)) if loaded.record.header.key != key => {
+            damaged("it was written under another key")
+        }
+        Ok(Entry::Record(loaded)) => Some(Ok(loaded)),
+        Ok(Entry::Mark(..)) => None,
+        Err(error) => damaged(&Error::from(error).cause()),
     }
-    if loaded.record.header.key != key {
-        tracing::error!(?key, "a document is not listed: it was written under another key");
-        return None;
-    }
-    Some(loaded)
 }
 
 fn query(client: &Client, filter: Option<Filter>, limit: usize) -> StructuredQuery {

@@ -235,6 +235,11 @@ fn key(bytes: &[u8]) -> Result<Key, Unreadable> {
     Ok(Key::from_bytes(bytes.try_into().map_err(|_| Unreadable::Key)?))
 }
 
+/// The key of a row.
+pub(super) fn key_of(row: &Row) -> Result<Key, Unreadable> {
+    key(row.try_get(0)?)
+}
+
 /// Reads the record of a row.
 pub(super) fn record(row: &Row) -> Result<Loaded, Unreadable> {
     let format: i16 = row.try_get(1)?;
@@ -257,7 +262,7 @@ pub(super) fn record(row: &Row) -> Result<Loaded, Unreadable> {
     let counter = integer(9)?;
     let header = Header {
         format,
-        key: key(row.try_get(0)?)?,
+        key: key_of(row)?,
         created: time(2)?,
         idle_deadline: time(3)?,
         absolute_deadline: time(4)?,

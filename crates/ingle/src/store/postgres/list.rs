@@ -1,14 +1,14 @@
 //! Lists of records, and the sweep of what is dead.
 
 use super::{
-    codec::{self, Param},
+    codec::{self, Param, Unreadable},
     pool::Pool,
     statements::Kind,
 };
 use crate::{
     clock::Timestamp,
     id::Key,
-    store::{Cursor, Error, Page, Swept},
+    store::{Cursor, Damaged, Error, Page, Swept},
 };
 
 use std::sync::Arc;
@@ -37,13 +37,21 @@ pub(super) async fn page(
         }
     };
     let rows = pool.ask(kind, params).await.map_err(|failure| failure.of_read(pool.names()))?;
-    // One that is unreadable fails the list: without it, it would be wrong.
-    let mut records = rows.iter().map(codec::record).collect::<Result<Vec<_>, _>>()?;
-    let more = records.len() > limit;
-    records.truncate(limit);
-    let last = records.last().filter(|_| more);
-    let next = last.map(|last| Cursor(last.record.header.key.to_string()));
-    Ok(Page { records, next })
+    let (mut page, mut last) = (Page::default(), None);
+    for row in rows.iter().take(limit) {
+        // What has no key is nobody's session.
+        let Ok(key) = codec::key_of(row) else { continue };
+        last = Some(key);
+        page.push(codec::record(row).map_err(|error| damaged(pool, key, &error)));
+    }
+    page.next = last.filter(|_| rows.len() > limit).map(|key| Cursor(key.to_string()));
+    Ok(page)
+}
+
+fn damaged(pool: &Pool, key: Key, error: &Unreadable) -> Damaged {
+    let (table, handle) = (&pool.names().table, key.handle());
+    let look = format!("SELECT * FROM {table} WHERE encode(key, 'hex') LIKE '{handle}%'");
+    Damaged { key, cause: error.to_string(), look }
 }
 
 /// Deletes records and marks that are dead.

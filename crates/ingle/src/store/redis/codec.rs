@@ -203,6 +203,8 @@ pub(super) enum Unreadable {
     Format(u64),
     #[error("`login` of a session in Redis is not what it should be")]
     Login,
+    #[error("a session in Redis stands under another key than it was written under")]
+    OtherKey,
     #[error("a session in Redis is not JSON: line {line}, column {column}")]
     NotJson { line: usize, column: usize },
     #[error("a field of a session in Redis is not what it should be: line {line}, column {column}")]

@@ -123,11 +123,11 @@ impl Client {
     }
 
     /// Sends commands about several partitions and returns their answers in the same order, with one
-    /// round trip to each server.
+    /// round trip to each server. A server refuses each for itself.
     pub(super) async fn call_all(
         &self,
         commands: Vec<(Partition, Cmd)>,
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
         let mut answers: Vec<Option<Value>> = commands.iter().map(|_| None).collect();
         for master in self.servers.masters() {
             let theirs = |partition| {
@@ -153,9 +153,12 @@ impl Client {
         let mut all = Vec::with_capacity(answers.len());
         for (answer, (partition, command)) in answers.into_iter().zip(&commands) {
             all.push(match answer {
-                Some(answer) => answer,
+                Some(answer) => Ok(answer),
                 // Refused: it has moved, or the refusal is to be told.
-                None => self.call(*partition, command).await?,
+                None => match self.call(*partition, command).await {
+                    Err(failure) if !matches!(failure, Failure::Refused(_)) => return Err(failure),
+                    answer => answer,
+                },
             });
         }
         Ok(all)

@@ -12,7 +12,7 @@ use super::{
     connect::Client,
     error::Failure,
     mend::{self, Mends},
-    scan::{RECORDS_PER_CALL, load_all, scan},
+    scan::{Found, RECORDS_PER_CALL, load_all, scan},
     user_set::{self, key_of, user_of},
 };
 use crate::{
@@ -33,9 +33,51 @@ pub(super) async fn probe(client: &Client) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The keys behind a place in the list of all, as they were a moment ago.
+/// What the last page of a list has found for the next one.
 #[derive(Default)]
-pub(super) struct Cache(Mutex<Option<Keys>>);
+pub(super) struct Cache {
+    keys: Mutex<Option<Keys>>,
+    members: Mutex<Option<Arc<Members>>>,
+}
+
+impl Cache {
+    /// The members of a user's set behind a key, if they are kept. The first page always reads them anew.
+    fn members_behind(&self, user: &str, after: Option<Key>) -> Option<Arc<Members>> {
+        let kept = self.members.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        kept.filter(|kept| after.is_some() && kept.fits(user, after))
+    }
+
+    fn keep(&self, members: &Arc<Members>) {
+        let mut kept = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(Arc::clone(members));
+    }
+}
+
+/// The members of a user's set behind a key, as they were a moment ago, in the order of their keys.
+struct Members {
+    user: String,
+    read: Instant,
+    /// These are all that there are behind this one,
+    after: Option<Key>,
+    members: Vec<String>,
+    /// unless there are more behind the last.
+    more: bool,
+}
+
+impl Members {
+    fn fits(&self, user: &str, after: Option<Key>) -> bool {
+        let last = self.members.last().and_then(|member| key_of(member));
+        let covered = self.after <= after && (!self.more || last > after);
+        self.user == user && covered && self.read.elapsed() < CACHED_FOR
+    }
+
+    fn behind(&self, after: Option<Key>) -> &[String] {
+        let start = self.members.partition_point(|member| key_of(member) <= after);
+        self.members.get(start..).unwrap_or_default()
+    }
+}
+
+/// The keys behind a place in the list of all, as they were a moment ago.
 
 #[derive(Clone)]
 struct Keys {
@@ -58,16 +100,19 @@ pub(super) async fn page(
     let mut page = Page::default();
     let mut after = after.and_then(|cursor| cursor.0.parse::<Key>().ok());
     loop {
-        let wanted = limit.saturating_sub(page.records.len());
+        let wanted = limit.saturating_sub(page.len());
         let (keys, more) = keys_behind(client, cache, after, wanted).await?;
         let found = load_all(client, &keys).await?;
-        page.records
-            .extend(found.into_iter().flatten().filter(|loaded| !loaded.record.is_dead(now)));
+        found
+            .into_iter()
+            .flatten()
+            .filter(|found| may_live(found, now))
+            .for_each(|found| page.push(found));
         after = keys.last().copied();
         if !more || after.is_none() {
             return Ok(page);
         }
-        if page.records.len() >= limit {
+        if page.len() >= limit {
             page.next = after.map(|key| Cursor(key.to_string()));
             return Ok(page);
         }
@@ -78,36 +123,66 @@ pub(super) async fn page(
 pub(super) async fn page_of_user(
     client: &Arc<Client>,
     mends: &Mends,
+    cache: &Cache,
     user: &str,
     after: Option<&Cursor>,
     limit: usize,
     now: Timestamp,
 ) -> Result<Page, Error> {
     let after = after.and_then(|cursor| cursor.0.parse::<Key>().ok());
-    let members = mend::members(client, mends, user, now).await?;
+    let set = match cache.members_behind(user, after) {
+        Some(set) => set,
+        None => {
+            let set = Arc::new(read_members(client, mends, user, after, now).await?);
+            if set.members.len() > limit {
+                cache.keep(&set);
+            }
+            set
+        }
+    };
+    let members = set.behind(after);
     let mut keys: Vec<Key> = members.iter().filter_map(|member| key_of(member)).collect();
-    keys.sort_unstable();
     keys.dedup();
-    keys.retain(|key| Some(*key) > after);
     let mut page = Page::default();
     let mut rest = keys.as_slice();
-    while !rest.is_empty() && page.records.len() < limit {
-        let wanted = (limit - page.records.len()).min(RECORDS_PER_CALL).min(rest.len());
+    while !rest.is_empty() && page.len() < limit {
+        let wanted = (limit - page.len()).min(RECORDS_PER_CALL).min(rest.len());
         let (these, others) = rest.split_at(wanted);
         for (key, found) in these.iter().zip(load_all(client, these).await?) {
-            let theirs =
-                found.as_ref().filter(|loaded| user_of(&loaded.record.header) == Some(user));
+            // What cannot be read may be theirs.
+            let theirs = found.filter(|found| {
+                found.as_ref().is_ok_and(|loaded| user_of(&loaded.record.header) == Some(user))
+                    || found.is_err()
+            });
             if theirs.is_none() {
-                user_set::remove_stale(client, user, key, &members, now);
+                user_set::remove_stale(client, user, key, members, now);
             }
-            let live = theirs.filter(|loaded| !loaded.record.is_dead(now));
-            page.records.extend(live.cloned());
+            if let Some(found) = theirs.filter(|found| may_live(found, now)) {
+                page.push(found);
+            }
         }
         rest = others;
-        let last = these.last().filter(|_| !rest.is_empty());
+        let last = these.last().filter(|_| set.more || !rest.is_empty());
         page.next = last.map(|key| Cursor(key.to_string()));
     }
     Ok(page)
+}
+
+/// The members of a user's set behind a key. A set has no order of keys, so it is read as a whole.
+async fn read_members(
+    client: &Arc<Client>,
+    mends: &Mends,
+    user: &str,
+    after: Option<Key>,
+    now: Timestamp,
+) -> Result<Members, Error> {
+    let read = Instant::now();
+    let mut members = mend::members(client, mends, user, now).await?;
+    members.retain(|member| key_of(member).is_some_and(|key| Some(key) > after));
+    members.sort_unstable();
+    let more = members.len() > CACHED_MAX;
+    members.truncate(CACHED_MAX);
+    Ok(Members { user: user.to_owned(), read, after, members, more })
 }
 
 /// A page of the records whose handles begin so. All keys are looked at, as they are now.
@@ -139,9 +214,15 @@ pub(super) async fn page_of_handle(
     let more = keys.len() > limit;
     let keys: Vec<Key> = keys.into_iter().take(limit).collect();
     let found = load_all(client, &keys).await?.into_iter().flatten();
-    let records = found.filter(|loaded| !loaded.record.is_dead(now)).collect();
     let last = keys.last().filter(|_| more);
-    Ok(Page { records, next: last.map(|key| Cursor(key.to_string())) })
+    let mut page = Page { next: last.map(|key| Cursor(key.to_string())), ..Page::default() };
+    found.filter(|found| may_live(found, now)).for_each(|found| page.push(found));
+    Ok(page)
+}
+
+/// Whether a list has it: what cannot be read is not known to be dead.
+fn may_live(found: &Found, now: Timestamp) -> bool {
+    found.as_ref().map_or(true, |loaded| !loaded.record.is_dead(now))
 }
 
 /// The next keys in their order, and whether there are more. To find them all keys have to be
@@ -152,7 +233,7 @@ async fn keys_behind(
     after: Option<Key>,
     n: usize,
 ) -> Result<(Vec<Key>, bool), Error> {
-    let cached = cache.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let cached = cache.keys.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let fits = |cached: &Keys| {
         let covered = cached.after < after && (!cached.more || cached.keys.last() > after.as_ref());
         after.is_some() && covered && cached.scanned.elapsed() < CACHED_FOR
@@ -188,6 +269,6 @@ async fn scan_all(client: &Client, cache: &Cache, after: Option<Key>) -> Result<
         }
     }
     let keys = Keys { scanned, after, keys: first.into_iter().collect(), more };
-    *cache.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys.clone());
+    *cache.keys.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys.clone());
     Ok(keys)
 }

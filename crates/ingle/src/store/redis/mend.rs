@@ -72,7 +72,8 @@ async fn sessions_of(client: &Client, user: &str, now: Timestamp) -> Result<Vec<
         let mut cursor = 0;
         loop {
             let (next, keys) = scan(client, &master, &client.names.records(), cursor).await?;
-            for loaded in load_all(client, &keys).await?.into_iter().flatten() {
+            // What cannot be read names no user.
+            for loaded in load_all(client, &keys).await?.into_iter().flatten().flatten() {
                 let header = &loaded.record.header;
                 if user_of(header) == Some(user) && !loaded.record.is_dead(now) {
                     sessions.push(header.clone());

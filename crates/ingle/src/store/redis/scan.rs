@@ -9,7 +9,11 @@ use super::{
     connect::{Client, Master},
     names::Partition,
 };
-use crate::{id::Key, record::Loaded, store::Error};
+use crate::{
+    id::Key,
+    record::Loaded,
+    store::{Damaged, Error, ErrorKind},
+};
 
 /// How many keys a server looks at before it serves others.
 const KEYS_PER_SCAN: usize = 1000;
@@ -40,15 +44,43 @@ pub(super) async fn scan(
     Ok((next.ok_or(Unreadable::Answer)?, keys.collect()))
 }
 
+/// A record that was found, or what is there in place of one.
+pub(super) type Found = Result<Loaded, Damaged>;
+
 /// The records under these keys, dead ones too.
-pub(super) async fn load_all(client: &Client, keys: &[Key]) -> Result<Vec<Option<Loaded>>, Error> {
+pub(super) async fn load_all(client: &Client, keys: &[Key]) -> Result<Vec<Option<Found>>, Error> {
     let mut found = Vec::with_capacity(keys.len());
     for keys in keys.chunks(RECORDS_PER_CALL) {
         let command = |key| (Partition::of(key), codec::load(&client.names, key));
         let answers = client.call_all(keys.iter().map(command).collect()).await;
-        for answer in answers.map_err(|failure| client.error(failure))? {
-            found.push(codec::read(answer)?.and_then(Entry::record));
+        let answers = answers.map_err(|failure| client.error(failure))?;
+        for (key, answer) in keys.iter().zip(answers) {
+            let read = match answer {
+                Ok(answer) => read(answer, key).map_err(Error::from),
+                Err(failure) => Err(client.error(failure)),
+            };
+            found.push(match read {
+                Ok(read) => read.map(Ok),
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    Some(Err(damaged(client, *key, &error)))
+                }
+                Err(error) => return Err(error),
+            });
         }
     }
     Ok(found)
+}
+
+fn read(answer: Value, key: &Key) -> Result<Option<Loaded>, Unreadable> {
+    let found = codec::read(answer)?.and_then(Entry::record);
+    match found {
+        Some(loaded) if loaded.record.header.key != *key => Err(Unreadable::OtherKey),
+        found => Ok(found),
+    }
+}
+
+fn damaged(client: &Client, key: Key, error: &Error) -> Damaged {
+    let pattern = client.names.records_of(&key.handle().into());
+    let look = format!("redis-cli --scan --pattern '{pattern}' | xargs -n 1 redis-cli GET");
+    Damaged { key, cause: error.cause(), look }
 }

@@ -226,15 +226,6 @@ pub(super) enum Entry {
     Mark(Mark),
 }
 
-impl Entry {
-    pub(super) fn record(self) -> Option<Loaded> {
-        match self {
-            Self::Record(loaded) => Some(loaded),
-            Self::Mark(_) => None,
-        }
-    }
-}
-
 /// Reads a row that a [`select!`] found.
 pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Entry, Unreadable> {
     let key = Key::from_bytes(row.get(1)?);

@@ -16,7 +16,7 @@ use super::error::{cannot_create, not_a_folder};
 use crate::store::OpenError;
 
 /// The one file in the folder; SQLite puts its log and its shared memory beside it.
-const FILE: &str = "sessions.sqlite";
+pub(super) const FILE: &str = "sessions.sqlite";
 
 /// How long a write waits for one of another process.
 pub(super) const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -1,15 +1,16 @@
-//! Lists and the sweep: the statements that look at many rows.
+//! Lists and the sweep: the statements that look at many rows. One that is unreadable stops none of them.
 
 use rusqlite::{Connection, params};
 
 use super::{
-    codec::{self, Entry, millis, select},
+    codec::{self, Entry, Unreadable, millis, select},
+    connect::FILE,
     error::failed,
 };
 use crate::{
     clock::Timestamp,
     id::Key,
-    store::{Applied, Cursor, Error, Page},
+    store::{Applied, Cursor, Damaged, Error, Page},
 };
 
 /// A page of the live records of one user or of all, in the order of their keys.
@@ -25,11 +26,11 @@ pub(super) fn page(connection: &Connection, list: &List) -> Result<Page, Error> 
     let after = after.as_ref().map_or(&[][..], |key| key.as_bytes());
     // One more than asked for tells whether this is the last page.
     let limit_sql = i64::try_from(*limit).unwrap_or(i64::MAX).saturating_add(1);
-    let found = match user {
+    let rows = match user {
         None => {
             let sql =
                 select!("WHERE key > ?1 AND dead_at > ?2 AND mark IS NULL ORDER BY key LIMIT ?3");
-            entries(connection, sql, params![after, millis(*now), limit_sql])?
+            rows(connection, sql, params![after, millis(*now), limit_sql])?
         }
         Some(user) => {
             // No mark has a user.
@@ -37,30 +38,46 @@ pub(super) fn page(connection: &Connection, list: &List) -> Result<Page, Error> 
                 "INDEXED BY by_user \
                  WHERE user = ?4 AND key > ?1 AND dead_at > ?2 ORDER BY key LIMIT ?3"
             );
-            entries(connection, sql, params![after, millis(*now), limit_sql, user])?
+            rows(connection, sql, params![after, millis(*now), limit_sql, user])?
         }
     };
-    let mut records: Vec<_> = found.into_iter().filter_map(Entry::record).collect();
-    let more = records.len() > *limit;
-    records.truncate(*limit);
-    let last = records.last().filter(|_| more);
-    let next = last.map(|last| Cursor(last.record.header.key.to_string()));
-    Ok(Page { records, next })
+    let more = rows.len() > *limit;
+    let (mut page, mut last) = (Page::default(), None);
+    for (key, read) in rows.into_iter().take(*limit) {
+        last = Some(key);
+        match read {
+            Ok(Entry::Record(loaded)) => page.records.push(loaded),
+            Ok(Entry::Mark(_)) => {}
+            Err(error) => page.damaged.push(damaged(key, &error)),
+        }
+    }
+    page.next = last.filter(|_| more).map(|key| Cursor(key.to_string()));
+    Ok(page)
 }
 
-/// What a query finds. A row that is unreadable fails it: it may be anyone's session, and a list
-/// without it would be wrong.
-pub(super) fn entries(
+fn damaged(key: Key, error: &Unreadable) -> Damaged {
+    let look = format!(
+        "sqlite3 {} \"SELECT * FROM sessions WHERE hex(key) LIKE '{}%'\"",
+        FILE,
+        key.handle().to_string().to_uppercase()
+    );
+    Damaged { key, cause: error.to_string(), look }
+}
+
+/// The rows that a query finds, by their keys. What has no key is nobody's session.
+pub(super) fn rows(
     connection: &Connection,
     sql: &str,
     parameters: impl rusqlite::Params,
-) -> Result<Vec<Entry>, Error> {
+) -> Result<Vec<(Key, Result<Entry, Unreadable>)>, Error> {
     let found = || -> rusqlite::Result<Vec<_>> {
         let mut statement = connection.prepare_cached(sql)?;
-        statement.query_map(parameters, |row| Ok(codec::read(row)))?.collect()
+        let rows = statement.query_map(parameters, |row| {
+            Ok(row.get(0).ok().map(|key| (Key::from_bytes(key), codec::read(row))))
+        })?;
+        rows.filter_map(Result::transpose).collect()
     };
-    let found = found().map_err(|error| failed(error, Applied::No))?;
-    found.into_iter().map(|read| read.map_err(Error::from)).collect()
+    found().map_err(|error| failed(error, Applied::No))
 }
 
 /// Looks at no more than `limit` rows, at those whose time it is: deletes the dead, and looks at the

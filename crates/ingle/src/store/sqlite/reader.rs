@@ -14,7 +14,7 @@ use super::{
     codec::{Entry, select},
     connect::{OpenedFile, close, connect_to_read},
     error::{Unserved, cannot_create, failed, no_thread, opening},
-    list::{self, List, Marks, entries},
+    list::{self, List, Marks, rows},
     queue::queue,
 };
 use crate::{
@@ -74,8 +74,8 @@ fn next(queue: &Queue) -> Option<Job> {
 
 fn load(connection: &Connection, key: &Key, now: Timestamp) -> Result<Lookup, Error> {
     // A row must be found whole before its deadlines are believed: a damaged one is no ended session.
-    let found = entries(connection, select!("WHERE key = ?1"), [key.as_bytes()])?.pop();
-    Ok(match found {
+    let found = rows(connection, select!("WHERE key = ?1"), [key.as_bytes()])?.pop();
+    Ok(match found.map(|(_, read)| read).transpose()? {
         Some(Entry::Record(loaded)) if !loaded.record.is_dead(now) => Lookup::Live(loaded),
         Some(Entry::Mark(mark)) => mark.lookup(now),
         Some(Entry::Record(_)) | None => Lookup::Missing,

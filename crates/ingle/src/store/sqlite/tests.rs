@@ -324,13 +324,19 @@ async fn a_row_that_is_no_record_is_corrupt_and_its_content_is_not_told() {
         let sql = format!("UPDATE sessions SET counter = counter + 1, {broken} WHERE key = ?1");
         shell.execute(&sql, [key(number).as_bytes()]).unwrap();
 
-        let load = store.load(&key(number), NOW).await.unwrap_err();
-        let list = store.list(None, 10, NOW).await;
-        for error in [Some(load), list.err()].into_iter().flatten() {
-            assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
-            assert!(cause(&error).starts_with(expected), "{broken}: {}", cause(&error));
-            assert!(!format!("{error:?}").contains("secret"));
-        }
+        let error = store.load(&key(number), NOW).await.unwrap_err();
+        assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
+        assert!(cause(&error).starts_with(expected), "{broken}: {}", cause(&error));
+        assert!(!format!("{error:?}").contains("secret"));
+        let list = store.list(None, 10, NOW).await.unwrap();
+        // What may be a mark is on no list.
+        let named = list.damaged.iter().map(|damaged| (damaged.key, &damaged.cause));
+        let may_be_mark = broken.starts_with("mark");
+        let expected = (!may_be_mark).then(|| (key(number), cause(&error)));
+        assert_eq!(
+            named.collect::<Vec<_>>(),
+            Vec::from_iter(expected.as_ref().map(|(key, cause)| (*key, cause)))
+        );
         shell.execute("UPDATE sessions SET mark = NULL WHERE mark = 'secret'", ()).unwrap();
         store.destroy(&key(number), NOW).await.unwrap();
     }
@@ -885,7 +891,8 @@ fn fuzz_a_row() {
         }
         match read(&cells) {
             Ok(codec::Entry::Record(found)) => {
-                let again = read(&cells_of_record(&found.record)).unwrap().record().unwrap();
+                let again = read(&cells_of_record(&found.record)).unwrap();
+                let codec::Entry::Record(again) = again else { panic!("a record became a mark") };
                 assert_eq!(*again.record, *found.record);
             }
             Ok(codec::Entry::Mark(_)) => {}

@@ -241,7 +241,7 @@ async fn what_an_operator_does_is_written_down_beside_plain_ids() {
         let options = ListOptions::new();
         let found = sessions.list(&options, None).await.unwrap().sessions.remove(0);
         let prefix = found.info().handle.to_string()[..6].parse().unwrap();
-        assert_eq!(sessions.find_by_prefix(&prefix, 2).await.unwrap().len(), 1, "{ids:?}");
+        assert_eq!(sessions.find_by_prefix(&prefix, 2).await.unwrap().sessions.len(), 1, "{ids:?}");
         found.update(|data: &mut ingle::data::Data| data.clear()).await.unwrap();
         found.end().await.unwrap();
         let lines = sessions.audit_log(None).await.unwrap().lines;

@@ -153,7 +153,7 @@ impl List for Gate {
         let later = page.records.into_iter().filter(is_later);
         let next = later.max_by_key(|loaded| place(loaded));
         let cursor = next.as_ref().and_then(place).map(|place| Cursor(place.to_string()));
-        Ok(Page { records: next.into_iter().collect(), next: cursor })
+        Ok(Page { records: next.into_iter().collect(), next: cursor, ..Page::default() })
     }
 }
 

@@ -124,17 +124,19 @@ pub(super) async fn an_operator_finds_sessions_by_how_their_handles_begin(scene:
     for handle in &handles {
         for n in [1, 2, 16] {
             let prefix: HandlePrefix = handle.to_string()[..n].parse().unwrap();
-            let found = sessions.find_by_prefix(&prefix, 10).await.unwrap();
+            let found = sessions.find_by_prefix(&prefix, 10).await.unwrap().sessions;
             let found: BTreeSet<_> = found.iter().map(|session| session.info().handle).collect();
             let expected = handles.iter().copied().filter(|handle| prefix.is_of(handle)).collect();
             assert_eq!(found, expected, "{prefix}");
         }
     }
     let one = handles.first().unwrap().to_string()[..1].parse().unwrap();
-    assert_eq!(sessions.find_by_prefix(&one, 1).await.unwrap().len(), 1);
+    assert_eq!(sessions.find_by_prefix(&one, 1).await.unwrap().sessions.len(), 1);
     // Where the lines of the audit log are, and no session is.
     for none in ["ffffff", "fffffe"] {
-        assert!(sessions.find_by_prefix(&none.parse().unwrap(), 1).await.unwrap().is_empty());
+        assert!(
+            sessions.find_by_prefix(&none.parse().unwrap(), 1).await.unwrap().sessions.is_empty()
+        );
     }
     // Of a user's sessions, too.
     let own = all
