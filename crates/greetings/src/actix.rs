@@ -32,7 +32,7 @@ use tokio::{
 
 use crate::{
     Start,
-    app::{READY_WITHIN, logout, page, readiness},
+    app::{HEALTH, READY, READY_WITHIN, logout, page, readiness},
     lab::Slowness,
     limit::BODY_BYTES_MAX,
     server::{CONNECTIONS_MAX, Ended, Limits},
@@ -103,13 +103,13 @@ pub(crate) async fn serve(start: Start) -> io::Result<Ended> {
     }
 }
 
-/// The pages, each with a session; `/readyz`, which asks the store itself; and `/healthz`, which is
+/// The pages, each with a session; `/ready`, which asks the store itself; and `/health`, which is
 /// outside of the limits.
 fn routes(app: &mut ServiceConfig, shared: &Shared) {
     let Shared { sessions, limit, readiness, lab } = shared;
     app.app_data(Data::new(limit.clone())).app_data(Data::new(readiness.clone()));
-    app.route("/healthz", web::get().to(async || "ok"));
-    app.service(web::resource("/readyz").wrap(from_fn(limited)).get(ready));
+    app.service(web::resource(HEALTH).get(async || "ok"));
+    app.service(web::resource(READY).wrap(from_fn(limited)).get(ready));
     let mut pages = web::scope("")
         .service(web::resource("/").get(home))
         .service(web::resource("/logout").post(logout));

@@ -87,10 +87,17 @@ fn escaped(text: &str) -> String {
     html
 }
 
-/// The pages, each with a session; `/readyz`, which asks the store itself; and `/healthz`. With
+/// Where it says whether the process lives. Google's front end answers paths that end in `z` itself, so
+/// from outside only the first is of use there.
+pub(crate) const HEALTH: [&str; 2] = ["/health", "/healthz"];
+
+/// Where it says whether the store answers.
+pub(crate) const READY: [&str; 2] = ["/ready", "/readyz"];
+
+/// The pages, each with a session; `/ready`, which asks the store itself; and `/health`. With
 /// accounts the pages are theirs.
 ///
-/// `/healthz` is outside of the limits: it says whether the process lives, and a full one does. A
+/// `/health` is outside of the limits: it says whether the process lives, and a full one does. A
 /// platform that restarted it for being busy would make the load of the others worse.
 pub(crate) fn router(
     store: Arc<dyn Store>,
@@ -106,7 +113,10 @@ pub(crate) fn router(
         }
         None => (Router::new().route("/", get(home)).route("/logout", post(logout)), sessions),
     };
-    let mut free = Router::new().route("/healthz", get(async || "ok"));
+    let mut free = Router::new();
+    for path in HEALTH {
+        free = free.route(path, get(async || "ok"));
+    }
     if with_lab {
         let lab = lab::routes();
         pages = pages.nest("/lab", lab.limited);
@@ -115,7 +125,11 @@ pub(crate) fn router(
     // A panic costs one answer and not the connection.
     let limits = (CatchPanicLayer::new(), limit);
     let ready = get(ready).with_state((store, store_time.unwrap_or(READY_WITHIN)));
-    let health = Router::new().route("/readyz", ready).layer(limits.clone());
+    let mut health = Router::new();
+    for path in READY {
+        health = health.route(path, ready.clone());
+    }
+    let health = health.layer(limits.clone());
     // Sessions are around the limits: what is cut off there is an answer all the same, with the cookie
     // of a session that was renewed before.
     let app = pages.layer((sessions, limits)).merge(health).merge(free);

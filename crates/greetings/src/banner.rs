@@ -104,7 +104,13 @@ fn cookie(name: &str, transport: Transport) -> String {
             ", Secure: browsers keep it only if a proxy or platform in front of this speaks HTTPS"
         }
     };
-    format!("{name}{meant_for}")
+    let is_bound = transport != Transport::Https || name.starts_with("__Host-");
+    let unbound = if is_bound {
+        ""
+    } else {
+        "; without the prefix __Host-, other hosts of its domain can set it"
+    };
+    format!("{name}{meant_for}{unbound}")
 }
 
 /// What is to be known of the ids in the cookie, where they are not the usual ones.

@@ -24,11 +24,12 @@ mod banner;
 mod lab;
 mod limit;
 mod options;
+mod platform;
 mod server;
 
 use accounts::{Accounts, Streams, command::AddError};
 use limit::Limit;
-use options::{Command, Options, Transport, Wrong};
+use options::{Command, Options, Setting, Transport, Wrong};
 use server::{Ended, Signals};
 
 /// How long the end waits for work in the background, which nobody was promised.
@@ -110,6 +111,9 @@ async fn run(
     let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
     let listener = listen(&options).await?;
     let store = open_store(&options).await?;
+    if let Some(trouble) = platform::trouble(&options) {
+        tracing::warn!("sessions end with this instance: {trouble}");
+    }
     let cookie = cookie(&options, store.info().ids)?;
     let count = accounts.as_ref().map(|accounts| accounts.count);
     banner::announce(&options, count, store.as_ref(), &cookie, &listener);
@@ -169,33 +173,53 @@ async fn migrate(options: &Options) -> Result<(), Failure> {
 /// browser, but with accounts only where somebody asks for that at the login.
 ///
 /// Each namespace has a cookie of its own. Browsers do not tell the ports of a host apart, and with one
-/// name two apps on a host would end each other's sessions.
+/// name two apps on a host would end each other's sessions. A name that was asked for is taken as it is.
 fn cookie(options: &Options, ids: Ids) -> Result<Cookie, Failure> {
     let for_transport = match options.transport {
         Transport::Https => CookieConfig::default(),
         Transport::Loopback | Transport::Insecure => CookieConfig::development(),
     };
-    let name = match ids {
-        Ids::Plain if options.accounts.is_some() => {
+    let name = match (ids, &options.cookie_name) {
+        (Ids::Plain, _) if options.accounts.is_some() => {
             let line = "--accounts: a store with ids=plain has no users; leave out one of both";
             return Err(Failure::usage(line));
         }
-        Ids::Plain => "session_id".to_owned(),
-        _ => options::cookie_name(&for_transport.name, &options.namespace),
+        (Ids::Plain, Some(_)) => {
+            let line = "--cookie-name: a store with ids=plain shares the cookie `session_id` with the \
+                        tutorial's app; leave out one of both";
+            return Err(Failure::usage(line));
+        }
+        (Ids::Plain, None) => "session_id".to_owned(),
+        (_, Some(name)) => name.value.clone(),
+        (_, None) => options::cookie_name(&for_transport.name, &options.namespace),
     };
     let config = CookieConfig { name, ..for_transport };
     let persistent = options.accounts.is_none();
     let cookie = Cookie::new(CookieConfig { persistent, ..config });
-    cookie.map_err(|error| Failure::usage(&error.to_string()))
+    cookie.map_err(|error| match &options.cookie_name {
+        Some(Setting { name, value }) => Failure::usage(&format!("{name} {value:?}: {error}")),
+        None => Failure::usage(&error.to_string()),
+    })
 }
 
 /// How the sessions of this app are: in its own namespace, and as long as it was asked for.
 fn sessions(options: &Options, store: Arc<dyn Store>, cookie: Cookie) -> SessionLayer {
     let layer = SessionLayer::new(store).namespace(&options.namespace);
-    let layer = layer.cookie(cookie).lifetime(options.lifetime);
+    let layer = layer.cookie(cookie).lifetime(options.lifetime).sweep_every(options.sweep_every);
     match options.store_time {
         Some(time) => layer.deadline(time),
         None => layer,
+    }
+}
+
+/// What to do about a store that cannot be opened, beyond what its error says.
+fn advice(options: &Options) -> String {
+    match platform::trouble(options) {
+        Some(trouble) => format!("; {trouble}"),
+        None if options.store_is_default => {
+            "; --store or INGLE_STORE says where, and neither was given".to_owned()
+        }
+        None => String::new(),
     }
 }
 
@@ -209,7 +233,7 @@ impl Failure {
             OpenErrorKind::Config | OpenErrorKind::NotBuilt => {
                 Self::usage(&format!("{}: {error}", options.store.name))
             }
-            _ => Self { code: 3, line: error.to_string() },
+            _ => Self { code: 3, line: format!("{error}{}", advice(options)) },
         }
     }
 

@@ -15,7 +15,7 @@ use ingle::Lifetime;
 use lexopt::prelude::{Long, Short, Value};
 use tracing_subscriber::EnvFilter;
 
-use crate::{accounts::command::Add, server::Limits};
+use crate::{accounts::command::Add, platform::Platform, server::Limits};
 
 pub(crate) const HELP: &str = include_str!("help.txt");
 
@@ -33,9 +33,16 @@ pub(crate) enum Command {
 pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     pub(crate) store: Setting,
+    /// Nobody said where sessions are kept.
+    pub(crate) store_is_default: bool,
     /// Where sessions are kept in an emulator and not in Firestore.
     pub(crate) emulator: Option<String>,
+    pub(crate) platform: Platform,
     pub(crate) namespace: String,
+    /// The cookie's name, where that was said.
+    pub(crate) cookie_name: Option<Setting>,
+    /// How often dead sessions are swept. Never, if there is none.
+    pub(crate) sweep_every: Option<Duration>,
     pub(crate) lifetime: Lifetime,
     /// The file of those who can log in.
     pub(crate) accounts: Option<PathBuf>,
@@ -78,7 +85,10 @@ struct Typed {
     port: Option<Setting>,
     store: Option<Setting>,
     emulator: Option<OsString>,
+    platform: Platform,
     namespace: Option<Setting>,
+    cookie_name: Option<Setting>,
+    sweep: Option<Setting>,
     idle: Option<Setting>,
     absolute: Option<Setting>,
     accounts: Option<PathBuf>,
@@ -95,10 +105,11 @@ struct Typed {
 }
 
 /// The long options, for suggestions.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 19] = [
     "absolute",
     "accounts",
     "behind-https",
+    "cookie-name",
     "drain-timeout",
     "header-timeout",
     "help",
@@ -112,6 +123,7 @@ const NAMES: [&str; 17] = [
     "request-timeout",
     "store",
     "store-timeout",
+    "sweep",
     "version",
 ];
 
@@ -123,6 +135,7 @@ const COOKIE_BYTES_MAX: usize = 48;
 const IN_FLIGHT_MAX: usize = 100_000;
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
+const SWEEP_EVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads the arguments (without the program's name) and the environment.
 pub(crate) fn command(
@@ -134,32 +147,17 @@ pub(crate) fn command(
     let mut is_first = true;
     while let Some(argument) = parser.next().map_err(wrong_argument)? {
         match argument {
-            Long("listen") => typed.listen = Some(value(&mut parser, "--listen")?),
-            Long("store") => typed.store = Some(value(&mut parser, "--store")?),
-            Long("namespace") => typed.namespace = Some(value(&mut parser, "--namespace")?),
-            Long("idle") => typed.idle = Some(value(&mut parser, "--idle")?),
-            Long("absolute") => typed.absolute = Some(value(&mut parser, "--absolute")?),
-            Long("accounts") => typed.accounts = Some(path(&mut parser)?),
-            Long("in-flight") => typed.in_flight = Some(value(&mut parser, "--in-flight")?),
-            Long("header-timeout") => {
-                typed.header_timeout = Some(value(&mut parser, "--header-timeout")?);
-            }
-            Long("request-timeout") => {
-                typed.request_timeout = Some(value(&mut parser, "--request-timeout")?);
-            }
-            Long("drain-timeout") => {
-                typed.drain_timeout = Some(value(&mut parser, "--drain-timeout")?);
-            }
-            Long("store-timeout") => {
-                typed.store_timeout = Some(value(&mut parser, "--store-timeout")?);
-            }
             Long("behind-https") => typed.behind_https = true,
             Long("insecure-http") => typed.insecure_http = true,
             Long("lab") => typed.lab = true,
             Long("migrate") => typed.migrate = true,
             Short('h') | Long("help") => return Ok(Command::Help),
             Short('V') | Long("version") => return Ok(Command::Version),
-            Long(name) => return Err(unknown(name)),
+            Long("accounts") => typed.accounts = Some(path(&mut parser)?),
+            Long(name) => match typed.setting(name) {
+                Some((name, setting)) => *setting = Some(value(&mut parser, name)?),
+                None => return Err(unknown(name)),
+            },
             Short(letter) => return Err(unexpected(&format!("-{letter}"))),
             Value(text) if is_first && text == "account" => return account(&mut parser),
             Value(text) => return Err(unexpected(&text.to_string_lossy())),
@@ -176,10 +174,30 @@ pub(crate) fn command(
     }
     typed.log = variable("RUST_LOG")?;
     typed.emulator = environment("FIRESTORE_EMULATOR_HOST");
+    typed.platform = Platform::of(|name| environment(name).is_some());
     Ok(Command::Serve(Box::new(typed.meaning()?)))
 }
 
 impl Typed {
+    /// The option of this name that takes a value, and where that is kept.
+    fn setting(&mut self, name: &str) -> Option<(&'static str, &mut Option<Setting>)> {
+        Some(match name {
+            "absolute" => ("--absolute", &mut self.absolute),
+            "cookie-name" => ("--cookie-name", &mut self.cookie_name),
+            "drain-timeout" => ("--drain-timeout", &mut self.drain_timeout),
+            "header-timeout" => ("--header-timeout", &mut self.header_timeout),
+            "idle" => ("--idle", &mut self.idle),
+            "in-flight" => ("--in-flight", &mut self.in_flight),
+            "listen" => ("--listen", &mut self.listen),
+            "namespace" => ("--namespace", &mut self.namespace),
+            "request-timeout" => ("--request-timeout", &mut self.request_timeout),
+            "store" => ("--store", &mut self.store),
+            "store-timeout" => ("--store-timeout", &mut self.store_timeout),
+            "sweep" => ("--sweep", &mut self.sweep),
+            _ => return None,
+        })
+    }
+
     fn meaning(self) -> Result<Options, Wrong> {
         let limits = self.limits()?;
         let store_time = self.store_timeout.as_ref().map(Setting::timeout).transpose()?;
@@ -205,6 +223,7 @@ impl Typed {
         };
         let idle = given_or(self.idle, "--idle", idle);
         let absolute = given_or(self.absolute, "--absolute", absolute);
+        let store_is_default = self.store.is_none();
         let store = given_or(self.store, "--store", "sqlite:greetings-data");
         // As the store takes it: empty is as good as not set.
         let emulator = self.emulator.map(|host| host.to_string_lossy().trim().to_owned());
@@ -213,8 +232,13 @@ impl Typed {
         Ok(Options {
             listen,
             store,
+            store_is_default,
             emulator,
+            platform: self.platform,
             namespace,
+            cookie_name: self.cookie_name,
+            sweep_every: given_or(self.sweep, "--sweep", "60s")
+                .parsed("off, or a duration from 1s to 1d", sweep_every)?,
             lifetime: Lifetime::new(idle.duration()?, absolute.duration()?)
                 .map_err(|error| Wrong(format!("--idle and --absolute: {error}")))?,
             accounts: self.accounts,
@@ -292,6 +316,15 @@ impl Setting {
             duration(text).filter(|time| (TIMEOUT_MIN..=TIMEOUT_MAX).contains(time))
         })
     }
+}
+
+/// How often to sweep, or never.
+#[expect(clippy::option_option, reason = "to sweep never is no mistake")]
+fn sweep_every(text: &str) -> Option<Option<Duration>> {
+    if text == "off" {
+        return Some(None);
+    }
+    duration(text).filter(|every| (TIMEOUT_MIN..=SWEEP_EVERY_MAX).contains(every)).map(Some)
 }
 
 fn transport(listen: SocketAddr, https: bool, insecure: bool) -> Result<Transport, Wrong> {

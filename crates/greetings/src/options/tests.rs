@@ -38,9 +38,18 @@ fn the_help_names_every_option_and_its_default() {
     for name in NAMES {
         assert!(HELP.contains(&format!("--{name}")), "--{name}");
     }
-    for default in
-        ["127.0.0.1:8080", "sqlite:greetings-data", "30d", "365d", "512", "10s", "30s", "9s", "1s"]
-    {
+    for default in [
+        "127.0.0.1:8080",
+        "sqlite:greetings-data",
+        "60s",
+        "30d",
+        "365d",
+        "512",
+        "10s",
+        "30s",
+        "9s",
+        "1s",
+    ] {
         assert!(HELP.contains(&format!("[default: {default}")), "{default}");
     }
     assert!(HELP.lines().all(|line| line.chars().count() <= 100));
@@ -59,6 +68,25 @@ fn each_timeout_can_be_set() {
             assert!(why.ends_with("it takes a duration from 1s to 1h"), "{why}");
         }
     }
+}
+
+#[test]
+fn dead_sessions_are_swept_each_minute_unless_it_was_said() {
+    let sweep =
+        |arguments: &[&str]| options(arguments, &[]).sweep_every.map(|every| every.as_secs());
+    assert_eq!(sweep(&[]), Some(60));
+    assert_eq!(sweep(&["--sweep", "1d"]), Some(86_400));
+    assert_eq!(sweep(&["--sweep", "off"]), None);
+    assert!(wrong(&["--sweep", "2d"], &[]).ends_with("it takes off, or a duration from 1s to 1d"));
+}
+
+#[test]
+fn the_environment_says_on_which_platform_it_runs() {
+    let platform = |name| options(&[], &[(name, "x")]).platform;
+    assert_eq!(platform("K_SERVICE"), Platform::CloudRun);
+    assert_eq!(platform("GAE_SERVICE"), Platform::AppEngine);
+    assert_eq!(platform("KUBERNETES_SERVICE_HOST"), Platform::Kubernetes);
+    assert_eq!(platform("HOME"), Platform::Unknown);
 }
 
 #[test]

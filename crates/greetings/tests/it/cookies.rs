@@ -61,6 +61,18 @@ async fn plain_http_over_a_network_is_asked_for_and_warned_of() {
 }
 
 #[tokio::test]
+async fn a_cookie_can_have_the_one_name_that_firebase_passes_on() {
+    let place = Place::sqlite();
+    let options = ["--behind-https", "--cookie-name", "__session", "--namespace", "shop"];
+    let process = Process::start(&place, &options);
+    let (begun, _) = begun_and_ended(&process).await;
+    let attributes = "Path=/; Secure; HttpOnly; SameSite=Lax";
+    assert_eq!(begun, format!("__session=ID; {attributes}; Max-Age={MAX_AGE}"));
+    let costs = "; without the prefix __Host-, other hosts of its domain can set it\n";
+    assert!(process.banner.contains(costs), "{}", process.banner);
+}
+
+#[tokio::test]
 async fn no_browser_keeps_a_cookie_beyond_400_days() {
     let place = Place::sqlite();
     let process = Process::start(&place, &["--absolute", "3650d"]);

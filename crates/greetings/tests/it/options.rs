@@ -59,6 +59,13 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
         (&["--idle", "0s"], "--idle and --absolute: "),
         (&["--idle", "2d", "--absolute", "1d"], "--idle and --absolute: "),
         (&["--namespace", ""], "--namespace"),
+        (&["--cookie-name", "a b"], "--cookie-name \"a b\": the cookie's name must be"),
+        (
+            &["--cookie-name", "__Host-a"],
+            "--cookie-name \"__Host-a\": a cookie named `__Host-…` must",
+        ),
+        (&["--sweep", "never"], "--sweep \"never\": it takes off, or a duration from 1s to 1d"),
+        (&["--sweep", "0s"], "--sweep"),
         (&["--in-flight", "0"], "--in-flight \"0\": it takes a number from 1 to 100000"),
         (&["--in-flight", "many"], "--in-flight"),
         (&["--header-timeout", "0s"], "--header-timeout \"0s\": it takes a duration from 1s to 1h"),
@@ -194,6 +201,61 @@ async fn a_folder_or_file_that_may_only_be_read_is_one_line_and_exit_code_3() {
     fs::remove_file(folder.join("sessions.sqlite-shm")).ok();
     refused(0o666, 0o555, "", "; give this user the right to write to it and to its folder");
     mode(&folder, 0o755);
+}
+
+#[test]
+fn a_folder_that_nobody_named_and_that_cannot_be_made_says_what_to_name() {
+    let here = tempfile::tempdir().expect("a folder");
+    let mut begins = unprivileged(here.path());
+    begins.args(["--listen", "127.0.0.1:0"]);
+    // The program is there, and nothing can be added.
+    fs::set_permissions(here.path(), fs::Permissions::from_mode(0o555)).expect("its mode is set");
+    let why = line(&begins.output().expect("the program runs"), 3);
+    let begin = "could not open the sqlite store: `greetings-data` could not be created: ";
+    assert!(why.starts_with(begin), "{why}");
+    assert!(why.ends_with("; --store or INGLE_STORE says where, and neither was given"), "{why}");
+    for (variable, platform) in [
+        ("K_SERVICE", "Cloud Run"),
+        ("GAE_SERVICE", "App Engine"),
+        ("KUBERNETES_SERVICE_HOST", "Kubernetes"),
+    ] {
+        begins.env(variable, "x");
+        let why = line(&begins.output().expect("the program runs"), 3);
+        let says =
+            format!("; on {platform} an instance has no disk that lasts and that others see");
+        assert!(why.starts_with(begin) && why.contains(&says), "{why}");
+        begins.env_remove(variable);
+    }
+}
+
+#[test]
+fn sessions_that_end_with_their_instance_are_warned_of() {
+    let here = tempfile::tempdir().expect("a folder");
+    let begin = |arguments: &[&str]| {
+        let mut program = crate::process::patient();
+        program.env("KUBERNETES_SERVICE_HOST", "10.0.0.1").current_dir(here.path());
+        program.args(["--listen", "127.0.0.1:0"]).args(arguments);
+        Process::spawn(program).banner.clone()
+    };
+    let warned = begin(&[]);
+    let says = "sessions end with this instance: on Kubernetes an instance has no disk that lasts";
+    assert!(warned.contains(says), "{warned}");
+    // It may be a volume.
+    let named = begin(&["--store", "sqlite:named"]);
+    assert!(!named.contains("sessions end"), "{named}");
+}
+
+#[tokio::test]
+async fn dead_sessions_are_swept_as_often_as_it_was_said() {
+    let place = Place::sqlite();
+    let process = Process::start(&place, &["--sweep", "1s", "--idle", "1s"]);
+    process.browser().get("/").await;
+    let swept = async {
+        while place.count().await != Some(0) {
+            tokio::time::sleep(crate::process::PAUSE).await;
+        }
+    };
+    tokio::time::timeout(crate::process::PATIENCE, swept).await.expect("it is swept");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The app on PostgreSQL: how its table is made, and what it says where there is none.
 
-use std::net::SocketAddr;
+use std::{ffi::OsStr, net::SocketAddr};
 
 use testbed::postgres::{self, Postgres};
 
@@ -59,6 +59,17 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
     let url = format!("postgres://u:s3cret@{gone}/d");
     let line = line(&run(&["--migrate", "--store", &url], &[]), 3);
     assert!(line.contains("PostgreSQL does not answer at") && !line.contains("s3cret"), "{line}");
+}
+
+#[test]
+fn without_certificates_postgres_over_tls_says_what_to_install() {
+    let arguments =
+        ["--listen", "127.0.0.1:0", "--store", "postgres://u@127.0.0.1:1/d?sslmode=verify-full"];
+    let nowhere = OsStr::new("/nowhere");
+    let environment = [("SSL_CERT_FILE", nowhere), ("SSL_CERT_DIR", nowhere)];
+    let why = line(&run(&arguments, &environment), 3);
+    assert!(why.contains("no CA certificates are installed"), "{why}");
+    assert!(why.contains("; install the package `ca-certificates`"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,9 @@ pub(crate) fn program() -> Command {
         "FIRESTORE_EMULATOR_HOST",
         "GOOGLE_APPLICATION_CREDENTIALS",
         "GCE_METADATA_HOST",
+        "K_SERVICE",
+        "GAE_SERVICE",
+        "KUBERNETES_SERVICE_HOST",
     ] {
         program.env_remove(name);
     }

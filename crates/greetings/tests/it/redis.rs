@@ -1,14 +1,14 @@
 //! The app on Redis, one server or a cluster, and what it says where there is none.
 
-use std::net::SocketAddr;
+use std::{ffi::OsStr, net::SocketAddr};
 
 use testbed::redis;
 
 use crate::{
-    options::refused,
+    options::{line, refused},
     outages::{after_a_loss_of_all_data_visitors_begin_anew, no_view_and_no_session_is_lost},
     place::Place,
-    process::Process,
+    process::{Process, run},
 };
 
 /// Keys of their own on the server that tests share.
@@ -51,6 +51,16 @@ async fn a_store_that_does_not_open_is_one_line_and_its_exit_code() {
     }
     server.kill();
     refused(&format!("redis://:s3cret@{with}"), 3, "can be reached");
+}
+
+#[test]
+fn without_certificates_redis_over_tls_says_what_to_install() {
+    let arguments = ["--listen", "127.0.0.1:0", "--store", "rediss://127.0.0.1:1"];
+    let nowhere = OsStr::new("/nowhere");
+    let environment = [("SSL_CERT_FILE", nowhere), ("SSL_CERT_DIR", nowhere)];
+    let why = line(&run(&arguments, &environment), 3);
+    assert!(why.contains("no CA certificates are installed"), "{why}");
+    assert!(why.contains("; install the package `ca-certificates`"), "{why}");
 }
 
 #[tokio::test]

@@ -193,7 +193,9 @@ async fn a_panic_costs_one_answer_and_not_the_connection() {
 #[tokio::test]
 async fn health_and_readiness_are_asked_without_a_session() {
     let instances = Instances::start(Place::sqlite(), 1);
-    for (path, body) in [("/healthz", "ok"), ("/readyz", "ready\n")] {
+    for (path, body) in
+        [("/health", "ok"), ("/healthz", "ok"), ("/ready", "ready\n"), ("/readyz", "ready\n")]
+    {
         let answer = instances.first().browser().get(path).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, body));
         assert_eq!(answer.header("vary"), None);

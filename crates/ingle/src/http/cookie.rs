@@ -18,7 +18,10 @@ pub(crate) const SET_COOKIE: &str = "set-cookie";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieConfig {
     /// The cookie's name. Default `__Host-id`. Browsers accept this prefix only from the very host,
-    /// over TLS (RFC 6265bis 4.1.3.2). Firebase Hosting passes on only `__session`.
+    /// over TLS (RFC 6265bis 4.1.3.2). Firebase Hosting passes on only `__session`, which has no prefix.
+    /// Then another host of the domain, or plain HTTP to any of them, can set the cookie. It can put a
+    /// visitor who has none into a session of its own, and learns of no other session. A login still
+    /// moves to a new id.
     ///
     /// Cookies do not tell ports apart: two apps on one host need different names, or each ends the
     /// other's sessions. Keep the prefix: `__Host-shop`.

@@ -11,7 +11,10 @@ pub(super) mod provider;
 #[allow(dead_code, reason = "the store in memory has no causes to tell")]
 pub(super) mod text;
 #[cfg(feature = "__tls")]
-#[allow(dead_code, reason = "Firestore's client has its own TLS, and needs the provider alone")]
+#[allow(
+    dead_code,
+    reason = "Firestore's client has its own TLS, and needs the system's roots alone"
+)]
 pub(super) mod tls;
 #[cfg(feature = "__server")]
 #[allow(dead_code, reason = "no single store needs every part of a URL")]

@@ -180,6 +180,24 @@ fn credentials_that_cannot_be_used_are_one_line_and_exit_code_3() {
     assert!(!why(&file).contains("AAAA"), "no message shows a key");
 }
 
+#[test]
+fn certificates_that_are_missing_are_named_with_what_mends_it() {
+    let nowhere = OsStr::new("/nowhere");
+    let why = why_closed(&[("SSL_CERT_FILE", nowhere), ("SSL_CERT_DIR", nowhere)]);
+    assert!(why.starts_with("no CA certificates are installed"), "{why}");
+    assert!(why.contains("; install the package `ca-certificates`, or copy its "), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_ids_have_the_cookie_of_the_tutorial_s_app() {
+    let place = in_collection(testbed::firestore::hidane(), &super::collection(), "?ids=plain");
+    let arguments = ["--listen", "127.0.0.1:0", "--store", &place.url, "--cookie-name", "x"];
+    let emulator = (EMULATOR, OsStr::new(&place.environment[0].1));
+    let quiet = ("RUST_LOG", OsStr::new("error"));
+    let why = line(&run(&arguments, &[emulator, quiet]), 2);
+    assert!(why.contains("ids=plain shares the cookie `session_id`"), "{why}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_banner_tells_of_the_emulator_and_of_plain_ids() {
     let emulator: SocketAddr = testbed::firestore::hidane();

@@ -25,7 +25,7 @@ use tonic::{
 use super::{
     codec,
     config::{FirestoreConfig, Names},
-    error::{NotSent, Server, bad_emulator, no_credentials, no_provider, no_tls, no_token},
+    error::{NAME, NotSent, Server, bad_emulator, no_credentials, no_provider, no_tls, no_token},
 };
 use crate::{
     record::Version,
@@ -34,6 +34,7 @@ use crate::{
         floor::{
             provider::provider,
             text::{one_line, root_cause},
+            tls::system_roots,
         },
     },
 };
@@ -349,7 +350,9 @@ fn google() -> Result<Endpoint, OpenError> {
         // its first use. If another thread was faster, its choice stands.
         let _ = CryptoProvider::clone(&provider).install_default();
     }
-    let tls = ClientTlsConfig::new().with_native_roots();
+    // Not by tonic, which finds out at the first call that there are none.
+    let roots = system_roots().map_err(|error| error.into_open_error(NAME, None))?;
+    let tls = ClientTlsConfig::new().trust_anchors(roots.roots);
     let endpoint = Endpoint::from_static(GOOGLE)
         .tls_config(tls)
         .map_err(|error| no_tls(&root_cause(&error)))?;

@@ -83,8 +83,7 @@ pub(super) fn no_provider(missing: NoProvider) -> OpenError {
 
 /// TLS cannot be set up.
 pub(super) fn no_tls(why: &str) -> OpenError {
-    let help = "install the system's list of trusted authorities (the package `ca-certificates`)";
-    OpenError::new(NAME, OpenErrorKind::Tls, format!("TLS cannot be set up ({why})"), help)
+    OpenError::new(NAME, OpenErrorKind::Tls, format!("TLS cannot be set up ({why})"), "")
 }
 
 /// There are no credentials, or they give no token.

@@ -50,7 +50,7 @@ pub(in crate::store) struct ClientCertificate {
 pub(in crate::store) enum TlsError {
     #[error(transparent)]
     NoProvider(#[from] NoProvider),
-    #[error("this system has no list of trusted authorities")]
+    #[error("no CA certificates are installed, and without them no server can be trusted")]
     NoRoots,
     #[error("`{}` is of no use for TLS ({problem})", shown(file))]
     File { file: PathBuf, problem: String },
@@ -59,13 +59,24 @@ pub(in crate::store) enum TlsError {
 }
 
 impl TlsError {
-    /// The same for who opens a store; `option` is what names a file of authorities in its URL.
-    pub(in crate::store) fn into_open_error(self, store: &'static str, option: &str) -> OpenError {
+    /// The same for who opens a store; `option` is what names a file of authorities in its URL, if
+    /// anything does.
+    pub(in crate::store) fn into_open_error(
+        self,
+        store: &'static str,
+        option: Option<&str>,
+    ) -> OpenError {
         let help = match &self {
             Self::NoProvider(_) => NoProvider::HELP.to_owned(),
-            Self::NoRoots => format!(
-                "install one (the package `ca-certificates`), or name a file with `{option}=FILE`"
-            ),
+            Self::NoRoots => {
+                let option = option.map(|option| format!(", or name a file with `{option}=FILE`"));
+                format!(
+                    "install the package `ca-certificates`, or copy its \
+                     `/etc/ssl/certs/ca-certificates.crt` into the image{}; where SSL_CERT_FILE or \
+                     SSL_CERT_DIR is set, only what that names counts",
+                    option.unwrap_or_default()
+                )
+            }
             Self::File { .. } => "name a PEM file that the app can read".to_owned(),
             Self::Config(_) => String::new(),
         };
@@ -104,7 +115,8 @@ pub(in crate::store) fn client_config(
     config.with_client_auth_cert(chain, key).map_err(|error| refused(file, &error))
 }
 
-fn system_roots() -> Result<RootCertStore, TlsError> {
+/// Those that the system trusts.
+pub(in crate::store) fn system_roots() -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     // One that rustls cannot read is of no use, and of no harm to the others.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -284,7 +296,7 @@ mod tests {
             let certificate = ClientCertificate { certificate: path(name), ..own.clone() };
             let as_certificate = client_config(&Trust::Anyone, Some(&certificate)).unwrap_err();
             for error in [as_root, as_certificate] {
-                let line = error.into_open_error("test", "roots").to_string();
+                let line = error.into_open_error("test", Some("roots")).to_string();
                 assert!(line.contains(name) && line.contains(problem), "{line}");
                 assert!(!line.contains(secret) && !line.contains('\n'), "{line}");
             }
@@ -307,11 +319,13 @@ mod tests {
     #[test]
     fn each_error_says_what_to_do() {
         let help = |error: TlsError| {
-            let error = error.into_open_error("test", "sslrootcert");
+            let error = error.into_open_error("test", Some("sslrootcert"));
             assert_eq!((error.store(), error.kind()), ("test", OpenErrorKind::Tls));
             error.to_string()
         };
         assert!(help(NoProvider.into()).contains("cargo add rustls"));
         assert!(help(TlsError::NoRoots).contains("`sslrootcert=FILE`"));
+        let none = TlsError::NoRoots.into_open_error("test", None).to_string();
+        assert!(none.contains("`ca-certificates`") && !none.contains("=FILE"), "{none}");
     }
 }

@@ -62,7 +62,7 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(config: &PostgresConfig) -> Result<Self, OpenError> {
-        let tls = tls(config).map_err(|error| error.into_open_error(NAME, "sslrootcert"))?;
+        let tls = tls(config).map_err(|error| error.into_open_error(NAME, Some("sslrootcert")))?;
         // A stream of the app's may be safe by itself.
         if matches!(config.tls, PostgresTls::Prefer | PostgresTls::Require)
             && config.is_remote()

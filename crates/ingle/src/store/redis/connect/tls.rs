@@ -48,7 +48,7 @@ impl Tls {
         let trusted = trust.clone();
         let made = spawn_blocking(move || client_config(&trusted, own.as_ref())).await;
         let made = made.map_err(|error| error::not_now(&error.to_string()))?;
-        let made = made.map_err(|error| error.into_open_error(NAME, "cacert"))?;
+        let made = made.map_err(|error| error.into_open_error(NAME, Some("cacert")))?;
         Ok(Some(Self { connector: TlsConnector::from(Arc::new(made)), trust }))
     }
 
