@@ -33,9 +33,11 @@ impl Lab {
             words.push(greetings.clone());
             let mut words = words.into_iter();
             let mut command = Command::new(words.next().unwrap_or_default());
-            for name in ["PORT", "INGLE_STORE", "RUST_LOG", "FIRESTORE_EMULATOR_HOST"] {
+            for name in ["PORT", "INGLE_STORE", "FIRESTORE_EMULATOR_HOST"] {
                 command.env_remove(name);
             }
+            // A line for each request would be most of what it does.
+            command.env("RUST_LOG", "warn");
             command.args(words).envs(lab.variables.iter().map(|(name, value)| (name, value)));
             command.args(["--lab", "--store", &lab.store, "--listen", &address.to_string()]);
             command.args(&lab.options);

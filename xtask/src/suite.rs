@@ -9,7 +9,7 @@ use std::{env, net::SocketAddr, process::Command, thread};
 
 use anyhow::Result;
 use testbed::{
-    Server, chromium, firestore, memcached, postgres,
+    Server, chromium, firestore, memcached, postgres, prometheus,
     redis::{self, Edition},
 };
 
@@ -26,6 +26,12 @@ const GOOGLE: &str = "google";
 
 /// A part of the name of every test that needs the tutorial's app.
 const TUTORIAL: &str = "tutorial";
+
+/// A part of the name of every test that reads the log by Google's published types.
+const PROTOBUF: &str = "protobuf";
+
+/// A part of the name of every test that needs Prometheus or its tool.
+const PROMETHEUS: &str = "prometheus";
 
 /// A part of the name of every test that asks a real browser.
 const CHROMIUM: &str = "chromium";
@@ -73,6 +79,8 @@ pub(crate) fn install(steps: &mut Steps) -> Result<()> {
     steps.run("memcached", tools::install_memcached)?;
     steps.run("Redis", tools::install_redis)?;
     steps.run("other servers of Redis", tools::install_redis_editions)?;
+    steps.run("Google's types", tools::install_protobuf)?;
+    steps.run("Prometheus", tools::install_prometheus)?;
     steps.run("Chromium", tools::install_chromium)
 }
 
@@ -148,6 +156,12 @@ fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
     }
     if !chromium::is_installed() {
         skipped.push(CHROMIUM);
+    }
+    if !tools::protobuf_is_installed() {
+        skipped.push(PROTOBUF);
+    }
+    if !prometheus::is_installed() {
+        skipped.push(PROMETHEUS);
     }
     let mut servers = Servers::default();
     servers.add(firestore::SHARED_HIDANE, Server::start(firestore::hidane_program()?)?);

@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use testbed::{chromium, firestore, memcached, postgres, redis, tools, tutorial};
+use testbed::{
+    chromium, firestore, memcached, postgres, prometheus, protobuf, redis, tools, tutorial,
+};
 
 use crate::step::{self, cargo, root};
 
@@ -119,6 +121,47 @@ pub(crate) fn install_tutorial() -> Result<bool> {
 /// Whether [`install_tutorial`] found a Python, which is there still.
 pub(crate) fn tutorial_is_installed() -> bool {
     tutorial::environment().join("bin/python").is_file()
+}
+
+/// Makes the Python environment with Google's types of log entries.
+pub(crate) fn install_protobuf() -> Result<()> {
+    if !install_python(&protobuf::environment(), &protobuf::requirements())? {
+        println!("Tests that read the log by Google's types are skipped.");
+    }
+    Ok(())
+}
+
+/// Whether [`install_protobuf`] found a Python, which is there still.
+pub(crate) fn protobuf_is_installed() -> bool {
+    protobuf::environment().join("bin/python").is_file()
+}
+
+/// Unpacks Prometheus from Debian's package, where there is Debian or the like: two programs that need
+/// no more than the C library. Nothing of the system is changed, and no service is started.
+pub(crate) fn install_prometheus() -> Result<()> {
+    let (package, folder) = (prometheus::PACKAGE, prometheus::folder());
+    if prometheus::is_installed() {
+        println!("Prometheus is there.");
+        return Ok(());
+    }
+    println!("Unpacks Debian's package {package} into {}, once.", folder.display());
+    let downloads = tempfile::tempdir().context("could not make a folder for the package")?;
+    let unpacked = || -> Result<()> {
+        let mut download = Command::new("apt-get");
+        download.args(["download", "--quiet", package]).current_dir(&downloads);
+        step::run(download)?;
+        for file in fs::read_dir(&downloads).context("could not list the package")? {
+            let mut unpack = Command::new("dpkg-deb");
+            unpack.arg("--extract").arg(file.context("could not list the package")?.path());
+            unpack.arg(&folder);
+            step::run(unpack)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = unpacked() {
+        println!("Prometheus could not be unpacked ({error:#}): tests that need it are skipped.");
+    }
+    Ok(())
 }
 
 /// Makes the Python environment of a peer of the benchmark, where there is Python.

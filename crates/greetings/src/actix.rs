@@ -15,14 +15,18 @@ use std::{
 };
 
 use actix_web::{
-    App, Error, HttpResponse, HttpServer,
+    App, Error, FromRequest as _, HttpResponse, HttpServer,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     error::InternalError,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
     middleware::{Next, from_fn},
     web::{self, Data, Html, ServiceConfig},
 };
+use axum::http::Method;
 use ingle::{Session, SessionLayer, store::Store};
 use tokio::{
     select,
@@ -32,6 +36,7 @@ use tokio::{
 
 use crate::{
     Start,
+    access::{Told, traced},
     app::{HEALTH, READY, READY_WITHIN, logout, page, readiness},
     lab::Slowness,
     limit::BODY_BYTES_MAX,
@@ -66,7 +71,7 @@ struct Readiness(Arc<dyn Store>, Duration);
 
 /// Serves until a signal comes, then finishes what runs.
 pub(crate) async fn serve(start: Start) -> io::Result<Ended> {
-    let Start { options, listener, store, sessions, accounts: _, mut signals } = start;
+    let Start { options, listener, store, sessions, accounts: _, mut signals, told } = start;
     let Limits { in_flight, header_time, request_time, drain_time, per_client: _ } = options.limits;
     let permits = Arc::new(Semaphore::new(in_flight));
     let shared = Shared {
@@ -76,7 +81,11 @@ pub(crate) async fn serve(start: Start) -> io::Result<Ended> {
         lab: options.lab.then(Arc::default),
     };
     let workers = thread::available_parallelism().map_or(1, NonZero::get).max(WORKERS_MIN);
-    let server = HttpServer::new(move || App::new().configure(|app| routes(app, &shared)))
+    let server = HttpServer::new(move || {
+        let access = from_fn(move |request, next| accessed(told, request, next));
+        App::new().configure(|app| routes(app, &shared)).wrap(access)
+    });
+    let server = server
         .workers(workers)
         .max_connections(CONNECTIONS_MAX / workers)
         .client_request_timeout(header_time)
@@ -121,6 +130,30 @@ fn routes(app: &mut ServiceConfig, shared: &Shared) {
     // Sessions are around the limits: what is cut off there is an answer all the same, with the cookie
     // of a session that was renewed before.
     app.service(pages.wrap(from_fn(limited)).wrap(sessions.clone()));
+}
+
+/// Tells of a request, when it is answered.
+async fn accessed(
+    told: Told,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let started = {
+        let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+        let method = Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default();
+        told.begin(&method, request.path(), header)
+    };
+    let Some(started) = started else { return next.call(request).await };
+    let answer = traced(started.trace(), next.call(request)).await;
+    match &answer {
+        Ok(response) => {
+            let session = Session::extract(response.request()).await.ok();
+            let session = session.and_then(|session| session.handle());
+            started.answered(response.status().as_u16(), session);
+        }
+        Err(error) => started.answered(error.as_response_error().status_code().as_u16(), None),
+    }
+    answer
 }
 
 async fn home(session: Session) -> Result<Html, ingle::Error> {

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
+    access::NoteSession,
     accounts::{self, Accounts, Streams},
     lab,
     limit::Limit,
@@ -106,6 +107,7 @@ pub(crate) fn router(
     limit: Limit,
     with_lab: bool,
     accounts: Option<(Accounts, Streams)>,
+    note: NoteSession,
 ) -> Router {
     let (mut pages, sessions) = match accounts {
         Some((accounts, streams)) => {
@@ -132,7 +134,7 @@ pub(crate) fn router(
     let health = health.layer(limits.clone());
     // Sessions are around the limits: what is cut off there is an answer all the same, with the cookie
     // of a session that was renewed before.
-    let app = pages.layer((sessions, limits)).merge(health).merge(free);
+    let app = pages.layer((sessions, note, limits)).merge(health).merge(free);
     // The layers are put around the handlers here, once, and not anew for each request.
     app.with_state(())
 }

@@ -4,6 +4,7 @@
 use std::{
     borrow::Cow,
     io::{self, Write as _},
+    net::SocketAddr,
     path,
 };
 
@@ -24,6 +25,7 @@ pub(crate) fn announce(
     store: &dyn Store,
     its_cookie: &Cookie,
     listener: &TcpListener,
+    metrics: Option<SocketAddr>,
 ) {
     let info = store.info();
     let address = listener.local_addr().unwrap_or(options.listen);
@@ -37,6 +39,8 @@ pub(crate) fn announce(
     let emulator = options.emulator.as_deref().map(emulator).unwrap_or_default();
     let server = info.server.as_deref().map(|server| format!("server       {server}\n"));
     let server = server.unwrap_or_default();
+    let metrics = metrics.map(|address| format!("metrics      http://{address}/metrics\n"));
+    let metrics = metrics.unwrap_or_default();
     let banner = format!(
         "{VERSION}\
          sessions     {}\n\
@@ -46,6 +50,7 @@ pub(crate) fn announce(
          cookie       {}{}\n\
          {accounts}\
          {lab}\
+         {metrics}\
          listening on http://{address}\n",
         place(&options.store.value),
         info.durability,

@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, Write as _},
+    net::SocketAddr,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -14,8 +15,9 @@ use ingle::{
     Cookie, CookieConfig, SessionLayer,
     store::{Ids, OpenError, OpenErrorKind, Store},
 };
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime::Runtime, task::JoinSet};
 
+mod access;
 mod accounts;
 #[cfg(feature = "actix")]
 mod actix;
@@ -23,10 +25,13 @@ mod app;
 mod banner;
 mod lab;
 mod limit;
+mod log;
 mod options;
 mod platform;
+mod prometheus;
 mod server;
 
+use access::{Access, NoteSession, Told};
 use accounts::{Accounts, Streams, command::AddError};
 use limit::Limit;
 use options::{Command, Options, Setting, Transport, Wrong};
@@ -49,17 +54,22 @@ struct Start {
     sessions: SessionLayer,
     accounts: Option<Accounts>,
     signals: Signals,
+    /// Who is told of requests.
+    told: Told,
 }
 
 /// The program `greetings`, on axum.
 #[must_use]
 pub fn on_axum() -> ExitCode {
     program(true, async |start| {
-        let Start { options, listener, store, sessions, accounts, signals } = start;
+        let Start { options, listener, store, sessions, accounts, signals, told } = start;
         let limit = Limit::new(options.limits.in_flight, options.limits.request_time);
         let streams = Streams::new();
         let accounts = accounts.map(|accounts| (accounts, streams.clone()));
-        let app = app::router(store, options.store_time, sessions, limit, options.lab, accounts);
+        let note = NoteSession(told);
+        let app =
+            app::router(store, options.store_time, sessions, limit, options.lab, accounts, note);
+        let app = Access::new(told, app);
         Ok(server::serve(listener, app, options.limits, signals, || streams.stop()).await)
     })
 }
@@ -103,22 +113,25 @@ async fn run(
         Command::Help => return print(options::HELP),
         Command::Version => return print(banner::VERSION),
     };
-    log_to_stderr(&options);
+    log::begin(&options);
     if options.migrate {
         return migrate(&options).await;
     }
     let accounts = open_accounts(&options, has_accounts)?;
     let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
-    let listener = listen(&options).await?;
+    let listener = listen(options.listen).await?;
+    let metrics = serve_metrics(&options).await?;
+    let metrics_at = metrics.as_ref().map(|(_, address)| *address);
+    let told = Told::new(metrics.is_some());
     let store = open_store(&options).await?;
     if let Some(trouble) = platform::trouble(&options) {
         tracing::warn!("sessions end with this instance: {trouble}");
     }
     let cookie = cookie(&options, store.info().ids)?;
     let count = accounts.as_ref().map(|accounts| accounts.count);
-    banner::announce(&options, count, store.as_ref(), &cookie, &listener);
+    banner::announce(&options, count, store.as_ref(), &cookie, &listener, metrics_at);
     let sessions = sessions(&options, Arc::clone(&store), cookie);
-    let start = Start { options, listener, store, sessions, accounts, signals };
+    let start = Start { options, listener, store, sessions, accounts, signals, told };
     match serve(start).await.map_err(|error| Failure::start("serve", &error))? {
         Ended::Drained => Ok(()),
         Ended::Overdue(busy) => {
@@ -136,11 +149,6 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn log_to_stderr(options: &Options) {
-    let subscriber = tracing_subscriber::fmt().with_env_filter(options.log.as_str());
-    subscriber.with_writer(io::stderr).init();
-}
-
 /// Those of the file that was named, where the program has pages for them.
 fn open_accounts(options: &Options, has_accounts: bool) -> Result<Option<Accounts>, Failure> {
     let Some(path) = &options.accounts else { return Ok(None) };
@@ -151,8 +159,18 @@ fn open_accounts(options: &Options, has_accounts: bool) -> Result<Option<Account
     Accounts::open(path).map(Some).map_err(|line| failed(&line))
 }
 
-async fn listen(options: &Options) -> Result<TcpListener, Failure> {
-    let address = options.listen;
+/// What answers Prometheus, and where, if that was asked for.
+async fn serve_metrics(options: &Options) -> Result<Option<(JoinSet<()>, SocketAddr)>, Failure> {
+    let Some(address) = options.metrics else { return Ok(None) };
+    let listener = listen(address).await?;
+    let address = listener.local_addr().unwrap_or(address);
+    let failed = |error| Failure::start("serve metrics", &error);
+    let counted = prometheus::install().map_err(|error| failed(io::Error::other(error)))?;
+    let tasks = prometheus::serve(listener, counted, options.limits).map_err(failed)?;
+    Ok(Some((tasks, address)))
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     let result = TcpListener::bind(address).await;
     result.map_err(|error| Failure::start(&format!("listen on {address}"), &error))
 }

@@ -15,7 +15,11 @@ use ingle::Lifetime;
 use lexopt::prelude::{Long, Short, Value};
 use tracing_subscriber::EnvFilter;
 
-use crate::{accounts::command::Add, platform::Platform, server::Limits};
+use crate::{
+    accounts::command::Add,
+    platform::{Platform, Service},
+    server::Limits,
+};
 
 pub(crate) const HELP: &str = include_str!("help.txt");
 
@@ -53,7 +57,21 @@ pub(crate) struct Options {
     pub(crate) lab: bool,
     /// Only make what the store must find.
     pub(crate) migrate: bool,
+    /// Where Prometheus asks for what is counted.
+    pub(crate) metrics: Option<SocketAddr>,
+    pub(crate) log_format: LogFormat,
+    /// Which lines are logged.
     pub(crate) log: String,
+    pub(crate) service: Service,
+}
+
+/// Whom the log is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// People, on stderr.
+    Text,
+    /// Google's Cloud Logging, as JSON on stdout.
+    Google,
 }
 
 /// Who can listen in between the browser and this program, which decides the cookie.
@@ -97,7 +115,10 @@ struct Typed {
     request_timeout: Option<Setting>,
     drain_timeout: Option<Setting>,
     store_timeout: Option<Setting>,
+    metrics: Option<Setting>,
+    log_format: Option<Setting>,
     log: Option<Setting>,
+    service: Service,
     behind_https: bool,
     insecure_http: bool,
     lab: bool,
@@ -105,7 +126,7 @@ struct Typed {
 }
 
 /// The long options, for suggestions.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 21] = [
     "absolute",
     "accounts",
     "behind-https",
@@ -118,6 +139,8 @@ const NAMES: [&str; 19] = [
     "insecure-http",
     "lab",
     "listen",
+    "log-format",
+    "metrics",
     "migrate",
     "namespace",
     "request-timeout",
@@ -135,6 +158,8 @@ const COOKIE_BYTES_MAX: usize = 48;
 const IN_FLIGHT_MAX: usize = 100_000;
 const TIMEOUT_MIN: Duration = Duration::from_secs(1);
 const TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
+/// What is logged if nothing else was said: requests, the life of sessions, and what is wrong.
+const LOG: &str = "warn,greetings=info,ingle::events=info";
 const SWEEP_EVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads the arguments (without the program's name) and the environment.
@@ -175,6 +200,7 @@ pub(crate) fn command(
     typed.log = variable("RUST_LOG")?;
     typed.emulator = environment("FIRESTORE_EMULATOR_HOST");
     typed.platform = Platform::of(|name| environment(name).is_some());
+    typed.service = Service::of(&environment);
     Ok(Command::Serve(Box::new(typed.meaning()?)))
 }
 
@@ -189,6 +215,8 @@ impl Typed {
             "idle" => ("--idle", &mut self.idle),
             "in-flight" => ("--in-flight", &mut self.in_flight),
             "listen" => ("--listen", &mut self.listen),
+            "log-format" => ("--log-format", &mut self.log_format),
+            "metrics" => ("--metrics", &mut self.metrics),
             "namespace" => ("--namespace", &mut self.namespace),
             "request-timeout" => ("--request-timeout", &mut self.request_timeout),
             "store" => ("--store", &mut self.store),
@@ -229,6 +257,13 @@ impl Typed {
         let emulator = self.emulator.map(|host| host.to_string_lossy().trim().to_owned());
         let emulator = emulator.filter(|host| !host.is_empty());
         let emulator = emulator.filter(|_| store.value.starts_with("firestore:"));
+        let mut service = self.service;
+        service.project_of(&store.value);
+        let is_google = matches!(self.platform, Platform::CloudRun | Platform::AppEngine);
+        let log_format = if is_google { "google" } else { "text" };
+        let address = |metrics: &Setting| {
+            metrics.parsed("an address and a port of its own, such as 127.0.0.1:9464", parse)
+        };
         Ok(Options {
             listen,
             store,
@@ -247,7 +282,11 @@ impl Typed {
             store_time,
             lab: self.lab,
             migrate: self.migrate,
-            log: given_or(self.log, "RUST_LOG", "warn")
+            metrics: self.metrics.as_ref().map(address).transpose()?,
+            log_format: given_or(self.log_format, "--log-format", log_format)
+                .parsed("text or google", log_format_of)?,
+            service,
+            log: given_or(self.log, "RUST_LOG", LOG)
                 .parsed("levels and targets, such as info or ingle=debug,warn", |text| {
                     EnvFilter::try_new(text).is_ok().then(|| text.to_owned())
                 })?,
@@ -315,6 +354,14 @@ impl Setting {
         self.parsed("a duration from 1s to 1h", |text| {
             duration(text).filter(|time| (TIMEOUT_MIN..=TIMEOUT_MAX).contains(time))
         })
+    }
+}
+
+fn log_format_of(text: &str) -> Option<LogFormat> {
+    match text {
+        "text" => Some(LogFormat::Text),
+        "google" => Some(LogFormat::Google),
+        _ => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where the program runs, as far as the environment says, and what that means for its sessions.
 
+use std::ffi::OsString;
+
 use crate::options::Options;
 
 /// Who started this program.
@@ -33,6 +35,38 @@ impl Platform {
             Self::CloudRun => Some("Cloud Run"),
             Self::AppEngine => Some("App Engine"),
             Self::Kubernetes => Some("Kubernetes"),
+        }
+    }
+}
+
+/// What Google's logs know the program by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Whose traces its lines belong to.
+    pub(crate) project: Option<String>,
+}
+
+impl Service {
+    /// As Cloud Run and App Engine call it, or else as it is built.
+    pub(crate) fn of(environment: impl Fn(&str) -> Option<OsString>) -> Self {
+        let text = |name| environment(name)?.into_string().ok().filter(|text| !text.is_empty());
+        let first = |names: [&'static str; 2], default: &str| {
+            names.into_iter().find_map(text).unwrap_or_else(|| default.to_owned())
+        };
+        Self {
+            name: first(["K_SERVICE", "GAE_SERVICE"], env!("CARGO_PKG_NAME")),
+            version: first(["K_REVISION", "GAE_VERSION"], env!("CARGO_PKG_VERSION")),
+            project: text("GOOGLE_CLOUD_PROJECT"),
+        }
+    }
+
+    /// Where nobody says which project it is, it is that of the sessions.
+    pub(crate) fn project_of(&mut self, store: &str) {
+        let of_store = || store.strip_prefix("firestore://")?.split(['/', '?']).next();
+        if self.project.is_none() {
+            self.project = of_store().map(ToOwned::to_owned);
         }
     }
 }

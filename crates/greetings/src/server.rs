@@ -1,4 +1,4 @@
-//! Serves a router over HTTP/1.1 within limits, and stops without losing a request.
+//! Serves an app over HTTP/1.1 within limits, and stops without losing a request.
 //!
 //! It knows nothing of sessions. `axum::serve` would do but for two things: it waits forever for a
 //! header, and it has no bound on connections. The limits follow one rule: whatever the clients do,
@@ -6,14 +6,15 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{http::Request, response::Response};
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -26,6 +27,7 @@ use tokio::{
     task::JoinSet,
     time::sleep,
 };
+use tower::Service;
 
 /// Further connections wait in the backlog of the operating system until one ends.
 pub(crate) const CONNECTIONS_MAX: usize = 4096;
@@ -68,13 +70,17 @@ pub(crate) enum Ended {
 }
 
 /// Serves until a signal comes, then finishes what runs. `on_stop` ends what would not end by itself.
-pub(crate) async fn serve(
+pub(crate) async fn serve<A>(
     listener: TcpListener,
-    app: Router,
+    app: A,
     limits: Limits,
     mut signals: Signals,
     on_stop: impl FnOnce(),
-) -> Ended {
+) -> Ended
+where
+    A: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    A::Future: Send + 'static,
+{
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)

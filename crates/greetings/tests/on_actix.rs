@@ -48,6 +48,10 @@ mod cookies;
 mod crashes;
 #[path = "it/limits.rs"]
 mod limits;
+#[path = "it/log.rs"]
+mod log;
+#[path = "it/metrics.rs"]
+mod metrics;
 #[path = "it/options.rs"]
 mod options;
 #[path = "it/outages.rs"]

@@ -3,6 +3,9 @@
 //!
 //! Nothing here carries an id, a key, a user or a field. Without a recorder each costs next to
 //! nothing. `docs/guide.md` says what each of them means.
+//!
+//! Each is announced with its help when a layer is made, and is 0 until it counts: who looks for an
+//! increase would not see the first one of a counter that was not there before.
 
 use std::time::Duration;
 
@@ -13,7 +16,7 @@ mod sink;
 #[path = "meter/nothing.rs"]
 mod sink;
 
-use sink::{Key, count, count_unlabelled, key, record};
+use sink::{Key, announce, announce_seconds, count, count_unlabelled, key, record, unlabelled};
 
 /// What a store is asked to do, as the histogram's label and as a word in logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +40,13 @@ impl Verb {
     }
 }
 
+const COMMITS: &str = "Commits that succeeded.";
+const COMBINED: &str = "Changes that were coalesced into the commit of another request.";
+const SWEPT: &str = "Dead records that sweeps deleted.";
+const SECONDS: &str = "How long calls of the session store take, by verb.";
+
 macro_rules! meter {
-    ($($name:ident => $metric:literal),* $(,)?) => {
+    ($($name:ident => $metric:literal, $help:literal;)*) => {
         /// The metrics of one store.
         ///
         /// Their names and labels are put together once. Each request counts several, and without a
@@ -58,20 +66,27 @@ macro_rules! meter {
 
         impl Meter {
             pub(crate) fn new(store: &'static str) -> Self {
-                let key = |name| key(name, store, None);
-                let seconds = |verb: Verb| {
-                    sink::key("ingle_store_seconds", store, Some(verb.name()))
+                let key = |name, help| {
+                    let key = key(name, store, None);
+                    announce(&key, help);
+                    key
                 };
+                let seconds = |verb: Verb| {
+                    let key = sink::key("ingle_store_seconds", store, Some(verb.name()));
+                    announce_seconds(&key, SECONDS);
+                    key
+                };
+                announce_unlabelled();
                 Self {
-                    commits: key("ingle_commits_total"),
-                    combined: key("ingle_combined_total"),
-                    swept: key("ingle_swept_total"),
+                    commits: key("ingle_commits_total", COMMITS),
+                    combined: key("ingle_combined_total", COMBINED),
+                    swept: key("ingle_swept_total", SWEPT),
                     seconds_of_load: seconds(Verb::Load),
                     seconds_of_commit: seconds(Verb::Commit),
                     seconds_of_touch: seconds(Verb::Touch),
                     seconds_of_destroy: seconds(Verb::Destroy),
                     seconds_of_list: seconds(Verb::List),
-                    $($name: key($metric),)*
+                    $($name: key($metric, $help),)*
                 }
             }
 
@@ -83,17 +98,21 @@ macro_rules! meter {
 }
 
 meter! {
-    load => "ingle_loads_total",
-    conflict => "ingle_conflicts_total",
-    replay => "ingle_replays_total",
-    unknown_resolved => "ingle_unknown_resolved_total",
-    unknown_unresolved => "ingle_unknown_unresolved_total",
-    regression => "ingle_regressions_total",
-    touch => "ingle_touches_total",
-    touch_skipped => "ingle_touches_skipped_total",
-    cross_key => "ingle_cross_key_total",
-    refused => "ingle_refused_total",
-    new_session_refused => "ingle_new_sessions_refused_total",
+    load => "ingle_loads_total", "Loads of records.";
+    conflict => "ingle_conflicts_total", "Commits that met a newer record.";
+    replay => "ingle_replays_total", "Changes that were run again on a newer record.";
+    unknown_resolved => "ingle_unknown_resolved_total", "Lost answers whose outcome was found out.";
+    unknown_unresolved =>
+        "ingle_unknown_unresolved_total", "Lost answers whose outcome nobody knows: visitors were told so.";
+    regression =>
+        "ingle_regressions_total", "Records that went back in time: the store lost acknowledged commits.";
+    touch => "ingle_touches_total", "Idle deadlines that were moved.";
+    touch_skipped =>
+        "ingle_touches_skipped_total", "Idle deadlines not moved, because they were moved recently.";
+    cross_key => "ingle_cross_key_total", "Records returned under another key than their own.";
+    refused => "ingle_refused_total", "Store calls that the breaker or a bound refused at once.";
+    new_session_refused =>
+        "ingle_new_sessions_refused_total", "Sessions that the limit of new ones did not let begin.";
 }
 
 impl Meter {
@@ -122,17 +141,22 @@ impl Meter {
 }
 
 macro_rules! plain {
-    ($($name:ident => $metric:literal),* $(,)?) => {$(
-        pub(crate) fn $name() {
-            count_unlabelled($metric);
+    ($($name:ident => $metric:literal, $help:literal;)*) => {
+        fn announce_unlabelled() {
+            $(announce(&unlabelled($metric), $help);)*
         }
-    )*};
+
+        $(pub(crate) fn $name() {
+            count_unlabelled($metric);
+        })*
+    };
 }
 
 plain! {
-    interrupted => "ingle_interrupted_total",
-    lost_update => "ingle_lost_updates_total",
-    unknown_id => "ingle_unknown_ids_total",
-    duplicate_cookie => "ingle_duplicate_cookies_total",
-    cross_origin => "ingle_cross_origin_total",
+    interrupted => "ingle_interrupted_total", "Requests whose session another request ended meanwhile.";
+    lost_update => "ingle_lost_updates_total", "Requests whose field another request changed meanwhile.";
+    unknown_id => "ingle_unknown_ids_total", "Ids that were presented and have no record.";
+    duplicate_cookie =>
+        "ingle_duplicate_cookies_total", "Requests with the ids of two live sessions, or more than 8 ids.";
+    cross_origin => "ingle_cross_origin_total", "Requests of other origins that were refused.";
 }

@@ -26,6 +26,8 @@ pub mod postgres;
 pub mod preload;
 mod process;
 mod program;
+pub mod prometheus;
+pub mod protobuf;
 pub mod proxy;
 pub mod redis;
 mod server;

@@ -193,12 +193,14 @@ fn app(kind: Kind, way: &str) -> Result<Program> {
     Ok(Program::new("greetings", command, lives))
 }
 
-/// The program without what the environment says of stores and ports. `RUST_LOG` is let through.
+/// The program without what the environment says of stores and ports. `RUST_LOG` is let through; without
+/// it, requests are no lines of the log.
 fn bare(greetings: &Path) -> Command {
     let mut command = Command::new(greetings);
     for name in ["PORT", "INGLE_STORE", "FIRESTORE_EMULATOR_HOST"] {
         command.env_remove(name);
     }
+    command.env("RUST_LOG", env::var_os("RUST_LOG").unwrap_or_else(|| "warn".into()));
     command
 }
 

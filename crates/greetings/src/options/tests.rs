@@ -90,6 +90,30 @@ fn the_environment_says_on_which_platform_it_runs() {
 }
 
 #[test]
+fn the_log_is_for_people_unless_the_platform_is_google_s() {
+    let format = |arguments: &[&str], environment: &[(&str, &str)]| {
+        options(arguments, environment).log_format
+    };
+    assert_eq!(format(&[], &[("KUBERNETES_SERVICE_HOST", "x")]), LogFormat::Text);
+    assert_eq!(format(&[], &[("GAE_SERVICE", "x")]), LogFormat::Google);
+    assert_eq!(format(&["--log-format=text"], &[("K_SERVICE", "x")]), LogFormat::Text);
+    assert_eq!(format(&["--log-format", "google"], &[]), LogFormat::Google);
+    let takes = "--log-format \"json\": it takes text or google";
+    assert_eq!(wrong(&["--log-format", "json"], &[]), takes);
+}
+
+#[test]
+fn a_project_is_that_of_the_platform_or_that_of_the_sessions() {
+    let project = |store, environment: &[(&str, &str)]| {
+        options(&["--store", store], environment).service.project
+    };
+    assert_eq!(project("firestore://mine/c", &[]).as_deref(), Some("mine"));
+    let other = ("GOOGLE_CLOUD_PROJECT", "other");
+    assert_eq!(project("firestore://mine/c", &[other]).as_deref(), Some("other"));
+    assert_eq!(project("memory:", &[("GOOGLE_CLOUD_PROJECT", "")]), None);
+}
+
+#[test]
 fn an_option_wins_over_its_variable_even_over_a_wrong_one() {
     let environment = [("PORT", "none"), ("INGLE_STORE", "memory:")];
     let options = options(&["--listen", "[::1]:0", "--store=sqlite:x"], &environment);

@@ -70,8 +70,10 @@ mod crashes;
 mod firestore;
 mod hyper;
 mod limits;
+mod log;
 #[cfg(feature = "memcached")]
 mod memcached;
+mod metrics;
 mod options;
 #[cfg(any(feature = "firestore", feature = "memcached", feature = "postgres", feature = "redis"))]
 mod outages;
@@ -79,6 +81,7 @@ mod place;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod process;
+mod prometheus;
 mod races;
 #[cfg(feature = "redis")]
 mod redis;

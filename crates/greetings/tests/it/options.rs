@@ -59,7 +59,10 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
         (&["--idle", "0s"], "--idle and --absolute: "),
         (&["--idle", "2d", "--absolute", "1d"], "--idle and --absolute: "),
         (&["--namespace", ""], "--namespace"),
-        (&["--cookie-name", "a b"], "--cookie-name \"a b\": the cookie's name must be"),
+        (
+            &["--store", "memory:", "--cookie-name", "a b"],
+            "--cookie-name \"a b\": the cookie's name must be",
+        ),
         (
             &["--cookie-name", "__Host-a"],
             "--cookie-name \"__Host-a\": a cookie named `__Host-…` must",

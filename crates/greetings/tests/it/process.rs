@@ -46,6 +46,9 @@ pub(crate) fn program() -> Command {
         "K_SERVICE",
         "GAE_SERVICE",
         "KUBERNETES_SERVICE_HOST",
+        "K_REVISION",
+        "GAE_VERSION",
+        "GOOGLE_CLOUD_PROJECT",
     ] {
         program.env_remove(name);
     }
@@ -84,6 +87,8 @@ impl Process {
         loop {
             let mut program = patient();
             program.args(["--lab", "--listen", "127.0.0.1:0", "--store", &place.url]).args(options);
+            // The lines of requests are a matter of tests of their own.
+            program.env("RUST_LOG", "warn");
             program.envs(place.environment.iter().map(|(name, value)| (name, value)));
             match Self::try_spawn(program) {
                 Ok(process) => return process,

@@ -1,0 +1,374 @@
+//! What is told of each request: a line of the log, and a measurement.
+//!
+//! It is around all else, so it sees what the client is answered. It tells a path and never a query, a
+//! cookie, an id or a user. Where neither is asked for it does nothing.
+
+use std::{
+    borrow::Cow,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use axum::{extract::Request, http, response::Response};
+use ingle::{Handle, Session};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::prometheus;
+
+/// What filters of the log know the lines of requests by.
+pub(crate) const TARGET: &str = "greetings::access";
+
+/// What nginx made the usual status of a client that hung up before it was answered.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// A longer path is cut in the log.
+const PATH_CHARS_MAX: usize = 200;
+
+/// Who is told of requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told {
+    log: bool,
+    metrics: bool,
+}
+
+impl Told {
+    /// As the filter of the log says, which is asked once: it does not change.
+    pub(crate) fn new(metrics: bool) -> Self {
+        Self { log: tracing::enabled!(target: TARGET, tracing::Level::INFO), metrics }
+    }
+
+    /// A request that has come, if anybody is told of it.
+    pub(crate) fn begin<'a>(
+        self,
+        method: &http::Method,
+        path: &str,
+        header: impl Fn(&'static str) -> Option<&'a [u8]>,
+    ) -> Option<Started> {
+        if !self.log && !self.metrics {
+            return None;
+        }
+        if self.metrics {
+            prometheus::in_flight(1.0);
+        }
+        let (path, trace) =
+            if self.log { (shortened(path), Trace::of(header)) } else { (String::new(), None) };
+        Some(Started {
+            told: self,
+            began: Instant::now(),
+            method: method.clone(),
+            path,
+            trace,
+            answered: false,
+        })
+    }
+}
+
+fn shortened(path: &str) -> String {
+    match path.char_indices().nth(PATH_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", path.get(..end).unwrap_or_default()),
+        None => path.to_owned(),
+    }
+}
+
+/// A request that is being answered. It is told of when it is answered, and when that is given up.
+#[derive(Debug)]
+pub(crate) struct Started {
+    told: Told,
+    began: Instant,
+    method: http::Method,
+    path: String,
+    trace: Option<Trace>,
+    answered: bool,
+}
+
+impl Started {
+    pub(crate) fn trace(&self) -> Option<Trace> {
+        self.trace
+    }
+
+    pub(crate) fn answered(mut self, status: u16, session: Option<Handle>) {
+        self.tell(status, session);
+    }
+
+    fn tell(&mut self, status: u16, session: Option<Handle>) {
+        self.answered = true;
+        let took = self.began.elapsed();
+        if self.told.metrics {
+            prometheus::in_flight(-1.0);
+            prometheus::request(&self.method, status, took);
+        }
+        if self.told.log {
+            let (method, path) = (self.method.as_str(), self.path.as_str());
+            let session = session.map(tracing::field::display);
+            let line = || {
+                tracing::info!(
+                    target: TARGET, method, path, status, seconds = took.as_secs_f64(), session, "request"
+                );
+            };
+            within(self.trace, line);
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.tell(CLIENT_CLOSED_REQUEST, None);
+        }
+    }
+}
+
+tokio::task_local! {
+    static CURRENT: Trace;
+}
+
+/// What a request is a part of, as the platform or the caller says: a trace, and a span of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Trace {
+    pub(crate) id: u128,
+    pub(crate) span: u64,
+    pub(crate) is_sampled: bool,
+}
+
+impl Trace {
+    /// That of the request which this task answers.
+    pub(crate) fn current() -> Option<Self> {
+        CURRENT.try_with(|trace| *trace).ok()
+    }
+
+    fn of<'a>(header: impl Fn(&'static str) -> Option<&'a [u8]>) -> Option<Self> {
+        let text = |name| header(name).and_then(|value| std::str::from_utf8(value).ok());
+        let standard = text("traceparent").and_then(Self::of_traceparent);
+        standard.or_else(|| text("x-cloud-trace-context").and_then(Self::of_cloud))
+    }
+
+    /// `VERSION-ID-SPAN-FLAGS` in hexadecimal digits (W3C Trace Context, 3.2).
+    fn of_traceparent(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (version, id) = (parts.next()?, parts.next()?);
+        let (span, flags) = (parts.next()?, parts.next()?);
+        // Later versions may say more.
+        let is_known = hex(version, 2).is_some_and(|version| match version {
+            0 => parts.next().is_none(),
+            0xff => false,
+            _ => true,
+        });
+        let (id, span, flags) = (hex(id, 32)?, hex(span, 16)?, hex(flags, 2)?);
+        let span = u64::try_from(span).ok()?;
+        let is_sampled = flags & 1 == 1;
+        (is_known && id != 0 && span != 0).then_some(Self { id, span, is_sampled })
+    }
+
+    /// `ID/SPAN;o=SAMPLED`, with the span in decimal digits, as Google's front ends write it.
+    fn of_cloud(text: &str) -> Option<Self> {
+        let (id, rest) = text.split_once('/')?;
+        let (span, options) = rest.split_once(';').unwrap_or((rest, ""));
+        let is_decimal = span.bytes().all(|byte| byte.is_ascii_digit());
+        let (id, span) = (hex(id, 32)?, span.parse().ok()?);
+        (is_decimal && id != 0).then_some(Self { id, span, is_sampled: options == "o=1" })
+    }
+}
+
+/// So many hexadecimal digits, and nothing else.
+fn hex(text: &str, digits: usize) -> Option<u128> {
+    let fits = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then(|| u128::from_str_radix(text, 16).ok()).flatten()
+}
+
+/// Runs something as a part of a trace: what it logs belongs to it.
+fn within<T>(trace: Option<Trace>, work: impl FnOnce() -> T) -> T {
+    match trace {
+        Some(trace) => CURRENT.sync_scope(trace, work),
+        None => work(),
+    }
+}
+
+/// Polls a request's future as a part of its trace.
+#[cfg(feature = "actix")]
+pub(crate) async fn traced<F: Future>(trace: Option<Trace>, work: F) -> F::Output {
+    match trace {
+        Some(trace) => CURRENT.scope(trace, work).await,
+        None => work.await,
+    }
+}
+
+/// Tells of each request to the service within.
+#[derive(Clone, Debug)]
+pub(crate) struct Access<S> {
+    told: Told,
+    inner: S,
+}
+
+impl<S> Access<S> {
+    pub(crate) fn new(told: Told, inner: S) -> Self {
+        Self { told, inner }
+    }
+}
+
+impl<S, B> Service<http::Request<B>> for Access<S>
+where
+    S: Service<http::Request<B>, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let header = |name| request.headers().get(name).map(http::HeaderValue::as_bytes);
+        let started = self.told.begin(request.method(), request.uri().path(), header);
+        Answering { inner: self.inner.call(request), started }
+    }
+}
+
+pin_project! {
+    /// A request on its way, whose answer is told of.
+    pub(crate) struct Answering<F> {
+        #[pin]
+        inner: F,
+        started: Option<Started>,
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let trace = this.started.as_ref().and_then(Started::trace);
+        let inner = this.inner;
+        let Ok(mut response) = ready!(within(trace, || inner.poll(context)));
+        if let Some(started) = this.started.take() {
+            let session = response.extensions_mut().remove::<Noted>();
+            let session = session.and_then(|Noted(session)| session.handle());
+            started.answered(response.status().as_u16(), session);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// The session that a request had, for the line of its answer.
+#[derive(Clone, Debug)]
+struct Noted(Session);
+
+/// Notes the session of each request. It is within the layer of sessions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoteSession(pub(crate) Told);
+
+impl<S> Layer<S> for NoteSession {
+    type Service = Noting<S>;
+
+    fn layer(&self, inner: S) -> Noting<S> {
+        Noting { notes: self.0.log, inner }
+    }
+}
+
+/// The service of [`NoteSession`].
+#[derive(Clone, Debug)]
+pub(crate) struct Noting<S> {
+    notes: bool,
+    inner: S,
+}
+
+impl<S, R> Service<Request> for Noting<S>
+where
+    S: Service<Request, Response = http::Response<R>, Error = Infallible>,
+{
+    type Response = http::Response<R>;
+    type Error = Infallible;
+    type Future = NotingFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let session = self.notes.then(|| request.extensions().get::<Session>().cloned()).flatten();
+        NotingFuture { inner: self.inner.call(request), session }
+    }
+}
+
+pin_project! {
+    /// The future of [`Noting`].
+    pub(crate) struct NotingFuture<F> {
+        #[pin]
+        inner: F,
+        session: Option<Session>,
+    }
+}
+
+impl<F, R> Future for NotingFuture<F>
+where
+    F: Future<Output = Result<http::Response<R>, Infallible>>,
+{
+    type Output = Result<http::Response<R>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Ok(mut response) = ready!(this.inner.poll(context));
+        if let Some(session) = this.session.take() {
+            response.extensions_mut().insert(Noted(session));
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// What a metric's label says of a method. Clients may make up any number of others.
+pub(crate) fn label_of(method: &http::Method) -> Cow<'static, str> {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: &'static str, value: &str) -> Option<Trace> {
+        Trace::of(|asked| (asked == name).then_some(value.as_bytes()))
+    }
+
+    #[test]
+    fn a_trace_is_read_as_the_standard_and_as_google_write_it() {
+        let id = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
+        let standard = |text| of("traceparent", text);
+        let sampled = Some(Trace { id, span: 0x00f0_67aa_0ba9_02b7, is_sampled: true });
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(standard(text), sampled);
+        let later = "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-later";
+        assert_eq!(standard(later), sampled);
+        for wrong in [
+            "",
+            "00",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e47-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(standard(wrong), None, "{wrong}");
+        }
+        let google = |text| of("x-cloud-trace-context", text);
+        let not = Some(Trace { id, span: 1, is_sampled: false });
+        assert_eq!(google("4bf92f3577b34da6a3ce929d0e0e4736/1;o=0"), not);
+        assert_eq!(google("4bf92f3577b34da6a3ce929d0e0e4736/1"), not);
+        for wrong in ["", "/", "4bf9/1", "4bf92f3577b34da6a3ce929d0e0e4736/+1;o=1"] {
+            assert_eq!(google(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_long_path_is_cut_where_a_character_ends() {
+        assert_eq!(shortened("/a"), "/a");
+        let long = shortened(&"é".repeat(PATH_CHARS_MAX + 1));
+        assert_eq!(long.chars().count(), PATH_CHARS_MAX + 1);
+        assert!(long.ends_with("é…"));
+    }
+}
