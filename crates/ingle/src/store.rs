@@ -33,6 +33,7 @@ mod postgres;
 mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod warning;
 
 #[cfg(feature = "firestore")]
 pub use firestore::{Firestore, FirestoreConfig};
@@ -55,6 +56,7 @@ pub use {
     memory::Memory,
     open::{migrate, open, open_lazily},
     open_error::{OpenError, OpenErrorKind},
+    warning::Warning,
 };
 
 /// A place where records live, shared by all processes that serve the same sessions.
@@ -157,6 +159,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The store does not answer, or it would refuse to serve sessions.
     async fn ping(&self) -> Result<(), Error>;
 
+    /// Looks whether the server is set up as sessions need it, and says what is not. It is for operators'
+    /// tools, and may take seconds. It changes nothing.
+    ///
+    /// As it comes, there is nothing to look at.
+    ///
+    /// # Errors
+    /// The store gave no answer.
+    async fn check(&self, _now: Timestamp) -> Result<Vec<Warning>, Error> {
+        Ok(Vec::new())
+    }
+
     /// The store's lists, if it can list.
     fn as_list(&self) -> Option<&dyn List>;
 
@@ -211,6 +224,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn ping(&self) -> Result<(), Error> {
         (**self).ping().await
+    }
+
+    async fn check(&self, now: Timestamp) -> Result<Vec<Warning>, Error> {
+        (**self).check(now).await
     }
 
     fn as_list(&self) -> Option<&dyn List> {

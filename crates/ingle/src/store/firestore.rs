@@ -16,21 +16,23 @@ use tonic::{Code, Status};
 
 use super::{
     CommitError, Cursor, Destroyed, Error, Ids, Info, List, Lookup, OpenError, Page, Store, Swept,
-    Write,
+    Warning, Write,
 };
 use crate::{
     clock::Timestamp,
     id::{HandlePrefix, Key},
     record::Version,
-    store::{by_handle, in_any_order},
+    store::{by_handle, floor::platform::Platform, in_any_order},
 };
 
 mod batch;
+mod check;
 mod codec;
 mod config;
 mod connect;
 mod error;
 mod find;
+mod identity;
 mod list;
 pub(crate) mod plain;
 mod value;
@@ -39,6 +41,7 @@ mod write;
 use connect::Client;
 use error::NAME;
 use find::{Found, find};
+use identity::Identity;
 use write::Writer;
 
 pub use config::FirestoreConfig;
@@ -92,12 +95,21 @@ impl Firestore {
     /// Outside of a Tokio runtime.
     pub async fn open(config: FirestoreConfig) -> Result<Self, OpenError> {
         let client = Arc::new(Client::new(config)?);
-        ask(&client).await.map_err(|status| client.server.explain(&status))?;
-        if let Some(host) = &client.server.emulator {
-            tracing::warn!(
+        let asked = ask(&client).await;
+        // An app's own credentials, and an emulator's, say nothing of themselves.
+        if client.config.credentials.is_none() && client.server.emulator.is_none() {
+            let _ = client.server.identity.set(Identity::find().await);
+        }
+        asked.map_err(|status| client.server.explain_opening(&status))?;
+        match (&client.server.emulator, Platform::here()) {
+            (Some(host), Some(platform)) => {
+                tracing::warn!("{}", error::emulator_in_production(host, platform));
+            }
+            (Some(host), None) => tracing::warn!(
                 host,
                 "sessions are kept in a Firestore emulator (FIRESTORE_EMULATOR_HOST), for tests only"
-            );
+            ),
+            (None, _) => {}
         }
         let writer = Arc::new(Writer::new(Arc::clone(&client)));
         Ok(Self { client, writer, no_index: Arc::default() })
@@ -163,7 +175,7 @@ impl Store for Firestore {
             // Without the index, the TTL policy deletes them.
             Err(status) if status.code() == Code::FailedPrecondition => {
                 if !self.no_index.swap(true, Ordering::Relaxed) {
-                    let why = self.client.server.explain(&status);
+                    let why = self.client.server.no_index_for_sweeps(&status);
                     tracing::warn!(%why, "expired sessions are left to the TTL policy");
                 }
                 Ok(Swept::default())
@@ -174,6 +186,13 @@ impl Store for Firestore {
 
     async fn ping(&self) -> Result<(), Error> {
         ask(&self.client).await.map_err(|status| self.client.server.read_failed(&status))
+    }
+
+    /// Beside the index and the clock, it looks at the TTL policy and the location, where the app's account may.
+    async fn check(&self, now: Timestamp) -> Result<Vec<Warning>, Error> {
+        self.ping().await?;
+        let checked = check::check(&self.client, now).await;
+        checked.map_err(|status| self.client.server.read_failed(&status))
     }
 
     fn as_list(&self) -> Option<&dyn List> {

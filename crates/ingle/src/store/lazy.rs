@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Listener, Lookup,
-    OpenError, Page, Store, Swept, Write,
+    OpenError, Page, Store, Swept, Warning, Write,
 };
 use crate::{
     clock::Timestamp,
@@ -166,6 +166,10 @@ impl Store for Lazy {
 
     async fn ping(&self) -> Result<(), Error> {
         self.store().await?.ping().await
+    }
+
+    async fn check(&self, now: Timestamp) -> Result<Vec<Warning>, Error> {
+        self.store().await?.check(now).await
     }
 
     fn as_list(&self) -> Option<&dyn List> {

@@ -13,7 +13,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use super::{
-    Capabilities, CommitError, Destroyed, Error, Info, List, Lookup, OpenError, Store, Swept, Write,
+    Capabilities, CommitError, Destroyed, Error, Info, List, Lookup, OpenError, Store, Swept,
+    Warning, Write,
 };
 use crate::{clock::Timestamp, id::Key, record::Version};
 
@@ -118,6 +119,10 @@ impl Store for Memcached {
 
     async fn ping(&self) -> Result<(), Error> {
         self.0.ping().await.map_err(Failure::beside)
+    }
+
+    async fn check(&self, now: Timestamp) -> Result<Vec<Warning>, Error> {
+        self.0.check(now).await.map_err(Failure::beside)
     }
 
     fn as_list(&self) -> Option<&dyn List> {

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 
 use super::{
     Capabilities, CommitError, Cursor, Destroyed, Error, Info, List, Lookup, Page, Store, Swept,
-    Write, by_handle, mark::Mark,
+    Warning, Write, by_handle, mark::Mark,
 };
 use crate::{
     clock::Timestamp,
@@ -145,6 +145,14 @@ impl Store for Memory {
 
     async fn ping(&self) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// This store is for tests.
+    async fn check(&self, _: Timestamp) -> Result<Vec<Warning>, Error> {
+        let problem = "the sessions are in the memory of one process, and end with it";
+        let help = "name a store by its URL: `sqlite:FOLDER` on one machine, else `postgres:`, `redis:` or \
+                    `firestore:`";
+        Ok(vec![Warning::new("shared", problem, help)])
     }
 
     fn as_list(&self) -> Option<&dyn List> {

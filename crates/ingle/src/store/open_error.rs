@@ -72,6 +72,12 @@ impl OpenError {
         self.kind
     }
 
+    /// What is wrong, as a part of a sentence.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+
     /// What to do, as a part of a sentence.
     #[must_use]
     pub fn help(&self) -> &str {

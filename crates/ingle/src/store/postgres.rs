@@ -7,10 +7,11 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::{
     CommitError, Cursor, Destroyed, Error, Info, List, Listener, Lookup, OpenError, Page, Store,
-    Swept, Write,
+    Swept, Warning, Write,
 };
 use crate::{
     clock::Timestamp,
@@ -86,7 +87,11 @@ impl Postgres {
     /// Outside of a Tokio runtime.
     pub async fn open(config: PostgresConfig) -> Result<Self, OpenError> {
         let pool = Pool::new(config)?;
-        let info = Info::new(NAME, schema::check(&pool).await?);
+        let setup = schema::check(&pool).await?;
+        for warning in &setup.warnings {
+            tracing::warn!("{warning}");
+        }
+        let info = Info::new(NAME, setup.durability);
         let writer = Writer::new(Arc::clone(&pool));
         Ok(Self { pool, writer, info })
     }
@@ -155,6 +160,17 @@ impl Store for Postgres {
             return Err(error::read_only(self.pool.names()));
         }
         Ok(())
+    }
+
+    async fn check(&self, now: Timestamp) -> Result<Vec<Warning>, Error> {
+        self.ping().await?;
+        let began = Instant::now();
+        let setup = schema::check(&self.pool).await.map_err(error::unfit)?;
+        let answered = now.after(began.elapsed());
+        let whose = format!("PostgreSQL at {}", self.pool.names().hosts);
+        let mut warnings = setup.warnings;
+        warnings.extend(Warning::of_clocks(&whose, now, answered, setup.clock));
+        Ok(warnings)
     }
 
     fn as_list(&self) -> Option<&dyn List> {

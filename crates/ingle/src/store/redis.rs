@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::{
     CommitError, Cursor, Destroyed, Error, Info, List, Listener, Lookup, OpenError, Page, Store,
-    Swept, Write,
+    Swept, Warning, Write,
 };
 use crate::{
     clock::Timestamp,
@@ -33,7 +33,7 @@ mod write;
 
 use codec::Entry;
 pub use config::RedisConfig;
-use connect::{Client, durability};
+use connect::{Client, check};
 use error::{Failure, NAME};
 use names::Partition;
 
@@ -85,7 +85,11 @@ impl Redis {
         config.check().map_err(|problem| error::config(&format!("the configuration {problem}")))?;
         let client = Client::open(&config).await?;
         probe(&client).await.map_err(|failure| failure.into_cause(&config.prefix))?;
-        let info = Info::new(NAME, durability::of(&client).await).with_server(client.describe());
+        let setup = check::setup(&client).await;
+        for warning in &setup.warnings {
+            tracing::warn!("{warning}");
+        }
+        let info = Info::new(NAME, setup.durability).with_server(client.describe());
         let (client, lists, mends) = (Arc::new(client), list::Cache::default(), Arc::default());
         Ok(Self(Arc::new(Inner { config, client, info, lists, mends })))
     }
@@ -201,6 +205,13 @@ impl Store for Redis {
     async fn ping(&self) -> Result<(), Error> {
         let client = &self.0.client;
         write::ping(client).await.map_err(|failure| client.error(failure))
+    }
+
+    async fn check(&self, now: Timestamp) -> Result<Vec<Warning>, Error> {
+        self.ping().await?;
+        let mut warnings = check::setup(&self.0.client).await.warnings;
+        warnings.extend(check::clocks(&self.0.client, now).await);
+        Ok(warnings)
     }
 
     fn as_list(&self) -> Option<&dyn List> {

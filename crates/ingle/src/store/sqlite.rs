@@ -12,13 +12,13 @@ use tokio::sync::mpsc;
 
 use super::{
     Applied, CommitError, Cursor, Destroyed, Error, Info, List, Listener, Lookup, OpenError, Page,
-    Store, Swept, Write,
+    Store, Swept, Warning, Write,
 };
 use crate::{
     clock::Timestamp,
     id::{HandlePrefix, Key},
     record::Version,
-    store::by_handle,
+    store::{by_handle, floor::platform::Platform},
 };
 
 mod codec;
@@ -100,6 +100,9 @@ impl Sqlite {
         let (folder, file) = connect::prepare(folder)?;
         let (writes, poison) = writer::start(schema::prepare(&file)?)?;
         let reads = reader::start(&file)?;
+        if let Some(warning) = warning() {
+            tracing::warn!("{warning}");
+        }
         Ok(Self { folder: folder.into(), writes, reads, poison })
     }
 
@@ -135,6 +138,11 @@ impl Sqlite {
         let list = list::List { user, after, limit, now };
         ask(&self.reads, Applied::No, |reply| reader::Job::List { list, reply }).await
     }
+}
+
+/// What is wrong with a file here at all.
+fn warning() -> Option<Warning> {
+    Platform::here().filter(|platform| platform.forgets_files()).map(error::forgotten)
 }
 
 impl fmt::Debug for Sqlite {
@@ -194,6 +202,10 @@ impl Store for Sqlite {
             return Err(Unserved::NoThread.error(Applied::No));
         }
         ask(&self.reads, Applied::No, |reply| reader::Job::Ping { reply }).await
+    }
+
+    async fn check(&self, _: Timestamp) -> Result<Vec<Warning>, Error> {
+        Ok(warning().into_iter().collect())
     }
 
     fn as_list(&self) -> Option<&dyn List> {

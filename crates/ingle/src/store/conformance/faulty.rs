@@ -20,7 +20,7 @@ use crate::{
     record::Version,
     store::{
         Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Listener, Lookup,
-        Page, Store, Swept, Write,
+        Page, Store, Swept, Warning, Write,
     },
 };
 
@@ -312,6 +312,11 @@ impl Store for Faulty {
     async fn ping(&self) -> Result<(), Error> {
         let standing = self.script(|script| script.standing);
         self.go("ping", standing, self.store.ping(), |_| {}).await
+    }
+
+    async fn check(&self, now: Timestamp) -> Result<Vec<Warning>, Error> {
+        let standing = self.script(|script| script.standing);
+        self.go("check", standing, self.store.check(now), |_| {}).await
     }
 
     fn as_list(&self) -> Option<&dyn List> {

@@ -2,7 +2,10 @@
 
 use std::{
     env,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -39,7 +42,7 @@ use crate::{
     },
 };
 
-const GOOGLE: &str = "https://firestore.googleapis.com";
+pub(super) const GOOGLE: &str = "https://firestore.googleapis.com";
 const SCOPE: &str = "https://www.googleapis.com/auth/datastore";
 
 /// Google's servers take 100 calls at a time on one connection; a few are left for those that a
@@ -139,8 +142,9 @@ impl Client {
             set("authorization", "Bearer owner".to_owned());
         }
         let connections = connections.collect();
-        let FirestoreConfig { project, database, .. } = config.clone();
-        let (server, since) = (Server { project, database, emulator }, Instant::now());
+        let FirestoreConfig { project, database, collection, .. } = config.clone();
+        let server = Server { project, database, collection, emulator, identity: OnceLock::new() };
+        let since = Instant::now();
         Ok(Self { config, server, names, connections, since, headers, credentials })
     }
 
@@ -244,7 +248,8 @@ impl Client {
         timeout(CALL_TIME_MAX, call).await.unwrap_or_else(late)
     }
 
-    async fn authorized(&self) -> Result<HeaderMap, NotSent> {
+    /// The headers of a call, with a token.
+    pub(super) async fn authorized(&self) -> Result<HeaderMap, NotSent> {
         let mut headers = self.headers.clone();
         if let Some(credentials) = &self.credentials {
             let token = timeout(TOKEN_TIME_MAX, credentials.headers(Extensions::new())).await;

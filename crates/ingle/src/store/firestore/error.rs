@@ -3,15 +3,19 @@
 //! Codes and the reasons that Google documents for programs decide, never messages. It knows no
 //! session.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use tonic::{Code, ConnectError, Status};
 use tonic_types::StatusExt as _;
 
-use super::plain;
+use super::{codec::USER, identity::Identity, plain};
 use crate::store::{
-    Applied, Error, ErrorKind, OpenError, OpenErrorKind,
+    Applied, Error, ErrorKind, OpenError, OpenErrorKind, Warning,
     floor::{
+        platform::Platform,
         provider::NoProvider,
         text::{one_line, root_cause},
     },
@@ -32,6 +36,11 @@ pub(super) struct Diagnosis {
 impl Diagnosis {
     fn new(kind: OpenErrorKind, problem: impl Into<String>, help: impl Into<String>) -> Self {
         Self { kind, problem: problem.into(), help: help.into() }
+    }
+
+    /// The same where the store works without what is missing.
+    pub(super) fn into_warning(self, about: &'static str) -> Warning {
+        Warning::new(about, self.problem, self.help)
     }
 }
 
@@ -76,6 +85,17 @@ pub(super) fn bad_emulator(host: &str) -> OpenError {
     OpenError::new(NAME, OpenErrorKind::Config, problem, help)
 }
 
+/// The emulator is for tests, and this is none.
+pub(super) fn emulator_in_production(host: &str, platform: Platform) -> Warning {
+    let problem = format!(
+        "FIRESTORE_EMULATOR_HOST is set to `{}` on {}, so the sessions are kept in an emulator and end with it",
+        one_line(host),
+        platform.name()
+    );
+    let help = "take the variable out of the app's environment: `unset FIRESTORE_EMULATOR_HOST`";
+    Warning::new("emulator", problem, help)
+}
+
 /// The program has no cryptography for TLS.
 pub(super) fn no_provider(missing: NoProvider) -> OpenError {
     OpenError::new(NAME, OpenErrorKind::Tls, missing.to_string(), NoProvider::HELP)
@@ -102,11 +122,23 @@ pub(super) fn no_token(why: &str) -> Diagnosis {
 pub(super) struct Server {
     pub(super) project: String,
     pub(super) database: String,
+    pub(super) collection: String,
     /// The emulator's host and port, if it is one.
     pub(super) emulator: Option<String>,
+    /// Who the app is, once it is known.
+    pub(super) identity: OnceLock<Identity>,
 }
 
 impl Server {
+    /// What a failed first call means for a person.
+    pub(super) fn explain_opening(&self, status: &Status) -> Diagnosis {
+        // So says the emulator of a document in Datastore mode, where Google says FailedPrecondition.
+        if self.emulator.is_some() && status.code() == Code::InvalidArgument {
+            return self.not_native(&redacted(status));
+        }
+        self.explain(status)
+    }
+
     /// What a failed call means for a person.
     pub(super) fn explain(&self, status: &Status) -> Diagnosis {
         if let Some(NotSent(diagnosis)) = cause(status) {
@@ -121,8 +153,100 @@ impl Server {
             );
             return Diagnosis::new(OpenErrorKind::Unreachable, problem, help);
         }
+        if reason(status).as_deref() == Some("ACCESS_TOKEN_SCOPE_INSUFFICIENT") {
+            return self.no_scope();
+        }
         let missing = self.missing(status);
         missing.unwrap_or_else(|| self.refused(status.code(), &message))
+    }
+
+    /// The database is of the other kind.
+    fn not_native(&self, message: &str) -> Diagnosis {
+        let Self { project, database, collection, .. } = self;
+        let problem = format!(
+            "database `{database}` of project `{project}` is not in native mode ({message})"
+        );
+        let help = format!(
+            "run `gcloud firestore databases create --project={project} --database=sessions \
+             --location={} --type=firestore-native`, and write `firestore://{project}/sessions/{collection}`",
+            self.location()
+        );
+        Diagnosis::new(OpenErrorKind::Unsupported, problem, help)
+    }
+
+    /// Where a database is best made.
+    fn location(&self) -> &str {
+        self.identity.get().and_then(|identity| identity.region.as_deref()).unwrap_or("LOCATION")
+    }
+
+    /// What commands about this collection end with.
+    fn options(&self) -> String {
+        let Self { project, database, collection, .. } = self;
+        format!("--project={project} --database='{database}' --collection-group={collection}")
+    }
+
+    /// A sweep's query has no index.
+    pub(super) fn no_index_for_sweeps(&self, status: &Status) -> Diagnosis {
+        let problem = format!(
+            "the index that sweeps need is missing, so expired sessions are left to the TTL policy ({})",
+            redacted(status)
+        );
+        let help = format!(
+            "run `gcloud firestore indexes composite create {} --query-scope=collection \
+             --field-config=field-path=_ingle.shard,order=ascending \
+             --field-config=field-path=_ingle_expires,order=ascending`",
+            self.options()
+        );
+        Diagnosis::new(OpenErrorKind::Missing, problem, help)
+    }
+
+    /// A list of a user's sessions failed, perhaps because it has no index.
+    pub(super) fn list_of_user_failed(&self, status: &Status) -> Error {
+        if status.code() != Code::FailedPrecondition {
+            return self.read_failed(status);
+        }
+        let problem = format!(
+            "the index that lists of a user's sessions need is missing ({})",
+            redacted(status)
+        );
+        let help = format!(
+            "run `gcloud firestore indexes fields update {USER} {} --index=order=ascending`",
+            self.options()
+        );
+        let diagnosis = Diagnosis::new(OpenErrorKind::Missing, problem, help);
+        Error::new(NAME, ErrorKind::Refused, Applied::No).with_source(diagnosis)
+    }
+
+    /// Nothing deletes expired sessions but sweeps.
+    pub(super) fn no_ttl_policy(&self, field: &str) -> Warning {
+        let problem = format!(
+            "there is no TTL policy on `{field}`, so each expired session costs a sweep's read and stays as \
+             long as no app sweeps"
+        );
+        let help = format!(
+            "run `gcloud firestore fields ttls update {field} {} --enable-ttl`",
+            self.options()
+        );
+        Warning::new("ttl", problem, help)
+    }
+
+    /// The database is not where this program is.
+    pub(super) fn far(&self, location: &str, region: &str) -> Warning {
+        let Self { database, .. } = self;
+        let problem = format!(
+            "database `{database}` is in {location} and this program in {region}, so each load and each \
+             commit goes all that way"
+        );
+        let help = format!(
+            "deploy the app near it, on Cloud Run by `gcloud run deploy --region={}`: a database cannot be \
+             moved",
+            match location {
+                "nam5" | "nam7" => "us-central1",
+                "eur3" => "europe-west1",
+                location => location,
+            }
+        );
+        Warning::new("region", problem, help)
     }
 
     /// Something that must be made first.
@@ -135,15 +259,13 @@ impl Server {
                     "run `gcloud services enable firestore.googleapis.com --project={project}`"
                 ),
             ),
-            (_, Some("CONSUMER_INVALID" | "USER_PROJECT_DENIED")) => (
-                format!("there is no project `{project}` that these credentials may see"),
-                "`gcloud projects list` shows those that your own account may see".to_owned(),
-            ),
+            (_, Some("CONSUMER_INVALID" | "USER_PROJECT_DENIED")) => self.no_project(),
             (Code::NotFound, _) => (
                 format!("project `{project}` has no Firestore database `{database}`"),
                 format!(
                     "run `gcloud firestore databases create --project={project} \
-                     --database='{database}' --location=LOCATION`"
+                     --database='{database}' --location={} --type=firestore-native`",
+                    self.location()
                 ),
             ),
             _ => return None,
@@ -151,9 +273,42 @@ impl Server {
         Some(Diagnosis::new(OpenErrorKind::Missing, problem, help))
     }
 
+    /// The project is not there, or not for these credentials; and which one is.
+    fn no_project(&self) -> (String, String) {
+        let Self { project, collection, .. } = self;
+        let problem = format!("there is no project `{project}` that these credentials may see");
+        match self.identity.get().and_then(|identity| identity.project.as_deref()) {
+            Some(own) if own != project => (
+                format!("{problem}; they belong to project `{own}`"),
+                format!("write `firestore://{own}/{collection}` if that one is meant"),
+            ),
+            _ => (
+                problem,
+                "run `gcloud projects list`, which shows those that your own account may see"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// The token of a machine is not for Firestore, whatever its account may do.
+    fn no_scope(&self) -> Diagnosis {
+        let problem = "the access token is not for Firestore: the machine gives it too few scopes";
+        let help = match self.identity.get().and_then(|identity| identity.machine.as_ref()) {
+            Some((name, zone)) => format!(
+                "stop the machine, run `gcloud compute instances set-service-account {name} \
+                 --zone={zone} --scopes=cloud-platform`, and start it"
+            ),
+            None => "give it the scope `https://www.googleapis.com/auth/cloud-platform`: on Compute Engine by \
+                     `gcloud compute instances set-service-account`, in GKE by a node pool with \
+                     `--scopes=cloud-platform`"
+                .to_owned(),
+        };
+        Diagnosis::new(OpenErrorKind::Denied, problem, help)
+    }
+
     /// Any other failure, by its code.
     fn refused(&self, code: Code, message: &str) -> Diagnosis {
-        let Self { project, database, .. } = self;
+        let Self { project, .. } = self;
         let (kind, problem, help) = match code {
             Code::Unauthenticated => (
                 OpenErrorKind::Denied,
@@ -168,24 +323,18 @@ impl Server {
                 OpenErrorKind::Denied,
                 format!("the credentials may not use Firestore in project `{project}` ({message})"),
                 format!(
-                    "run `gcloud projects add-iam-policy-binding {project} \
-                     --member=serviceAccount:ACCOUNT --role=roles/datastore.user`"
+                    "run `gcloud projects add-iam-policy-binding {project} --condition=None \
+                     --member={} --role=roles/datastore.user`",
+                    self.member()
                 ),
             ),
-            Code::FailedPrecondition => (
-                OpenErrorKind::Unsupported,
-                format!(
-                    "database `{database}` of project `{project}` is not set up for this ({message})"
-                ),
-                "it must be in native mode, and have the index that `deploy/firestore` defines"
-                    .to_owned(),
-            ),
+            Code::FailedPrecondition => return self.not_native(message),
             Code::ResourceExhausted => (
                 OpenErrorKind::Failed,
                 format!("a quota of project `{project}` is exhausted ({message})"),
                 format!(
                     "the free one begins anew at midnight in California, and `gcloud billing \
-                     projects link {project} --billing-account=ACCOUNT` ends it"
+                     projects link {project} --billing-account=ACCOUNT_ID` ends it"
                 ),
             ),
             Code::Aborted => (
@@ -204,6 +353,12 @@ impl Server {
             }
         };
         Diagnosis::new(kind, problem, help)
+    }
+
+    /// The account, as a binding names it.
+    fn member(&self) -> &str {
+        let member = self.identity.get().and_then(|identity| identity.member.as_deref());
+        member.unwrap_or("serviceAccount:ACCOUNT")
     }
 
     /// A read that failed.

@@ -32,15 +32,7 @@ const BATCH_MAX: usize = 500;
 /// Deletes what is dead, each only if it did not change since it was found.
 pub(super) async fn sweep(client: &Client, now: Timestamp, limit: usize) -> Result<Swept, Status> {
     let limit = limit.min(BATCH_MAX);
-    let shards = SHARDS.chars().map(|shard| typed(ValueType::StringValue(shard.into())));
-    let shards = ValueType::ArrayValue(ArrayValue { values: shards.collect() });
-    let dead = all([
-        is(SHARD, Operator::In, typed(shards)),
-        is(EXPIRES, Operator::LessThanOrEqual, codec::instant(now)),
-    ]);
-    let mut query = query(client, Some(dead), limit);
-    query.select = Some(Projection { fields: vec![field(ID)] });
-    let found = client.query(query).await?;
+    let found = find_dead(client, now, limit).await?;
     let n_found = found.len();
     // All of them have our header, whichever ids are in use by now.
     let deletes = found.into_iter().filter_map(|document| {
@@ -54,6 +46,23 @@ pub(super) async fn sweep(client: &Client, now: Timestamp, limit: usize) -> Resu
     let deleted = client.write_each(deletes).await?.iter().filter(|made| made.is_ok()).count();
     // Where none could be deleted, others are at it.
     Ok(Swept { deleted, more: n_found == limit && deleted > 0 })
+}
+
+/// The names of documents that are dead.
+pub(super) async fn find_dead(
+    client: &Client,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Document>, Status> {
+    let shards = SHARDS.chars().map(|shard| typed(ValueType::StringValue(shard.into())));
+    let shards = ValueType::ArrayValue(ArrayValue { values: shards.collect() });
+    let dead = all([
+        is(SHARD, Operator::In, typed(shards)),
+        is(EXPIRES, Operator::LessThanOrEqual, codec::instant(now)),
+    ]);
+    let mut query = query(client, Some(dead), limit);
+    query.select = Some(Projection { fields: vec![field(ID)] });
+    client.query(query).await
 }
 
 /// A page of all records, or of a user's.
@@ -79,7 +88,10 @@ pub(super) async fn page(
             before: false,
         });
         let found = client.query(query).await;
-        let found = found.map_err(|status| client.server.read_failed(&status))?;
+        let found = found.map_err(|status| match user {
+            Some(_) => client.server.list_of_user_failed(&status),
+            None => client.server.read_failed(&status),
+        })?;
         let more = found.len() > limit;
         for document in found {
             if page.len() >= limit {

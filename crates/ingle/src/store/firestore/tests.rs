@@ -1,5 +1,7 @@
 //! What can be told without a server: values, documents, names, and what a failure means.
 
+use std::sync::OnceLock;
+
 use googleapis_tonic_google_firestore_v1::google::{
     firestore::v1::{ArrayValue, Document, MapValue, Value as Typed, value::ValueType},
     r#type::LatLng,
@@ -16,6 +18,7 @@ use super::{
     config::{FirestoreConfig, Names},
     connect,
     error::{NotSent, Server, no_credentials, no_token},
+    identity::Identity,
     plain,
     value::{self, Unwritable, typed},
     write,
@@ -437,7 +440,13 @@ fn a_damaged_mark_is_an_error_that_names_the_place() {
 }
 
 fn server() -> Server {
-    Server { project: "shop".to_owned(), database: "(default)".to_owned(), emulator: None }
+    Server {
+        project: "shop".to_owned(),
+        database: "(default)".to_owned(),
+        collection: "sessions".to_owned(),
+        emulator: None,
+        identity: OnceLock::new(),
+    }
 }
 
 fn with_reason(code: Code, reason: &str) -> Status {
@@ -461,7 +470,14 @@ fn each_failure_is_one_line_with_the_command_that_mends_it() {
             "gcloud firestore databases create --project=shop --database='(default)'",
         ),
         (Status::resource_exhausted("no"), "gcloud billing projects link shop"),
-        (Status::failed_precondition("no"), "deploy/firestore"),
+        (
+            Status::failed_precondition("no"),
+            "gcloud firestore databases create --project=shop --database=sessions --location=LOCATION",
+        ),
+        (
+            with_reason(Code::PermissionDenied, "ACCESS_TOKEN_SCOPE_INSUFFICIENT"),
+            "gcloud compute instances set-service-account",
+        ),
         (NotSent(no_credentials("no")).into(), "gcloud auth application-default login"),
     ] {
         let diagnosis = server().explain(&status);
@@ -475,6 +491,35 @@ fn each_failure_is_one_line_with_the_command_that_mends_it() {
     // An error that names no cause still says something.
     let line = server().explain(&Status::new(Code::Internal, "")).to_string();
     assert!(line.ends_with("Internal error"), "{line}");
+}
+
+#[test]
+fn a_command_names_the_account_the_project_and_the_place_that_are_known() {
+    let server = server();
+    let identity = Identity {
+        member: Some("serviceAccount:app@shop.iam".to_owned()),
+        project: Some("other".to_owned()),
+        region: Some("us-west1".to_owned()),
+        machine: Some(("vm".to_owned(), "us-west1-a".to_owned())),
+    };
+    server.identity.set(identity).unwrap();
+    for (status, command) in [
+        (Status::permission_denied("no"), "--member=serviceAccount:app@shop.iam"),
+        (Status::not_found("no"), "--location=us-west1"),
+        (
+            with_reason(Code::PermissionDenied, "CONSUMER_INVALID"),
+            "they belong to project `other`; write `firestore://other/sessions`",
+        ),
+        (
+            with_reason(Code::PermissionDenied, "ACCESS_TOKEN_SCOPE_INSUFFICIENT"),
+            "set-service-account vm --zone=us-west1-a",
+        ),
+    ] {
+        let line = server.explain(&status).to_string();
+        assert!(line.contains(command), "{line}");
+    }
+    let line = server.no_index_for_sweeps(&Status::failed_precondition("no")).to_string();
+    assert!(line.contains("--database='(default)' --collection-group=sessions"), "{line}");
 }
 
 #[test]

@@ -24,12 +24,12 @@ use tokio::{
 use super::{
     config::{Address, MemcachedConfig, claim},
     error::{
-        Cause, Failure, config, no_answer, no_cas, no_connection, no_randomness, not_memcached,
-        too_old,
+        Cause, Failure, config, evicts, no_answer, no_cas, no_connection, no_randomness,
+        not_memcached, small_items, too_old,
     },
     wire::{Command, Connection, Fault, Reply},
 };
-use crate::{id::Key, record::Op};
+use crate::{clock::Timestamp, data::Limits, id::Key, record::Op, store::Warning};
 
 /// How many connections one process has to one server.
 pub(super) const CONNECTIONS_MAX: usize = 64;
@@ -43,6 +43,9 @@ pub(super) const CONNECT_TIME: Duration = Duration::from_secs(2);
 
 /// The largest item where the server does not say it: its own default.
 const ITEM_BYTES_DEFAULT: usize = 1024 * 1024;
+
+/// What the header of a record takes at most, beside the data.
+const HEADER_BYTES_MAX: usize = 4096;
 
 /// What an item takes beside key and value: 59 bytes in memcached 1.6.18.
 const ITEM_OVERHEAD: usize = 128;
@@ -86,6 +89,16 @@ impl Servers {
         Ok(self.of(key)?.now())
     }
 
+    /// What the servers are set up wrong for.
+    pub(super) async fn check(&self, now: Timestamp) -> Result<Vec<Warning>, Failure> {
+        let began = Instant::now();
+        let mut warnings = Vec::new();
+        for server in &self.servers {
+            warnings.extend(server.check(now.after(began.elapsed())).await?);
+        }
+        Ok(warnings)
+    }
+
     /// Whether all servers answer.
     pub(super) async fn ping(&self) -> Result<(), Failure> {
         for server in &self.servers {
@@ -125,10 +138,22 @@ struct Server {
 /// What a server said when the store was opened.
 #[derive(Clone, Copy, Debug)]
 struct Facts {
+    /// How many items it has thrown out for lack of memory.
+    evictions: u64,
     /// How many bytes an item may have.
     item_bytes_max: usize,
     /// The server's clock, in seconds since 1970, at this instant of ours.
     clock: (u64, Instant),
+}
+
+impl Facts {
+    fn warnings(&self, server: &str) -> Vec<Warning> {
+        let evicts = (self.evictions > 0).then(|| evicts(server, self.evictions));
+        let max = self.item_bytes_max;
+        let small = (max < Limits::default().bytes_max + HEADER_BYTES_MAX)
+            .then(|| small_items(server, max));
+        evicts.into_iter().chain(small).collect()
+    }
 }
 
 /// A connection in the hands of a call.
@@ -150,7 +175,8 @@ impl Drop for Lent<'_> {
 impl Server {
     /// Asks a server whether it can be used.
     async fn open(address: Address, prefix: &str) -> Result<Self, Cause> {
-        let facts = Facts { item_bytes_max: ITEM_BYTES_DEFAULT, clock: (0, Instant::now()) };
+        let facts =
+            Facts { evictions: 0, item_bytes_max: ITEM_BYTES_DEFAULT, clock: (0, Instant::now()) };
         let mut server = Self {
             name: address.to_string(),
             address,
@@ -160,7 +186,10 @@ impl Server {
             facts,
         };
         let version = server.version().await?;
-        server.facts = server.ask_facts().await?;
+        server.facts = server.ask_facts().await.map_err(|failure| failure.cause)?;
+        for warning in server.facts.warnings(&server.name) {
+            tracing::warn!("{warning}");
+        }
         server.try_out(prefix, version).await?;
         Ok(server)
     }
@@ -267,28 +296,33 @@ impl Server {
         Ok(version.chars().take_while(of_version).take(40).collect())
     }
 
-    async fn ask_facts(&self) -> Result<Facts, Cause> {
+    /// What it is set up wrong for now.
+    async fn check(&self, now: Timestamp) -> Result<Vec<Warning>, Failure> {
+        let began = Instant::now();
+        let facts = self.ask_facts().await?;
+        let answered = now.after(began.elapsed());
+        let theirs = facts.clock.0.saturating_mul(1000);
+        let whose = format!("memcached at {}", self.name);
+        let clock = Warning::of_clocks(&whose, now, answered, Timestamp::from_millis(theirs));
+        let mut warnings = facts.warnings(&self.name);
+        warnings.extend(clock.filter(|_| theirs > 0));
+        Ok(warnings)
+    }
+
+    async fn ask_facts(&self) -> Result<Facts, Failure> {
         let ask = async |connection: &mut Connection| {
             let settings = connection.ask_stats("stats settings\r\n").await?;
             Ok((settings, connection.ask_stats("stats\r\n").await?))
         };
-        let (settings, stats) = self.call(ask).await.map_err(|failure| failure.cause)?;
+        let (settings, stats) = self.call(ask).await?;
         let number = |stats: &[(String, String)], wanted: &str| {
             let found = stats.iter().find(|(name, _)| name == wanted);
             found.and_then(|(_, value)| value.parse::<u64>().ok())
         };
-        let evictions = number(&stats, "evictions").unwrap_or(0);
-        if evictions > 0 {
-            tracing::warn!(
-                server = self.name,
-                evictions,
-                "memcached has evicted items for lack of memory, which ends sessions early; start \
-                 it with more, as with `-m 1024`"
-            );
-        }
         let item_bytes_max = number(&settings, "item_size_max").unwrap_or(0);
         let item_bytes_max = usize::try_from(item_bytes_max).unwrap_or(0);
         Ok(Facts {
+            evictions: number(&stats, "evictions").unwrap_or(0),
             item_bytes_max: if item_bytes_max == 0 { ITEM_BYTES_DEFAULT } else { item_bytes_max },
             clock: (number(&stats, "time").unwrap_or(0), Instant::now()),
         })

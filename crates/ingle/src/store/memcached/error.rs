@@ -3,9 +3,12 @@
 use std::fmt;
 
 use super::wire::Fault;
-use crate::store::{
-    Applied, Error, ErrorKind, OpenError, OpenErrorKind,
-    floor::text::{one_line, root_cause},
+use crate::{
+    data::Limits,
+    store::{
+        Applied, Error, ErrorKind, OpenError, OpenErrorKind, Warning,
+        floor::text::{one_line, root_cause},
+    },
 };
 
 /// What messages and metrics call this store.
@@ -108,6 +111,27 @@ fn out_of_memory(server: &str) -> Cause {
     let problem = format!("memcached at `{server}` has no memory for an item of this size");
     let help = "start it with more, as with `-m 1024`, and without `-M`";
     Cause { kind: OpenErrorKind::Failed, problem, help }
+}
+
+/// It throws items out.
+pub(super) fn evicts(server: &str, evictions: u64) -> Warning {
+    let problem = format!(
+        "memcached at `{server}` has evicted {evictions} items for lack of memory, which ends sessions early"
+    );
+    let help = "start it with more, as with `-m 1024`, which in Debian is a line of `/etc/memcached.conf` and \
+                then `systemctl restart memcached`; its restart ends all sessions";
+    Warning::new("eviction", problem, help)
+}
+
+/// Its items are smaller than a session may be.
+pub(super) fn small_items(server: &str, max: usize) -> Warning {
+    let problem = format!(
+        "memcached at `{server}` takes items of up to {max} bytes, and a session may have {} of data",
+        Limits::default().bytes_max
+    );
+    let help = "start it with a higher limit, as with `-I 2m`, which in Debian is a line of \
+                `/etc/memcached.conf` and then `systemctl restart memcached`; its restart ends all sessions";
+    Warning::new("size", problem, help)
 }
 
 /// An item of so many bytes does not fit where there may be `max`.

@@ -403,7 +403,7 @@ impl PostgresConfig {
         if self.source.is_some() {
             let [hosts, user, database] =
                 ["the app's pool", "of the app's pool", "of the app's pool"].map(str::to_owned);
-            return Names { hosts, user, database, table, trust: None };
+            return Names { server: None, hosts, user, database, table, trust: None };
         }
         let hosts = self.hosts.iter().map(|(host, port)| match host {
             folder if folder.starts_with('/') => folder.clone(),
@@ -412,7 +412,8 @@ impl PostgresConfig {
         });
         let hosts = hosts.collect::<Vec<_>>().join(",");
         let (user, database) = (self.user.clone(), self.database.clone());
-        Names { hosts, user, database, table, trust: self.trust() }
+        let server = self.hosts.first().cloned();
+        Names { server, hosts, user, database, table, trust: self.trust() }
     }
 }
 

@@ -21,12 +21,44 @@ pub(super) const NAME: &str = "postgres";
 /// What messages call the server and what is on it.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
+    /// The first server, if the app did not connect by itself.
+    pub(super) server: Option<(String, u16)>,
     pub(super) hosts: String,
     pub(super) user: String,
     pub(super) database: String,
     pub(super) table: String,
     /// Whose certificates are taken, if any.
     pub(super) trust: Option<Trust>,
+}
+
+impl Names {
+    /// What a person begins a command to the server with.
+    fn command_line(&self) -> String {
+        match &self.server {
+            Some((host, port)) => format!("psql -h {host} -p {port} -d {}", self.database),
+            None => format!("psql -d {}", self.database),
+        }
+    }
+
+    /// What sets a setting that is `off` back, by where it was set.
+    pub(super) fn set_back(&self, name: &str, source: &str) -> String {
+        let Self { user, database, .. } = self;
+        let statements = match source {
+            "client" => return format!("take `{name}` out of the URL's `options`"),
+            "command line" | "environment variable" => {
+                return format!(
+                    "take `{name}` out of the command that starts the server, and start it again"
+                );
+            }
+            "database" => format!("-c 'ALTER DATABASE \"{database}\" RESET {name}'"),
+            "user" => format!("-c 'ALTER ROLE \"{user}\" RESET {name}'"),
+            "database user" => {
+                format!("-c 'ALTER ROLE \"{user}\" IN DATABASE \"{database}\" RESET {name}'")
+            }
+            _ => format!("-c 'ALTER SYSTEM SET {name} = on' -c 'SELECT pg_reload_conf()'"),
+        };
+        format!("as an administrator run `{} {statements}`", self.command_line())
+    }
 }
 
 /// What is wrong, and what to do: the cause of a failed call, or the error of an opening.
@@ -117,8 +149,8 @@ impl Problem {
         Self::new(
             OpenErrorKind::Missing,
             format!("database `{}` has no table `{}`", names.database, names.table),
-            "have it made by `ingle::store::migrate` (in greetings: the option `--migrate`), or by \
-             `psql` with the library's `schema.sql`",
+            "run `ingle migrate` with the same URL, or have the app call `ingle::store::migrate` (in \
+             greetings: the option `--migrate`)",
         )
     }
 
@@ -372,6 +404,15 @@ impl Failure {
             },
         }
     }
+}
+
+/// What keeps the store from being opened, met later.
+pub(super) fn unfit(problem: Problem) -> Error {
+    let kind = match problem.kind {
+        OpenErrorKind::Unreachable => ErrorKind::Unavailable,
+        _ => ErrorKind::Refused,
+    };
+    Error::new(NAME, kind, Applied::No).with_source(problem)
 }
 
 /// A server that would refuse every commit.

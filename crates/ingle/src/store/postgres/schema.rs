@@ -9,6 +9,7 @@ use super::{
     error::{Failure, Names, Problem},
     pool::Pool,
 };
+use crate::{clock::Timestamp, store::Warning};
 
 /// What makes the table, for `psql` as well.
 const SCHEMA: &str = include_str!("schema.sql");
@@ -41,7 +42,21 @@ const LOOK: &str = "
                ), ', ')
            END,
            current_user::text,
-           current_database()::text";
+           current_database()::text,
+           (SELECT source FROM pg_settings WHERE name = 'fsync'),
+           (SELECT source FROM pg_settings WHERE name = 'full_page_writes'),
+           (SELECT source FROM pg_settings WHERE name = 'synchronous_commit'),
+           (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+/// How the server is set up.
+pub(super) struct Setup {
+    /// What an acknowledged commit survives, as the end of a sentence.
+    pub(super) durability: &'static str,
+    /// What loses sessions.
+    pub(super) warnings: Vec<Warning>,
+    /// The time by its clock.
+    pub(super) clock: Timestamp,
+}
 
 /// What there is of the table.
 enum Table {
@@ -68,8 +83,8 @@ pub(super) async fn migrate(pool: &Arc<Pool>) -> Result<(), Problem> {
     }
 }
 
-/// Checks all that the store needs, and returns what an acknowledged commit survives there.
-pub(super) async fn check(pool: &Arc<Pool>) -> Result<&'static str, Problem> {
+/// Checks all that the store needs, and returns how the server is set up.
+pub(super) async fn check(pool: &Arc<Pool>) -> Result<Setup, Problem> {
     let (row, names) = look(pool).await?;
     let names = &names;
     check_server(&row, names)?;
@@ -80,7 +95,10 @@ pub(super) async fn check(pool: &Arc<Pool>) -> Result<&'static str, Problem> {
     if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
         return Err(Problem::denied(names, &format!("it may not {missing}")));
     }
-    durability(&row, names)
+    let (durability, warning) = durability(&row, names)?;
+    let clock: i64 = get(&row, 15, names)?;
+    let clock = Timestamp::from_millis(u64::try_from(clock).unwrap_or(0));
+    Ok(Setup { durability, warnings: warning.into_iter().collect(), clock })
 }
 
 /// Asks the server; and the names with what it calls the user and the database, which a pool or a pooler
@@ -132,35 +150,38 @@ fn check_table(row: &Row, names: &Names) -> Result<Table, Problem> {
     }
 }
 
-/// What an acknowledged commit survives as the server is set, as the end of a sentence.
-fn durability(row: &Row, names: &Names) -> Result<&'static str, Problem> {
+/// What an acknowledged commit survives as the server is set, as the end of a sentence, and what mends that.
+fn durability(row: &Row, names: &Names) -> Result<(&'static str, Option<Warning>), Problem> {
     let setting = |column| get::<&str>(row, column, names);
     let (fsync, pages, commit) = (setting(3)?, setting(4)?, setting(5)?);
     let standbys = !setting(6)?.is_empty();
-    let weaker = match (fsync, commit, pages) {
-        ("off", _, _) => {
-            "the end of this process, and no crash of the server's machine: it has `fsync = off`"
-        }
-        (_, "off", _) => {
-            "the end of this process, and no crash of the server: it has `synchronous_commit = off`"
-        }
-        (_, _, "off") => {
+    let (weaker, name, source) = match (fsync, commit, pages) {
+        ("off", _, _) => (
+            "the end of this process, and no crash of the server's machine: it has `fsync = off`",
+            "fsync",
+            12,
+        ),
+        (_, "off", _) => (
+            "the end of this process, and no crash of the server: it has `synchronous_commit = off`",
+            "synchronous_commit",
+            14,
+        ),
+        (_, _, "off") => (
             "a crash, and a power loss only where the disk writes pages whole: the server has \
-             `full_page_writes = off`"
-        }
+             `full_page_writes = off`",
+            "full_page_writes",
+            13,
+        ),
         _ if standbys && commit != "local" => {
-            return Ok(
-                "a crash, a power loss, and the loss of the server if a synchronous standby \
-                       takes over",
-            );
+            let all = "a crash, a power loss, and the loss of the server if a synchronous standby takes over";
+            return Ok((all, None));
         }
-        _ => return Ok("a crash and a power loss"),
+        _ => return Ok(("a crash and a power loss", None)),
     };
-    tracing::warn!(
-        durability = weaker,
-        "PostgreSQL is set up to lose sessions that it acknowledged"
-    );
-    Ok(weaker)
+    let source: Option<&str> = get(row, source, names)?;
+    let problem = format!("an acknowledged commit survives {weaker}");
+    let help = names.set_back(name, source.unwrap_or_default());
+    Ok((weaker, Some(Warning::new("durability", problem, help))))
 }
 
 /// The script with the names of one table in it.

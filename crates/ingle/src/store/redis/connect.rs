@@ -28,9 +28,9 @@ use crate::{
     store::{Error, OpenError},
 };
 
+pub(super) mod check;
 mod cluster;
 mod dial;
-pub(super) mod durability;
 mod greet;
 mod link;
 mod listen;
@@ -223,6 +223,16 @@ impl Client {
 pub(super) struct Master(Arc<Node>);
 
 impl Master {
+    /// Its name in messages.
+    pub(super) fn name(&self) -> String {
+        self.0.name()
+    }
+
+    /// What a person begins a command to it with.
+    pub(super) fn command_line(&self) -> String {
+        self.0.command_line()
+    }
+
     /// Sends a command that is about no partition.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Failure> {
         link_of(&self.0).await?.call(command).await

@@ -146,7 +146,9 @@ pub(super) fn client_certificates() -> OpenError {
 /// Nobody listens there, or the host is not known.
 pub(super) fn unreachable(server: &str, message: &str) -> Cause {
     let problem = format!("no Redis server can be reached at {server} ({})", one_line(message));
-    let help = "see that it runs with `redis-cli -h HOST -p PORT ping`";
+    let port = server.rsplit_once(':').map_or("6379", |(_, port)| port);
+    let help =
+        format!("start it there, as with `redis-server --port {port}`, or correct the address");
     Cause::new(OpenErrorKind::Unreachable, problem, help)
 }
 
@@ -243,11 +245,16 @@ pub(super) fn too_old(server: &str, version: &str) -> Cause {
 }
 
 /// The server is a replica, which it is until a failover ends.
-pub(super) fn replica(server: &str) -> Cause {
+///
+/// `master` is where it says that its master is, if it may be asked.
+pub(super) fn replica(server: &str, master: Option<&str>) -> Cause {
     let problem = format!(
         "the Redis server at {server} is a replica, which takes no commits and may lag behind"
     );
-    let help = "name its master, which `redis-cli -h HOST info replication` shows";
+    let help = match master {
+        Some(master) => format!("name its master in its place, `{}`", one_line(master)),
+        None => "name its master in its place, which `INFO replication` shows there".to_owned(),
+    };
     Cause { passes: true, ..Cause::new(OpenErrorKind::Unsupported, problem, help) }
 }
 

@@ -391,7 +391,7 @@ fn only_what_is_proof_says_that_nothing_happened() {
     assert_eq!((lost.kind(), lost.applied()), (ErrorKind::Unavailable, Applied::Unknown));
     for (cause, kind) in [
         (error::silent("h:1"), ErrorKind::Unavailable),
-        (error::replica("h:1"), ErrorKind::Unavailable),
+        (error::replica("h:1", None), ErrorKind::Unavailable),
         (error::not_covered("h:1"), ErrorKind::Unavailable),
         (error::wrong_password("h:1"), ErrorKind::Refused),
         (error::too_old("h:1", "redis 6.2.0"), ErrorKind::Refused),

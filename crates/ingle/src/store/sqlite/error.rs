@@ -7,8 +7,11 @@ use std::{io, path::Path, sync::Arc};
 use rusqlite::ErrorCode;
 
 use crate::store::{
-    Applied, Error, ErrorKind, OpenError, OpenErrorKind,
-    floor::text::{one_line, root_cause, shown},
+    Applied, Error, ErrorKind, OpenError, OpenErrorKind, Warning,
+    floor::{
+        platform::Platform,
+        text::{one_line, root_cause, shown},
+    },
 };
 
 /// What messages and metrics call this store.
@@ -78,6 +81,16 @@ pub(super) fn unsynced(file: &Path, setting: &'static str, value: &str) -> OpenE
     let problem =
         format!("`{file}` cannot have a synced write-ahead log here (`{setting}` is `{value}`)");
     OpenError::new(NAME, OpenErrorKind::Unsupported, problem, "name a folder on a local disk")
+}
+
+/// The file ends with the instance that it is on.
+pub(super) fn forgotten(platform: Platform) -> Warning {
+    let problem = format!(
+        "on {} an instance has no disk that lasts and that others see, so these sessions end with it",
+        platform.name()
+    );
+    let help = "use a store on a server, such as `firestore://PROJECT/sessions`";
+    Warning::new("shared", problem, help)
 }
 
 /// The operating system gave no thread to work in.

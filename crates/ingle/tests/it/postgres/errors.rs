@@ -131,7 +131,7 @@ async fn what_is_wrong_with_the_server_is_told_in_one_line() {
         (format!("postgres://postgres@{address}/postgres?sslmode=verify-full"), "offers no TLS"),
         (
             format!("postgres://postgres@{address}/postgres?table=none"),
-            "has no table `none`; have it made by `ingle::store::migrate`",
+            "has no table `none`; run `ingle migrate` with the same URL",
         ),
         (
             format!("postgres://postgres@{address}/postgres?table=none.none"),

@@ -41,7 +41,8 @@ pub(super) async fn greet(
         return Err(error::sentinel(server));
     }
     if said("role") != Some("master") && !is_cluster {
-        return Err(error::replica(server));
+        let master = master_of(link).await;
+        return Err(error::replica(server, master.as_deref()));
     }
     if config.database != 0 && !is_cluster {
         let none = |message: &str| error::no_database(server, config.database, message);
@@ -49,6 +50,14 @@ pub(super) async fn greet(
         selected.map_err(|failure| not_let_in(failure, config, server, none))?;
     }
     Ok(found)
+}
+
+/// Where a replica says that its master is, if it may be asked.
+async fn master_of(link: &Link) -> Option<String> {
+    let info = link.call(redis::cmd("INFO").arg("replication")).await.ok()?;
+    let lines = || text(&info).into_iter().flat_map(str::lines);
+    let of = |name: &str| lines().find_map(|line| line.trim_end().strip_prefix(name));
+    Some(format!("{}:{}", of("master_host:")?, of("master_port:")?))
 }
 
 /// What a server says of itself: names and values, as `HELLO` calls them.

@@ -23,7 +23,7 @@ use super::{
     link::Link,
     tls::Tls,
 };
-use crate::detach;
+use crate::{detach, store::floor::text::shown};
 
 /// After an attempt that failed, those who come so soon are told the same, and no other is made.
 pub(in crate::store) const PAUSE: Duration = Duration::from_millis(100);
@@ -63,6 +63,28 @@ impl Node {
 
     pub(super) fn name(&self) -> String {
         self.address.to_string()
+    }
+
+    /// What a person begins a command to it with. The password is asked for.
+    pub(super) fn command_line(&self) -> String {
+        let RedisConfig { tls, cacert, user, password, .. } = &self.settings.config;
+        let mut line = match &self.address {
+            Address::Tcp(host, port) => format!("redis-cli -h {host} -p {port}"),
+            Address::Unix(path) => format!("redis-cli -s {}", shown(path)),
+        };
+        if *tls {
+            line.push_str(" --tls");
+        }
+        if let Some(file) = cacert {
+            line.push_str(&format!(" --cacert {}", shown(file)));
+        }
+        if let Some(user) = user {
+            line.push_str(&format!(" --user {user}"));
+        }
+        if password.is_some() {
+            line.push_str(" --askpass");
+        }
+        line
     }
 
     pub(super) fn is_cluster(&self) -> bool {
