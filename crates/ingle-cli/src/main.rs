@@ -8,6 +8,8 @@ use std::process::ExitCode;
 mod audit;
 mod complete;
 mod console;
+mod cost;
+mod doctor;
 mod end;
 mod exit;
 mod export;
@@ -71,6 +73,8 @@ async fn run(options: Options) -> Result<(), Failed> {
             UsersCommand::End(options) => users::end(&place, &mut out, options).await,
         },
         Command::Console(options) => console::run(&place, options).await,
+        Command::Doctor(options) => doctor::run(&place, &mut out, options).await,
+        Command::Cost(options) => cost::run(&place, &mut out, *options).await,
         Command::Audit(options) => audit::run(&place, &mut out, options).await,
         Command::Sweep(_) => sweep::sweep(&place, &mut out).await,
         Command::Stats(_) => stats::run(&place, &mut out).await,

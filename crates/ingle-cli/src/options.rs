@@ -7,6 +7,7 @@ use ingle::{HandlePrefix, Limits};
 use ingle_operator::{Condition, Path, assignment, duration};
 use serde_json::Value;
 
+pub(crate) use crate::cost::CostOptions;
 use crate::{complete, exit::Failed};
 
 /// See, edit and end the sessions of an app, on any store of ingle.
@@ -155,6 +156,21 @@ pub(crate) enum Command {
     /// Make what the store must find, such as its table.
     #[command(after_help = "Examples:\n  $ ingle migrate")]
     Migrate(NoOptions),
+    /// Say what is wrong with the store and the app, each with what mends it.
+    #[command(
+        long_about = "Say what is wrong with the store and the app, each with what mends it. What is right is not \
+                      told. The last line is `good to go`, and the exit code 0, or it counts the problems, and \
+                      the code is 1.\n\nThe page of the app is asked for a few times, as by two visitors. It must \
+                      be one that begins a session.",
+        after_help = "Examples:\n  $ ingle doctor\n  $ ingle doctor --write --json"
+    )]
+    Doctor(DoctorOptions),
+    /// Work out what a month costs, on Google Cloud and on machines of your own.
+    #[command(
+        after_help = "Examples:\n  $ ingle cost --visitors 20000 --requests 500000 --updates 30%\n  \
+                      $ ingle cost --requests 5000000 --session 2000 --idle-time 30m --json"
+    )]
+    Cost(Box<CostOptions>),
     /// Print what makes a shell complete commands, options, handles and users.
     #[command(
         after_help = "A shell looks handles and users up in the store that the words before it name, or \
@@ -440,6 +456,15 @@ pub(crate) struct AuditOptions {
     /// that you did.
     #[arg(long)]
     pub(crate) reveal: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DoctorOptions {
+    /// A page of the app that begins a session, such as https://example.com/.
+    pub(crate) url: Option<String>,
+    /// Also begin a session in the store, of the size that an app may have, change it, and end it.
+    #[arg(long)]
+    pub(crate) write: bool,
 }
 
 #[derive(Args, Debug)]

@@ -20,30 +20,31 @@ const CANDIDATES: usize = 10;
 impl PlaceOptions {
     /// The URL of the store. It may hold a password, so nothing prints it.
     pub(crate) fn url(&self) -> Result<String, Failed> {
+        self.url_if_any()?.ok_or_else(|| {
+            Failed::usage("which store? Name it by --store URL, INGLE_STORE or --store-file FILE")
+        })
+    }
+
+    /// The same, if one is named.
+    pub(crate) fn url_if_any(&self) -> Result<Option<String>, Failed> {
         let url = match (&self.store, &self.store_file) {
             (_, Some(file)) => {
                 let read = fs::read_to_string(file);
-                read.map_err(|error| Failed::usage(format!("--store-file {file:?}: {error}")))?
+                Some(
+                    read.map_err(|error| Failed::usage(format!("--store-file {file:?}: {error}")))?,
+                )
             }
-            (url, None) => url
-                .clone()
-                .filter(|value| is_given(value))
-                .or_else(|| variable("INGLE_STORE"))
-                .ok_or_else(|| {
-                    Failed::usage(
-                        "which store? Name it by --store URL, INGLE_STORE or --store-file FILE",
-                    )
-                })?,
+            (url, None) => {
+                url.clone().filter(|value| is_given(value)).or_else(|| variable("INGLE_STORE"))
+            }
         };
-        Ok(url.trim().to_owned())
+        Ok(url.map(|url| url.trim().to_owned()))
     }
 
     /// Opens the store.
     pub(crate) async fn open(&self) -> Result<Arc<dyn Store>, Failed> {
         let url = self.url()?;
-        if let Some(folder) = folder(&url) {
-            is_there(folder)?;
-        }
+        is_there(&url)?;
         let opened = tokio::time::timeout(self.timeout, store::open(&url)).await;
         let late = || Failed::unavailable("the store could not be opened within --timeout");
         Ok(opened.map_err(|_| late())??)
@@ -110,11 +111,12 @@ fn folder(url: &str) -> Option<&Path> {
 
 /// Fails if there is no SQLite store in a folder. To open it would make it, and then a mistyped URL would
 /// be an empty store.
-fn is_there(folder: &Path) -> Result<(), Failed> {
+pub(crate) fn is_there(url: &str) -> Result<(), Failed> {
+    let Some(folder) = folder(url) else { return Ok(()) };
     match folder.join("sessions.sqlite").try_exists() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failed::unavailable(format!(
-            "there is no store in {folder:?}; `ingle migrate` makes one"
+            "there is no store in {folder:?}; run `ingle migrate` to make one"
         ))),
         Err(error) => {
             let line = format!("could not look for a store in {folder:?}: {error}");

@@ -82,6 +82,22 @@ pub fn start_google() -> Server {
     }
 }
 
+/// The same in Datastore mode, in which no sessions can be kept.
+///
+/// # Panics
+///
+/// As [`start_google`].
+#[must_use]
+#[track_caller]
+pub fn start_google_in_datastore_mode() -> Server {
+    let started = google_program_in("datastore-mode").map(Server::start);
+    match started {
+        Some(Ok(server)) => server,
+        Some(Err(error)) => panic!("could not start Google's emulator: {error:#}"),
+        None => panic!("Google's emulator is not installed"),
+    }
+}
+
 /// # Errors
 ///
 /// If it is not installed.
@@ -98,6 +114,10 @@ pub fn hidane_program() -> Result<Program> {
 /// None where it is not installed: `gcloud` with its emulator, and Java.
 #[must_use]
 pub fn google_program() -> Option<Program> {
+    google_program_in("firestore-native")
+}
+
+fn google_program_in(mode: &'static str) -> Option<Program> {
     let jar = google_jar()?;
     if !succeeds(Command::new("java").arg("-version")) {
         return None;
@@ -107,6 +127,7 @@ pub fn google_program() -> Option<Program> {
         let mut command = Command::new("java");
         command.args(["-Duser.language=en", "-Xmx1g", "-cp"]).arg(&jar);
         command.arg("com.google.cloud.datastore.emulator.firestore.CloudFirestore");
+        command.arg("--database-mode").arg(mode);
         listen(&mut command, address);
         command
     };

@@ -17,6 +17,8 @@
 mod answer;
 pub mod chromium;
 pub mod firestore;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub mod front;
 pub mod http;
 pub mod load;
 pub mod memcached;

@@ -96,8 +96,16 @@ fn again(source: &str) -> Result<()> {
     Ok(())
 }
 
-fn compile(source: &str, folder: &Path) -> Result<PathBuf> {
-    let (file, library) = (folder.join("functions.c"), folder.join("functions.so"));
+/// What [`compile`] makes.
+pub const LIBRARY: &str = "functions.so";
+
+/// Makes a library of these functions in a folder, for another process that is told of it by `LD_PRELOAD`.
+///
+/// # Errors
+///
+/// If `cc` is not there, or does not take it.
+pub fn compile(source: &str, folder: &Path) -> Result<PathBuf> {
+    let (file, library) = (folder.join("functions.c"), folder.join(LIBRARY));
     fs::write(&file, [PRELUDE, source].concat())?;
     let mut cc = Command::new("cc");
     cc.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&file);

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use crate::{Ended, PROGRAM, commands::on_each_store, place::Place, program, run};
 
 /// The commands that have help of their own.
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["sessions"],
     &["sessions", "list"],
@@ -23,6 +23,8 @@ const COMMANDS: [&[&str]; 20] = [
     &["sweep"],
     &["stats"],
     &["export"],
+    &["doctor"],
+    &["cost"],
     &["migrate"],
     &["completions"],
     &["man"],

@@ -16,6 +16,8 @@ mod commands;
 mod complete;
 mod console;
 mod damage;
+mod cost;
+mod doctor;
 mod editor;
 mod examples;
 mod lost;
@@ -40,6 +42,9 @@ fn program(place: &Place) -> Command {
         "FIRESTORE_EMULATOR_HOST",
         "GOOGLE_APPLICATION_CREDENTIALS",
         "GCE_METADATA_HOST",
+        "GAE_SERVICE",
+        "K_SERVICE",
+        "KUBERNETES_SERVICE_HOST",
     ] {
         program.env_remove(name);
     }
