@@ -20,7 +20,7 @@ use axum::{
     http::StatusCode,
     routing::any,
 };
-use ingle::Session;
+use ingle::{Login, LoginTicket, Session};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::{
@@ -36,6 +36,9 @@ pub(crate) type Data = Map<String, Value>;
 type Done = Result<StatusCode, ingle::Error>;
 
 const DONE: StatusCode = StatusCode::NO_CONTENT;
+
+/// The field with the ticket for a login.
+const TICKET: &str = "ticket";
 
 /// The routes below `/lab`.
 pub(crate) struct Routes {
@@ -57,6 +60,10 @@ pub(crate) fn routes() -> Routes {
         .route("/slow-read", any(slow_read))
         .route("/waiting", any(waiting))
         .route("/renew", any(renew))
+        .route("/ticket/{user}", any(ticket))
+        .route("/login/{user}", any(login))
+        .route("/user", any(user))
+        .route("/end-all", any(end_all))
         .route("/panic", any(panic))
         .with_state(Arc::clone(&slowness));
     let free = Router::new().route("/release", any(release)).with_state(slowness);
@@ -210,6 +217,31 @@ async fn release(State(slowness): State<Arc<Slowness>>, Query(later): Query<Slow
 /// Moves the session to a new id.
 async fn renew(session: Session) -> Done {
     session.renew().await?;
+    Ok(DONE)
+}
+
+/// Keeps a ticket for a login of this user in the session.
+async fn ticket(session: Session, Path(user): Path<String>) -> Done {
+    session.insert(TICKET, session.login_ticket(&user).await?)?;
+    Ok(DONE)
+}
+
+/// Logs the user in whom the session has a ticket for, and whom nobody asks for a password.
+async fn login(session: Session, Path(user): Path<String>) -> Done {
+    let ticket: Option<LoginTicket> = session.get(TICKET).await?;
+    let ticket = ticket.ok_or(ingle::Error::NotLoggedIn)?;
+    session.login(Login::of(user).ticket(ticket)).await?;
+    Ok(DONE)
+}
+
+/// The name of the user, or nothing.
+async fn user(session: Session) -> Result<String, ingle::Error> {
+    Ok(session.user().await?.map(|user| user.name).unwrap_or_default())
+}
+
+/// Ends all sessions of the user whom the session is logged in for.
+async fn end_all(session: Session) -> Done {
+    session.end_all().await?;
     Ok(DONE)
 }
 

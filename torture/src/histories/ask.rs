@@ -42,6 +42,10 @@ pub(crate) async fn ask(browser: &mut Browser, cookie: Option<&str>, act: &Act) 
         Act::View => ("GET", "/".to_owned()),
         Act::Renew => ("GET", "/lab/renew".to_owned()),
         Act::Logout => ("POST", "/logout".to_owned()),
+        Act::Ticket(user) => ("POST", format!("/lab/ticket/{user}")),
+        Act::Login(user) => ("POST", format!("/lab/login/{user}")),
+        Act::Look(_) => ("GET", "/lab/user".to_owned()),
+        Act::EndAll(_) => ("POST", "/lab/end-all".to_owned()),
     };
     browser.cookie = cookie.map(str::to_owned);
     match timeout(PATIENCE, browser.try_send(method, &target)).await {
@@ -59,11 +63,15 @@ fn outcome(act: &Act, has_cookie: bool, answer: &Answer) -> Outcome {
     let begins = has_cookie && answer.begun().is_some();
     match (answer.status, act) {
         (200..300, Act::Append(_) | Act::View) if begins => Outcome::Anonymous,
-        (200..300, Act::Append(_) | Act::Logout) => Outcome::Done,
-        (200..300, Act::Renew) if begins => Outcome::Done,
+        (200..300, Act::Append(_) | Act::Logout | Act::EndAll(_)) => Outcome::Done,
+        (200..300, Act::Ticket(_)) if answer.begun().is_some() => Outcome::Done,
+        (200..300, Act::Renew | Act::Login(_)) if begins => Outcome::Done,
         (200..300, Act::Renew) => Outcome::Anonymous,
         (200..300, Act::View) => answer.shown().map_or_else(|| strange(answer), Outcome::Viewed),
         (200..300, Act::Read) => read(&answer.body).unwrap_or_else(|| strange(answer)),
+        (200..300, Act::Look(user)) if answer.body == user.to_string() => Outcome::Done,
+        (200..300, Act::Look(_)) if answer.body.is_empty() => Outcome::Anonymous,
+        (401, Act::EndAll(_)) => Outcome::Anonymous,
         (409, _) => Outcome::Interrupted,
         // With the time for another try it says that nothing was done.
         (503, _) if answer.says_retry() => Outcome::Refused,
@@ -126,6 +134,15 @@ mod tests {
         assert_eq!(outcome(&Act::View, false, &begun), Outcome::Viewed(1));
         assert_eq!(outcome(&Act::Renew, true, &begun), Outcome::Done);
         assert_eq!(outcome(&Act::Renew, true, &answer(204, "")), Outcome::Anonymous);
+    }
+
+    #[test]
+    fn another_user_is_a_strange_answer() {
+        let look = |body| outcome(&Act::Look(1), true, &answer(200, body));
+        assert_eq!(look("1"), Outcome::Done);
+        assert_eq!(look(""), Outcome::Anonymous);
+        assert_eq!(look("2"), Outcome::Strange("200 2".to_owned()));
+        assert_eq!(outcome(&Act::EndAll(1), true, &answer(401, "")), Outcome::Anonymous);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Whether a history keeps what is promised. Each session is checked alone, in a time that grows
 //! with the history's length as sorting does.
 //!
-//! The invariants are I1 to I6 of `docs/torture.md`. Tokens are unique, so a list tells the order in
+//! The invariants are I1 to I6, I9, I14 and I15 of `docs/torture.md`. Tokens are unique, so a list tells the order in
 //! which its tokens were appended, and the longest one that was read tells it for all others.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::history::{Act, Id, Op, Outcome, Seen};
+use super::history::{Act, Id, Op, Outcome, Seen, User};
 
 /// Everything in the history that must not be, a line each.
 pub(crate) fn check(ops: &[Op]) -> Vec<String> {
@@ -15,11 +15,12 @@ pub(crate) fn check(ops: &[Op]) -> Vec<String> {
     for op in ops {
         sessions.entry(op.session).or_default().push(op);
     }
+    let ends_of_all = ends_of_all(ops);
     for (session, ops) in sessions {
         let mut found = Found { session, broken: &mut broken };
         List::of(&ops, &mut found).check(&mut found);
         Views::of(&ops).check(&ops, &mut found);
-        check_ends(&ops, &mut found);
+        check_ends(&ops, &ends_of_all, &mut found);
         for op in ops {
             if let Outcome::Strange(answer) = &op.outcome {
                 found.add("answer", &format!("{:?} was answered with {answer:?}", op.act));
@@ -262,29 +263,102 @@ impl<'a> Views<'a> {
     }
 }
 
-/// I6, and that a session ends for nobody who did not ask for it.
-fn check_ends(ops: &[&Op], found: &mut Found<'_>) {
-    // When each id may have died first, and when it surely had.
-    let mut deaths: HashMap<Id, (u64, u64)> = HashMap::new();
-    for op in ops.iter().filter(|op| matches!(op.act, Act::Renew | Act::Logout)) {
+/// When something may have ended a session or an id first, and when it surely had.
+#[derive(Clone, Copy)]
+struct End {
+    first: u64,
+    surely: u64,
+}
+
+impl End {
+    const NONE: Self = Self { first: u64::MAX, surely: u64::MAX };
+
+    fn or(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), surely: self.surely.min(other.surely) }
+    }
+}
+
+/// An end of all sessions of a user.
+struct EndOfAll {
+    end: End,
+    /// A ticket that was taken from then on is too new for it.
+    over: u64,
+}
+
+/// The ends of all, by the user.
+fn ends_of_all(ops: &[Op]) -> HashMap<User, Vec<EndOfAll>> {
+    let mut ends: HashMap<User, Vec<&Op>> = HashMap::new();
+    for op in ops {
+        match op.act {
+            // Of a session that had ended, nothing was done.
+            Act::EndAll(user) if op.outcome != Outcome::Anonymous => {
+                ends.entry(user).or_default().push(op);
+            }
+            _ => {}
+        }
+    }
+    let end_of_all = |op: &Op, others: &[&Op]| {
+        let done = |op: &&&Op| op.outcome == Outcome::Done;
+        let surely = Some(op).filter(|op| done(&op)).map_or(u64::MAX, |op| op.ended.order);
+        // What nobody knows of has changed the user's record before the next end does, or never will.
+        let next = others.iter().filter(done).filter(|next| next.began.order > op.ended.order);
+        let over = match over(op) {
+            u64::MAX => next.map(|next| next.ended.order).min().unwrap_or(u64::MAX),
+            over => over,
+        };
+        EndOfAll { end: End { first: op.began.order, surely }, over }
+    };
+    let all = |ops: Vec<&Op>| ops.iter().map(|op| end_of_all(op, &ops)).collect();
+    ends.into_iter().map(|(user, ops)| (user, all(ops))).collect()
+}
+
+/// I6 and I15 of ids, I9 and I14 of users' sessions, and that no other session ends for somebody who
+/// did not ask for it.
+fn check_ends(ops: &[&Op], ends_of_all: &HashMap<User, Vec<EndOfAll>>, found: &mut Found<'_>) {
+    let mut ids: HashMap<Id, End> = HashMap::new();
+    for op in ops.iter().filter(|op| matches!(op.act, Act::Renew | Act::Logout | Act::Login(_))) {
         let surely = if op.outcome == Outcome::Done { op.ended.order } else { u64::MAX };
         if !surely_not_done(op) {
-            let (first, sure) = deaths.entry(op.id).or_insert((op.began.order, surely));
-            *first = op.began.order.min(*first);
-            *sure = surely.min(*sure);
+            let end = ids.entry(op.id).or_insert(End::NONE);
+            *end = end.or(End { first: op.began.order, surely });
+        }
+    }
+    let mut session = End::NONE;
+    let mut is_users = false;
+    for op in ops {
+        let Act::Ticket(user) = op.act else { continue };
+        is_users = true;
+        for all in ends_of_all.get(&user).into_iter().flatten() {
+            if all.end.first > op.ended.order {
+                session = session.or(all.end);
+            } else if all.over > op.began.order {
+                session.first = session.first.min(all.end.first);
+            }
         }
     }
     for op in ops {
-        let (first, surely) = deaths.get(&op.id).copied().unwrap_or((u64::MAX, u64::MAX));
+        let id = ids.get(&op.id).copied().unwrap_or(End::NONE);
         match op.outcome {
             // To log out a session that has ended is no error.
             Outcome::Done if op.act == Act::Logout => {}
-            Outcome::Done | Outcome::Viewed(_) | Outcome::Read(_) if op.began.order > surely => {
-                found.add("I6", &format!("id {} is dead, and {:?} was served", op.id, op.act));
+            Outcome::Done | Outcome::Viewed(_) | Outcome::Read(_) => {
+                if op.began.order > id.surely {
+                    let what = format!("id {} is dead, and {:?} was served", op.id, op.act);
+                    found.add(if is_users { "I15" } else { "I6" }, &what);
+                }
+                if op.began.order > session.surely {
+                    let what = format!("{:?} was served after an end of all had returned", op.act);
+                    found.add("I9", &what);
+                }
             }
-            Outcome::Anonymous | Outcome::Interrupted if op.ended.order < first => {
+            Outcome::Anonymous | Outcome::Interrupted if op.ended.order < id.or(session).first => {
                 let what = format!("nobody had ended id {}, and it was no session's", op.id);
-                found.add(if op.is_last { "I1" } else { "I5" }, &what);
+                let invariant = match op.is_last {
+                    _ if is_users => "I14",
+                    true => "I1",
+                    false => "I5",
+                };
+                found.add(invariant, &what);
             }
             _ => {}
         }

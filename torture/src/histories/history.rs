@@ -24,6 +24,8 @@ pub(crate) type Session = u64;
 /// The number of an id, in the order in which they were given out.
 pub(crate) type Id = u64;
 
+pub(crate) type User = u64;
+
 /// What is asked of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
@@ -37,12 +39,20 @@ pub(crate) enum Act {
     Renew,
     /// To end.
     Logout,
+    /// To keep a ticket, with which this user can log in.
+    Ticket(User),
+    /// To be the user's from now on, under a new id.
+    Login(User),
+    /// Whether it is this user's.
+    Look(User),
+    /// To end together with all other sessions of the user.
+    EndAll(User),
 }
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// An append, a renew or a logout was acknowledged.
+    /// It was acknowledged. To a look: the session is the user's.
     Done,
     /// A view was acknowledged, as the one of this number.
     Viewed(u64),
@@ -52,7 +62,7 @@ pub(crate) enum Outcome {
     Anonymous,
     /// The session was ended by another request, and nothing was done.
     Interrupted,
-    /// It was not done, and never will be.
+    /// It was not done, and never will be. Of an end of all, a part may have been done.
     Refused,
     /// It was done once or not at all, or is yet to be.
     Unknown,
@@ -132,7 +142,7 @@ pub(crate) fn write(ops: &[Op], folder: &Path, name: &str) -> Result<()> {
             let line = line(moment, op, is_end);
             match op.act {
                 Act::Append(_) | Act::Read => writeln!(lists, "{line}")?,
-                Act::View | Act::Renew | Act::Logout => writeln!(rest, "{line}")?,
+                _ => writeln!(rest, "{line}")?,
             }
         }
         lists.flush()?;
@@ -158,6 +168,10 @@ fn line(moment: Moment, op: &Op, is_end: bool) -> Value {
         (Act::View, _) => ("view", json!([op.session, null])),
         (Act::Renew, _) => ("renew", json!([op.session, op.id])),
         (Act::Logout, _) => ("logout", json!([op.session, op.id])),
+        (Act::Ticket(user), _) => ("ticket", json!([op.session, op.id, user])),
+        (Act::Login(user), _) => ("login", json!([op.session, op.id, user])),
+        (Act::Look(user), _) => ("look", json!([op.session, op.id, user])),
+        (Act::EndAll(user), _) => ("end-all", json!([op.session, op.id, user])),
     };
     json!({
         "index": moment.order, "type": kind, "process": op.process, "time": moment.time,

@@ -3,7 +3,8 @@
 //!
 //! A session has a place among several, and the workers meet there. When it has been given enough
 //! tokens another one takes its place, so that lists stay short. Half way, some are renewed; at the
-//! end, some are logged out. Their dead ids are tried again and again.
+//! end, some are logged out. Their dead ids are tried again and again. `users.rs` has what those workers
+//! do that log in.
 
 use std::{
     net::SocketAddr,
@@ -16,15 +17,20 @@ use std::{
 
 use fastrand::Rng;
 use testbed::{http::Browser, load::Pace};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 
 use super::{
     ask::{self, Asked},
-    history::{Act, History, Id, Op, Outcome, Session},
+    history::{Act, History, Id, Op, Outcome, Session, User},
 };
 
-/// How many work at once.
-const WORKERS: u64 = 16;
+mod users;
+
+use users::UserTurns;
+
+/// How many there are: visitors, and then users.
+const VISITORS: u64 = 16;
+const WORKERS: u64 = VISITORS + 6;
 
 /// How many sessions are at work at once.
 const PLACES: usize = 8;
@@ -35,8 +41,8 @@ const TOKENS: u64 = 150;
 /// How long a worker rests that was not served, give or take all of it, as a visitor does.
 const REST: Duration = Duration::from_millis(50);
 
-/// How long the last reads may take until they are answered.
-const LAST_READS_MAX: Duration = Duration::from_secs(120);
+/// How long each of the last reads may take until it is answered.
+const LAST_READ_MAX: Duration = Duration::from_secs(120);
 
 /// A session as its visitor holds it.
 #[derive(Clone, Debug)]
@@ -45,6 +51,8 @@ pub(crate) struct Held {
     id: Id,
     /// None before it has begun.
     cookie: Option<String>,
+    /// Who is to log in to it, if anybody.
+    user: Option<User>,
 }
 
 /// Where a session is at work.
@@ -72,6 +80,8 @@ struct Shared {
     /// Processes as Elle knows them: one that does not know what it did is never heard of again.
     processes: AtomicU64,
     pace: Pace,
+    /// How many may have a request under way at once.
+    at_once: Semaphore,
     answered: AtomicU64,
     unanswered: AtomicU64,
     stops: AtomicBool,
@@ -88,8 +98,18 @@ pub(crate) struct Tally {
     pub(crate) unanswered: u64,
 }
 
+impl Tally {
+    /// What came after another one.
+    pub(crate) fn since(self, before: Self) -> Self {
+        let answered = self.answered - before.answered;
+        Self { answered, unanswered: self.unanswered - before.unanswered }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Load {
+    /// How many of the workers are at work at once.
+    pub(crate) at_once: usize,
     shared: Arc<Shared>,
     workers: JoinSet<()>,
 }
@@ -106,6 +126,7 @@ impl Load {
             numbers: AtomicU64::new(1),
             processes: AtomicU64::new(WORKERS),
             pace: Pace::new(per_second as f64),
+            at_once: Semaphore::new(WORKERS as usize),
             answered: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
             stops: AtomicBool::new(false),
@@ -116,9 +137,26 @@ impl Load {
             let shared = Arc::clone(&shared);
             let rng = rng.fork();
             let worker = Worker { number, process: number, tokens: 0, browsers, rng, shared };
-            workers.spawn(worker.work());
+            let user = (number >= VISITORS).then(|| UserTurns::new(&worker));
+            workers.spawn(worker.work(user));
         }
-        Self { shared, workers }
+        Self { at_once: WORKERS as usize, shared, workers }
+    }
+
+    /// From now on half as many are at work at once. False if it was one.
+    pub(crate) async fn halve(&mut self) -> bool {
+        let fewer = self.at_once / 2;
+        if fewer == 0 {
+            return false;
+        }
+        for _ in fewer..self.at_once {
+            // Nothing closes it.
+            if let Ok(turn) = self.shared.at_once.acquire().await {
+                turn.forget();
+            }
+        }
+        self.at_once = fewer;
+        true
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -128,7 +166,7 @@ impl Load {
 
     /// Stops the workers, and reads all sessions and tries all dead ids a last time, at each process.
     /// Returns the whole history, and what could not be read.
-    pub(crate) async fn end(self) -> (Vec<Op>, Vec<String>) {
+    pub(crate) async fn end(self) -> (Vec<Op>, Option<String>) {
         self.shared.stops.store(true, Ordering::Relaxed);
         self.workers.join_all().await;
         let shared = self.shared;
@@ -159,14 +197,23 @@ struct Worker {
 }
 
 impl Worker {
-    async fn work(mut self) {
-        while !self.shared.stops.load(Ordering::Relaxed) {
-            self.shared.pace.next().await;
-            if !self.step().await {
+    /// Works until the load ends, as a visitor or as this user.
+    async fn work(mut self, mut user: Option<UserTurns>) {
+        let shared = Arc::clone(&self.shared);
+        while !shared.stops.load(Ordering::Relaxed) {
+            shared.pace.next().await;
+            let turn = shared.at_once.acquire().await;
+            let was_served = match &mut user {
+                None => self.step().await,
+                Some(user) => user.step(&mut self).await,
+            };
+            drop(turn);
+            if !was_served {
                 let percent = self.rng.u32(0..200);
                 sleep(REST * percent / 100).await;
             }
         }
+        lock(&shared.kept).extend(user.and_then(UserTurns::into_held));
     }
 
     /// Does one thing to one session. False if it was not answered.
@@ -239,8 +286,9 @@ impl Worker {
     /// Begins a session at a place, and logs the one out that was there, or keeps it.
     async fn replace(&mut self, place: &Mutex<Place>, old: Option<Held>) -> bool {
         let (session, id) = (self.number_next(), self.number_next());
-        let asked = self.ask(&Held { session, id, cookie: None }, Act::View, false).await;
-        let begun = asked.begun.clone().map(|cookie| Held { session, id, cookie: Some(cookie) });
+        let new = Held { session, id, cookie: None, user: None };
+        let asked = self.ask(&new, Act::View, false).await;
+        let begun = asked.begun.clone().map(|cookie| Held { cookie: Some(cookie), ..new });
         {
             let mut place = lock(place);
             place.is_changing = false;
@@ -262,11 +310,9 @@ impl Worker {
     async fn renew(&mut self, place: &Mutex<Place>, held: Held) -> bool {
         let asked = self.ask(&held, Act::Renew, false).await;
         let renewed = match (&asked.outcome, &asked.begun) {
-            (Outcome::Done, Some(cookie)) => Some(Held {
-                session: held.session,
-                id: self.number_next(),
-                cookie: Some(cookie.clone()),
-            }),
+            (Outcome::Done, Some(cookie)) => {
+                Some(Held { id: self.number_next(), cookie: Some(cookie.clone()), ..held })
+            }
             _ => None,
         };
         let mut place = lock(place);
@@ -325,7 +371,7 @@ impl Worker {
         let outcome = match act {
             Act::Append(_) => Outcome::Done,
             Act::View => Outcome::Viewed(1),
-            Act::Read | Act::Renew | Act::Logout => return,
+            _ => return,
         };
         let Some(cookie) = &asked.begun else { return };
         let (session, id) = (self.number_next(), self.number_next());
@@ -333,28 +379,29 @@ impl Worker {
         let process = self.process;
         let op = Op { process, session, id, act, outcome, began, ended, is_last: false };
         self.shared.history.add(op);
-        lock(&self.shared.kept).push(Held { session, id, cookie: Some(cookie.clone()) });
+        let begun = Held { session, id, cookie: Some(cookie.clone()), user: None };
+        lock(&self.shared.kept).push(begun);
     }
 
-    /// Reads each session at each process until it is answered; returns what is not.
-    async fn read_all(&mut self, all: &[Held]) -> Vec<String> {
-        let until = Instant::now() + LAST_READS_MAX;
-        let mut unread = Vec::new();
+    /// Reads each session at each process until it is answered, or looks whose it is. Returns what is not
+    /// answered, after which nothing more is asked.
+    async fn read_all(&mut self, all: &[Held]) -> Option<String> {
         for app in 0..self.shared.apps.len() {
             for held in all {
-                while !self.ask_at(app, held, Act::Read, true).await.was_served() {
+                let act = held.user.map_or(Act::Read, Act::Look);
+                let until = Instant::now() + LAST_READ_MAX;
+                while !self.ask_at(app, held, act.clone(), true).await.was_served() {
                     if Instant::now() > until {
                         let session = held.session;
-                        unread.push(format!(
+                        return Some(format!(
                             "I11: session {session}: process {app} does not read it"
                         ));
-                        break;
                     }
                     sleep(REST).await;
                 }
             }
         }
-        unread
+        None
     }
 }
 
@@ -366,4 +413,25 @@ enum Choice {
     Replace(Option<Held>),
     /// Somebody else is about to begin a session there.
     Rest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn fewer_and_fewer_are_at_work_at_once_until_there_is_one() {
+        // Without an app, everything is refused at once.
+        let mut load = Load::start(Vec::new(), 1000, &mut Rng::with_seed(1));
+        let mut halves = vec![load.at_once];
+        while load.halve().await {
+            halves.push(load.at_once);
+        }
+        assert_eq!(halves, [22, 11, 5, 2, 1]);
+        let before = load.tally();
+        while load.tally() == before {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(load.shared.at_once.available_permits() <= 1);
+    }
 }

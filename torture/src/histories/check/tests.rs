@@ -197,6 +197,79 @@ fn i7_a_token_of_another_session() {
     is_broken(&[other, read("a", 2, 3)], "I7", "token a was never sent to it");
 }
 
+/// A session of user 7: its ticket is there at 10, and its login under id 2 is done at 20. Another session
+/// of the user asks for an end of all, and then the first one is asked whose it is.
+fn of_a_user(
+    end: Outcome,
+    (from, to): (u64, u64),
+    look: Outcome,
+    (began, ended): (u64, u64),
+) -> [Op; 4] {
+    [
+        op(Act::Ticket(7), DONE, 8, 10),
+        op(Act::Login(7), DONE, 16, 20),
+        Op { session: 2, id: 3, ..op(Act::EndAll(7), end, from, to) },
+        Op { id: 2, ..op(Act::Look(7), look, began, ended) },
+    ]
+}
+
+#[test]
+fn i9_a_session_that_an_end_of_all_has_left_alive() {
+    // An end between the ticket and the login counts as one after both.
+    for moment in [(22, 24), (12, 14), (14, 22)] {
+        let ops = of_a_user(DONE, moment, DONE, (30, 31));
+        is_broken(&ops, "I9", "Look(7) was served after an end of all had returned");
+    }
+    for (end, moment, look) in [
+        // The ticket may be newer than the end.
+        (DONE, (9, 14), (30, 31)),
+        // It was looked up before the end had returned.
+        (DONE, (22, 32), (30, 31)),
+        (Outcome::Refused, (22, 24), (30, 31)),
+        (Outcome::Unknown, (22, 24), (30, 31)),
+        (Outcome::Anonymous, (22, 24), (30, 31)),
+    ] {
+        let ops = of_a_user(end, moment, DONE, look);
+        assert_eq!(check(&ops), Vec::<String>::new(), "{ops:?}");
+    }
+}
+
+#[test]
+fn i14_a_session_of_a_user_that_nobody_has_ended() {
+    for (end, moment) in [
+        (DONE, (2, 4)),
+        (Outcome::Refused, (2, 4)),
+        (DONE, (32, 34)),
+        (Outcome::Unknown, (32, 34)),
+        (Outcome::Anonymous, (22, 24)),
+    ] {
+        let ops = of_a_user(end, moment, Outcome::Anonymous, (30, 31));
+        is_broken(&ops, "I14", "nobody had ended id 2, and it was no session's");
+    }
+    for (end, moment) in [
+        (DONE, (22, 24)),
+        (DONE, (2, 9)),
+        (Outcome::Refused, (22, 24)),
+        (Outcome::Interrupted, (22, 24)),
+        (Outcome::Unknown, (2, 4)),
+        (Outcome::Unknown, (30, 40)),
+    ] {
+        let ops = of_a_user(end, moment, Outcome::Anonymous, (30, 31));
+        assert_eq!(check(&ops), Vec::<String>::new(), "{ops:?}");
+    }
+    // An end of which nobody knows is over when the next one is.
+    let next = Op { session: 4, id: 4, ..op(Act::EndAll(7), DONE, 5, 7) };
+    let mut ops = of_a_user(Outcome::Unknown, (2, 4), Outcome::Anonymous, (30, 31)).to_vec();
+    ops.push(next);
+    is_broken(&ops, "I14", "nobody had ended id 2, and it was no session's");
+}
+
+#[test]
+fn i15_an_id_that_a_login_has_left() {
+    let ops = [op(Act::Ticket(7), DONE, 0, 1), op(Act::Login(7), DONE, 2, 3), read("", 4, 5)];
+    is_broken(&ops, "I15", "id 1 is dead, and Read was served");
+}
+
 #[test]
 fn an_answer_of_no_app_that_works() {
     let strange = Outcome::Strange("500 no".to_owned());
