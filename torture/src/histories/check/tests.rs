@@ -198,17 +198,19 @@ fn i7_a_token_of_another_session() {
 }
 
 /// A session of user 7: its ticket is there at 10, and its login under id 2 is done at 20. Another session
-/// of the user asks for an end of all, and then the first one is asked whose it is.
+/// of the user, which may have ended, asks for an end of all. Then the first one is asked whose it is.
 fn of_a_user(
     end: Outcome,
     (from, to): (u64, u64),
     look: Outcome,
     (began, ended): (u64, u64),
-) -> [Op; 4] {
-    [
+) -> Vec<Op> {
+    let other = |act, outcome, from, to| Op { session: 2, id: 3, ..op(act, outcome, from, to) };
+    vec![
         op(Act::Ticket(7), DONE, 8, 10),
         op(Act::Login(7), DONE, 16, 20),
-        Op { session: 2, id: 3, ..op(Act::EndAll(7), end, from, to) },
+        other(Act::Logout, Outcome::Unknown, 0, 1),
+        other(Act::EndAll(7), end, from, to),
         Op { id: 2, ..op(Act::Look(7), look, began, ended) },
     ]
 }
@@ -259,7 +261,7 @@ fn i14_a_session_of_a_user_that_nobody_has_ended() {
     }
     // An end of which nobody knows is over when the next one is.
     let next = Op { session: 4, id: 4, ..op(Act::EndAll(7), DONE, 5, 7) };
-    let mut ops = of_a_user(Outcome::Unknown, (2, 4), Outcome::Anonymous, (30, 31)).to_vec();
+    let mut ops = of_a_user(Outcome::Unknown, (2, 4), Outcome::Anonymous, (30, 31));
     ops.push(next);
     is_broken(&ops, "I14", "nobody had ended id 2, and it was no session's");
 }
