@@ -129,8 +129,9 @@ pub enum Reason {
         /// The limit.
         max: usize,
     },
-    /// A field's name is empty, longer than 1499 bytes, of the form `__…__`, or contains NUL. Or it
-    /// begins with `_ingle`, or is `_flash` or `_tickets`.
+    /// The name of a field, at any depth, is empty, longer than 1499 bytes, of the form `__…__`, or
+    /// contains NUL. Or it begins with `_ingle`, or is `_flash` or `_tickets`. The names of a map count
+    /// as well.
     #[error(
         "a name must have 1 to 1499 bytes, no NUL, and none of the reserved forms `__…__`, \
          `_ingle…`, `_flash` and `_tickets`"

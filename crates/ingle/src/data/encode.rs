@@ -7,13 +7,13 @@
 //! It also compares each value with the stored one, and copies none that is equal. A closure leaves
 //! most of what it is shown as it was.
 //!
-//! It tells objects that are places from those that come and go, because only a place may keep what
-//! a type does not know of it. A struct's field is a place, and so is a struct in it. What is in an
-//! `Option`, an enum's variant, a map or a list comes and goes. So does an enum that serde writes as
-//! a struct whose first field is the variant's name (`tag`). A struct written by hand with a `str`
-//! there looks the same, and is taken for one.
+//! It tells objects that may be places from those that come and go, because only a place may keep
+//! what a type does not know of it. A struct's field is a place, and so is a struct in it. What is in
+//! an `Option`, an enum's variant, a map or a list comes and goes. An enum that serde writes without a
+//! level of its own looks like a struct, and so does what it flattens: only the type itself
+//! [knows](super::merge) whose a field is.
 
-use std::{borrow::Cow, cell::Cell, fmt};
+use std::{any::type_name, borrow::Cow, cell::Cell, fmt};
 
 use serde::ser::{self, Serialize};
 use serde_json::{Number, Value};
@@ -27,7 +27,7 @@ use super::{
 mod parts;
 mod stored;
 
-use parts::{Encoded, Items, Object, in_variant};
+use parts::{Encoded, Items, Object, Tag, in_variant};
 use stored::Stored;
 
 /// The value of one field.
@@ -102,7 +102,7 @@ pub(crate) fn fields<T: Serialize + ?Sized>(
     match encoded {
         Encoded::Object { fields, .. } => Ok(fields),
         Encoded::Part(Part::Other(Value::Null)) => Ok(Fields::null()),
-        Encoded::Part(_) | Encoded::Tag(_) => Err(InvalidValue::new(Reason::NotAnObject)),
+        Encoded::Part(_) => Err(InvalidValue::new(Reason::NotAnObject)),
     }
 }
 
@@ -135,13 +135,11 @@ struct Encoder<'a> {
     stored: Stored<'a>,
     /// Whether what is here stays the same object, whatever is in it.
     is_place: bool,
-    /// The struct whose first field this is.
-    first_of: Option<&'static str>,
 }
 
 impl<'a> Encoder<'a> {
     fn new(limits: &'a Limits, budget: &'a Budget, depth: usize, stored: Stored<'a>) -> Self {
-        Self { limits, budget, depth, stored, is_place: true, first_of: None }
+        Self { limits, budget, depth, stored, is_place: true }
     }
 
     fn value<T: Serialize + ?Sized>(self, value: &T) -> Result<Value, InvalidValue> {
@@ -168,7 +166,7 @@ impl<'a> Encoder<'a> {
 
     /// The encoder of what comes and goes here.
     fn content(self) -> Self {
-        Self { is_place: false, first_of: None, ..self }
+        Self { is_place: false, ..self }
     }
 
     /// A value that can be compared, but not stored.
@@ -188,6 +186,14 @@ impl<'a> Encoder<'a> {
             Stored::Value(stored) if is(stored) => Part::Same,
             _ => Part::Other(copy()),
         })
+    }
+
+    fn number(self, number: &Number) -> Result<Encoded, InvalidValue> {
+        match (number.as_i128(), number.as_f64()) {
+            (Some(integer), _) => ser::Serializer::serialize_i128(self, integer),
+            (None, Some(double)) => ser::Serializer::serialize_f64(self, double),
+            (None, None) => Err(InvalidValue::new(Reason::NonFinite)),
+        }
     }
 
     fn array(self) -> Result<ArrayEncoder<'a>, InvalidValue> {
@@ -323,14 +329,11 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     fn serialize_unit_variant(
         self,
-        name: &'static str,
+        _: &'static str,
         _: u32,
         variant: &'static str,
     ) -> Result<Encoded, InvalidValue> {
-        let encoded = self.serialize_str(variant)?;
-        // serde writes an enum with a `tag` and a `content` as a struct by the enum's name.
-        let is_tag = self.first_of == Some(name);
-        Ok(if is_tag { Encoded::Tag(encoded.into_part(self.stored)) } else { encoded })
+        self.serialize_str(variant)
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
@@ -445,14 +448,10 @@ impl ObjectEncoder<'_> {
         check_name(&name)?;
         self.inner.spend(name.len() + 3)?;
         let stored = self.inner.stored.field(&name);
-        let is_place = self.inner.is_place && is_own && !self.object.has_tag();
-        let first_of = self.object.next_is_first_of();
-        let encoded = value.serialize(Encoder { stored, is_place, first_of, ..self.inner });
+        let is_place = self.inner.is_place && is_own;
+        let encoded = value.serialize(Encoder { stored, is_place, ..self.inner });
         let encoded = encoded.map_err(|error| error.under(&name))?;
-        // The value of a field has a size. What has none is the name of a variant, which serde
-        // writes as a `str`.
-        let is_tag = is_own && size_of::<&T>() > size_of::<&u8>();
-        self.object.push(name, encoded, stored, is_own, is_tag);
+        self.object.push(name, encoded, stored, is_own, tag_of::<T>().filter(|_| is_own));
         Ok(())
     }
 
@@ -467,19 +466,37 @@ impl ObjectEncoder<'_> {
         }
     }
 
-    fn finish(self) -> Encoded {
+    fn finish(self) -> Result<Encoded, InvalidValue> {
+        if let Some(json) = self.object.as_json() {
+            let value: Value = serde_json::from_str(json).map_err(ser::Error::custom)?;
+            let outside = Encoder { depth: self.inner.depth - 1, ..self.inner };
+            return match value {
+                Value::Number(number) => outside.number(&number),
+                value => value.serialize(outside),
+            };
+        }
         let fields = self.object.into_encoded(self.inner.is_place);
         if fields.has_twice() {
             self.inner.budget.unstorable.set(true);
         }
-        match self.variant {
+        Ok(match self.variant {
             None => fields,
             Some(_) => {
                 let content = fields.into_part(self.inner.stored);
                 Encoded::Part(in_variant(self.variant, content))
             }
-        }
+        })
     }
+}
+
+/// Whether a field's value is the name of an enum's variant.
+fn tag_of<T: ?Sized>() -> Option<Tag> {
+    // What is written with a content has a type of serde's own.
+    if type_name::<T>().ends_with("::AdjacentlyTaggedEnumVariant") {
+        return Some(Tag::Content);
+    }
+    // The value of any other field has a size. What has none is a `str`.
+    (size_of::<&T>() > size_of::<&u8>()).then_some(Tag::Fields)
 }
 
 macro_rules! array_encoder {
@@ -522,7 +539,7 @@ macro_rules! object_encoder {
             }
 
             fn end(self) -> Result<Encoded, InvalidValue> {
-                Ok(self.finish())
+                self.finish()
             }
         }
     )*};
@@ -535,11 +552,8 @@ impl ser::SerializeMap for ObjectEncoder<'_> {
     type Error = InvalidValue;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, name: &T) -> Result<(), InvalidValue> {
-        let alone = Encoder { stored: Stored::Nothing, first_of: None, ..self.inner };
+        let alone = Encoder { stored: Stored::Nothing, ..self.inner };
         self.name = Some(match alone.value(name)? {
-            Value::String(name) if name.contains('\0') => {
-                return Err(InvalidValue::new(Reason::Nul));
-            }
             Value::String(name) => name,
             Value::Number(name) => name.to_string(),
             Value::Bool(name) => name.to_string(),
@@ -567,6 +581,6 @@ impl ser::SerializeMap for ObjectEncoder<'_> {
     }
 
     fn end(self) -> Result<Encoded, InvalidValue> {
-        Ok(self.finish())
+        self.finish()
     }
 }

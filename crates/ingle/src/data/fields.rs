@@ -58,12 +58,14 @@ pub(crate) struct Field {
     pub(super) owner: Owner,
 }
 
-/// Whose a field is.
+/// Whose a field seems to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// The struct's, which has it always.
+    /// The struct's.
     Struct,
-    /// Perhaps that of a variant of an enum that serde writes without a level of its own.
+    /// It is the name of an enum's variant, or the content beside it.
+    Tag,
+    /// It stands behind the name of a variant, so it may be that of the variant.
     Variant,
     /// A map's, whose entries come and go.
     Map,
@@ -146,14 +148,17 @@ impl Fields {
         }
     }
 
-    /// Whether some of the fields may be those of a variant, or of something flattened.
-    pub(super) fn may_have_variant(&self) -> bool {
-        !self.is_struct() || self.fields.iter().any(|field| field.owner == Owner::Variant)
+    /// The name of the struct whose fields these are, if they are those of one.
+    pub(super) fn struct_name(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Struct { name, .. } => Some(name),
+            Kind::Map | Kind::Null => None,
+        }
     }
 
-    /// Whether all names are those of one struct's fields.
-    pub(super) fn is_struct(&self) -> bool {
-        matches!(self.kind, Kind::Struct { .. })
+    /// Whether some of the fields may be those of an enum's variant.
+    pub(super) fn has_tag(&self) -> bool {
+        self.fields.iter().any(|field| field.owner == Owner::Tag)
     }
 
     /// All names of a struct, also of the fields that it leaves out.

@@ -10,15 +10,16 @@
 use std::cell::Cell;
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Data, InvalidValue, Limits, Reason, data_len, encode,
-    fields::Fields,
+    fields::{Fields, Owner},
     order::{self, Difference},
     path,
     read::{self, Mend, Place, Shown, read},
     typed::{WHOLE, WrongType},
+    unstorable::{self, NUL},
 };
 
 /// What an app decides about its data.
@@ -90,10 +91,74 @@ impl<'a> Law<'a> {
     where
         T: Serialize + DeserializeOwned + Default,
     {
+        self.fields_of::<T>(data).map(|fields| fields.to_value(&Data::new()))
+    }
+
+    fn fields_of<T>(&self, data: &Data) -> Option<Fields>
+    where
+        T: Serialize + DeserializeOwned + Default,
+    {
         let mend = Mend { aliases: true, anew: self.rules.anew };
         let view = read::<T>(self.place, Shown::of(data), mend).ok()?.view;
-        let shown = self.compared(&view, &Data::new()).ok()?;
-        Some(shown.to_value(&Data::new()))
+        self.compared(&view, &Data::new()).ok()
+    }
+
+    /// What the type says of an object in a view if a field is stored in it under both names: beside all
+    /// others, or `alone`. None if the object is not there.
+    pub(super) fn says_of_both<T: DeserializeOwned>(
+        &self,
+        view: &Fields,
+        path: &[&str],
+        [name, other]: [&str; 2],
+        alone: bool,
+    ) -> Option<String> {
+        let mut data = self.written(view)?;
+        let object = path::object_mut(&mut data, path)?;
+        let value = object.get(name)?.clone();
+        object.retain(|name, _| !alone && name != other);
+        object.extend([(name.to_owned(), value.clone()), (NUL.to_owned(), value)]);
+        self.afford(&data)?;
+        let view = match self.place {
+            Place::Whole => Value::Object(data),
+            Place::Field(name) => data.remove(name)?,
+        };
+        // A JSON text can have a name twice.
+        let text = view.to_string().replacen(&json!(NUL).to_string(), &json!(other).to_string(), 1);
+        let error = serde_json::from_str::<T>(&text).err();
+        Some(error.as_ref().map(ToString::to_string).unwrap_or_default())
+    }
+
+    /// Whether an object in a view is a map that writes its names as a struct does: it has any name. None
+    /// if the object is not there.
+    pub(super) fn is_map<T>(&self, view: &Fields, path: &[&str], name: &str) -> Option<bool>
+    where
+        T: Serialize + DeserializeOwned + Default,
+    {
+        let mut data = self.written(view)?;
+        let object = path::object_mut(&mut data, path)?;
+        let value = object.get(name)?.clone();
+        let mut new = name.to_owned();
+        while object.contains_key(&new) {
+            new.push('_');
+        }
+        object.insert(new.clone(), value);
+        self.afford(&data)?;
+        let shown = self.fields_of::<T>(&data);
+        let object = shown.as_ref().and_then(|shown| {
+            path.iter().try_fold(shown, |object, name| object.get(name)?.as_place())
+        });
+        let field = object.and_then(|object| object.field(&new));
+        Some(field.is_some_and(|field| field.owner == Owner::Struct))
+    }
+
+    /// The data as a view would be written, without what cannot be stored.
+    fn written(&self, view: &Fields) -> Option<Data> {
+        let mut written = view.to_value(self.stored);
+        unstorable::leave_out(&mut written);
+        match written {
+            Value::Object(data) => Some(data),
+            _ => None,
+        }
     }
 
     /// Takes what it costs to read data from what is left for trying. None if there is not enough.
@@ -185,6 +250,11 @@ impl<'a> Law<'a> {
             reason: Reason::NotReadBack,
         })
     }
+}
+
+/// Whether this is what a type says of a field that is stored twice.
+pub(super) fn is_twice(message: &str, name: &str) -> bool {
+    message.starts_with(&format!("duplicate field `{name}`"))
 }
 
 fn not_read_back(error: &WrongType) -> InvalidValue {

@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::{
     Data,
     fields::{Fields, Part},
-    law::Law,
+    law::{Law, is_twice},
     order::alike,
     path::{object, object_mut},
-    read::{Mend, Place, Shown, read},
+    read::Place,
     unstorable,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -47,17 +47,8 @@ where
         seen.is_some_and(|seen| alike(&seen, &before.to_value(law.stored)))
     };
     let has_twice = |path: &[&str], name: &str, other: &str| {
-        let mut written = before.to_value(law.stored);
-        unstorable::leave_out(&mut written);
-        let data = written.as_object_mut().and_then(|data| {
-            let object = object_mut(data, path)?;
-            object.insert(other.to_owned(), object.get(name)?.clone());
-            Some(&*data)
-        });
-        let mend = Mend { aliases: false, anew: false };
-        let read = |data| law.afford(data).map(|()| read::<T>(law.place, Shown::of(data), mend));
-        let error = data.and_then(read).and_then(Result::err);
-        error.is_some_and(|error| error.message == format!("duplicate field `{name}`"))
+        let says = law.says_of_both::<T>(before, path, [name, other], false);
+        says.is_some_and(|says| is_twice(&says, name))
     };
     let asked = Asked { reads_as_before: &reads_as_before, has_twice: &has_twice, names };
     let mut renamed: Option<Data> = None;

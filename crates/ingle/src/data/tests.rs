@@ -42,7 +42,7 @@ fn what_stores_would_bend_is_refused_with_its_place() {
         ),
         (refused(&json_like(&[("a", i128::MIN)])), "a", Reason::IntegerOutOfRange),
         (refused(&json!({"a": "b\0"})), "a", Reason::Nul),
-        (refused(&json!({"a\0": 1})), "", Reason::Nul),
+        (refused(&json!({"a\0": 1})), "a\0", Reason::Name),
         (refused(&json!({"": 1})), "", Reason::Name),
         (refused(&json!({"a": {"__x__": 1}})), "a.__x__", Reason::Name),
         (refused(&json!([1])), "", Reason::NotAnObject),
@@ -153,6 +153,36 @@ fn values_are_spelled_as_serde_json_spells_them() {
         assert_ne!(part, Part::Same, "{pointer}");
         assert_eq!(part.into_value(Some(&stored)), ours, "{pointer}");
     }
+}
+
+/// JSON that is written as `RawValue` of serde_json is, with its feature `raw_value`.
+#[derive(Clone)]
+struct Raw(&'static str);
+
+impl Serialize for Raw {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let name = "$serde_json::private::RawValue";
+        let mut raw = serializer.serialize_struct(name, 1)?;
+        raw.serialize_field(name, self.0)?;
+        raw.end()
+    }
+}
+
+#[test]
+fn raw_json_is_what_it_says() {
+    for json in ["1", "-1.5", "\"a\"", "null", "[1, {\"a\": []}]", "{\"a\": {\"b\": 1.0}}"] {
+        let value: Value = serde_json::from_str(json).unwrap();
+        assert_eq!(encode::value(&Raw(json), &limits()).unwrap(), value);
+        assert_eq!(part(&Raw(json), &value), Part::Same);
+        let (one, other) = (json_like(&[("a", [Raw(json), Raw("1")])]), json!({"a": [value, 1]}));
+        assert_eq!(Value::Object(encoded(&one).unwrap()), other);
+    }
+    let refused = |json| encode::value(&Raw(json), &limits()).unwrap_err().reason;
+    assert_eq!(refused("[18446744073709551615]"), Reason::IntegerOutOfRange);
+    assert_eq!(refused("\"a\\u0000\""), Reason::Nul);
+    assert_eq!(refused("[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]"), Reason::TooDeep { max: 16 });
+    assert!(matches!(refused("{"), Reason::Serialize(_)));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::{InvalidValue, Reason};
 
 /// The name that no stored object has: a name must not contain NUL.
-const NUL: &str = "\0";
+pub(super) const NUL: &str = "\0";
 
 /// A number that is not finite, or an integer that is too large for any JSON number.
 pub(super) fn number(value: impl std::fmt::Display) -> Value {

@@ -10,18 +10,13 @@ use crate::data::fields::{Field, Fields, Kind, Owner, Part};
 /// The result of a serializer. The caller that needs an object as a value builds it.
 pub(super) enum Encoded {
     Part(Part),
-    Object {
-        fields: Fields,
-        is_place: bool,
-    },
-    /// The name of an enum's variant, as the first field of a struct.
-    Tag(Part),
+    Object { fields: Fields, is_place: bool },
 }
 
 impl Encoded {
     pub(super) fn into_part(self, stored: Stored<'_>) -> Part {
         let (fields, is_place) = match self {
-            Self::Part(part) | Self::Tag(part) => return part,
+            Self::Part(part) => return part,
             Self::Object { fields, is_place } => (fields, is_place),
         };
         let before = stored.object();
@@ -92,50 +87,48 @@ impl<'a> Items<'a> {
     }
 }
 
+/// The name of an enum's variant among the fields of an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tag {
+    /// `tag`: the variant's own fields follow.
+    Fields,
+    /// `tag` and `content`: one field with the variant's content follows, if it has any.
+    Content,
+}
+
 /// The fields of an object, as serde tells them one after the other.
 pub(super) struct Object {
     fields: Vec<Field>,
     kind: Kind,
-    /// Whether the name of an enum's variant is among them. What follows may be the variant's.
-    has_tag: bool,
+    is_behind_tag: bool,
+    content_follows: bool,
 }
 
 impl Object {
     pub(super) fn new(capacity: usize, kind: Kind) -> Self {
-        Self { fields: Vec::with_capacity(capacity), kind, has_tag: false }
+        let fields = Vec::with_capacity(capacity);
+        Self { fields, kind, is_behind_tag: false, content_follows: false }
     }
 
-    pub(super) fn has_tag(&self) -> bool {
-        self.has_tag
-    }
-
-    /// The struct whose first field comes next.
-    pub(super) fn next_is_first_of(&self) -> Option<&'static str> {
-        match self.kind {
-            Kind::Struct { name, .. } if self.fields.is_empty() => Some(name),
-            _ => None,
-        }
-    }
-
-    /// Adds a field. It may be a tag where serde would write one: as the first field of a struct,
-    /// and anywhere in a struct with `flatten`.
+    /// Adds a field. It can be a tag where serde would write one: as the first field of a struct, and
+    /// anywhere in a struct with `flatten`.
     pub(super) fn push(
         &mut self,
         name: Cow<'static, str>,
         value: Encoded,
         stored: Stored<'_>,
         is_own: bool,
-        may_be_tag: bool,
+        tag: Option<Tag>,
     ) {
-        let may_be_tag = may_be_tag || matches!(value, Encoded::Tag(_));
-        if may_be_tag && (self.fields.is_empty() || matches!(self.kind, Kind::Map)) {
-            self.has_tag = true;
-        }
-        let owner = match (is_own, self.has_tag) {
-            (false, _) => Owner::Map,
-            (true, true) => Owner::Variant,
-            (true, false) => Owner::Struct,
+        let tag = tag.filter(|_| self.fields.is_empty() || matches!(self.kind, Kind::Map));
+        let owner = match tag {
+            _ if !is_own => Owner::Map,
+            None if self.is_behind_tag => Owner::Variant,
+            None if !self.content_follows => Owner::Struct,
+            _ => Owner::Tag,
         };
+        self.is_behind_tag |= tag == Some(Tag::Fields);
+        self.content_follows = tag == Some(Tag::Content);
         self.fields.push(Field { name, part: value.into_part(stored), owner });
     }
 
@@ -146,10 +139,19 @@ impl Object {
         }
     }
 
-    /// The object, in something that is a place or not. A variant of an enum comes and goes.
-    pub(super) fn into_encoded(self, in_place: bool) -> Encoded {
-        let Self { fields, kind, has_tag } = self;
-        let is_place = in_place && !(has_tag && matches!(kind, Kind::Struct { .. }));
-        Encoded::Object { fields: Fields::new(fields, kind), is_place }
+    /// The JSON text, if this is how serde_json writes a value of its own kinds, such as `RawValue`.
+    pub(super) fn as_json(&self) -> Option<&str> {
+        match (&self.kind, &self.fields[..]) {
+            (Kind::Struct { name, .. }, [Field { part: Part::Other(Value::String(json)), .. }])
+                if name.starts_with("$serde_json::private::") =>
+            {
+                Some(json)
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn into_encoded(self, is_place: bool) -> Encoded {
+        Encoded::Object { fields: Fields::new(self.fields, self.kind), is_place }
     }
 }

@@ -1,3 +1,4 @@
+mod flattened;
 mod kept;
 mod law;
 mod order;

@@ -349,6 +349,60 @@ impl Kind for Flatter {
     }
 }
 
+/// An `Option` that the default fills and an enum, with fields of the object's own around them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Filled {
+    #[serde(default)]
+    id: u8,
+    #[serde(flatten)]
+    maybe: Option<Order>,
+    #[serde(default)]
+    item: Item,
+    #[serde(flatten)]
+    account: Account,
+    #[serde(default)]
+    last: Item,
+}
+
+impl Default for Filled {
+    fn default() -> Self {
+        let (item, last) = (Item::default(), Item::default());
+        Self { id: 0, maybe: Some(Order::default()), item, account: Account::default(), last }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Order {
+    by: String,
+    thing: Item,
+}
+
+impl Kind for Filled {
+    fn stored(u: &mut Unstructured<'_>, _: Unknown) -> Result<Value> {
+        let mut fields = Account::stored(u, Unknown::Note)?;
+        fields["id"] = u.int_in_range(0..=2)?.into();
+        fields["item"] = Item::stored(u, Unknown::Note)?;
+        fields["last"] = Item::stored(u, Unknown::Note)?;
+        if u.arbitrary()? {
+            fields["by"] = name(u)?.into();
+            fields["thing"] = Item::stored(u, Unknown::Mark)?;
+        }
+        Ok(fields)
+    }
+
+    fn change(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        match u.int_in_range(0..=5)? {
+            0 => self.maybe = None,
+            1 => self.maybe = Some(Order { by: name(u)?, thing: Item::default() }),
+            2 => self.item.change(u)?,
+            3 => self.last.change(u)?,
+            4 => self.account.change(u)?,
+            _ => self.id = u.int_in_range(0..=2)?,
+        }
+        Ok(())
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 struct Wrapped(Box<Person>);
@@ -674,7 +728,7 @@ fn fuzz_what_the_closure_left_is_what_the_next_read_gives() {
     let (always, never) = (|_: Place<'_>| true, |_: Place<'_>| false);
     // A flattened `Option` may be another one, in a field. The data itself is always the same.
     let in_data = |place: Place<'_>| matches!(place, Place::Whole);
-    fuzz::fuzz("what a closure left", |u| match u.int_in_range(0..=14)? {
+    fuzz::fuzz("what a closure left", |u| match u.int_in_range(0..=15)? {
         0 => obeys::<Item>(u, always),
         1 => obeys::<Person>(u, always),
         2 => obeys::<Current>(u, always),
@@ -688,6 +742,7 @@ fn fuzz_what_the_closure_left_is_what_the_next_read_gives() {
         10 => obeys::<OneWay>(u, never),
         11 => obeys::<Renamed>(u, always),
         12 => obeys::<Bent>(u, always),
+        13 => obeys::<Filled>(u, never),
         _ => obeys::<Many>(u, never),
     });
 }

@@ -294,31 +294,6 @@ fn a_flattened_enum_takes_nothing_along() {
     assert_eq!(after["inner"]["role"], "admin");
 }
 
-/// A map that writes its names as `str`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-struct Users(BTreeMap<String, Login>);
-
-impl Serialize for Users {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-        let mut map = to.serialize_map(None)?;
-        for (name, user) in &self.0 {
-            map.serialize_entry(name.as_str(), user)?;
-        }
-        map.end()
-    }
-}
-
-#[test]
-fn the_entries_of_a_map_written_by_hand_come_and_go() {
-    let stored = json!({"me": {"user": "ada", "role": "admin"}, "you": {"user": "cy", "x": 1}});
-    let replace = |users: &mut Users| drop(users.0.insert("me".into(), login("bob")));
-    let expected = json!({"me": {"user": "bob"}, "you": {"user": "cy", "x": 1}});
-    assert_eq!(left::<Users>(&stored, replace), expected);
-    let after = left::<Holds<Users>>(&json!({"inner": stored}), |holds| replace(&mut holds.inner));
-    assert_eq!(after["inner"], expected);
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct WithDefaults {
     users: Vec<Role>,
@@ -437,16 +412,149 @@ mod plain {
 }
 
 #[test]
-fn what_the_default_does_not_have_takes_nothing_along() {
+fn an_option_that_is_written_by_hand_takes_nothing_along() {
     #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
     struct Account {
         #[serde(with = "plain")]
         login: Option<Login>,
         views: u8,
     }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Filled {
+        #[serde(with = "plain")]
+        login: Option<Login>,
+        views: u8,
+    }
+    impl Default for Filled {
+        fn default() -> Self {
+            Self { login: Some(Login::default()), views: 0 }
+        }
+    }
     let stored = json!({"login": {"user": "ada", "role": "admin"}, "views": 1});
-    let after = left::<Account>(&stored, |account| account.login = Some(login("bob")));
-    assert_eq!(after, json!({"login": {"user": "bob"}, "views": 1}));
+    let replaced = json!({"login": {"user": "bob"}, "views": 1});
+    let bob = || Some(login("bob"));
+    assert_eq!(left::<Account>(&stored, |account| account.login = bob()), replaced);
+    assert_eq!(left::<Filled>(&stored, |account| account.login = bob()), replaced);
     let after = left::<Account>(&stored, |account| account.views = 2);
     assert_eq!(after["login"], stored["login"]);
+    let after = left::<Filled>(&stored, |account| account.views = 2);
+    assert_eq!(after["login"], stored["login"]);
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Sale {
+    who: Who,
+    known: Known,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Who {
+    Id { user: u64 },
+    Name { user: String },
+}
+
+impl Default for Who {
+    fn default() -> Self {
+        Self::Name { user: String::new() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Known {
+    Login(Login),
+    Number(u8),
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self::Login(Login::default())
+    }
+}
+
+#[test]
+fn an_untagged_enum_takes_nothing_along_if_it_says_that_it_is_one() {
+    let known = json!({"user": "ada", "role": "admin"});
+    let stored = json!({"who": {"user": 5, "role": "admin"}, "known": known});
+    let after = left::<Sale>(&stored, |sale| sale.who = Who::Name { user: "bob".into() });
+    assert_eq!(after, json!({"who": {"user": "bob"}, "known": known}));
+    // serde writes `Known::Login` as the struct alone, and reads it as it would a struct with `from`.
+    let after = left::<Sale>(&stored, |sale| sale.known = Known::Login(login("bob")));
+    assert_eq!(after["known"], json!({"user": "bob", "role": "admin"}));
+    let after = left::<Sale>(&stored, |sale| sale.known = Known::Number(1));
+    assert_eq!(after["known"], 1);
+}
+
+/// A struct that another one writes, by reference.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+struct Written {
+    kind: String,
+    login: Login,
+}
+
+impl Serialize for Written {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            kind: &'a str,
+            login: &'a Login,
+        }
+        Written { kind: &self.kind, login: &self.login }.serialize(to)
+    }
+}
+
+/// The same by hand, which looks like an enum with a `tag`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+struct ByHand {
+    kind: String,
+    login: Login,
+}
+
+impl Serialize for ByHand {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut object = to.serialize_struct("ByHand", 2)?;
+        object.serialize_field("kind", self.kind.as_str())?;
+        object.serialize_field("login", &self.login)?;
+        object.end()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Envelope {
+    One(Written),
+    Other(Written),
+}
+
+impl Default for Envelope {
+    fn default() -> Self {
+        Self::One(Written::default())
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct HoldsWritten {
+    plain: Written,
+    by_hand: ByHand,
+    either: Envelope,
+}
+
+#[test]
+fn a_struct_that_begins_with_a_text_is_one_and_in_a_variant_it_comes_and_goes() {
+    let stored = || json!({"kind": "x", "login": {"user": "ada", "role": "admin"}, "x": 1});
+    let all = json!({"plain": stored(), "by_hand": stored(), "either": {"One": stored()}});
+    let after = left::<HoldsWritten>(&all, |holds| {
+        holds.plain.login.user = "bob".into();
+        holds.by_hand.login.user = "bob".into();
+    });
+    let mut expected = all.clone();
+    expected["plain"]["login"]["user"] = json!("bob");
+    expected["by_hand"]["login"]["user"] = json!("bob");
+    assert_eq!(after, expected);
+    let written = |user: &str| Written { kind: "x".into(), login: login(user) };
+    for either in [Envelope::Other(written("ada")), Envelope::One(written("bob"))] {
+        let after = left::<HoldsWritten>(&all, |holds| holds.either = either.clone());
+        assert_eq!(after["either"], json!(either));
+    }
 }
