@@ -6,23 +6,23 @@
 
 use std::{cell::Cell, collections::BTreeMap};
 
-use serde::{
-    Deserializer, Serialize,
-    de::{DeserializeOwned, Visitor, value::MapDeserializer},
-    forward_to_deserialize_any,
-};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
 use super::{
     Data, FLASH, Limits, TICKETS, encode,
-    fields::{Fields, Owner, nothing_of_kind},
+    fields::{Fields, Owner, Part, nothing_of_kind},
     is_own,
     order::alike,
     path,
     typed::WrongType,
     unstorable,
 };
+
+mod object;
+
+use object::Object;
 
 /// Fields to set (`Some`) and to remove (`None`).
 pub(crate) type Patch = BTreeMap<String, Option<Value>>;
@@ -175,61 +175,6 @@ fn shown<T: Serialize>(view: &T) -> Fields {
         .unwrap_or_else(|_| Fields::null())
 }
 
-/// The fields of an object, for a type that may ask for more than there is.
-struct Object<'a> {
-    shown: Shown<'a>,
-    /// Whether fields that the type has may be missing.
-    incomplete: &'a Cell<bool>,
-}
-
-macro_rules! as_a_map {
-    ($($method:ident($($argument:ident: $type:ty),*);)*) => {$(
-        fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
-            self.incomplete.set(true);
-            match self.shown.as_stored() {
-                Some(data) => data.$method($($argument,)* visitor),
-                None => self.shown.to_data().$method($($argument,)* visitor),
-            }
-        }
-    )*};
-}
-
-impl<'de> Deserializer<'de> for Object<'de> {
-    type Error = serde_json::Error;
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        self.incomplete.set(fields.iter().any(|name| self.shown.get(name).is_none()));
-        visitor.visit_map(MapDeserializer::new(self.shown.fields()))
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        visitor.visit_some(self)
-    }
-
-    as_a_map! {
-        deserialize_any();
-        deserialize_enum(name: &'static str, variants: &'static [&'static str]);
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map identifier ignored_any
-    }
-}
-
 /// Reads an object that may lack fields, or has fields that do not fit.
 fn completed<T>(
     first: Option<T>,
@@ -241,9 +186,8 @@ where
     T: Serialize + DeserializeOwned + Default,
 {
     let defaults = shown(&T::default());
-    let all_there = || own_names(&defaults).all(|name| object.get(name).is_some());
     let view = match first {
-        Some(view) if all_there() => return Ok(Read::of(view)),
+        Some(view) if missing(&defaults, object).is_empty() => return Ok(Read::of(view)),
         first => first,
     };
     let misfits = name.is_none().then(Vec::new);
@@ -300,11 +244,11 @@ impl Reading {
     }
 
     /// Adds a field that the type cannot do without, as `T::default()` has it in the same place. What
-    /// the default has in a list, a map or an `Option` is another value's.
+    /// the default has in a list, a map, an `Option` or an enum is another value's.
     fn add_missing<T: DeserializeOwned>(&mut self, path: &Path, message: &str) -> bool {
         let Some(name) = quoted(message, "missing field `") else { return false };
         let fields = path.iter().try_fold(&self.defaults, |fields, segment| match segment {
-            Segment::Map { key } => fields.get(key)?.as_place(),
+            Segment::Map { key } => fields.get(key)?.as_place().filter(|fields| !fields.has_tag()),
             _ => None,
         });
         let (Some(fields), Some(place)) = (fields, pointer(path)) else { return false };
@@ -364,16 +308,27 @@ impl Reading {
             }
             serde_path_to_error::deserialize::<_, T>(&self.data).err()
         };
+        // What must be there so that the type comes to read the field at all.
+        let mut is_twice_in = |object: Data| set(object).as_ref().is_some_and(is_twice);
+        let by_name = |value: &Value| {
+            let mut object = object.clone();
+            object.entry(name).or_insert_with(|| value.clone());
+            object
+        };
+        let all = object.values().map(by_name).find(|all| is_twice_in(all.clone()));
+        let is_needed = |other: &&String| {
+            let mut others = all.clone().unwrap_or_default();
+            *other != name && others.remove(*other).is_some() && !is_twice_in(others)
+        };
+        let needed: Vec<&String> = object.keys().filter(is_needed).collect();
         // Only another name of the field is in its own way beside it: alone, or where the type reads
-        // other fields first, beside all others. Then it does not matter which of the two is there.
+        // other fields first, beside these. Then it does not matter which of the two is there.
         let mut is_alias = |(other, value): &(&String, &Value)| {
             let mut with = |others: bool, names: &[&str]| {
-                let rest =
-                    object.iter().filter(|(rest, _)| others && *rest != name && rest != other);
-                let rest = rest.map(|(name, value)| (name.clone(), value.clone()));
-                set(rest
-                    .chain(names.iter().map(|name| ((*name).to_owned(), (*value).clone())))
-                    .collect())
+                let rest = needed.iter().filter(|rest| others && **rest != *other);
+                let rest = rest.filter_map(|name| object.get_key_value(*name));
+                let names = names.iter().map(|name| ((*name).to_owned(), (*value).clone()));
+                set(rest.map(|(name, value)| (name.clone(), value.clone())).chain(names).collect())
             };
             let message = |error: JsonError| error.inner().to_string();
             let mut is_in_the_way = |others: bool| {
@@ -428,56 +383,70 @@ impl Reading {
     /// For these `T::default()` counts all the same.
     fn filled_in<T: Serialize + DeserializeOwned>(&mut self, mut view: T) -> T {
         let Value::Object(data) = &mut self.data else { return view };
-        let missing: Vec<&str> =
-            own_names(&self.defaults).filter(|name| !data.contains_key(*name)).collect();
+        let missing = missing(&self.defaults, Shown::of(data));
         if missing.is_empty() {
             return view;
         }
         let defaults = self.defaults.clone().into_data(None);
         let mut seen = shown(&view).into_data(None);
-        for name in missing {
-            let default = defaults.get(name);
-            if seen.get(name) == default
-                || !is_filled_in_by_serde::<T>(name, seen.get(name), &defaults)
-            {
+        for Missing { path, name } in missing {
+            let at = |data: &Data| path::object(data, &path)?.get(name).cloned();
+            let without = |data: &Data| {
+                let mut data = data.clone();
+                path::object_mut(&mut data, &path).map(|object| object.remove(name));
+                data
+            };
+            let default = at(&defaults);
+            // Whether the type has this value if the field is missing, and only then.
+            let is_filled_in_by_serde = || {
+                T::deserialize(without(&defaults))
+                    .is_ok_and(|view| at(&shown(&view).into_data(None)) == at(&seen))
+            };
+            if at(&seen) == default || !is_filled_in_by_serde() {
                 continue;
             }
-            data.extend(default.map(|default| (name.to_owned(), default.clone())));
-            let filled = T::deserialize(&*data).ok().filter(|filled| {
-                let (mut now, mut before) = (shown(filled).into_data(None), seen.clone());
-                now.remove(name);
-                before.remove(name);
-                alike(&Value::Object(now), &Value::Object(before))
+            let mut with = data.clone();
+            let object = path::object_mut(&mut with, &path);
+            object.into_iter().for_each(|object| path::set(object, name, default.clone()));
+            let filled = T::deserialize(&with).ok().filter(|filled| {
+                let now = without(&shown(filled).into_data(None));
+                alike(&Value::Object(now), &Value::Object(without(&seen)))
             });
-            match filled {
-                Some(filled) => {
-                    seen = shown(&filled).into_data(None);
-                    view = filled;
-                }
-                // The type knows the field under another name, which is there.
-                None => drop(data.remove(name)),
+            // If it is not, the type knows the field under another name, which is there.
+            if let Some(filled) = filled {
+                seen = shown(&filled).into_data(None);
+                (view, *data) = (filled, with);
             }
         }
         view
     }
 }
 
-/// The names of the fields that a type has always. The entries of a map are none.
-fn own_names(defaults: &Fields) -> impl Iterator<Item = &str> {
-    let own = defaults.iter().filter(|field| field.owner != Owner::Map);
-    own.map(|field| &*field.name).filter(|name| !unstorable::is_another(name))
+/// A field that the default has in an object, and that is not stored there.
+struct Missing<'a> {
+    path: Vec<&'a str>,
+    name: &'a str,
 }
 
-/// Whether a type has this value in a field when the field is missing, and only then.
-fn is_filled_in_by_serde<T: Serialize + DeserializeOwned>(
-    name: &str,
-    value: Option<&Value>,
-    defaults: &Data,
-) -> bool {
-    let mut others = defaults.clone();
-    others.remove(name);
-    let without = T::deserialize(&others);
-    without.is_ok_and(|without| shown(&without).into_data(None).get(name) == value)
+/// The fields that the default has always, and that are missing: in the object, and in each object in it
+/// that is a place. The entries of a map are none, and what is in an enum is another variant's.
+fn missing<'a>(defaults: &'a Fields, object: Shown<'_>) -> Vec<Missing<'a>> {
+    let mut all = Vec::new();
+    let own = defaults.iter().filter(|field| field.owner != Owner::Map);
+    for field in own.filter(|field| !unstorable::is_another(&field.name)) {
+        let name = &*field.name;
+        match (object.get(name), &field.part) {
+            (None, _) => all.push(Missing { path: Vec::new(), name }),
+            (Some(Value::Object(object)), Part::Place(fields)) if !fields.has_tag() => {
+                all.extend(missing(fields, Shown::of(object)).into_iter().map(|mut missing| {
+                    missing.path.insert(0, name);
+                    missing
+                }));
+            }
+            _ => {}
+        }
+    }
+    all
 }
 
 /// The place of an error as a JSON pointer, if serde knows it.

@@ -278,7 +278,7 @@ fn a_large_list_keeps_what_the_type_does_not_know() {
 #[test]
 fn a_field_under_two_names_is_read_by_its_present_one_wherever_serde_flattens() {
     #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-    struct Page {
+    struct Titled {
         #[serde(flatten)]
         item: Item,
         views: u32,
@@ -310,7 +310,7 @@ fn a_field_under_two_names_is_read_by_its_present_one_wherever_serde_flattens() 
         Item(Item),
     }
     let stored = json!({"title": "new", "name": "old", "quantity": 1, "q": 2, "views": 1, "_": 1});
-    let after = left::<Page>(&stored, |page| page.views = 2);
+    let after = left::<Titled>(&stored, |page| page.views = 2);
     assert_eq!(after, json!({"title": "new", "quantity": 1, "views": 2, "_": 1}));
 
     let item = json!({"title": "new", "name": "old", "quantity": 1, "_": 1});
@@ -325,4 +325,136 @@ fn a_field_under_two_names_is_read_by_its_present_one_wherever_serde_flattens() 
     let part = json!({"kind": "Item", "content": item});
     let item = Item { title: "new".into(), quantity: 1 };
     assert_eq!(from_value::<Part>("part", &part).unwrap(), Part::Item(item));
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Page {
+    #[serde(flatten)]
+    author: Author,
+    views: u8,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Author {
+    #[serde(alias = "name", alias = "nick")]
+    full_name: String,
+}
+
+#[test]
+fn a_field_under_any_number_of_names_is_read_wherever_serde_flattens() {
+    for (stored, read) in [
+        (json!({"full_name": "new", "name": "b", "nick": "c", "views": 1, "x": 1}), "new"),
+        (json!({"full_name": "new", "nick": "c", "views": 1, "x": 1}), "new"),
+        (json!({"name": "b", "nick": "c", "views": 1, "x": 1}), "c"),
+    ] {
+        let expected = json!({"full_name": read, "views": 2, "x": 1});
+        assert_eq!(left::<Page>(&stored, |page| page.views = 2), expected);
+        let pages = json!({"first": stored});
+        let pages = left::<BTreeMap<String, Page>>(&pages, |pages| {
+            pages.values_mut().for_each(|page| page.views = 2);
+        });
+        assert_eq!(pages["first"], json!({"full_name": read, "views": 2}));
+    }
+}
+
+#[test]
+fn names_that_a_map_takes_for_one_are_one_when_it_changes() {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    enum Key {
+        A,
+        #[serde(other)]
+        Other,
+    }
+    type Map = BTreeMap<Key, Thing>;
+    let thing = |sku: &str| json!({"sku": sku, "price": 1});
+    let stored = json!({"A": thing("a"), "x": thing("x"), "y": thing("y")});
+    let new = || Thing { sku: "new".into() };
+    // `Other` is what is stored last, so what stands before it can stay.
+    assert_eq!(changed::<Map>(stored.clone(), |_| ()), stored);
+    for change in [
+        (|map, new| drop(map.insert(Key::A, new))) as fn(&mut Map, Thing),
+        |map, new| drop(map.insert(Key::Other, new)),
+        |map, _| drop(map.remove(&Key::Other)),
+        |map, _| map.clear(),
+    ] {
+        for after in both::<Map>(&stored, |map| change(map, new())).map(Result::unwrap) {
+            let a = &after["A"];
+            assert!(*a == thing("a") || a.get("price").is_none(), "{after}");
+        }
+    }
+    let [whole, field] =
+        both::<Map>(&stored, |map| drop(map.remove(&Key::Other))).map(Result::unwrap);
+    assert_eq!((whole, field), (json!({"A": thing("a")}), json!({"A": thing("a")})));
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Desk {
+    lamp: Lamp,
+    #[serde(default)]
+    drawers: Vec<Lamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Lamp {
+    color: Option<String>,
+    #[serde(default)]
+    watts: u8,
+    #[serde(alias = "hue")]
+    tone: Option<u8>,
+    size: u8,
+}
+
+impl Default for Lamp {
+    fn default() -> Self {
+        Self { color: Some("white".into()), watts: 60, tone: Some(1), size: 5 }
+    }
+}
+
+#[test]
+fn what_is_missing_in_a_struct_is_that_of_the_default_as_in_the_data_itself() {
+    let all = json!({"color": "red", "watts": 1, "tone": 2, "size": 3});
+    for n in 0..16 {
+        let names = ["color", "watts", "tone", "size"];
+        let names = names.into_iter().enumerate().filter(|(bit, _)| n & (1 << bit) != 0);
+        let lamp: Data = names.map(|(_, name)| (name.to_owned(), all[name].clone())).collect();
+        let mut expected = json!(Lamp::default());
+        expected.as_object_mut().unwrap().extend(lamp.clone());
+        let stored = json!({"lamp": lamp, "x": 1});
+        let desk: Desk = from_data(&data(stored.clone())).unwrap();
+        assert_eq!(json!(desk.lamp), expected, "{stored}");
+        expected["watts"] = json!(9);
+        let after = left::<Desk>(&stored, |desk| desk.lamp.watts = 9);
+        assert_eq!(after, json!({"lamp": expected, "drawers": [], "x": 1}));
+    }
+    let stored = data(json!({"lamp": {"hue": 7, "size": 1}, "drawers": [{"size": 1}]}));
+    let desk: Desk = from_data(&stored).unwrap();
+    assert_eq!((desk.lamp.tone, desk.lamp.watts), (Some(7), 60));
+    // An item of a list is no part of the default.
+    assert_eq!((desk.drawers[0].color.as_ref(), desk.drawers[0].watts), (None, 0));
+}
+
+#[test]
+fn in_a_struct_that_flattens_something_a_missing_option_is_none() {
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Room {
+        desk: Wide,
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct Wide {
+        color: Option<String>,
+        size: u8,
+        #[serde(flatten)]
+        rest: Thing,
+    }
+    impl Default for Wide {
+        fn default() -> Self {
+            Self { color: Some("white".into()), size: 5, rest: Thing::default() }
+        }
+    }
+    let room: Room = from_data(&data(json!({"desk": {"sku": "A"}}))).unwrap();
+    assert_eq!((room.desk.color, room.desk.size), (None, 5));
+    let wide: Wide = from_data(&data(json!({"sku": "A"}))).unwrap();
+    assert_eq!((wide.color.as_deref(), wide.size), (Some("white"), 5));
+    let after = left::<Room>(&json!({"desk": {"sku": "A"}}), |room| room.desk.size = 6);
+    assert_eq!(after, json!({"desk": {"color": null, "size": 6, "sku": "A"}}));
 }
