@@ -155,3 +155,32 @@ fn progress() -> ProgressBar {
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     progress
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write as _};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_there_when_it_is_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all");
+        let names = || fs::read_dir(folder.path()).unwrap().count();
+        for written in [Err(Failed::interrupted("stop")), Ok(3)] {
+            let is_whole = written.is_ok();
+            let file = NewFile::begin(path.clone()).unwrap();
+            file.writer().unwrap().write_all(b"new").unwrap();
+            assert!(!path.exists(), "it has its name before it is whole");
+            assert_eq!(file.end(written).is_ok(), is_whole);
+            assert_eq!((path.exists(), names()), (is_whole, usize::from(is_whole)));
+        }
+        assert!(NewFile::begin(path.clone()).is_err(), "there is one already");
+        // One that was made meanwhile stays.
+        let other = folder.path().join("other");
+        let file = NewFile::begin(other.clone()).unwrap();
+        fs::write(&other, "theirs").unwrap();
+        assert!(file.end(Ok(())).is_err());
+        assert_eq!((fs::read_to_string(&other).unwrap().as_str(), names()), ("theirs", 2));
+    }
+}

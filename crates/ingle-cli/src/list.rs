@@ -6,10 +6,10 @@ use ingle::{Handle, SessionInfo, clock::Timestamp};
 use ingle_operator::{ago, size};
 
 use crate::{
-    exit::Failed,
+    exit::{Failed, say},
     json,
     options::{ListOptions, Order, PlaceOptions},
-    out::Out,
+    out::{Format, Out},
     select::Pages,
     stop::Stop,
     table::{Column, Table},
@@ -57,7 +57,13 @@ pub(crate) async fn run(
     for info in sorted.map(Sorted::into_vec).unwrap_or_default() {
         table.row(out, || cells(&info, sessions.now()), || json::header(&info, knows_use))?;
     }
-    table.end(out)?;
+    if table.end(out)? == 0 && out.format == Format::Text {
+        say(if options.expired {
+            "ingle: no expired session fits"
+        } else {
+            "ingle: no live session fits"
+        });
+    }
     pages.end("the list is not whole")
 }
 

@@ -324,7 +324,7 @@ pub(crate) struct ShowOptions {
     pub(crate) reveal: bool,
 }
 
-/// What the app's layer allows. What is larger already may stay so, and become smaller.
+/// What the app's layer allows. What has more bytes or fields already may lose some.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits of the app's layer")]
 pub(crate) struct LimitOptions {

@@ -46,7 +46,10 @@ impl PlaceOptions {
         let url = self.url()?;
         is_there(&url)?;
         let opened = tokio::time::timeout(self.timeout, store::open(&url)).await;
-        let late = || Failed::unavailable("the store could not be opened within --timeout");
+        let late = || {
+            let line = format!("the store was not opened within {:?} (--timeout)", self.timeout);
+            Failed::unavailable(line)
+        };
         Ok(opened.map_err(|_| late())??)
     }
 

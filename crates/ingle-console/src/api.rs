@@ -68,7 +68,13 @@ async fn sessions(context: Context, Query(query): Query) -> Result<Json<Value>, 
     let found = find::search(&context, &wanted, after, LIMIT).await?;
     let next = found.next.map(|next| context.cursors().text(next)).transpose()?;
     let told: Vec<_> = found.sessions.iter().map(head).collect();
-    Ok(Json(json!({ "sessions": told, "searched": found.searched, "next": next })))
+    let damaged: Vec<_> = found.damaged.iter().map(|one| one.handle().to_string()).collect();
+    Ok(Json(json!({
+        "sessions": told,
+        "damaged": damaged,
+        "searched": found.searched,
+        "next": next,
+    })))
 }
 
 /// What is told of a session beside its data.
@@ -238,7 +244,8 @@ async fn audit(context: Context, Query(query): Query) -> Result<Json<Value>, Pro
         }
         told
     });
-    Ok(Json(json!({ "lines": lines.collect::<Vec<_>>(), "next": next })))
+    let lines = lines.collect::<Vec<_>>();
+    Ok(Json(json!({ "lines": lines, "damaged": page.damaged, "next": next })))
 }
 
 /// The body as JSON of this form.

@@ -166,7 +166,8 @@ pub(crate) async fn of_user(context: Context, form: Form) -> Result<Response, Pr
     context.must_be(Role::Operator)?;
     let name = form.text("name");
     let found = find::search(&context, &Wanted::OfUser(name.to_owned()), None, usize::MAX).await?;
-    let n = found.sessions.len();
+    // What cannot be read ends, too.
+    let n = found.sessions.len() + found.damaged.len();
     let back = address("/user", &[("name", name)]);
     if is_confirmed(&form, n) {
         let n = context.sessions.end_all_of(name).await?;

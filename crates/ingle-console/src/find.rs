@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ingle::{HandlePrefix, ListOptions, StoredSession, store::Cursor};
+use ingle::{DamagedSession, HandlePrefix, ListOptions, StoredSession, store::Cursor};
 use ingle_operator::{Condition, redacted};
 use tokio::time::Instant;
 
@@ -80,6 +80,8 @@ impl Wanted {
 /// What a part of a search has found.
 pub(crate) struct Found {
     pub(crate) sessions: Vec<StoredSession>,
+    /// Those that cannot be read, so that nobody knows whether they are wanted.
+    pub(crate) damaged: Vec<DamagedSession>,
     /// How many sessions were looked at.
     pub(crate) searched: usize,
     /// Where the search goes on.
@@ -94,10 +96,11 @@ pub(crate) async fn search(
     enough: usize,
 ) -> Result<Found, Problem> {
     let (options, began) = (wanted.options(), Instant::now());
-    let mut found = Found { sessions: Vec::new(), searched: 0, next: after };
+    let mut found = Found { sessions: Vec::new(), damaged: Vec::new(), searched: 0, next: after };
     loop {
         let page = context.sessions.list(&options, found.next.as_ref()).await?;
         found.searched += page.sessions.len();
+        found.damaged.extend(page.damaged);
         found.sessions.extend(page.sessions.into_iter().filter(|session| wanted.holds(session)));
         found.next = page.next;
         let is_over = found.next.is_none()

@@ -11,7 +11,7 @@ use crate::{
     find::{self, LINES, Wanted},
     form::{Query, address},
     problem::Problem,
-    view::{Line, UserLink, line, page, user_link},
+    view::{Line, UserLink, damaged_note, line, page, user_link},
 };
 
 pub(crate) mod overview;
@@ -24,6 +24,7 @@ struct Sessions {
     question: String,
     wrong: String,
     lines: Vec<Line>,
+    damaged: String,
     /// How many were looked at, where that is more than were found.
     searched: Option<usize>,
     is_search: bool,
@@ -43,11 +44,13 @@ pub(crate) async fn sessions(context: Context, Query(query): Query) -> Result<Re
         Err(wrong) => {
             let question = question.chars().take(1000).collect();
             let (lines, searched, next, is_search) = (Vec::new(), None, None, true);
+            let damaged = String::new();
             let shown = Sessions {
                 top,
                 question,
                 wrong,
                 lines,
+                damaged,
                 searched,
                 is_search,
                 next,
@@ -65,6 +68,7 @@ pub(crate) async fn sessions(context: Context, Query(query): Query) -> Result<Re
         top,
         wrong: String::new(),
         lines: found.sessions.iter().map(|session| line(&context, session)).collect(),
+        damaged: damaged_note(&found.damaged),
         searched: matches!(wanted, Wanted::Where(_)).then_some(found.searched),
         is_search: wanted != Wanted::All,
         next: next.map(|next| address(&href, &[("q", &question), ("after", &next)])),
@@ -82,6 +86,7 @@ struct User {
     name: String,
     shown_name: String,
     lines: Vec<Line>,
+    damaged: String,
     next: Option<String>,
     is_first: bool,
     can_end: bool,
@@ -92,7 +97,7 @@ pub(crate) async fn user(context: Context, Query(query): Query) -> Result<Respon
     let name = query.text("name").to_owned();
     let after = context.cursors().read(query.text("after"))?;
     let options = ingle::ListOptions::new().of_user(&name).limit(LINES);
-    let SessionPage { sessions, next, .. } =
+    let SessionPage { sessions, damaged, next, .. } =
         context.sessions.list(&options, after.as_ref()).await?;
     let next = next.map(|next| context.cursors().text(next)).transpose()?;
     let href = context.base.to("/user");
@@ -100,6 +105,7 @@ pub(crate) async fn user(context: Context, Query(query): Query) -> Result<Respon
         top: context.top("sessions"),
         shown_name: shortened(&name, 80),
         lines: sessions.iter().map(|session| line(&context, session)).collect(),
+        damaged: damaged_note(&damaged),
         next: next.map(|next| address(&href, &[("name", &name), ("after", &next)])),
         name,
         is_first: after.is_none(),
@@ -113,6 +119,7 @@ pub(crate) async fn user(context: Context, Query(query): Query) -> Result<Respon
 struct Audit {
     top: Top,
     acts: Vec<ActLine>,
+    damaged: usize,
     next: Option<String>,
     is_first: bool,
 }
@@ -144,6 +151,7 @@ pub(crate) async fn audit(context: Context, Query(query): Query) -> Result<Respo
     let next = found.next.map(|next| context.cursors().text(next)).transpose()?;
     let shown = Audit {
         top: context.top("audit"),
+        damaged: found.damaged,
         acts: found.lines.into_iter().map(|act| act_line(&context, act)).collect(),
         next: next.map(|next| address(&context.base.to("/audit"), &[("after", &next)])),
         is_first: after.is_none(),

@@ -68,6 +68,12 @@ impl From<Error> for Problem {
                 "The store did not say. The change was made once or not at all. Look at the session \
                  before you try again.",
             ),
+            Error::Damaged(_) => Self::new(
+                status,
+                "This session cannot be read",
+                "Its record is damaged, or a newer version of ingle wrote it. Nothing was changed. The \
+                 command `ingle sessions show` says how to look at it, and `ingle sessions end` ends it.",
+            ),
             Error::Unsupported(_) => Self::new(
                 StatusCode::NOT_IMPLEMENTED,
                 "This store has no lists",

@@ -5,7 +5,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use ingle::{StoredSession, data::Data};
+use ingle::{DamagedSession, StoredSession, data::Data};
 use ingle_operator::{HIDDEN, Path, Segment, inert, kind, redacted, shortened, size, typed};
 use serde::Serialize;
 use serde_json::Value;
@@ -224,4 +224,22 @@ pub(crate) fn type_and_text(value: &Value) -> (&'static str, String) {
 
 pub(crate) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
+}
+
+/// How many of the handles of sessions that cannot be read are named.
+const DAMAGED_NAMED: usize = 10;
+
+/// What is said of sessions that cannot be read. Nothing, if there are none.
+pub(crate) fn damaged_note(damaged: &[DamagedSession]) -> String {
+    if damaged.is_empty() {
+        return String::new();
+    }
+    let named = damaged.iter().take(DAMAGED_NAMED).map(|damaged| damaged.handle().to_string());
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = if damaged.len() > DAMAGED_NAMED { ", and more" } else { "" };
+    format!(
+        "{} cannot be read: {named}{more}. The command `ingle sessions show` says how to look at one, and \
+         `ingle sessions end` ends it.",
+        counted(damaged.len(), "session")
+    )
 }

@@ -4,13 +4,18 @@ use std::{
     io::{BufRead as _, BufReader},
     process::Stdio,
     sync::Arc,
+    time::Duration,
 };
 
-use ingle::{clock::Timestamp, record::Record};
+use ingle::{
+    clock::{Clock as _, SystemClock, Timestamp},
+    record::{Op, Record},
+    store::Write,
+};
 use serde_json::{Value, json};
 
 use crate::{
-    place::{ADA, ALSO_BOB, BOB, NOBODY, Place, record},
+    place::{ADA, ALSO_BOB, BOB, NOBODY, Place, key, record},
     program, run,
 };
 
@@ -44,6 +49,9 @@ on_each_store! {
     sessions_are_counted_exported_and_swept
     a_change_is_seen_by_whoever_watches
     a_long_list_has_each_session_once
+    a_list_is_sorted_as_it_is_asked_for
+    what_the_app_does_not_allow_is_refused_before_and_in_earnest
+    a_renewal_is_told_as_one
 }
 
 async fn sessions_are_listed_as_they_fit(place: Place) {
@@ -326,6 +334,121 @@ async fn a_change_is_seen_by_whoever_watches(place: Place) {
     assert!(all.wait().unwrap().success());
     run(&place, &["sessions", "watch", ADA]).with(3);
     run(&place, &["sessions", "watch", BOB, "--for", "100ms", "--every", "50ms"]).ok();
+}
+
+/// Also where those at the front come last.
+async fn a_list_is_sorted_as_it_is_asked_for(place: Place) {
+    for (n, minutes) in [(1, 30), (2, 10), (3, 20)] {
+        let data = json!({ "text": "x".repeat(n * 1000) });
+        let mut record = Arc::unwrap_or_clone(record(&format!("e{n:015}"), Some("eve"), data));
+        let header = &mut record.header;
+        header.created = Timestamp::from_millis(header.created.as_millis() + minutes * 60_000);
+        header.idle_deadline = header.created.after(Duration::from_secs(3 * 60 * 60));
+        place.put_record(&record.into()).await;
+    }
+    let sorted = |options: &[&str]| {
+        let list = ["sessions", "list", "--user", "eve", "--ndjson", "--sort"];
+        let lines = run(&place, &[&list, options].concat()).ok().lines();
+        let nth = |line: &Value| line["handle"].as_str().unwrap()[15..].to_owned();
+        lines.iter().map(nth).collect::<String>()
+    };
+    for (options, expected) in [
+        (&["began", "--limit", "10"][..], "132"),
+        (&["began", "--limit", "10", "--reverse"], "231"),
+        (&["ends", "--limit", "10"], "231"),
+        (&["ends", "--limit", "1", "--reverse"], "1"),
+        (&["size", "--limit", "2"], "32"),
+        (&["size", "--limit", "2", "--reverse"], "12"),
+        (&["size", "--limit", "0"], ""),
+    ] {
+        assert_eq!(sorted(options), expected, "{options:?}");
+    }
+    let largest = ["sessions", "list", "--sort", "size", "--limit", "1", "--json"];
+    assert_eq!(run(&place, &largest).ok().json()[0]["handle"], "e000000000000003");
+    for (options, says) in [
+        (&["--sort", "size"][..], "--limit"),
+        (&["--reverse", "--limit", "1"], "--sort"),
+        (&["--sort", "size", "--limit", "10001"], "10000 at most"),
+        (&["--sort", "user", "--limit", "1"], "began, ends, size"),
+    ] {
+        let wrong = run(&place, &[&["sessions", "list"], options].concat()).with(2);
+        assert!(wrong.stderr.contains(says), "{wrong:?}");
+    }
+}
+
+async fn what_the_app_does_not_allow_is_refused_before_and_in_earnest(place: Place) {
+    let long = format!("long={}", "x".repeat(64 * 1024));
+    let deep = format!("deep={}1{}", "[".repeat(20), "]".repeat(20));
+    let before = place.data(NOBODY).await.unwrap();
+    for (value, more) in [
+        (&*long, &["--max-bytes", "100000"]),
+        (&deep, &["--max-depth", "40"]),
+        ("one=1", &["--max-fields", "2"]),
+    ] {
+        let few = if value == "one=1" { &["--max-fields", "1"][..] } else { &[] };
+        let set = ["sessions", "set", NOBODY, value];
+        for dry in [&["--dry-run"][..], &[]] {
+            let refused = run(&place, &[&set[..], few, dry].concat()).with(4);
+            assert!(refused.stderr.contains("nothing was changed"), "{refused:?}");
+            assert_eq!(place.data(NOBODY).await.unwrap(), before);
+        }
+        let dry = run(&place, &[&set[..], more, &["--dry-run"]].concat()).ok();
+        assert_eq!(place.data(NOBODY).await.unwrap(), before);
+        assert_eq!(run(&place, &[&set[..], more].concat()).ok().stdout, dry.stdout);
+        let name = value.split('=').next().unwrap();
+        let unset = ["sessions", "unset", NOBODY, name];
+        if value == deep {
+            run(&place, &unset).with(4);
+            run(&place, &[&unset[..], more].concat()).ok();
+        } else {
+            // What is too large already can become smaller.
+            run(&place, &[&unset[..], few].concat()).ok();
+        }
+        assert_eq!(place.data(NOBODY).await.unwrap(), before);
+    }
+    let wrong = run(&place, &["sessions", "set", NOBODY, "a=1", "--max-depth", "101"]).with(2);
+    assert!(wrong.stderr.contains("100 at most"), "{wrong:?}");
+}
+
+async fn a_renewal_is_told_as_one(place: Place) {
+    let mut watch = program(&place);
+    watch.args(["sessions", "watch", "--every", "50ms", "--ndjson"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let mut events = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let (tell, told) = std::sync::mpsc::channel::<Value>();
+    std::thread::spawn(move || {
+        while let Some(Ok(line)) = events.next() {
+            let _ = tell.send(serde_json::from_str(&line).unwrap());
+        }
+    });
+    // It may begin after any of these.
+    let mut n = 0;
+    while told.try_recv().is_err() {
+        n += 1;
+        place.put(&format!("e{n:015}"), None, json!({})).await;
+    }
+    let store = place.store().await;
+    let now = SystemClock.now();
+    let base = store.load(&key(ADA), now).await.unwrap().live().unwrap();
+    let mut renewed = (*base.record).clone();
+    // Beside the old one, so that every store can move it there.
+    renewed.header.key = key("3fa9c1d2e4b5a698");
+    renewed.header.counter += 1;
+    renewed.header.ops.push(Op::random().unwrap());
+    let write = Write::Renew { base: &base, record: &renewed.into() };
+    store.commit(write, now).await.unwrap();
+    let about = |handle: &str, event: &Value| event["handle"] == handle;
+    let renewal = told.iter().find(|event| about(ADA, event)).unwrap();
+    assert_eq!(
+        (&renewal["event"], &renewal["to"]),
+        (&json!("renewed"), &json!("3fa9c1d2e4b5a698"))
+    );
+    store.destroy(&key("3fa9c1d2e4b5a698"), now).await.unwrap();
+    let mut next = told.iter().filter(|event| about("3fa9c1d2e4b5a698", event));
+    assert_eq!(next.next().unwrap()["event"], "changed");
+    assert_eq!(next.next().unwrap()["event"], "ended");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }
 
 /// More than some pages.

@@ -38,7 +38,8 @@ async fn damage(place: &Place, key: &Key) {
             let server = server.split('?').next().unwrap();
             let (shell, link) =
                 tokio_postgres::connect(server, tokio_postgres::NoTls).await.unwrap();
-            tokio::spawn(link);
+            let mut links = tokio::task::JoinSet::new();
+            links.spawn(link);
             let sql = format!("UPDATE {table} SET data = '{{\"n\": 1e999}}' WHERE key = $1");
             let n = shell.execute(&sql, &[&key.as_bytes().as_slice()]).await.unwrap();
             assert_eq!(n, 1);

@@ -79,6 +79,7 @@ async fn what_cannot_be_stored_is_told_and_the_text_is_kept(place: Place) {
         ("echo '{' >> \"$1\"", 1, "your text is no JSON"),
         ("echo '[1]' > \"$1\"", 1, "must be an object"),
         ("sed -i 's/\"note\": .*//; s/\"views\"/\"__views__\"/' \"$1\"", 4, "nothing was changed"),
+        ("sed -i 's/101/18446744073709551616/' \"$1\"", 1, "more than 64 bits"),
         (
             "sed -i 's/\"greeting\": \"Hi\"/\"copy\": {\"$hidden\": \"text\"}/' \"$1\"",
             4,

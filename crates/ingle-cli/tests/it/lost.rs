@@ -1,8 +1,9 @@
 //! What is said and done where the store's answer to an act is lost for good.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -99,6 +100,50 @@ async fn a_store_that_is_lost_after_some_were_ended_is_told_as_a_part() {
     let lost = Ended::of(end.args(&handles).output().unwrap()).with(1);
     assert!(lost.stderr.contains(" of 41 sessions were ended"), "{lost:?}");
     assert!(!lost.stderr.contains("nothing was changed"), "{lost:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_outlasts_a_store_that_does_not_answer() {
+    let server = testbed::redis::start(&[]);
+    let mut place = Place::redis();
+    place.url = format!("redis://{}", server.address());
+    let place = place.filled().await;
+    for handle in [None, Some(ADA)] {
+        let mut watch = program(&place);
+        watch.args(["--timeout", "500ms", "sessions", "watch", "--every", "50ms", "--ndjson"]);
+        watch.args(handle).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut watch = watch.spawn().unwrap();
+        let mut events = BufReader::new(watch.stdout.take().unwrap()).lines();
+        let mut said = BufReader::new(watch.stderr.take().unwrap()).lines();
+        let first = thread::spawn(move || (events.next().unwrap().unwrap(), events));
+        // It may begin after any of these.
+        let mut n = 200;
+        while !first.is_finished() {
+            n += 1;
+            run(&place, &["sessions", "set", ADA, &format!("views={n}")]).ok();
+        }
+        let (_, mut events) = first.join().unwrap();
+        server.pause();
+        let line = said.next().unwrap().unwrap();
+        assert!(line.contains("not available") && line.contains("goes on"), "{line}");
+        server.resume();
+        assert_eq!(said.next().unwrap().unwrap(), "ingle: the store answers again");
+        run(&place, &["sessions", "set", ADA, &format!("views={}", n + 1)]).ok();
+        let wanted = format!("\"after\":{}", n + 1);
+        assert!(events.any(|event| event.unwrap().contains(&wanted)));
+        watch.kill().unwrap();
+        watch.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_locked_is_waited_for_as_long_as_the_option_says() {
+    let place = Place::sqlite().filled().await;
+    let file = place.folder().join("sessions/sessions.sqlite");
+    let shell = rusqlite::Connection::open(file).unwrap();
+    shell.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let ended = run(&place, &["--timeout", "100ms", "stats"]).with(6);
+    assert!(ended.stderr.contains("within 100ms (--timeout)"), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,6 +58,7 @@ on_each_store! {
     output_that_is_lost_stops_no_end_and_hides_no_change
     ctrl_c_ends_the_question_and_no_session
     ctrl_c_ends_a_watch_as_interrupted
+    ctrl_c_leaves_no_part_of_an_export
 }
 
 async fn a_table_fits_its_terminal_and_is_whole_in_a_file(place: Place) {
@@ -249,4 +250,33 @@ async fn ctrl_c_ends_a_watch_as_interrupted(place: Place) {
     assert_eq!(ended.stderr, "ingle: the watch was interrupted\n");
     let shown: serde_json::Value = serde_json::from_slice(&shown).unwrap();
     assert_eq!(shown[0]["event"], "began");
+}
+
+async fn ctrl_c_leaves_no_part_of_an_export(place: Place) {
+    let data = json!({ "text": "x".repeat(2000) });
+    place.put_all((0..1500).map(|n| record(&format!("e{n:015}"), None, data.clone()))).await;
+    let file = place.folder().join("all");
+    let mut export = program(&place);
+    export.args(["export", "--output", file.to_str().unwrap()]).stderr(Stdio::piped());
+    let export = export.spawn().unwrap();
+    let names = || {
+        let names =
+            std::fs::read_dir(place.folder()).unwrap().map(|name| name.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with(".ingle-export-")).count()
+    };
+    while names() == 0 && !file.exists() {
+        thread::yield_now();
+    }
+    kill_process(Pid::from_child(&export), Signal::INT).unwrap();
+    let ended = Ended::of(export.wait_with_output().unwrap());
+    assert_eq!(names(), 0, "{ended:?}");
+    if ended.code == 130 {
+        assert!(!file.exists() && ended.stderr.contains("no file"), "{ended:?}");
+    } else {
+        // It was faster.
+        assert_eq!(
+            (ended.code, std::fs::read_to_string(&file).unwrap().lines().count()),
+            (0, 1504)
+        );
+    }
 }

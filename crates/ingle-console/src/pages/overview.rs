@@ -46,6 +46,8 @@ struct Figures {
     /// `1,234`, or `more than 10,000`.
     count: String,
     is_all: bool,
+    /// How many more cannot be read.
+    damaged: usize,
     is_empty: bool,
     kinds: [Bar; 2],
     ages: Vec<Bar>,
@@ -108,6 +110,7 @@ async fn look(context: &Context) -> Result<Figures, ingle::Error> {
     let mut after = None;
     loop {
         let found = context.sessions.list(&options, after.as_ref()).await?;
+        tally.damaged += found.damaged.len();
         for session in found.sessions {
             tally.add(session, context);
         }
@@ -131,6 +134,7 @@ const AGES: [(&str, u64); 5] = [
 #[derive(Default)]
 struct Tally {
     n: usize,
+    damaged: usize,
     logged_in: usize,
     ages: [usize; AGES.len()],
     users: HashMap<String, usize>,
@@ -171,6 +175,7 @@ impl Tally {
         Figures {
             count: if is_all { count } else { format!("more than {count}") },
             is_all,
+            damaged: self.damaged,
             is_empty: self.n == 0,
             kinds: [
                 Bar::of("logged in", self.logged_in, self.n),

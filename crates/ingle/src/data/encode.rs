@@ -553,7 +553,13 @@ impl ser::SerializeMap for ObjectEncoder<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, name: &T) -> Result<(), InvalidValue> {
         let alone = Encoder { stored: Stored::Nothing, ..self.inner };
-        self.name = Some(match alone.value(name)? {
+        let (bytes, read) = (self.inner.budget.bytes.get(), alone.value(name)?);
+        // What a name costs, it costs with its value.
+        self.inner.budget.bytes.set(bytes);
+        self.name = Some(match read {
+            Value::String(name) if name.contains('\0') => {
+                return Err(InvalidValue::new(Reason::Nul));
+            }
             Value::String(name) => name,
             Value::Number(name) => name.to_string(),
             Value::Bool(name) => name.to_string(),

@@ -822,6 +822,26 @@ async fn data_that_outgrew_the_limit_can_be_made_smaller() {
     assert_eq!(visitor.get(&shrink, "/read").await.ok().body.matches("\"x\"").count(), 90);
 }
 
+#[tokio::test]
+async fn a_map_that_outgrew_the_limit_can_lose_a_field() {
+    let (_, store) = faulty();
+    let roomy = layer(store.clone());
+    let tight = layer(store).limits(ingle::Limits { bytes_max: 100, ..ingle::Limits::default() });
+    let grow = app(&roomy).on("/", async |session: Session| {
+        let change = |data: &mut ingle::data::Data| {
+            data.extend((0..50).map(|n| (format!("name{n}"), n.into())))
+        };
+        session.update(change).await
+    });
+    let shrink = all(&tight).on("/fewer", async |session: Session| {
+        session.update(|data: &mut ingle::data::Data| drop(data.remove("name0"))).await
+    });
+    let mut visitor = Visitor::default();
+    visitor.get(&grow, "/").await.ok();
+    visitor.get(&shrink, "/fewer").await.ok();
+    assert_eq!(visitor.get(&shrink, "/read").await.ok().body.matches("name").count(), 49);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_cannot_write_can_still_be_read() {
     let (memory, store) = faulty();

@@ -64,12 +64,15 @@ fn damaged(key: Key, error: &Unreadable) -> Damaged {
     Damaged { key, cause: error.to_string(), look }
 }
 
-/// The rows that a query finds, by their keys. What has no key is nobody's session.
+/// A row by its key: what stands there, or why it cannot be read.
+type Row = (Key, Result<Entry, Unreadable>);
+
+/// The rows that a query finds. What has no key is nobody's session.
 pub(super) fn rows(
     connection: &Connection,
     sql: &str,
     parameters: impl rusqlite::Params,
-) -> Result<Vec<(Key, Result<Entry, Unreadable>)>, Error> {
+) -> Result<Vec<Row>, Error> {
     let found = || -> rusqlite::Result<Vec<_>> {
         let mut statement = connection.prepare_cached(sql)?;
         let rows = statement.query_map(parameters, |row| {
