@@ -354,7 +354,7 @@ fn a_firestore_as_it_is_set_up_is_good_to_go_behind_tls_and_the_metadata_server(
 }
 
 #[test]
-fn each_refusal_of_google_is_told_with_the_account_the_project_and_the_database() {
+fn each_refusal_of_firestore_is_told_with_the_account_the_project_and_the_database() {
     let front = Front::start(testbed::firestore::hidane()).unwrap();
     let place = Place::sqlite();
     for (code, reason, says) in [
@@ -393,7 +393,7 @@ fn each_refusal_of_google_is_told_with_the_account_the_project_and_the_database(
 }
 
 #[test]
-fn what_a_database_of_google_lacks_is_told_although_it_works() {
+fn what_a_firestore_lacks_is_told_although_it_works() {
     let front = Front::start(testbed::firestore::hidane()).unwrap();
     let place = Place::sqlite();
     // One of the two is enough.
@@ -422,7 +422,7 @@ fn what_a_database_of_google_lacks_is_told_although_it_works() {
 }
 
 #[test]
-fn an_account_at_google_that_may_only_read_is_told_by_a_write() {
+fn an_account_that_may_only_read_firestore_is_told_by_a_write() {
     let front = Front::start(testbed::firestore::hidane()).unwrap();
     let place = Place::sqlite();
     front.set(|google| google.refused = vec![("/Commit", 7, "IAM_PERMISSION_DENIED")]);
@@ -435,7 +435,7 @@ fn an_account_at_google_that_may_only_read_is_told_by_a_write() {
 }
 
 #[test]
-fn credentials_for_google_that_are_missing_or_broken_are_told_of() {
+fn credentials_for_firestore_that_are_missing_or_broken_are_told_of() {
     let place = Place::sqlite();
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = gone.local_addr().unwrap().to_string();
@@ -456,7 +456,7 @@ fn credentials_for_google_that_are_missing_or_broken_are_told_of() {
 }
 
 #[test]
-fn a_machine_without_certificates_is_told_at_google() {
+fn a_machine_without_certificates_is_told_at_firestore() {
     let front = Front::start(testbed::firestore::hidane()).unwrap();
     let place = Place::sqlite();
     let empty = place.folder().join("empty.pem");
@@ -469,7 +469,7 @@ fn a_machine_without_certificates_is_told_at_google() {
 }
 
 #[test]
-fn a_clock_that_differs_from_that_of_google_is_told_of() {
+fn a_clock_that_differs_from_that_of_firestore_is_told_of() {
     let front = Front::start(testbed::firestore::hidane()).unwrap();
     let (place, folder) = (Place::sqlite(), TempDir::new().unwrap());
     let mut ahead = an_hour_ahead(&place, &folder);
