@@ -28,7 +28,7 @@ const PROBE_TIME: Duration = Duration::from_secs(60);
 
 pub(super) async fn look(url: &str, write: bool) -> Vec<Problem> {
     if let Err(failed) = place::is_there(url) {
-        return vec![Problem::of_store("open", failed.line())];
+        return vec![Problem::of_store("open", &failed.line())];
     }
     let store = match store::open(url).await {
         Ok(store) => store,
