@@ -143,6 +143,10 @@ impl Load {
         Self { at_once: WORKERS as usize, shared, workers }
     }
 
+    pub(crate) fn is_halved(&self) -> bool {
+        self.at_once < WORKERS as usize
+    }
+
     /// From now on half as many are at work at once. False if it was one.
     pub(crate) async fn halve(&mut self) -> bool {
         let fewer = self.at_once / 2;
@@ -423,11 +427,13 @@ mod tests {
     async fn fewer_and_fewer_are_at_work_at_once_until_there_is_one() {
         // Without an app, everything is refused at once.
         let mut load = Load::start(Vec::new(), 1000, &mut Rng::with_seed(1));
+        assert!(!load.is_halved());
         let mut halves = vec![load.at_once];
         while load.halve().await {
             halves.push(load.at_once);
         }
         assert_eq!(halves, [22, 11, 5, 2, 1]);
+        assert!(load.is_halved());
         let before = load.tally();
         while load.tally() == before {
             sleep(Duration::from_millis(1)).await;
