@@ -434,10 +434,13 @@ fn what_is_missing_in_a_struct_is_that_of_the_default_as_in_the_data_itself() {
 }
 
 #[test]
-fn in_a_struct_that_flattens_something_a_missing_option_is_none() {
+fn so_it_is_in_a_struct_that_flattens_something_or_has_versions() {
     #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default)]
     struct Room {
         desk: Wide,
+        price: Price,
+        n: u8,
     }
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     struct Wide {
@@ -451,10 +454,38 @@ fn in_a_struct_that_flattens_something_a_missing_option_is_none() {
             Self { color: Some("white".into()), size: 5, rest: Thing::default() }
         }
     }
-    let room: Room = from_data(&data(json!({"desk": {"sku": "A"}}))).unwrap();
-    assert_eq!((room.desk.color, room.desk.size), (None, 5));
-    let wide: Wide = from_data(&data(json!({"sku": "A"}))).unwrap();
-    assert_eq!((wide.color.as_deref(), wide.size), (Some("white"), 5));
-    let after = left::<Room>(&json!({"desk": {"sku": "A"}}), |room| room.desk.size = 6);
-    assert_eq!(after, json!({"desk": {"color": null, "size": 6, "sku": "A"}}));
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(from = "AnyPrice")]
+    struct Price {
+        cents: u8,
+        currency: Option<String>,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum AnyPrice {
+        Now { cents: u8, currency: Option<String> },
+        Old(u8),
+    }
+    impl From<AnyPrice> for Price {
+        fn from(price: AnyPrice) -> Self {
+            match price {
+                AnyPrice::Now { cents, currency } => Self { cents, currency },
+                AnyPrice::Old(cents) => Self { cents, currency: None },
+            }
+        }
+    }
+    impl Default for Price {
+        fn default() -> Self {
+            Self { cents: 0, currency: Some("EUR".into()) }
+        }
+    }
+    for desk in [json!({"sku": "A"}), json!({"sku": "A", "size": 5})] {
+        for mut stored in [json!({}), json!({"n": 0})] {
+            stored["desk"] = desk.clone();
+            stored["price"] = json!({"cents": 1});
+            let room: Room = from_data(&data(stored.clone())).unwrap();
+            assert_eq!(room.desk.color.as_deref(), Some("white"), "{stored}");
+            assert_eq!(room.price.currency.as_deref(), Some("EUR"), "{stored}");
+        }
+    }
 }
