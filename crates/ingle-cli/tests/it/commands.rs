@@ -378,7 +378,8 @@ async fn a_list_is_sorted_as_it_is_asked_for(place: Place) {
 
 async fn what_the_app_does_not_allow_is_refused_before_and_in_earnest(place: Place) {
     let long = format!("long={}", "x".repeat(64 * 1024));
-    let deep = format!("deep={}1{}", "[".repeat(20), "]".repeat(20));
+    // Firestore takes little more.
+    let deep = format!("deep={}1{}", "{\"a\":".repeat(17), "}".repeat(17));
     let before = place.data(NOBODY).await.unwrap();
     for (value, more) in [
         (&*long, &["--max-bytes", "100000"]),

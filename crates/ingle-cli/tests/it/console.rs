@@ -9,7 +9,12 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use testbed::http::{Answer, Browser, raw};
 
-use crate::{place::Place, program, run};
+use crate::{
+    commands::on_each_store,
+    damage::damage,
+    place::{ADA, BOB, Place, key},
+    program, run,
+};
 
 /// A console that runs, and the address that it announced.
 struct Console {
@@ -82,6 +87,32 @@ async fn the_address_on_stdout_signs_in_once_and_shows_the_sessions() {
     assert!(sessions.body.contains(crate::place::ADA), "{}", sessions.body);
     assert_eq!(console.sign_in().await.status, 403);
     assert_eq!(console.interrupt(), Some(0));
+}
+
+on_each_store! {
+    one_that_cannot_be_read_is_named_below_the_list
+}
+
+async fn one_that_cannot_be_read_is_named_below_the_list(place: Place) {
+    run(&place, &["sessions", "set", BOB, "views=1"]).ok();
+    damage(&place, &key(ADA)).await;
+    let console = Console::start(&place, &["--idle-time", "30m"]);
+    let mut browser = Browser::new(console.address());
+    let signed_in = console.sign_in().await;
+    browser.cookie =
+        signed_in.set_cookie().map(|cookie| cookie.split(';').next().unwrap().to_owned());
+    let named = format!("1 session cannot be read: {ADA}.");
+    for page in ["/sessions", "/sessions?q=views+%3D+1", "/user?name=ada"] {
+        let shown = browser.get(page).await;
+        assert!(shown.status == 200 && shown.body.contains(&named), "{page}: {}", shown.body);
+        assert_eq!(shown.body.contains(BOB), !page.starts_with("/user"), "{page}: {}", shown.body);
+    }
+    assert!(browser.get("/").await.body.contains("1 more cannot be read"));
+    let page = browser.get(&format!("/sessions/{ADA}")).await.body;
+    assert!(page.contains("This session cannot be read") && !page.contains("s3cret"), "{page}");
+    let told = browser.get("/api/v1/sessions").await.json();
+    assert_eq!(told["damaged"], serde_json::json!([ADA]), "{told}");
+    assert_eq!(browser.get("/api/v1/audit").await.json()["damaged"], 0);
 }
 
 #[tokio::test]

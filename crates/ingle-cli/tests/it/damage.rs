@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Damages the record of a key behind the back of the library.
-async fn damage(place: &Place, key: &Key) {
+pub(crate) async fn damage(place: &Place, key: &Key) {
     let (scheme, _) = place.url.split_once(':').unwrap();
     match scheme {
         "sqlite" => {

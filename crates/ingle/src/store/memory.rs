@@ -208,7 +208,10 @@ impl Memory {
         records.truncate(limit);
         let last = records.last().filter(|_| more);
         let next = last.map(|last| Cursor(last.record.header.key.to_string()));
-        Page { records, next, ..Page::default() }
+        let mut page = Page { next, ..Page::default() };
+        // Here nothing is damaged.
+        records.into_iter().for_each(|loaded| page.push(Ok(loaded)));
+        page
     }
 }
 
