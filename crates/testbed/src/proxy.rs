@@ -16,7 +16,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -63,6 +63,10 @@ struct Shared {
     calls: AtomicU64,
     /// Whether something was passed on in which calls cannot be counted.
     foreign: AtomicBool,
+    /// Connections that were made before it moved on are forgotten.
+    era: AtomicU64,
+    /// What was sent on those.
+    lost: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Proxy {
@@ -82,6 +86,8 @@ impl Proxy {
             trips: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             foreign: AtomicBool::new(false),
+            era: AtomicU64::new(0),
+            lost: Mutex::default(),
         });
         let mut serving = JoinSet::new();
         serving.spawn(serve(Arc::clone(&shared), listener, port));
@@ -108,6 +114,18 @@ impl Proxy {
     /// From now on all is passed on, also what was held.
     pub fn end(&self) {
         self.shared.faults.end();
+    }
+
+    /// Forgets the connections that there are, as a NAT does: they stay open, and nothing that is sent on
+    /// them arrives any more. New ones are as ever.
+    pub fn forget(&self) {
+        self.shared.era.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What clients have sent on connections that were forgotten. Of HTTP/2 it is what has calls in it.
+    #[must_use]
+    pub fn lost(&self) -> Vec<Vec<u8>> {
+        self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many requests each fault met; of [`Fault::Refuse`], how many connections it ended.

@@ -33,6 +33,7 @@ macro_rules! on_each_emulator {
 
 mod load;
 mod start;
+mod stopped;
 mod tutorial;
 
 const PROJECT: &str = "ingle-test";

@@ -64,7 +64,7 @@ fn a_wrong_option_is_one_line_and_exit_code_2() {
             "--cookie-name \"a b\": the cookie's name must be",
         ),
         (
-            &["--cookie-name", "__Host-a"],
+            &["--store", "memory:", "--cookie-name", "__Host-a"],
             "--cookie-name \"__Host-a\": a cookie named `__Host-…` must",
         ),
         (&["--sweep", "never"], "--sweep \"never\": it takes off, or a duration from 1s to 1d"),

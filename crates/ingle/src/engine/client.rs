@@ -216,7 +216,7 @@ impl Client {
     pub(crate) async fn sweep(&self, limit: usize) -> Result<Swept, Error> {
         let sweep = tokio::time::timeout(SWEEP_MAX, self.store().sweep(self.now(), limit));
         // What it has deleted was dead, and the next sweep continues from there.
-        sweep.await.unwrap_or_else(|_| Err(self.refused("it did not answer a sweep in time")))
+        sweep.await.unwrap_or_else(|_| Err(self.too_late("it did not answer a sweep in time")))
     }
 
     /// Begins to listen for ends. No breaker counts it: it says nothing of how calls fare.

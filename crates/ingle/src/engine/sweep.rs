@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{client::Client, coalesce::Coalescer};
-use crate::{detach, jitter};
+use crate::{detach, jitter, store::Error};
 
 /// How many records one call of the store may delete, so that no sweep delays commits for long.
 const BATCH: usize = 500;
@@ -19,30 +19,30 @@ pub(super) fn start(coalescer: &Arc<Coalescer>) {
     let Some(every) = coalescer.context.policy.sweep_every else { return };
     let coalescer = Arc::downgrade(coalescer);
     detach::spawn(async move {
+        let mut has_failed = false;
         loop {
             // Random, so that processes that began together do not sweep together.
             tokio::time::sleep(jitter::between(every / 2, every + every / 2)).await;
             // The layer is gone, and the app with it.
             let Some(coalescer) = coalescer.upgrade() else { return };
-            sweep(&coalescer.context.client).await;
+            let failure = sweep(&coalescer.context.client).await.err();
+            // One alone may be no more than a process that was stopped in the middle, as platforms do that
+            // give no CPU between requests. What is dead is dead, so it can wait for the next.
+            if let Some(error) = failure.as_ref().filter(|_| has_failed) {
+                tracing::warn!(%error, "dead records could not be swept twice; the next sweep tries again");
+            }
+            has_failed = failure.is_some();
         }
     });
 }
 
-async fn sweep(client: &Client) {
+async fn sweep(client: &Client) -> Result<(), Error> {
     loop {
-        match client.sweep(BATCH).await {
-            Ok(swept) => {
-                client.meter.swept(swept.deleted);
-                if !swept.more {
-                    return;
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "dead records could not be swept; the next sweep tries again");
-                return;
-            }
+        let swept = client.sweep(BATCH).await?;
+        client.meter.swept(swept.deleted);
+        if !swept.more {
+            return Ok(());
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }

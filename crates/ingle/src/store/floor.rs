@@ -7,6 +7,8 @@
 #[allow(dead_code, reason = "PostgreSQL and memcached batch nothing")]
 pub(super) mod batch;
 pub(super) mod platform;
+#[cfg(feature = "__server")]
+pub(super) mod pulse;
 #[cfg(feature = "__tls")]
 pub(super) mod provider;
 #[allow(dead_code, reason = "the store in memory has no causes to tell")]

@@ -53,6 +53,8 @@ mod redis;
 mod same_origin;
 mod secrets;
 mod several_ids;
+#[cfg(all(feature = "firestore", feature = "memcached", feature = "postgres", feature = "redis"))]
+mod stopped;
 mod stores;
 mod tickets;
 mod use_and_touch;

@@ -61,12 +61,14 @@ pub(super) struct Connection {
     answers: Mutex<Answers>,
     /// Whether something was sent since the last answer.
     under_way: AtomicBool,
+    era: u64,
 }
 
 impl Connection {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let answers = Mutex::new(Answers::Pass);
-        Self { shared, answers, under_way: AtomicBool::new(false) }
+        let era = shared.era.load(Ordering::SeqCst);
+        Self { shared, answers, under_way: AtomicBool::new(false), era }
     }
 
     pub(super) fn server(&self) -> SocketAddr {
@@ -97,6 +99,10 @@ impl Connection {
             let bytes = from.read().await?;
             if bytes.is_empty() {
                 return to.shutdown().await;
+            }
+            if self.is_forgotten() {
+                self.lose(bytes, &mut frames);
+                continue;
             }
             self.count(bytes, &mut frames);
             match self.shared.faults.meet() {
@@ -150,6 +156,10 @@ impl Connection {
         let mut before = Vec::new();
         loop {
             let bytes = from.read().await?;
+            if self.is_forgotten() {
+                // Not even that the server has closed it arrives.
+                std::future::pending::<()>().await;
+            }
             if bytes.is_empty() {
                 return to.end().await;
             }
@@ -185,6 +195,18 @@ impl Connection {
             before.extend_from_slice(bytes);
             to.pass(bytes.to_vec()).await?;
         }
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.era != self.shared.era.load(Ordering::SeqCst)
+    }
+
+    fn lose(&self, bytes: &[u8], frames: &mut Frames) {
+        if frames.calls_in(bytes).is_ok_and(|calls| calls == 0) {
+            return;
+        }
+        let mut lost = self.shared.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.push(bytes.to_vec());
     }
 
     /// Counts what a client sends, before it is passed on.

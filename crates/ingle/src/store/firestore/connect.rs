@@ -3,7 +3,7 @@
 use std::{
     env,
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -36,6 +36,7 @@ use crate::{
         OpenError,
         floor::{
             provider::provider,
+            pulse::Pulse,
             text::{one_line, root_cause},
             tls::system_roots,
         },
@@ -78,6 +79,8 @@ pub(super) struct Client {
     pub(super) server: Server,
     pub(super) names: Names,
     connections: Vec<Connection>,
+    endpoint: Endpoint,
+    pulse: Pulse,
     since: Instant,
     /// Equal in all calls.
     headers: HeaderMap,
@@ -86,7 +89,8 @@ pub(super) struct Client {
 }
 
 struct Connection {
-    client: FirestoreClient<Channel>,
+    /// Made when the process had stood still so often.
+    client: Mutex<(u64, FirestoreClient<Channel>)>,
     calls: AtomicUsize,
     /// How many calls in a row were given up without an answer.
     unanswered: AtomicUsize,
@@ -122,9 +126,8 @@ impl Client {
             Some(host) => (emulator_at(host)?, None),
             None => (google()?, Some(credentials(&config)?)),
         };
-        let channels = (0..CONNECTIONS).map(|_| endpoint.connect_lazy());
-        let connections = channels.map(|channel| Connection {
-            client: FirestoreClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+        let connections = (0..CONNECTIONS).map(|_| Connection {
+            client: Mutex::new((0, client(&endpoint))),
             calls: AtomicUsize::new(0),
             unanswered: AtomicUsize::new(0),
             rest: Rest::default(),
@@ -142,10 +145,21 @@ impl Client {
             set("authorization", "Bearer owner".to_owned());
         }
         let connections = connections.collect();
+        let pulse = Pulse::start();
         let FirestoreConfig { project, database, collection, .. } = config.clone();
         let server = Server { project, database, collection, emulator, identity: OnceLock::new() };
         let since = Instant::now();
-        Ok(Self { config, server, names, connections, since, headers, credentials })
+        Ok(Self {
+            config,
+            server,
+            names,
+            connections,
+            endpoint,
+            pulse,
+            since,
+            headers,
+            credentials,
+        })
     }
 
     /// The document with this name.
@@ -240,7 +254,7 @@ impl Client {
             *request.metadata_mut() = MetadataMap::from_headers(self.authorized().await?);
             request.set_timeout(CALL_TIME_MAX);
             let call = Call::begin(self);
-            let answer = send(call.connection.client.clone(), request).await;
+            let answer = send(self.client(call.connection), request).await;
             call.answered();
             answer
         };
@@ -272,6 +286,17 @@ impl Client {
         let good = self.connections.iter().find(good);
         good.or_else(|| self.connections.iter().min_by_key(calls))
             .unwrap_or_else(|| unreachable!("there is at least one"))
+    }
+
+    /// That of a connection, which is another one after the process stood still. Calls that are under way
+    /// keep the one that they have.
+    fn client(&self, connection: &Connection) -> FirestoreClient<Channel> {
+        let stops = self.pulse.stops();
+        let mut made = connection.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.0 != stops {
+            *made = (stops, client(&self.endpoint));
+        }
+        made.1.clone()
     }
 
     fn now(&self) -> u64 {
@@ -313,6 +338,11 @@ impl Drop for Call<'_> {
             rest.begin(self.client);
         }
     }
+}
+
+/// Connects at its first call.
+fn client(endpoint: &Endpoint) -> FirestoreClient<Channel> {
+    FirestoreClient::new(endpoint.connect_lazy()).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 fn limited(endpoint: Endpoint) -> Endpoint {

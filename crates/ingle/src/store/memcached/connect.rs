@@ -29,7 +29,13 @@ use super::{
     },
     wire::{Command, Connection, Fault, Reply},
 };
-use crate::{clock::Timestamp, data::Limits, id::Key, record::Op, store::Warning};
+use crate::{
+    clock::Timestamp,
+    data::Limits,
+    id::Key,
+    record::Op,
+    store::{Warning, floor::pulse::Pulse},
+};
 
 /// How many connections one process has to one server.
 pub(super) const CONNECTIONS_MAX: usize = 64;
@@ -129,6 +135,9 @@ struct Server {
     name: String,
     address: Address,
     idle: Mutex<Vec<Connection>>,
+    pulse: Pulse,
+    /// How often the process had stood still when that was looked at last.
+    stops: AtomicU64,
     turns: Semaphore,
     /// The number of the next question.
     next: AtomicU64,
@@ -181,6 +190,8 @@ impl Server {
             name: address.to_string(),
             address,
             idle: Mutex::default(),
+            pulse: Pulse::start(),
+            stops: AtomicU64::new(0),
             turns: Semaphore::new(CONNECTIONS_MAX),
             next: AtomicU64::new(1),
             facts,
@@ -259,6 +270,10 @@ impl Server {
     }
 
     async fn lend(&self) -> Result<Lent<'_>, Failure> {
+        let stops = self.pulse.stops();
+        if self.stops.swap(stops, Ordering::AcqRel) != stops {
+            self.idle().clear();
+        }
         while let Some(connection) = { self.idle().pop() } {
             if connection.is_quiet() {
                 return Ok(Lent { server: self, connection: Some(connection) });

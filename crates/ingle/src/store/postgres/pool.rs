@@ -34,7 +34,10 @@ use super::{
     listen::Ends,
     statements::{KINDS, Kind, LISTEN, Statements},
 };
-use crate::{detach, store::OpenError};
+use crate::{
+    detach,
+    store::{OpenError, floor::pulse::Pulse},
+};
 
 /// How long a script is waited for, whose statements have time of their own.
 const SCRIPT_TIME: Duration = Duration::from_secs(120);
@@ -53,8 +56,11 @@ pub(super) struct Pool {
     waiting: AtomicUsize,
     idle: Mutex<Vec<Connection>>,
     /// Connections of an earlier one are closed when they are met: the server that they lead to has
-    /// become a standby.
+    /// become a standby, or this process stood still.
     generation: AtomicU64,
+    pulse: Pulse,
+    /// How often it had stood still when that was looked at last.
+    stops: AtomicU64,
 }
 
 struct Connection {
@@ -98,6 +104,8 @@ impl Pool {
             waiting: AtomicUsize::new(0),
             idle: Mutex::default(),
             generation: AtomicU64::new(0),
+            pulse: Pulse::start(),
+            stops: AtomicU64::new(0),
             config,
         }))
     }
@@ -190,12 +198,16 @@ impl Pool {
         .await
     }
 
-    /// Has every connection closed when it is met: the server that it leads to only reads.
+    /// Has every connection closed when it is met: it leads to a server that only reads, or perhaps nowhere.
     pub(super) fn close_all(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     fn take_idle(&self) -> Option<Connection> {
+        let stops = self.pulse.stops();
+        if self.stops.swap(stops, Ordering::AcqRel) != stops {
+            self.close_all();
+        }
         let mut idle = self.idle();
         // They are the store's own: to drop one closes it.
         idle.retain(|connection| self.is_good(connection));

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     detach,
-    store::{Error, OpenError},
+    store::{Error, OpenError, floor::pulse::Pulse},
 };
 
 pub(super) mod check;
@@ -63,7 +63,7 @@ impl Client {
     /// Connects to the first server of a configuration that answers, and finds out what it is part of.
     pub(super) async fn open(config: &RedisConfig) -> Result<Self, OpenError> {
         let tls = Tls::of(config).await?;
-        let settings = Arc::new(Settings { config: config.clone(), tls });
+        let settings = Arc::new(Settings { config: config.clone(), tls, pulse: Pulse::start() });
         let servers = Servers::find(&settings).await?;
         Ok(Self { names: Names::new(&config.prefix), servers })
     }

@@ -23,7 +23,10 @@ use super::{
     link::Link,
     tls::Tls,
 };
-use crate::{detach, store::floor::text::shown};
+use crate::{
+    detach,
+    store::floor::{pulse::Pulse, text::shown},
+};
 
 /// After an attempt that failed, those who come so soon are told the same, and no other is made.
 pub(in crate::store) const PAUSE: Duration = Duration::from_millis(100);
@@ -32,6 +35,7 @@ pub(in crate::store) const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Settings {
     pub(super) config: RedisConfig,
     pub(super) tls: Option<Tls>,
+    pub(super) pulse: Pulse,
 }
 
 pub(super) struct Node {
@@ -45,7 +49,8 @@ pub(super) struct Node {
 enum State {
     /// No attempt was made yet.
     New,
-    Open(Arc<Link>),
+    /// Made when the process had stood still so often.
+    Open(Arc<Link>, u64),
     /// Somebody is at it.
     Connecting(watch::Receiver<Option<Result<Arc<Link>, Cause>>>),
     Failed(Instant, Cause),
@@ -93,21 +98,27 @@ impl Node {
 
     /// The connection, if there is one.
     pub(super) fn open_link(&self) -> Option<Arc<Link>> {
-        match &*self.state() {
-            State::Open(link) if link.is_open() => Some(link.clone()),
-            _ => None,
-        }
+        self.good_link(&self.state())
+    }
+
+    /// The connection that is open, unless it is from before the process stood still.
+    fn good_link(&self, state: &State) -> Option<Arc<Link>> {
+        let State::Open(link, stops) = state else { return None };
+        let is_good = link.is_open() && *stops == self.settings.pulse.stops();
+        is_good.then(|| Arc::clone(link))
     }
 
     /// The connection, made if there is none.
     pub(super) async fn link(self: &Arc<Self>) -> Result<Arc<Link>, Cause> {
         let mut connecting = {
             let mut state = self.state();
+            if let Some(link) = self.good_link(&state) {
+                return Ok(link);
+            }
             match &*state {
-                State::Open(link) if link.is_open() => return Ok(link.clone()),
                 State::Failed(when, error) if when.elapsed() < PAUSE => return Err(error.clone()),
                 State::Connecting(connecting) => connecting.clone(),
-                State::New | State::Open(_) | State::Failed(..) => {
+                State::New | State::Open(..) | State::Failed(..) => {
                     let connecting = self.connect();
                     *state = State::Connecting(connecting.clone());
                     connecting
@@ -130,9 +141,10 @@ impl Node {
         let (over, connecting) = watch::channel(None);
         let node = Arc::clone(self);
         let attempt = async move {
+            let stops = node.settings.pulse.stops();
             let opened = node.open().await.map(Arc::new);
             *node.state() = match &opened {
-                Ok(link) => State::Open(link.clone()),
+                Ok(link) => State::Open(link.clone(), stops),
                 Err(error) => State::Failed(Instant::now(), error.clone()),
             };
             // Nobody may be left who waits for it.
@@ -145,7 +157,7 @@ impl Node {
 
     /// Makes a connection, logs in, and asks who is there.
     async fn open(&self) -> Result<Link, Cause> {
-        let Settings { config, tls } = &*self.settings;
+        let Settings { config, tls, pulse: _ } = &*self.settings;
         let link = Link::open(tls.as_ref(), &self.address).await?;
         let server = self.name();
         let greeted = timeout(STEP_TIME_MAX, greet(&link, config, &server)).await;
