@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    detach,
     id::{HandlePrefix, Key},
     record::Version,
     store::{by_handle, floor::platform::Platform, in_any_order},
@@ -39,7 +40,7 @@ mod value;
 mod write;
 
 use connect::Client;
-use error::NAME;
+use error::{NAME, Server};
 use find::{Found, find};
 use identity::Identity;
 use write::Writer;
@@ -96,9 +97,13 @@ impl Firestore {
     pub async fn open(config: FirestoreConfig) -> Result<Self, OpenError> {
         let client = Arc::new(Client::new(config)?);
         let asked = ask(&client).await;
-        // An app's own credentials, and an emulator's, say nothing of themselves.
-        if client.config.credentials.is_none() && client.server.emulator.is_none() {
-            let _ = client.server.identity.set(Identity::find().await);
+        // A start that succeeds does not wait for words.
+        match asked {
+            Ok(()) => {
+                let client = Arc::clone(&client);
+                detach::spawn(async move { learn(&client).await });
+            }
+            Err(_) => learn(&client).await,
         }
         asked.map_err(|status| client.server.explain_opening(&status))?;
         match (&client.server.emulator, Platform::here()) {
@@ -113,6 +118,15 @@ impl Firestore {
         }
         let writer = Arc::new(Writer::new(Arc::clone(&client)));
         Ok(Self { client, writer, no_index: Arc::default() })
+    }
+}
+
+/// Finds out who the app is, where that is not known yet, for messages.
+async fn learn(client: &Client) {
+    let Server { emulator, identity, .. } = &client.server;
+    // An app's own credentials, and an emulator's, say nothing of themselves.
+    if client.config.credentials.is_none() && emulator.is_none() && identity.get().is_none() {
+        let _ = identity.set(Identity::find().await);
     }
 }
 
@@ -191,6 +205,7 @@ impl Store for Firestore {
     /// Beside the index and the clock, it looks at the TTL policy and the location, where the app's account may.
     async fn check(&self, now: Timestamp) -> Result<Vec<Warning>, Error> {
         self.ping().await?;
+        learn(&self.client).await;
         let checked = check::check(&self.client, now).await;
         checked.map_err(|status| self.client.server.read_failed(&status))
     }

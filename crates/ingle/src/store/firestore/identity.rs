@@ -63,20 +63,21 @@ impl Identity {
     }
 
     async fn of_metadata() -> Self {
-        let member = metadata("instance/service-accounts/default/email").await;
+        let Some(metadata) = Metadata::new() else { return Self::default() };
+        let member = metadata.get("instance/service-accounts/default/email").await;
         if member.is_none() {
             return Self::default();
         }
-        let zone = metadata("instance/zone").await;
+        let zone = metadata.get("instance/zone").await;
         let machine = match env::var_os("K_SERVICE") {
             // Its instances have names that nobody can name.
             Some(_) => None,
-            None => metadata("instance/name").await,
+            None => metadata.get("instance/name").await,
         };
         Self {
             member: member.map(|email| format!("serviceAccount:{email}")),
-            project: metadata("project/project-id").await,
-            region: region().await,
+            project: metadata.get("project/project-id").await,
+            region: metadata.region().await,
             machine: machine.zip(zone.as_deref().map(last).map(str::to_owned)),
         }
     }
@@ -84,14 +85,7 @@ impl Identity {
 
 /// The region that this program runs in, as far as the metadata server says it.
 pub(super) async fn region() -> Option<String> {
-    let find = async {
-        if let Some(region) = metadata("instance/region").await {
-            return Some(last(&region).to_owned());
-        }
-        let zone = metadata("instance/zone").await?;
-        last(&zone).rsplit_once('-').map(|(region, _)| region.to_owned())
-    };
-    timeout(METADATA_TIME, find).await.ok().flatten()
+    timeout(METADATA_TIME, Metadata::new()?.region()).await.ok().flatten()
 }
 
 /// What stands behind the last slash.
@@ -109,21 +103,43 @@ fn file() -> Option<PathBuf> {
         .filter(|file| file.exists())
 }
 
-async fn metadata(path: &str) -> Option<String> {
-    let host = env::var("GCE_METADATA_HOST").ok().filter(|host| !host.is_empty());
-    let host = host.unwrap_or_else(|| "metadata.google.internal".to_owned());
-    let client = reqwest::Client::builder().no_proxy().timeout(METADATA_TIME).build().ok()?;
-    let question = client.get(format!("http://{host}/computeMetadata/v1/{path}"));
-    let answer = question.header("metadata-flavor", "Google").send().await.ok()?;
-    // Others may answer in its name where there is none.
-    let is_google =
-        answer.headers().get("metadata-flavor").is_some_and(|flavor| flavor == "Google");
-    if !is_google || !answer.status().is_success() {
-        return None;
-    }
-    let text = answer.text().await.ok()?.trim().to_owned();
-    Some(text).filter(|text| !text.is_empty())
+/// The metadata server of a machine.
+struct Metadata {
+    client: reqwest::Client,
+    host: String,
 }
+
+impl Metadata {
+    fn new() -> Option<Self> {
+        let host = env::var("GCE_METADATA_HOST").ok().filter(|host| !host.is_empty());
+        let host = host.unwrap_or_else(|| "metadata.google.internal".to_owned());
+        let client = reqwest::Client::builder().no_proxy().timeout(METADATA_TIME).build().ok()?;
+        Some(Self { client, host })
+    }
+
+    async fn get(&self, path: &str) -> Option<String> {
+        let url = format!("http://{}/computeMetadata/v1/{path}", self.host);
+        let question = self.client.get(url).header(FLAVOR, "Google");
+        let answer = question.send().await.ok()?;
+        // Others may answer in its name where there is none.
+        let is_google = answer.headers().get(FLAVOR).is_some_and(|flavor| flavor == "Google");
+        if !is_google || !answer.status().is_success() {
+            return None;
+        }
+        let text = answer.text().await.ok()?.trim().to_owned();
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    async fn region(&self) -> Option<String> {
+        if let Some(region) = self.get("instance/region").await {
+            return Some(last(&region).to_owned());
+        }
+        let zone = self.get("instance/zone").await?;
+        last(&zone).rsplit_once('-').map(|(region, _)| region.to_owned())
+    }
+}
+
+const FLAVOR: &str = "metadata-flavor";
 
 #[cfg(test)]
 mod tests {
