@@ -23,13 +23,8 @@ COLLECTION=${COLLECTION:-sessions}
 LOCATION=${LOCATION:-}
 ACCOUNT=${ACCOUNT:-}
 
-step() {
-  printf '\n== %s\n' "$*"
-}
-
-google() {
-  gcloud "$@" --project="$PROJECT" --quiet
-}
+# shellcheck source-path=SCRIPTDIR source=../google/call.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../google/call.sh"
 
 of_collection=(--database="$DATABASE" --collection-group="$COLLECTION")
 
@@ -37,9 +32,14 @@ step "The Firestore API of project $PROJECT"
 google services enable firestore.googleapis.com
 
 step "The database $DATABASE"
-databases=$(google firestore databases list --format='value(name.basename())')
-if grep -qxF -- "$DATABASE" <<<"$databases"; then
+databases=$(google firestore databases list --format='value(name.basename(),type)')
+type=$(awk -v name="$DATABASE" '$1 == name { print $2 }' <<<"$databases")
+if [[ $type == FIRESTORE_NATIVE ]]; then
   echo 'It is there.'
+elif [[ -n $type ]]; then
+  echo "It is there in Datastore mode, in which the store cannot use it." >&2
+  echo "To mend: set DATABASE to another name, such as DATABASE=sessions; the rest can stay." >&2
+  exit 1
 elif [[ -n $LOCATION ]]; then
   google firestore databases create --database="$DATABASE" --location="$LOCATION" \
     --type=firestore-native
@@ -57,8 +57,8 @@ if [[ -n $ACCOUNT ]]; then
   else
     google iam service-accounts create "$ACCOUNT" --display-name='The app with the sessions'
   fi
-  gcloud projects add-iam-policy-binding "$PROJECT" --member="serviceAccount:$email" \
-    --role=roles/datastore.user --condition=None --format='value(etag)' --quiet
+  google projects add-iam-policy-binding "$PROJECT" --member="serviceAccount:$email" \
+    --role=roles/datastore.user --condition=None --format='value(etag)'
 fi
 
 step 'No index on any field of a session'

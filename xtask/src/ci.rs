@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::{
-    api, bench, book, examples, manifests, metadata, package, providers,
+    api, bench, book, deploy, examples, manifests, metadata, package, providers,
     step::{self, Steps, capture, cargo},
     suite, tidy, torture,
 };
@@ -27,6 +27,7 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
         })
     })?;
     book::run(steps)?;
+    deploy::short(steps)?;
     manifests::run(steps)?;
     let everything = ["--workspace", "--all-targets"];
     steps.run("clippy, default features", || clippy(&everything, &[]))?;

@@ -9,6 +9,7 @@ mod api;
 mod bench;
 mod book;
 mod ci;
+mod deploy;
 mod examples;
 mod manifests;
 mod metadata;
@@ -39,6 +40,9 @@ Tasks:
   torture [PART…] [--short] [--times N] [--seed N]
                 break everything around the app, and check that its promises hold; the
                 report is target/torture/report.md
+  deploy-test [PART…]
+                try the ways to deploy the app as far as one machine can: Google's by
+                a fake of it, and each file by the linter of its kind
   api [--bless] check that the public API is the one in crates/ingle/public-api.txt, or write it
   manifests     check that the library can be added to apps with other crates for SQLite
   package       build and test the library as it is published
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         [suite::TOOLS] => suite::install(&mut steps),
         ["bench", args @ ..] => bench::run(&mut steps, args),
         ["torture", args @ ..] => torture::run(&mut steps, args),
+        ["deploy-test", args @ ..] => deploy::run(&mut steps, args),
         ["api", args @ ..] => api::run(&mut steps, args),
         ["manifests"] => manifests::run(&mut steps),
         ["package"] => package::run(&mut steps),

@@ -200,7 +200,7 @@ pub(crate) fn install_express() -> Result<()> {
 }
 
 /// Makes a Python environment with what a file asks for. False if there is no Python for it.
-fn install_python(folder: &Path, requirements: &Path) -> Result<bool> {
+pub(crate) fn install_python(folder: &Path, requirements: &Path) -> Result<bool> {
     let wanted = fs::read_to_string(requirements)
         .with_context(|| format!("could not read {}", requirements.display()))?;
     // Written last, so where it is, all is there. A Python that was removed since leaves a link
@@ -272,7 +272,7 @@ pub(crate) fn install_chromium() -> Result<()> {
 /// Installs Debian's packages. False where this is not root on Debian or the like. A server that a
 /// package brings is not started where this system keeps packages from that; should it be, it is in
 /// nobody's way: the tests' servers have ports of their own.
-fn install_packages(packages: &[&str]) -> Result<bool> {
+pub(crate) fn install_packages(packages: &[&str]) -> Result<bool> {
     let is_root = printed(Command::new("id").arg("-u")).is_some_and(|id| id.trim_end() == "0");
     if !is_root || printed(Command::new("apt-get").arg("--version")).is_none() {
         return Ok(false);

@@ -19,6 +19,7 @@ pub mod chromium;
 pub mod firestore;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub mod front;
+pub mod google;
 pub mod http;
 pub mod load;
 pub mod memcached;
@@ -34,6 +35,7 @@ pub mod proxy;
 pub mod redis;
 mod server;
 mod shared;
+pub mod tls;
 pub mod tools;
 pub mod tutorial;
 

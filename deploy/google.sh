@@ -1,0 +1,350 @@
+#!/usr/bin/env bash
+#
+# Runs the app on Google Cloud: on Cloud Run with sessions in Firestore, or on App Engine.
+#
+#   deploy/google.sh up     makes what is missing, builds and deploys, and ends with the URL
+#   deploy/google.sh open   opens the app in a browser
+#   deploy/google.sh logs   shows its newest log lines
+#   deploy/google.sh down   shows what `up` made, asks, and deletes exactly that
+#
+#   --app-engine            with any of them: App Engine's flexible environment, where one instance
+#                           at least runs and is paid for
+#   --project               with down: deletes the whole project
+#
+# It takes from the environment:
+#
+#   PROJECT     the id of the project, which exists and has billing [default: gcloud's own]
+#   REGION      where all of it is [default: europe-west1]
+#   APP         the name of all that is made [default: greetings]
+#   DATABASE    the Firestore database [default: the name of the app]
+#   COLLECTION  the collection of the sessions [default: sessions]
+#
+# `up` may be run again: what is right stays as it is. What it makes it first notes as a label on its
+# bucket. So `down` knows what was there before, and leaves that. It needs gcloud, and an account that
+# may do all this, such as one with roles/owner.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() {
+  sed -n '3,/^$/s/^#\( \|$\)//p' deploy/google.sh
+}
+
+task=${1:-help}
+on=run
+whole_project=
+for option in "${@:2}"; do
+  case $task:$option in
+    *:--app-engine) on=app-engine ;;
+    down:--project) whole_project=yes ;;
+    *) task=wrong ;;
+  esac
+done
+case $task in
+  up | open | logs | down) ;;
+  help | -h | --help) usage; exit 0 ;;
+  *) usage >&2; exit 2 ;;
+esac
+
+PROJECT=${PROJECT:-$(gcloud config get project 2>/dev/null)}
+PROJECT=${PROJECT:?set PROJECT to the id of the Google Cloud project}
+REGION=${REGION:-europe-west1}
+APP=${APP:-greetings}
+DATABASE=${DATABASE:-$APP}
+COLLECTION=${COLLECTION:-sessions}
+
+bucket=gs://$PROJECT-$APP
+images=$REGION-docker.pkg.dev/$PROJECT/$APP
+email=$APP@$PROJECT.iam.gserviceaccount.com
+member=serviceAccount:$email
+store=firestore://$PROJECT/$DATABASE/$COLLECTION
+
+# shellcheck source-path=SCRIPTDIR source=google/call.sh
+source deploy/google/call.sh
+
+# Whether what has this label is there. `service` is that of Cloud Run.
+there() {
+  case $1 in
+    bucket) is_there storage buckets describe "$bucket" ;;
+    database) is_there firestore databases describe --database="$DATABASE" ;;
+    account) is_there iam service-accounts describe "$email" ;;
+    images) is_there artifacts repositories describe "$APP" --location="$REGION" ;;
+    service) is_there run services describe "$APP" --region="$REGION" ;;
+    engine-service) is_there app services describe "$APP" ;;
+  esac
+}
+
+labels() {
+  google storage buckets describe "$bucket" --format='value(labels)'
+}
+
+made() {
+  grep -qE "(^|;)$1=made(;|\$)" <<<"$labels"
+}
+
+note() {
+  google storage buckets update "$bucket" --update-labels="$1=made"
+}
+
+# Notes that this script makes something, unless it is there. True if it is to be made.
+to_make() {
+  if there "$1"; then
+    return 1
+  fi
+  note "$1"
+}
+
+# The app itself is replaced by each deployment, so one that is somebody else's is left alone.
+refuse_others() {
+  if ! made "$1" && there "$1"; then
+    echo "$2 is there, and not made by this script. Nothing was changed." >&2
+    echo "To mend: set APP to another name, such as APP=$APP-2." >&2
+    exit 1
+  fi
+}
+
+up() {
+  step "The APIs of project $PROJECT"
+  google services enable artifactregistry.googleapis.com cloudbuild.googleapis.com \
+    firestore.googleapis.com iam.googleapis.com storage.googleapis.com \
+    "$([[ $on == run ]] && echo run.googleapis.com || echo appengineflex.googleapis.com)"
+
+  step "The bucket $bucket, for sources and notes"
+  if there bucket; then
+    echo 'It is there.'
+  else
+    google storage buckets create "$bucket" --location="$REGION" \
+      --uniform-bucket-level-access --public-access-prevention
+    note bucket
+  fi
+  labels=$(labels)
+  refuse_others bucket "The bucket $bucket"
+
+  to_make database || true
+  to_make account || true
+  PROJECT=$PROJECT LOCATION=$REGION DATABASE=$DATABASE COLLECTION=$COLLECTION ACCOUNT=$APP \
+    deploy/firestore/setup.sh
+
+  step "The repository $images"
+  if to_make images; then
+    google artifacts repositories create "$APP" --location="$REGION" --repository-format=docker
+  else
+    echo 'It is there.'
+  fi
+
+  build
+  if [[ $on == run ]]; then
+    on_cloud_run
+  else
+    on_app_engine
+  fi
+  printf '\n%s\n' "$(url)"
+}
+
+# The tag is a hash of all that is sent to be built, so what was built already is not built again.
+build() {
+  local files tag tags
+  files=$(gcloud meta list-files-for-upload | LC_ALL=C sort)
+  tag=$({ echo "$files"; git hash-object --stdin-paths <<<"$files"; } | git hash-object --stdin)
+  tag=${tag:0:16}
+  image=$images/$APP:$tag
+  step "The image $image"
+  tags=$(google artifacts docker images list "$images" --include-tags --format='value(tags)')
+  if grep -qwF -- "$tag" <<<"$tags"; then
+    echo 'It is there.'
+  else
+    google builds submit . --config=deploy/cloudbuild.yaml --substitutions=_IMAGE="$image" \
+      --gcs-source-staging-dir="$bucket/source"
+  fi
+}
+
+on_cloud_run() {
+  step "The service $APP on Cloud Run"
+  refuse_others service "The service $APP"
+  to_make service || true
+  # It is what this says. Where it is that already, Google makes no new revision.
+  google run services replace - --region="$REGION" <<SERVICE
+apiVersion: serving.knative.dev/v1
+kind: Service
+metadata:
+  name: $APP
+  annotations:
+    # Everybody may see the app.
+    run.googleapis.com/invoker-iam-disabled: 'true'
+spec:
+  template:
+    metadata:
+      annotations:
+        autoscaling.knative.dev/maxScale: '10'
+        # Visitors come back to the instance that knows their session, where it can be.
+        run.googleapis.com/sessionAffinity: 'true'
+    spec:
+      serviceAccountName: $email
+      containerConcurrency: 200
+      containers:
+      - image: $image
+        ports:
+        - containerPort: 8080
+        env:
+        - name: INGLE_STORE
+          value: $store
+        resources:
+          limits:
+            cpu: '1'
+            memory: 256Mi
+        startupProbe:
+          httpGet:
+            path: /ready
+          periodSeconds: 2
+          failureThreshold: 15
+        livenessProbe:
+          httpGet:
+            path: /health
+          periodSeconds: 30
+SERVICE
+}
+
+# The same image by `gcloud app deploy`, with app.yaml as it is but for the names.
+on_app_engine() {
+  local folder service version
+  step "App Engine"
+  if is_there app describe; then
+    echo 'It is there.'
+  else
+    echo 'An app of App Engine stays as long as its project.'
+    google app create --region="$(sed -E 's/^(europe-west|us-central)1$/\1/' <<<"$REGION")"
+  fi
+  service=$(engine_service)
+  version=v${image##*:}
+  step "The service $service on App Engine"
+  if is_there app versions describe "$version" --service="$service"; then
+    echo 'It is there.'
+    return
+  fi
+  folder=$(mktemp -d)
+  sed -e "s|my-project/greetings/sessions|$PROJECT/$DATABASE/$COLLECTION|" \
+    -e "s|my-project|$PROJECT|; s|^service: .*|service: $service|; s|greetings@|$APP@|" \
+    app.yaml >"$folder/app.yaml"
+  google app deploy "$folder/app.yaml" --image-url="$image" --version="$version"
+  rm -r "$folder"
+}
+
+# The first service of an app of App Engine is always `default`. Prints the name, and notes it.
+engine_service() {
+  local services
+  services=$(google app services list --format='value(id)')
+  if made engine-default || [[ -z $services ]]; then
+    note engine-default >&2
+    echo default
+  else
+    refuse_others engine-service "The service $APP"
+    note engine-service >&2
+    echo "$APP"
+  fi
+}
+
+url() {
+  if [[ $on == run ]]; then
+    google run services describe "$APP" --region="$REGION" --format='value(status.url)'
+  else
+    labels=$(labels)
+    google app browse --service="$(engine_service)" --no-launch-browser
+  fi
+}
+
+open_browser() {
+  local at program
+  at=$(url)
+  echo "$at"
+  for program in "${BROWSER:-open}" open xdg-open; do
+    if command -v "$program" >/dev/null; then
+      "$program" "$at"
+      return
+    fi
+  done
+}
+
+logs() {
+  if [[ $on == run ]]; then
+    google run services logs read "$APP" --region="$REGION" --limit=100
+  else
+    labels=$(labels)
+    google app logs read --service="$(engine_service)" --limit=100
+  fi
+}
+
+# Asks before something is deleted: the answer is the name of the project.
+confirm() {
+  local answer
+  printf 'This cannot be undone. To go on, type the name of the project, %s: ' "$PROJECT"
+  read -r answer
+  if [[ $answer != "$PROJECT" ]]; then
+    echo 'Nothing was deleted.' >&2
+    exit 1
+  fi
+}
+
+down() {
+  if [[ -n $whole_project ]]; then
+    echo "The project $PROJECT is deleted with all that is in it, whoever made it."
+    confirm
+    google projects delete "$PROJECT"
+    return
+  fi
+  if ! there bucket; then
+    echo "Nothing is there that this script made in project $PROJECT."
+    return
+  fi
+  labels=$(labels)
+  refuse_others bucket "The bucket $bucket"
+  echo "In project $PROJECT, this is deleted:"
+  ! made service || echo "  the service $APP on Cloud Run, in $REGION"
+  ! made engine-service || echo "  the service $APP on App Engine"
+  ! made images || echo "  the repository $images with its images"
+  ! made account || echo "  the service account $email and its role"
+  ! made database || echo "  the database $DATABASE with all that is in it"
+  echo "  the bucket $bucket with the sources of builds"
+  echo 'This stays:'
+  made database || echo "  the database $DATABASE, also its collection $COLLECTION: it was there before"
+  ! made engine-default || echo '  the app of App Engine: its versions are stopped, and only the project can be deleted'
+  echo '  the APIs that were enabled, which cost nothing'
+  confirm
+  delete
+}
+
+# Each only if it is there still, because an earlier run may have been cut short. The notes go last.
+delete() {
+  local versions
+  delete_one service run services delete "$APP" --region="$REGION"
+  delete_one engine-service app services delete "$APP"
+  if made engine-default; then
+    versions=$(google app versions list --service=default --format='value(id)')
+    for version in $versions; do
+      google app versions stop "$version" --service=default
+    done
+  fi
+  delete_one images artifacts repositories delete "$APP" --location="$REGION"
+  if made account && there account; then
+    google projects remove-iam-policy-binding "$PROJECT" --member="$member" \
+      --role=roles/datastore.user --condition=None --format='value(etag)'
+  fi
+  delete_one account iam service-accounts delete "$email"
+  delete_one database firestore databases delete --database="$DATABASE"
+  step "The bucket $bucket"
+  google storage rm "$bucket" --recursive
+  printf '\nDone. What was made is deleted.\n'
+}
+
+delete_one() {
+  if made "$1" && there "$1"; then
+    step "The $1"
+    google "${@:2}"
+  fi
+}
+
+case $task in
+  up) up ;;
+  open) open_browser ;;
+  logs) logs ;;
+  down) down ;;
+esac
