@@ -119,6 +119,6 @@ impl List for Watched {
             |loaded: &Loaded| after.is_none_or(|after: usize| place(loaded) < Some(after));
         let next = page.records.into_iter().filter(is_later).max_by_key(place);
         let cursor = next.as_ref().and_then(place).map(|place| Cursor(place.to_string()));
-        Ok(Page { records: next.into_iter().collect(), next: cursor })
+        Ok(Page { records: next.into_iter().collect(), next: cursor, ..page })
     }
 }
