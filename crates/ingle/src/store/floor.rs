@@ -6,6 +6,7 @@
 #[cfg(feature = "__server")]
 #[allow(dead_code, reason = "PostgreSQL and memcached batch nothing")]
 pub(super) mod batch;
+#[allow(dead_code, reason = "a store on a server of its own does not care where the app runs")]
 pub(super) mod platform;
 #[cfg(feature = "__server")]
 pub(super) mod pulse;
