@@ -8,10 +8,10 @@
 pub(super) mod batch;
 #[allow(dead_code, reason = "a store on a server of its own does not care where the app runs")]
 pub(super) mod platform;
-#[cfg(feature = "__server")]
-pub(super) mod pulse;
 #[cfg(feature = "__tls")]
 pub(super) mod provider;
+#[allow(dead_code, reason = "the stores on this machine have no connections")]
+pub(super) mod pulse;
 #[allow(dead_code, reason = "the store in memory has no causes to tell")]
 pub(super) mod text;
 #[cfg(feature = "__tls")]
