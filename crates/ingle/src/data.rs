@@ -15,6 +15,7 @@ mod path;
 pub(crate) mod read;
 mod rename;
 mod settle;
+pub(crate) mod shown;
 pub(crate) mod typed;
 mod unstorable;
 pub(crate) mod update;

@@ -17,7 +17,8 @@ use serde_json::Value;
 use crate::{
     data::{
         FLASH, InvalidValue, check_name, encode,
-        read::{self, Mend, Place, Shown},
+        read::{self, Mend, Place},
+        shown::Shown,
         update::{self, Rules},
     },
     detach::{DetachHandle, Detachable},

@@ -17,7 +17,8 @@ use super::{
     fields::{Fields, Owner},
     order::{self, Difference},
     path,
-    read::{self, Mend, Place, Shown, read},
+    read::{self, Mend, Place, read},
+    shown::Shown,
     typed::{WHOLE, WrongType},
     unstorable::{self, NUL},
 };

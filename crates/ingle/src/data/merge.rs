@@ -19,7 +19,7 @@ use super::{
     fields::{Field, Fields, Owner, Part},
     law::{Law, is_twice},
     path::set,
-    read::Patch,
+    shown::Patch,
     unstorable,
 };
 

@@ -4,18 +4,18 @@
 //! its present name counts. What a type cannot read at all is an error, or begins anew, as the app
 //! has decided.
 
-use std::{cell::Cell, collections::BTreeMap};
+use std::cell::Cell;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
 use super::{
-    Data, FLASH, Limits, TICKETS, encode,
+    Data, Limits, encode,
     fields::{Fields, Owner, Part, nothing_of_kind},
-    is_own,
     order::alike,
     path,
+    shown::Shown,
     typed::WrongType,
     unstorable,
 };
@@ -23,9 +23,6 @@ use super::{
 mod object;
 
 use object::Object;
-
-/// Fields to set (`Some`) and to remove (`None`).
-pub(crate) type Patch = BTreeMap<String, Option<Value>>;
 
 /// What serde says where it cannot read a value, and where that is.
 type JsonError = serde_path_to_error::Error<serde_json::Error>;
@@ -63,52 +60,6 @@ impl<T: Default> Read<T> {
     fn anew<'a>(misfits: impl IntoIterator<Item = &'a str>) -> Self {
         let misfits = misfits.into_iter().map(str::to_owned).collect();
         Self { view: T::default(), misfits, is_mended: true }
-    }
-}
-
-/// The data as a type sees it: what is stored, with a patch applied to it, and without the library's
-/// own field.
-#[derive(Clone, Copy)]
-pub(crate) struct Shown<'a> {
-    stored: &'a Data,
-    patch: Option<&'a Patch>,
-}
-
-impl<'a> Shown<'a> {
-    pub(crate) fn of(stored: &'a Data) -> Self {
-        Self { stored, patch: None }
-    }
-
-    pub(crate) fn with(stored: &'a Data, patch: &'a Patch) -> Self {
-        Self { stored, patch: Some(patch) }
-    }
-
-    pub(super) fn get(self, name: &str) -> Option<&'a Value> {
-        match self.patch.and_then(|patch| patch.get(name)) {
-            Some(patched) => patched.as_ref(),
-            None => self.stored.get(name),
-        }
-    }
-
-    fn fields(self) -> impl Iterator<Item = (&'a str, &'a Value)> {
-        let is_patched = move |name: &str| self.patch.is_some_and(|patch| patch.contains_key(name));
-        let stored = self.stored.iter().filter(move |(name, _)| !is_patched(name));
-        let patched = self.patch.into_iter().flatten();
-        let patched = patched.filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        stored
-            .chain(patched)
-            .map(|(name, value)| (&**name, value))
-            .filter(|(name, _)| !is_own(name))
-    }
-
-    /// The stored data, if that is what there is to see.
-    fn as_stored(self) -> Option<&'a Data> {
-        let has_own = |data: &Data| data.contains_key(FLASH) || data.contains_key(TICKETS);
-        Some(self.stored).filter(|stored| self.patch.is_none() && !has_own(stored))
-    }
-
-    pub(super) fn to_data(self) -> Data {
-        self.fields().map(|(name, value)| (name.to_owned(), value.clone())).collect()
     }
 }
 

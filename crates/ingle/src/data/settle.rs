@@ -14,8 +14,8 @@ use super::{
     merge::{self, Unchanged},
     order::alike,
     path::{object, object_mut, set, step},
-    read::{Patch, Shown},
     rename::{Names, renamed},
+    shown::{Patch, Shown},
     unstorable,
 };
 

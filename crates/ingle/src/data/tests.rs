@@ -284,13 +284,13 @@ fn fuzz_data_in_and_out() {
             )
         };
         let Ok((_, patch)) = run(|_| ()) else { return Ok(()) };
-        assert_eq!(patch, read::Patch::new(), "{stored:?}");
+        assert_eq!(patch, shown::Patch::new(), "{stored:?}");
         // And one that is changed writes what it says, and what was not there; it leaves all else.
         let (seen, patch) = run(|seen| seen.a = seen.a.wrapping_add(1)).unwrap();
         let seen = seen.unwrap();
         let mut after = stored.clone();
         after.extend(patch.into_iter().map(|(name, value)| (name, value.unwrap())));
-        let shown = read::Shown::of(&after);
+        let shown = shown::Shown::of(&after);
         let mend = read::Mend { aliases: false, anew: false };
         assert_eq!(read::read::<Seen>(read::Place::Whole, shown, mend).unwrap().view, seen);
         let mut expected = stored.clone();

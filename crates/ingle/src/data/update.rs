@@ -10,9 +10,10 @@ use super::{
     fields::Fields,
     law::{Law, Reading},
     merge::{self, Unchanged},
-    read::{Mend, Patch, Place, Read, Shown, read},
+    read::{Mend, Place, Read, read},
     rename::{Names, renamed},
     settle::settle,
+    shown::{Patch, Shown},
     typed::WrongType,
 };
 

@@ -18,7 +18,8 @@ use super::{
 use crate::{
     data::{
         Data, is_own,
-        read::{self, Mend, Place, Shown},
+        read::{self, Mend, Place},
+        shown::Shown,
     },
     detach::{DetachHandle, Detachable},
     engine::{

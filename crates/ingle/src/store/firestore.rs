@@ -32,6 +32,7 @@ mod codec;
 mod config;
 mod connect;
 mod error;
+mod fields;
 mod find;
 mod identity;
 mod list;

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::Shown;
+use crate::data::shown::Shown;
 
 /// An object, for a type that may have more fields.
 pub(super) struct Object<'a> {

@@ -8,9 +8,9 @@ use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
 use super::{
-    codec::EXPIRES,
     connect::{CALL_TIME_MAX, Client, GOOGLE},
     error::emulator_in_production,
+    fields::EXPIRES,
     identity, list,
 };
 use crate::{

@@ -16,6 +16,7 @@ use prost_types::Timestamp as Moment;
 
 use super::{
     error::NAME,
+    fields::{EXPIRES, HEADER, USER},
     value::{self, Unwritable, typed},
 };
 use crate::{
@@ -25,13 +26,6 @@ use crate::{
     record::{Epoch, Header, Loaded, Op, Ops, Record, User, Version},
     store::{Applied, Error, ErrorKind, mark::Mark},
 };
-
-/// The header.
-pub(super) const HEADER: &str = "_ingle";
-/// From when on Firestore may delete the document: for a record the earlier one of its deadlines.
-pub(super) const EXPIRES: &str = "_ingle_expires";
-/// The name of the user.
-pub(super) const USER: &str = "_ingle_user";
 
 /// Where what a commit moves is within a document.
 const IDLE_DEADLINE: &str = "_ingle.idle_deadline";

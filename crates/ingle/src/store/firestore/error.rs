@@ -11,7 +11,7 @@ use std::{
 use tonic::{Code, ConnectError, Status};
 use tonic_types::StatusExt as _;
 
-use super::{codec::USER, identity::Identity, plain};
+use super::{fields::USER, identity::Identity, plain};
 use crate::store::{
     Applied, Error, ErrorKind, OpenError, OpenErrorKind, Warning,
     floor::{

@@ -11,8 +11,9 @@ use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
 use tonic::Status;
 
 use super::{
-    codec::{self, EXPIRES, Entry, SHARD, SHARDS, USER},
+    codec::{self, Entry, SHARD, SHARDS},
     connect::Client,
+    fields::{EXPIRES, USER},
     plain,
     value::typed,
     write::{delete, unchanged},
