@@ -135,6 +135,8 @@ fn what_was_there() -> Result<()> {
     let account = format!("projects/{PROJECT}/serviceAccounts/{email}");
     project.google.put(&format!("iam/{account}"), json!({ "name": account, "email": email }));
     project.well("up", ON_CLOUD_RUN, "")?;
+    let service = format!("run/namespaces/{PROJECT}/services/greetings");
+    let running = project.google.contents()[&service].clone();
     let shown = project.well("down", ON_CLOUD_RUN, &format!("{PROJECT}\n"))?;
     ensure!(shown.contains("it was there before"), "down does not say what stays:\n{shown}");
     let left = project.google.contents();
@@ -145,10 +147,7 @@ fn what_was_there() -> Result<()> {
             || name.as_str() == "cloudresourcemanager/policy"
     };
     ensure!(left.iter().all(|name| stays(&name)) && left.len() > 2, "left is {left:#?}");
-    project.google.put(
-        &format!("run/namespaces/{PROJECT}/services/greetings"),
-        json!({ "metadata": { "name": "greetings" } }),
-    );
+    project.google.put(&service, running);
     let mend = project.mend("up")?;
     ensure!(
         mend.contains("set APP to another name"),

@@ -67,11 +67,14 @@ impl<'a> Call<'a> {
         // A regional host is the API's with the region before it.
         let api = host.strip_suffix(".googleapis.com").unwrap_or(host);
         let api = api.rsplit_once('-').map_or(api, |(_, api)| api).to_owned();
-        let path = uri.path().trim_matches('/').split('/').map(decoded);
+        let mut path: Vec<String> = uri.path().trim_matches('/').split('/').map(decoded).collect();
         let is_version = |part: &String| {
             part.starts_with('v') && part.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
         };
-        let path = path.filter(|part| !is_version(part)).collect();
+        // Only the first, for names of resources may look like one.
+        if let Some(at) = path.iter().position(is_version) {
+            path.remove(at);
+        }
         let query = uri.query().unwrap_or_default().split('&').filter_map(|pair| {
             let (name, value) = pair.split_once('=')?;
             Some((decoded(name), decoded(value)))
