@@ -179,23 +179,18 @@ impl Server {
         self.identity.get().and_then(|identity| identity.region.as_deref()).unwrap_or("LOCATION")
     }
 
-    /// What commands about this collection end with.
-    fn options(&self) -> String {
-        let Self { project, database, collection, .. } = self;
-        format!("--project={project} --database='{database}' --collection-group={collection}")
-    }
-
     /// A sweep's query has no index.
     pub(super) fn no_index_for_sweeps(&self, status: &Status) -> Diagnosis {
         let problem = format!(
             "the index that sweeps need is missing, so expired sessions are left to the TTL policy ({})",
             redacted(status)
         );
+        let Self { project, database, collection, .. } = self;
         let help = format!(
-            "run `gcloud firestore indexes composite create {} --query-scope=collection \
+            "run `gcloud firestore indexes composite create --project={project} \
+             --database='{database}' --collection-group={collection} --query-scope=collection \
              --field-config=field-path=_ingle.shard,order=ascending \
-             --field-config=field-path=_ingle_expires,order=ascending`",
-            self.options()
+             --field-config=field-path=_ingle_expires,order=ascending`"
         );
         Diagnosis::new(OpenErrorKind::Missing, problem, help)
     }
@@ -209,9 +204,10 @@ impl Server {
             "the index that lists of a user's sessions need is missing ({})",
             redacted(status)
         );
+        let Self { project, database, collection, .. } = self;
         let help = format!(
-            "run `gcloud firestore indexes fields update {USER} {} --index=order=ascending`",
-            self.options()
+            "run `gcloud firestore indexes fields update {USER} --project={project} \
+             --database='{database}' --collection-group={collection} --index=order=ascending`"
         );
         let diagnosis = Diagnosis::new(OpenErrorKind::Missing, problem, help);
         Error::new(NAME, ErrorKind::Refused, Applied::No).with_source(diagnosis)
@@ -223,9 +219,10 @@ impl Server {
             "there is no TTL policy on `{field}`, so each expired session costs a sweep's read and stays as \
              long as no app sweeps"
         );
+        let Self { project, database, collection, .. } = self;
         let help = format!(
-            "run `gcloud firestore fields ttls update {field} {} --enable-ttl`",
-            self.options()
+            "run `gcloud firestore fields ttls update {field} --project={project} \
+             --database='{database}' --collection-group={collection} --enable-ttl`"
         );
         Warning::new("ttl", problem, help)
     }
