@@ -296,8 +296,8 @@ impl Server {
                  --zone={zone} --scopes=cloud-platform`, and start it"
             ),
             None => "give it the scope `https://www.googleapis.com/auth/cloud-platform`: on Compute Engine by \
-                     `gcloud compute instances set-service-account`, in GKE by a node pool with \
-                     `--scopes=cloud-platform`"
+                     `gcloud compute instances set-service-account MACHINE --zone=ZONE \
+                     --scopes=cloud-platform`, in GKE by a node pool with `--scopes=cloud-platform`"
                 .to_owned(),
         };
         Diagnosis::new(OpenErrorKind::Denied, problem, help)
