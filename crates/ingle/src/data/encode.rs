@@ -557,9 +557,6 @@ impl ser::SerializeMap for ObjectEncoder<'_> {
         // What a name costs, it costs with its value.
         self.inner.budget.bytes.set(bytes);
         self.name = Some(match read {
-            Value::String(name) if name.contains('\0') => {
-                return Err(InvalidValue::new(Reason::Nul));
-            }
             Value::String(name) => name,
             Value::Number(name) => name.to_string(),
             Value::Bool(name) => name.to_string(),
