@@ -6,6 +6,7 @@
 use std::{
     borrow::Cow,
     convert::Infallible,
+    fmt::Write as _,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
@@ -16,7 +17,7 @@ use ingle::{Handle, Session};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::prometheus;
+use crate::{app, prometheus};
 
 /// What filters of the log know the lines of requests by.
 pub(crate) const TARGET: &str = "greetings::access";
@@ -24,8 +25,8 @@ pub(crate) const TARGET: &str = "greetings::access";
 /// What nginx made the usual status of a client that hung up before it was answered.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// A longer path is cut in the log.
-const PATH_CHARS_MAX: usize = 200;
+/// A longer path or method is cut in the log.
+const BYTES_MAX: usize = 200;
 
 /// Who is told of requests.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +55,7 @@ impl Told {
             prometheus::in_flight(1.0);
         }
         let (path, trace) =
-            if self.log { (shortened(path), Trace::of(header)) } else { (String::new(), None) };
+            if self.log { (path_as_told(path), Trace::of(header)) } else { (String::new(), None) };
         Some(Started {
             told: self,
             began: Instant::now(),
@@ -66,10 +67,29 @@ impl Told {
     }
 }
 
-fn shortened(path: &str) -> String {
-    match path.char_indices().nth(PATH_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", path.get(..end).unwrap_or_default()),
-        None => path.to_owned(),
+/// A path as a URL may have it: what is no visible sign of ASCII could deceive whoever reads the log.
+fn path_as_told(path: &str) -> String {
+    if path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // A CONNECT has none.
+        return shortened(if path.is_empty() { "-" } else { path }).into_owned();
+    }
+    let mut escaped = String::with_capacity(path.len());
+    for byte in path.bytes().take(BYTES_MAX + 1) {
+        if byte.is_ascii_graphic() {
+            escaped.push(byte.into());
+        } else {
+            // To write to a string does not fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    shortened(&escaped).into_owned()
+}
+
+/// The first bytes of a text that is ASCII alone.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.get(..BYTES_MAX) {
+        Some(first) if first.len() < text.len() => format!("{first}…").into(),
+        _ => text.into(),
     }
 }
 
@@ -100,8 +120,10 @@ impl Started {
             prometheus::in_flight(-1.0);
             prometheus::request(&self.method, status, took);
         }
-        if self.told.log {
-            let (method, path) = (self.method.as_str(), self.path.as_str());
+        // Platforms ask every few seconds, and as long as all is well there is nothing to tell.
+        let is_well = status == 200 && app::is_probe(&self.path);
+        if self.told.log && !is_well {
+            let (method, path) = (&*shortened(self.method.as_str()), self.path.as_str());
             let session = session.map(tracing::field::display);
             let line = || {
                 tracing::info!(
@@ -365,10 +387,20 @@ mod tests {
     }
 
     #[test]
-    fn a_long_path_is_cut_where_a_character_ends() {
-        assert_eq!(shortened("/a"), "/a");
-        let long = shortened(&"é".repeat(PATH_CHARS_MAX + 1));
-        assert_eq!(long.chars().count(), PATH_CHARS_MAX + 1);
-        assert!(long.ends_with("é…"));
+    fn a_path_is_told_as_short_text_that_a_url_may_have() {
+        for (path, told) in [
+            ("/a\"b\\c%0a", "/a\"b\\c%0a"),
+            ("", "-"),
+            ("/é\u{202e}\u{9b}2J\n", "/%C3%A9%E2%80%AE%C2%9B2J%0A"),
+        ] {
+            assert_eq!(path_as_told(path), told);
+        }
+        for path in ["a".repeat(BYTES_MAX + 1), "é".repeat(BYTES_MAX)] {
+            let told = path_as_told(&path);
+            assert_eq!(told.chars().count(), BYTES_MAX + 1, "{told}");
+            assert!(told.ends_with('…'), "{told}");
+        }
+        let most = "a".repeat(BYTES_MAX);
+        assert_eq!(path_as_told(&most), most);
     }
 }

@@ -95,6 +95,11 @@ pub(crate) const HEALTH: [&str; 2] = ["/health", "/healthz"];
 /// Where it says whether the store answers.
 pub(crate) const READY: [&str; 2] = ["/ready", "/readyz"];
 
+/// Whether platforms ask for this path, again and again.
+pub(crate) fn is_probe(path: &str) -> bool {
+    HEALTH.contains(&path) || READY.contains(&path)
+}
+
 /// The pages, each with a session; `/ready`, which asks the store itself; and `/health`. With
 /// accounts the pages are theirs.
 ///
@@ -109,11 +114,9 @@ pub(crate) fn router(
     accounts: Option<(Accounts, Streams)>,
     note: NoteSession,
 ) -> Router {
-    let (mut pages, sessions) = match accounts {
-        Some((accounts, streams)) => {
-            (accounts::routes(accounts, streams), sessions.on_error(accounts::refusal))
-        }
-        None => (Router::new().route("/", get(home)).route("/logout", post(logout)), sessions),
+    let mut pages = match accounts {
+        Some((accounts, streams)) => accounts::routes(accounts, streams),
+        None => Router::new().route("/", get(home)).route("/logout", post(logout)),
     };
     let mut free = Router::new();
     for path in HEALTH {

@@ -70,7 +70,11 @@ pub fn on_axum() -> ExitCode {
         let app =
             app::router(store, options.store_time, sessions, limit, options.lab, accounts, note);
         let app = Access::new(told, app);
-        Ok(server::serve(listener, app, options.limits, signals, || streams.stop()).await)
+        let on_stop = |connections| {
+            tracing::info!(connections, "stopping");
+            streams.stop();
+        };
+        Ok(server::serve(listener, app, options.limits, signals, on_stop).await)
     })
 }
 
@@ -119,18 +123,20 @@ async fn run(
     }
     let accounts = open_accounts(&options, has_accounts)?;
     let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
-    let listener = listen(options.listen).await?;
+    let listener = listen(options.listen, "").await?;
     let metrics = serve_metrics(&options).await?;
     let metrics_at = metrics.as_ref().map(|(_, address)| *address);
     let told = Told::new(metrics.is_some());
     let store = open_store(&options).await?;
-    if let Some(trouble) = platform::trouble(&options) {
+    if let Some(trouble) = platform::warning(&options) {
         tracing::warn!("sessions end with this instance: {trouble}");
     }
     let cookie = cookie(&options, store.info().ids)?;
+    let sessions = sessions(&options, Arc::clone(&store), cookie.clone());
+    // What they count is there before anybody hears where to ask for it.
+    drop(sessions.door());
     let count = accounts.as_ref().map(|accounts| accounts.count);
     banner::announce(&options, count, store.as_ref(), &cookie, &listener, metrics_at);
-    let sessions = sessions(&options, Arc::clone(&store), cookie);
     let start = Start { options, listener, store, sessions, accounts, signals, told };
     match serve(start).await.map_err(|error| Failure::start("serve", &error))? {
         Ended::Drained => Ok(()),
@@ -162,7 +168,7 @@ fn open_accounts(options: &Options, has_accounts: bool) -> Result<Option<Account
 /// What answers Prometheus, and where, if that was asked for.
 async fn serve_metrics(options: &Options) -> Result<Option<(JoinSet<()>, SocketAddr)>, Failure> {
     let Some(address) = options.metrics else { return Ok(None) };
-    let listener = listen(address).await?;
+    let listener = listen(address, " for --metrics").await?;
     let address = listener.local_addr().unwrap_or(address);
     let failed = |error| Failure::start("serve metrics", &error);
     let counted = prometheus::install().map_err(|error| failed(io::Error::other(error)))?;
@@ -170,9 +176,9 @@ async fn serve_metrics(options: &Options) -> Result<Option<(JoinSet<()>, SocketA
     Ok(Some((tasks, address)))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+async fn listen(address: SocketAddr, why: &str) -> Result<TcpListener, Failure> {
     let result = TcpListener::bind(address).await;
-    result.map_err(|error| Failure::start(&format!("listen on {address}"), &error))
+    result.map_err(|error| Failure::start(&format!("listen on {address}{why}"), &error))
 }
 
 async fn open_store(options: &Options) -> Result<Arc<dyn Store>, Failure> {
@@ -224,8 +230,12 @@ fn cookie(options: &Options, ids: Ids) -> Result<Cookie, Failure> {
 fn sessions(options: &Options, store: Arc<dyn Store>, cookie: Cookie) -> SessionLayer {
     let layer = SessionLayer::new(store).namespace(&options.namespace);
     let layer = layer.cookie(cookie).lifetime(options.lifetime).sweep_every(options.sweep_every);
-    match options.store_time {
+    let layer = match options.store_time {
         Some(time) => layer.deadline(time),
+        None => layer,
+    };
+    match options.accounts {
+        Some(_) => layer.on_error(accounts::refusal),
         None => layer,
     }
 }

@@ -36,6 +36,8 @@ pub(crate) fn begin(options: &Options) {
         // Each panic is a line already.
         LogFormat::Google => format!("{},tower_http::catch_panic=off", options.log),
     };
+    // A client that does not speak HTTP is no error of the app. actix-web has it as one.
+    let filter = format!("{filter},actix_http::h1::dispatcher=off");
     let registry = tracing_subscriber::registry().with(EnvFilter::new(filter));
     let lines = tracing_subscriber::fmt::layer();
     match options.log_format {
@@ -153,7 +155,6 @@ where
             (true, 400..) => ("\x1b[33m", "\x1b[0m"),
             (true, _) => ("\x1b[32m", "\x1b[0m"),
         };
-        let path = path.escape_debug();
         write!(writer, " {method:>4} {path} {begin}{status}{end} {:.1} ms", seconds * 1000.0)?;
         match said.take_text("session") {
             Some(session) => writeln!(writer, " {session}"),

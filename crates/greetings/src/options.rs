@@ -197,9 +197,10 @@ pub(crate) fn command(
     if typed.store.is_none() {
         typed.store = variable("INGLE_STORE")?;
     }
-    typed.log = variable("RUST_LOG")?;
+    // As for the variables of platforms: empty is as good as not set.
+    typed.log = variable("RUST_LOG")?.filter(|log| !log.value.is_empty());
     typed.emulator = environment("FIRESTORE_EMULATOR_HOST");
-    typed.platform = Platform::of(|name| environment(name).is_some());
+    typed.platform = Platform::of(|name| environment(name).is_some_and(|value| !value.is_empty()));
     typed.service = Service::of(&environment);
     Ok(Command::Serve(Box::new(typed.meaning()?)))
 }

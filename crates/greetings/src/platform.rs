@@ -89,3 +89,10 @@ pub(crate) fn trouble(options: &Options) -> Option<String> {
         )
     })
 }
+
+/// The same as a warning, unless the store has given it: SQLite does where no file of an instance lasts.
+pub(crate) fn warning(options: &Options) -> Option<String> {
+    let is_given =
+        options.platform != Platform::Kubernetes && options.store.value.starts_with("sqlite:");
+    trouble(options).filter(|_| !is_given)
+}

@@ -47,8 +47,10 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     gauge!(IN_FLIGHT).set(0.0);
     // There from the start, as the counters are: the share of what fails is 0 and not unknown.
-    for status in ["200", "500", "503"] {
-        let _ = histogram!(REQUEST_SECONDS, "method" => "GET", "status" => status);
+    for method in ["GET", "POST"] {
+        for status in ["200", "500", "503"] {
+            let _ = histogram!(REQUEST_SECONDS, "method" => method, "status" => status);
+        }
     }
     Ok(handle)
 }
@@ -68,7 +70,7 @@ pub(crate) fn serve(
     let app = Router::new().route("/metrics", get(page));
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        server::serve(listener, app, limits, signals, || ()).await;
+        server::serve(listener, app, limits, signals, |_| ()).await;
     });
     tasks.spawn(async move {
         let mut every = interval(UPKEEP_EVERY);

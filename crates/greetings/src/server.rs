@@ -69,13 +69,14 @@ pub(crate) enum Ended {
     AtOnce(u8),
 }
 
-/// Serves until a signal comes, then finishes what runs. `on_stop` ends what would not end by itself.
+/// Serves until a signal comes, then finishes what runs. `on_stop` hears how many connections there are,
+/// and ends what would not end by itself.
 pub(crate) async fn serve<A>(
     listener: TcpListener,
     app: A,
     limits: Limits,
     mut signals: Signals,
-    on_stop: impl FnOnce(),
+    on_stop: impl FnOnce(usize),
 ) -> Ended
 where
     A: Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
@@ -112,8 +113,7 @@ where
         });
     }
     drop(listener);
-    on_stop();
-    tracing::info!(connections = graceful.count(), "stopping");
+    on_stop(graceful.count());
     select! {
         () = graceful.shutdown() => Ended::Drained,
         number = signals.next() => Ended::AtOnce(number),
@@ -126,6 +126,7 @@ where
 
 /// The next connection, whatever happens to the ones before it.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut is_told = false;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -138,7 +139,11 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             // The client was gone before it was its turn.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::error!(%error, "could not accept a connection");
+                // Once, and not twenty times a second.
+                if !is_told {
+                    tracing::error!(%error, "could not accept a connection");
+                }
+                is_told = true;
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -87,6 +87,7 @@ fn the_environment_says_on_which_platform_it_runs() {
     assert_eq!(platform("GAE_SERVICE"), Platform::AppEngine);
     assert_eq!(platform("KUBERNETES_SERVICE_HOST"), Platform::Kubernetes);
     assert_eq!(platform("HOME"), Platform::Unknown);
+    assert_eq!(options(&[], &[("K_SERVICE", "")]).platform, Platform::Unknown);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 use tempfile::{NamedTempFile, tempfile};
-use testbed::http::raw;
+use testbed::http::raw::{self, Raw};
 
 use crate::{
     place::Place,
@@ -32,6 +32,7 @@ async fn logged(environment: &[(&str, &str)]) -> Logged {
     let stdout = NamedTempFile::new().expect("a file");
     let mut program = patient();
     program.args(["--lab", "--listen", "127.0.0.1:0", "--store", &place.url]);
+    program.args(["--metrics", "127.0.0.1:0"]);
     program.envs(environment.iter().copied()).stdout(stdout.reopen().expect("a file"));
     let process = Process::spawn(program);
     let mut browser = process.browser();
@@ -43,6 +44,17 @@ async fn logged(environment: &[(&str, &str)]) -> Logged {
         200
     );
     assert_eq!(browser.get("/nowhere/%1b%5b2J").await.status, 404);
+    let long = "BREW".repeat(1000);
+    // Some programs take the first of these, and some refuse it.
+    for request in ["GET /a\u{9b}2J\u{202e}", &format!("{long} /"), "CONNECT a:1"] {
+        let mut connection = Raw::open(process.address).await.expect("a connection");
+        let request = format!("{request} HTTP/1.1\r\nHost: test\r\n\r\n");
+        connection.write(request.as_bytes()).await.expect("sent");
+        assert_ne!(connection.read().await.expect("an answer").status, 200);
+    }
+    for probe in ["/health", "/ready"] {
+        assert_eq!(browser.get(probe).await.status, 200);
+    }
     assert_eq!(browser.get("/lab/panic").await.status, 500);
     assert_eq!(browser.post("/logout").await.status, 200);
     process.terminate();
@@ -71,6 +83,9 @@ impl Logged {
 
     fn tells_no_secret(&self) {
         for log in [&self.stdout, &self.stderr] {
+            assert!(log.chars().all(|sign| !sign.is_control() || sign == '\n'), "{log:?}");
+            assert!(!log.contains('\u{202e}'), "a visitor turns the line round: {log}");
+            assert!(log.lines().all(|line| line.len() < 1000), "a visitor makes lines long: {log}");
             for secret in ["s3cret", "query", &self.id, "?"] {
                 assert!(!log.contains(secret), "{secret}: {log}");
             }
@@ -101,12 +116,16 @@ async fn each_request_is_a_line_for_people_on_stderr() {
         (" GET /nowhere/%1b%5b2J 404 ", ""),
         (" GET /lab/panic 500 ", ""),
         ("POST /logout 200 ", ""),
+        ("CONNECT - 404 ", ""),
+        ("BREW… / 405 ", ""),
     ] {
         let line = log.lines().find(|line| line.contains(request));
         let line = line.unwrap_or_else(|| panic!("{request}: {log}"));
         assert!(line.contains(" ms") && line.ends_with(session), "{line}");
     }
     assert!(!log.contains('\u{1b}'), "a file is no terminal");
+    assert_eq!(log.matches("stopping").count(), 1, "two servers stop, and it is said once: {log}");
+    assert!(!log.contains("/health") && !log.contains("/ready"), "all is well: {log}");
     assert_eq!(logged.stdout, "");
     logged.tells_no_secret();
 }
@@ -166,7 +185,12 @@ async fn the_filter_leaves_out_requests_and_the_format_can_be_asked_for() {
     let entries = asked.entries();
     assert!(entries.iter().all(|entry| entry.get("httpRequest").is_none()), "{}", asked.stdout);
     assert_eq!(entries[0]["severity"], "WARNING", "of the store: {}", asked.stdout);
-    assert!(entries[0]["message"].as_str().expect("text").contains("on App Engine"));
+    let is_warning =
+        |entry: &&Value| entry["message"].as_str().expect("text").contains("on App Engine");
+    assert!(is_warning(&&entries[0]), "{}", asked.stdout);
+    assert_eq!(entries.iter().filter(is_warning).count(), 1, "said once: {}", asked.stdout);
+    let empty = logged(&[("RUST_LOG", "")]).await;
+    assert!(empty.stderr.contains(" GET / 200 "), "empty is not set: {}", empty.stderr);
 }
 
 #[tokio::test]

@@ -28,6 +28,13 @@ fn value(text: &str, sample: &str) -> Option<f64> {
 async fn each_counter_is_told_with_its_help_before_it_counts() {
     let process = Process::start(&Place::sqlite(), &["--metrics", "127.0.0.1:0"]);
     let text = text(&process).await;
+    for method in ["GET", "POST"] {
+        for status in [200, 500, 503] {
+            let labels = format!("{{method=\"{method}\",status=\"{status}\"}} ");
+            let count = format!("http_request_duration_seconds_count{labels}");
+            assert_eq!(value(&text, &count), Some(0.0), "{text}");
+        }
+    }
     let of_store = [
         "loads",
         "commits",
@@ -90,5 +97,6 @@ fn an_address_in_use_is_one_line_and_exit_code_1() {
     let address = taken.local_addr().expect("an address").to_string();
     let arguments = ["--listen", "127.0.0.1:0", "--store", "memory:", "--metrics", &address];
     let line = crate::options::line(&crate::process::run(&arguments, &[]), 1);
-    assert!(line.starts_with(&format!("could not listen on {address}: ")), "{line}");
+    let begin = format!("could not listen on {address} for --metrics: ");
+    assert!(line.starts_with(&begin), "{line}");
 }
