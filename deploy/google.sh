@@ -15,7 +15,8 @@
 #
 #   PROJECT     the id of the project, which exists and has billing [default: gcloud's own]
 #   REGION      where all of it is [default: europe-west1]
-#   APP         the name of all that is made [default: greetings]
+#   APP         the name of all that is made: 6 to 30 small letters, digits and hyphens, as a service
+#               account takes it [default: greetings]
 #   DATABASE    the Firestore database [default: the name of the app]
 #   COLLECTION  the collection of the sessions [default: sessions]
 #
@@ -27,7 +28,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
-  sed -n '3,/^$/s/^#\( \|$\)//p' deploy/google.sh
+  sed -n '3,/^$/s/^# \{0,1\}//p' deploy/google.sh
 }
 
 task=${1:-help}
@@ -46,6 +47,9 @@ case $task in
   *) usage >&2; exit 2 ;;
 esac
 
+# shellcheck source-path=SCRIPTDIR source=google/call.sh
+source deploy/google/call.sh
+
 PROJECT=${PROJECT:-$(gcloud config get project 2>/dev/null)}
 PROJECT=${PROJECT:?set PROJECT to the id of the Google Cloud project}
 REGION=${REGION:-europe-west1}
@@ -59,8 +63,11 @@ email=$APP@$PROJECT.iam.gserviceaccount.com
 member=serviceAccount:$email
 store=firestore://$PROJECT/$DATABASE/$COLLECTION
 
-# shellcheck source-path=SCRIPTDIR source=google/call.sh
-source deploy/google/call.sh
+if ! [[ $APP =~ ^[a-z][a-z0-9-]{4,28}[a-z0-9]$ ]]; then
+  echo "APP=$APP is no name for a service account, and nothing was done." >&2
+  echo 'To mend: set APP to 6 to 30 small letters, digits and hyphens, with a letter first.' >&2
+  exit 2
+fi
 
 # Whether what has this label is there. `service` is that of Cloud Run.
 there() {
@@ -183,6 +190,8 @@ spec:
       containerConcurrency: 200
       containers:
       - image: $image
+        # Between requests there is no CPU for sweeps. The TTL policy deletes dead sessions.
+        args: [--sweep, 'off']
         ports:
         - containerPort: 8080
         env:
@@ -256,7 +265,8 @@ open_browser() {
   local at program
   at=$(url)
   echo "$at"
-  for program in "${BROWSER:-open}" open xdg-open; do
+  # On some Linux systems, open is a program that has nothing to do with browsers.
+  for program in "${BROWSER:-xdg-open}" xdg-open open; do
     if command -v "$program" >/dev/null; then
       "$program" "$at"
       return
@@ -277,7 +287,7 @@ logs() {
 confirm() {
   local answer
   printf 'This cannot be undone. To go on, type the name of the project, %s: ' "$PROJECT"
-  read -r answer
+  read -r answer || true
   if [[ $answer != "$PROJECT" ]]; then
     echo 'Nothing was deleted.' >&2
     exit 1

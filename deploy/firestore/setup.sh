@@ -2,10 +2,11 @@
 #
 # Makes a Firestore database fit for sessions. It may be run again: what is there already stays.
 #
-#   PROJECT=my-project LOCATION=nam5 deploy/firestore/setup.sh
+#   PROJECT=my-project LOCATION=europe-west1 deploy/firestore/setup.sh
 #
 # PROJECT     the id of the Google Cloud project
-# LOCATION    where to create the database, if it is not there yet; it can never be changed
+# LOCATION    where to create the database, if it is not there yet; it can never be changed. Take the
+#             region of the app: a multi-region, such as nam5, costs twice as much
 # DATABASE    the database [default: (default)]
 # COLLECTION  the collection of the sessions [default: sessions]
 # ACCOUNT     a service account to create, if it is not there, and to give the role of the app;
@@ -44,7 +45,7 @@ elif [[ -n $LOCATION ]]; then
   google firestore databases create --database="$DATABASE" --location="$LOCATION" \
     --type=firestore-native
 else
-  echo 'It is not there; set LOCATION, such as nam5 or europe-west1, to create it.' >&2
+  echo 'It is not there; set LOCATION, such as europe-west1 or us-west1, to create it.' >&2
   exit 1
 fi
 

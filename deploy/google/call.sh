@@ -3,6 +3,12 @@
 # What the scripts for Google share: one way to call gcloud, and what to do where it fails. They set
 # PROJECT, and source this.
 
+if ! command -v gcloud >/dev/null; then
+  echo 'gcloud is not installed, and nothing was done.' >&2
+  echo 'To mend: install it as https://cloud.google.com/sdk/docs/install says.' >&2
+  exit 127
+fi
+
 errors=$(mktemp)
 trap 'rm -f "$errors"' EXIT
 
