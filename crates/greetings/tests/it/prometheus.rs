@@ -57,7 +57,7 @@ fn the_rules_pass_their_tests_and_a_fault_in_them_does_not() {
     for (right, wrong) in [
         ("> 0.01", "> 0.1"),
         ("ingle_regressions_total[1h]", "ingle_regression_total[1h]"),
-        ("http_requests_in_flight > 400", "http_requests_in_flight > 399"),
+        ("job=\"greetings\"} > 400", "job=\"greetings\"} > 399"),
     ] {
         let copy = TempDir::new().expect("a folder");
         assert!(rules.contains(right), "{right}");
