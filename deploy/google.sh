@@ -215,7 +215,7 @@ SERVICE
 
 # The same image by `gcloud app deploy`, with app.yaml as it is but for the names.
 on_app_engine() {
-  local folder service version
+  local folder role service version
   step "App Engine"
   if is_there app describe; then
     echo 'It is there.'
@@ -226,6 +226,11 @@ on_app_engine() {
   service=$(engine_service)
   version=v${image##*:}
   step "The service $service on App Engine"
+  # Its machines fetch the image and write the log as the account of the app.
+  for role in artifactregistry.reader logging.logWriter; do
+    google projects add-iam-policy-binding "$PROJECT" --member="$member" \
+      --role="roles/$role" --condition=None --format='value(etag)'
+  done
   if is_there app versions describe "$version" --service="$service"; then
     echo 'It is there.'
     return
@@ -311,7 +316,7 @@ down() {
   ! made service || echo "  the service $APP on Cloud Run, in $REGION"
   ! made engine-service || echo "  the service $APP on App Engine"
   ! made images || echo "  the repository $images with its images"
-  ! made account || echo "  the service account $email and its role"
+  ! made account || echo "  the service account $email and its roles"
   ! made database || echo "  the database $DATABASE with all that is in it"
   echo "  the bucket $bucket with the sources of builds"
   echo 'This stays:'
@@ -324,7 +329,7 @@ down() {
 
 # Each only if it is there still, because an earlier run may have been cut short. The notes go last.
 delete() {
-  local versions
+  local role roles version versions
   delete_one service run services delete "$APP" --region="$REGION"
   delete_one engine-service app services delete "$APP"
   if made engine-default; then
@@ -335,8 +340,12 @@ delete() {
   fi
   delete_one images artifacts repositories delete "$APP" --location="$REGION"
   if made account && there account; then
-    google projects remove-iam-policy-binding "$PROJECT" --member="$member" \
-      --role=roles/datastore.user --condition=None --format='value(etag)'
+    roles=$(google projects get-iam-policy "$PROJECT" --flatten='bindings[].members' \
+      --filter="bindings.members=$member" --format='value(bindings.role)')
+    for role in $roles; do
+      google projects remove-iam-policy-binding "$PROJECT" --member="$member" \
+        --role="$role" --condition=None --format='value(etag)'
+    done
   fi
   delete_one account iam service-accounts delete "$email"
   delete_one database firestore databases delete --database="$DATABASE"
