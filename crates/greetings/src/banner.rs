@@ -39,8 +39,7 @@ pub(crate) fn announce(
     let emulator = options.emulator.as_deref().map(emulator).unwrap_or_default();
     let server = info.server.as_deref().map(|server| format!("server       {server}\n"));
     let server = server.unwrap_or_default();
-    let metrics = metrics.map(|address| format!("metrics      http://{address}/metrics\n"));
-    let metrics = metrics.unwrap_or_default();
+    let metrics = metrics.map(metrics_at).unwrap_or_default();
     let banner = format!(
         "{VERSION}\
          sessions     {}\n\
@@ -59,6 +58,12 @@ pub(crate) fn announce(
     );
     // Nobody reading stderr is no reason not to serve.
     let _ = io::stderr().write_all(banner.as_bytes());
+}
+
+fn metrics_at(address: SocketAddr) -> String {
+    let is_local = address.ip().to_canonical().is_loopback();
+    let seen = if is_local { "" } else { ", for all who reach this address" };
+    format!("metrics      http://{address}/metrics{seen}\n")
 }
 
 fn emulator(host: &str) -> String {
@@ -133,6 +138,14 @@ fn ids(ids: Ids) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metrics_that_others_may_reach_are_told_of() {
+        let line = |address: &str| metrics_at(address.parse().unwrap());
+        assert_eq!(line("127.0.0.1:9464"), "metrics      http://127.0.0.1:9464/metrics\n");
+        let open = "metrics      http://0.0.0.0:9464/metrics, for all who reach this address\n";
+        assert_eq!(line("0.0.0.0:9464"), open);
+    }
 
     #[test]
     fn the_secrets_of_a_url_are_not_shown() {
