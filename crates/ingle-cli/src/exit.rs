@@ -63,9 +63,18 @@ impl Failed {
         Self { code: 0, line: String::new(), is_unchanged: false }
     }
 
+    /// Whether nobody reads the output any more.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.code == 0
+    }
+
     /// The same end, with something said before it.
     pub(crate) fn after(self, said: &str) -> Self {
-        if self.code == 0 { self } else { Self { line: format!("{said}; {}", self.line), ..self } }
+        if self.is_unread() {
+            self
+        } else {
+            Self { line: format!("{said}; {}", self.line), ..self }
+        }
     }
 
     /// The end of something of which a part was done. No code tells of a part, so it is 1, but Ctrl-C is
@@ -163,6 +172,10 @@ pub(crate) fn code(done: Result<(), Failed>) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// How a store says what stands before the `@` of its URL. It is no secret.
+const NO_SECRETS: [&str; 4] =
+    ["USER[:PASSWORD]@", "[[USER]:PASSWORD@]", "USER:PASSWORD@", ":PASSWORD@"];
+
 /// A line without what stands before the `@` of a URL, wherever it came from. A password may hold any
 /// character, so this takes rather too much.
 fn without_passwords(line: &str) -> String {
@@ -171,6 +184,7 @@ fn without_passwords(line: &str) -> String {
     for part in parts {
         safe.push_str("://");
         match part.rsplit_once('@') {
+            _ if NO_SECRETS.iter().any(|said| part.starts_with(said)) => safe.push_str(part),
             Some((_, host)) => safe.push_str(&format!("…@{host}")),
             None => safe.push_str(part),
         }
@@ -241,6 +255,11 @@ mod tests {
             ("no URL, but eve@example.com", "no URL, but eve@example.com"),
             ("'redis://host:1/0' is none", "'redis://host:1/0' is none"),
             ("'redis://:s3cret@host' is none", "'redis://…@host' is none"),
+            ("a://USER[:PASSWORD]@HOST, `@` is `%40`", "a://USER[:PASSWORD]@HOST, `@` is `%40`"),
+            (
+                "redis://[[USER]:PASSWORD@]HOST; x://u:p@h",
+                "redis://[[USER]:PASSWORD@]HOST; x://…@h",
+            ),
             ("redis://u:p/a@s ' s@host: no; redis://u:p@h", "redis://…@host: no; redis://…@h"),
         ] {
             assert_eq!(without_passwords(line), safe);

@@ -13,9 +13,9 @@ use reqwest::{
 
 use super::{
     Part, Problem,
-    browser::{Browser, Page, SetCookie},
+    browser::{Browser, PATIENCE, Page, SetCookie},
 };
-use crate::exit::Failed;
+use crate::exit::{Failed, causes};
 
 /// How often the visitor comes back: often enough to meet more than one instance.
 const RETURNS: usize = 6;
@@ -51,7 +51,7 @@ async fn visits(url: &Url) -> Result<Visits, reqwest::Error> {
     let mut browser = Browser::new()?;
     let first = browser.visit(url).await?;
     let mut returns = Vec::new();
-    if first.session_cookie().is_some() {
+    if first.cookies.iter().any(SetCookie::is_of_session) {
         for _ in 0..RETURNS {
             // Each time with the first session's id, whatever came meanwhile.
             let mut again = browser.clone();
@@ -63,22 +63,20 @@ async fn visits(url: &Url) -> Result<Visits, reqwest::Error> {
 }
 
 impl Page {
-    fn session_cookie(&self) -> Option<&SetCookie> {
-        self.cookies.iter().find(|cookie| cookie.is_of_session())
-    }
-
     fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
     /// Which header says that a cache answered, if one does.
     fn sign_of_cache(&self) -> Option<String> {
-        if let Some(age) = self.header(AGE) {
+        // Some write `Age: 0` also on what they have just asked the app for.
+        if let Some(age) = self.header(AGE).filter(|age| age.trim() != "0") {
             return Some(format!("Age: {age}"));
         }
         ["x-cache", "x-cache-status", "cf-cache-status"].into_iter().find_map(|name| {
             let value = self.header(name)?;
-            value.to_ascii_lowercase().starts_with("hit").then(|| format!("{name}: {value}"))
+            let mut caches = value.split(',').map(|one| one.trim().to_ascii_lowercase());
+            caches.any(|one| one.starts_with("hit")).then(|| format!("{name}: {value}"))
         })
     }
 }
@@ -86,13 +84,16 @@ impl Page {
 impl Visits {
     fn problems(&self) -> Vec<Problem> {
         let status = self.first.status;
+        if status.is_redirection() {
+            return vec![leads_away(&self.first)];
+        }
         let mut problems = Vec::new();
         if !status.is_success() {
             problems.push(answers_otherwise(&self.first));
         }
         problems.extend(self.clock());
         problems.extend(self.cache());
-        match self.first.session_cookie() {
+        match self.session_cookie() {
             Some(cookie) => {
                 problems.extend(self.refused(cookie));
                 problems.extend(self.attributes(cookie));
@@ -104,6 +105,22 @@ impl Visits {
             None => problems.push(no_cookie(&self.first)),
         }
         problems
+    }
+
+    /// The cookie of the session: of those that look like one the one that came anew the least, since a
+    /// token against forged requests may be another one each time. Scripts may read such a token.
+    fn session_cookie(&self) -> Option<&SetCookie> {
+        let look_like_one = self.first.cookies.iter().filter(|cookie| cookie.is_of_session());
+        look_like_one.min_by_key(|cookie| (self.n_anew(cookie), !cookie.is_http_only))
+    }
+
+    /// How often the visitor came back with a cookie and got another one.
+    fn n_anew(&self, cookie: &SetCookie) -> usize {
+        let is_anew = |page: &&Page| {
+            let again = page.cookies.iter().find(|other| other.name == cookie.name);
+            again.is_some_and(|other| other.value != cookie.value)
+        };
+        self.returns.iter().filter(is_anew).count()
     }
 
     fn clock(&self) -> Option<Problem> {
@@ -122,9 +139,11 @@ impl Visits {
         let help = "have the cache in front of the app keep no page that it is told not to, by `Cache-Control`; \
                     for Cloud CDN run `gcloud compute backend-services update BACKEND --global \
                     --cache-mode=USE_ORIGIN_HEADERS`";
-        if let (Some(one), Some(two)) = (first.session_cookie(), other.session_cookie())
-            && one.value == two.value
-        {
+        let cookie = self.session_cookie();
+        if cookie.is_some_and(|cookie| {
+            let is_same = |two: &SetCookie| two.name == cookie.name && two.value == cookie.value;
+            other.cookies.iter().any(is_same)
+        }) {
             let problem = "two visitors got the same session, so each sees what is the other's: a cache in \
                            front of the app keeps its `Set-Cookie`";
             return Some(Problem::of_app("cache", problem, help));
@@ -137,7 +156,7 @@ impl Visits {
         }
         let control = first.header(CACHE_CONTROL).unwrap_or_default().to_ascii_lowercase();
         let is_kept = !control.contains("no-store") && !control.contains("private");
-        (first.session_cookie().is_some() && is_kept).then(|| {
+        (cookie.is_some() && is_kept).then(|| {
             let problem = format!(
                 "the answer that begins a session may be kept by caches (`Cache-Control: {control}`), though \
                  ingle sends it with `no-store`"
@@ -157,6 +176,7 @@ impl Visits {
             );
             let mut tls = url.clone();
             let _ = tls.set_scheme("https");
+            let tls = told(&tls);
             let help = format!(
                 "put TLS in front and go to `{tls}`; for development on this machine leave out \
                  `--behind-https` (in your own app: `CookieConfig::development()`)"
@@ -198,11 +218,7 @@ impl Visits {
 
     /// Whether the session was known when its visitor came back.
     fn forgotten(&self, cookie: &SetCookie) -> Option<Problem> {
-        let begins_another = |page: &&Page| {
-            let again = page.cookies.iter().find(|other| other.name == cookie.name);
-            again.is_some_and(|other| other.value != cookie.value)
-        };
-        let n = self.returns.iter().filter(begins_another).count();
+        let n = self.n_anew(cookie);
         if n == 0 {
             return None;
         }
@@ -239,6 +255,32 @@ impl Visits {
     }
 }
 
+/// A URL without what may be a secret: a password, and what stands in the query.
+fn told(url: &Url) -> Url {
+    let mut told = url.clone();
+    // Both fail only where a URL can have none.
+    let _ = (told.set_username(""), told.set_password(None));
+    told.set_query(None);
+    told.set_fragment(None);
+    told
+}
+
+fn leads_away(page: &Page) -> Problem {
+    let (from, status) = (told(&page.url), page.status);
+    let Some(to) = page.leads_to() else {
+        return answers_otherwise(page);
+    };
+    let (is_same_host, to) = (to.host() == page.url.host(), told(&to));
+    if !is_same_host {
+        let problem = format!("the page answers {status} and leads to another host, to `{to}`");
+        return Problem::of_app("status", problem, "name a page there, if that is the app");
+    }
+    let problem = format!("the page leads on and on, at last from `{from}` to `{to}`");
+    let help = "see which part sends `Location`: often something in front ends TLS, and what is behind it \
+                leads to `https:` each time, because nothing tells it that the visitor came by HTTPS";
+    Problem::of_app("status", problem, help)
+}
+
 fn answers_otherwise(page: &Page) -> Problem {
     let status = page.status;
     let said =
@@ -265,7 +307,7 @@ fn answers_otherwise(page: &Page) -> Problem {
 fn no_cookie(page: &Page) -> Problem {
     let problem = format!(
         "no session began: {} sets no cookie of a session, or something in front of the app drops `Set-Cookie`",
-        page.url
+        told(&page.url)
     );
     let help = "name a page that stores something in its session; if this one does, pass `Set-Cookie` on in \
                 front of the app, as nginx does unless `proxy_hide_header` says otherwise";
@@ -279,7 +321,7 @@ fn unreachable(url: &Url, error: &reqwest::Error) -> Problem {
     let at = format!("{host}:{port}");
     let cause = root_cause(error);
     if error.is_timeout() {
-        let problem = format!("{at} does not answer in time");
+        let problem = format!("{at} does not answer within {} seconds", PATIENCE.as_secs());
         return Problem::of_app(
             "answer",
             problem,
@@ -296,6 +338,17 @@ fn unreachable(url: &Url, error: &reqwest::Error) -> Problem {
              a server without TLS is `http:` instead of `https:`"
         );
         return Problem::of_app("tls", problem, help);
+    }
+    if !error.is_connect() {
+        let problem = format!("what listens at {at} does not answer as HTTP does ({cause})");
+        let help = "if it expects TLS, write `https:` for `http:`, else correct the port, or see the log of what \
+                    listens there";
+        return Problem::of_app("answer", problem, help);
+    }
+    if causes(error).contains("dns error") {
+        let problem = format!("the name `{host}` is not known ({cause})");
+        let help = "correct the URL, or add the name to DNS; a new one may take a while to be known everywhere";
+        return Problem::of_app("answer", problem, help);
     }
     if let Some(address) = (host, port).to_socket_addrs().ok().and_then(|mut all| all.next())
         && listens_on_loopback_alone(address)

@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 use ingle::clock::{Clock as _, SystemClock, Timestamp};
 use reqwest::{
     Client, Response, StatusCode, Url,
-    header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE},
+    header::{CONTENT_ENCODING, COOKIE, HeaderMap, LOCATION, SET_COOKIE},
     redirect::Policy,
 };
 
 /// No page takes longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where pages end that lead to each other in a circle.
 const REDIRECTS_MAX: usize = 5;
@@ -48,6 +48,7 @@ pub(super) struct Page {
     pub(super) url: Url,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    /// What it says, unless it is what was asked for, or is coded.
     pub(super) body: String,
     /// All that were set on the way.
     pub(super) cookies: Vec<SetCookie>,
@@ -86,7 +87,7 @@ impl Browser {
                 Some(next) if left > 0 => (url, left) = (next, left - 1),
                 _ => {
                     let (status, headers) = (answer.status(), answer.headers().clone());
-                    let body = text(answer).await?;
+                    let body = if status.is_success() { String::new() } else { text(answer).await };
                     return Ok(Page { url, status, headers, body, cookies: set, asked, answered });
                 }
             }
@@ -103,22 +104,34 @@ impl Browser {
 
 /// Where an answer leads, if that is a page of the same host.
 fn redirect(answer: &Response, url: &Url) -> Option<Url> {
-    if !answer.status().is_redirection() {
-        return None;
-    }
-    let next = url.join(answer.headers().get(LOCATION)?.to_str().ok()?).ok()?;
+    let next = leads_to(answer.status(), answer.headers(), url)?;
     (next.host() == url.host()).then_some(next)
 }
 
-async fn text(mut answer: Response) -> Result<String, reqwest::Error> {
+fn leads_to(status: StatusCode, headers: &HeaderMap, url: &Url) -> Option<Url> {
+    let location = headers.get(LOCATION).filter(|_| status.is_redirection())?;
+    url.join(location.to_str().ok()?).ok()
+}
+
+impl Page {
+    /// Where it leads, although it is the last that was asked for.
+    pub(super) fn leads_to(&self) -> Option<Url> {
+        leads_to(self.status, &self.headers, &self.url)
+    }
+}
+
+/// What comes of a text, as far as it comes.
+async fn text(mut answer: Response) -> String {
     let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() >= BODY_BYTES_MAX {
-            break;
+    if !answer.headers().contains_key(CONTENT_ENCODING) {
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() >= BODY_BYTES_MAX {
+                break;
+            }
         }
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn set_by(headers: &HeaderMap) -> impl Iterator<Item = SetCookie> + '_ {

@@ -3,11 +3,12 @@
 use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    process::Stdio,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
-use axum::{Router, routing::get};
+use axum::{Router, response::Redirect, routing::get};
 use ingle::{
     Cookie, CookieConfig, Session, SessionLayer,
     store::{Memory, Store},
@@ -35,7 +36,12 @@ fn start_at(address: SocketAddr, cookie: CookieConfig) -> SocketAddr {
             let app = Router::new()
                 .route("/", get(count))
                 .route("/plain", get(async || "nothing"))
-                .route("/away", get(async || axum::response::Redirect::to("/")))
+                .route("/away", get(async || Redirect::to("/")))
+                .route("/round", get(async || Redirect::to("/round")))
+                .route(
+                    "/abroad",
+                    get(async || Redirect::to("https://u:s3cret@abroad.example/x?code=s3cret")),
+                )
                 .layer(layer);
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             axum::serve(listener, app).await.unwrap();
@@ -198,6 +204,106 @@ fn a_cache_is_told_of_by_what_two_visitors_get() {
         ..NOTHING
     };
     found_one(doctor(&stand_before(vec![app], public)), "cache", &["public, max-age=60"]);
+}
+
+#[test]
+fn a_cache_that_had_to_ask_the_app_is_good() {
+    let miss = Between { answer: |head| with(head, "age: 0\r\nx-cache: MISS, MISS"), ..NOTHING };
+    is_good(&stand_before(vec![start()], miss));
+    let hit = Between { answer: |head| with(head, "age: 0\r\nx-cache: MISS, HIT"), ..NOTHING };
+    let says = ["x-cache: MISS, HIT", "--cache-mode"];
+    found_one(doctor(&stand_before(vec![start()], hit)), "cache", &says);
+}
+
+#[test]
+fn another_cookie_that_looks_like_an_id_is_not_taken_for_the_sessions() {
+    fn token(head: &str) -> String {
+        static N: AtomicUsize = AtomicUsize::new(0);
+        let n = N.fetch_add(1, Ordering::SeqCst);
+        with(head, &format!("set-cookie: csrf={n:043}; Path=/"))
+    }
+    is_good(&stand_before(vec![start()], Between { answer: token, ..NOTHING }));
+    // The same one for everybody, which scripts may read.
+    let same = Between {
+        answer: |head| with(head, &format!("set-cookie: version={:043}; Path=/", 1)),
+        ..NOTHING
+    };
+    is_good(&stand_before(vec![start()], same));
+    // Where the session is not known, it is told all the same.
+    let drops = Between { request: |head| without(head, "cookie:"), answer: token };
+    found_one(doctor(&stand_before(vec![start()], drops)), "dropped", &["the cookie `id`"]);
+}
+
+#[test]
+fn a_page_that_leads_elsewhere_is_told_of_with_where() {
+    let app = start();
+    let says = ["on and on, at last from", "/round`", "`Location`"];
+    found_one(doctor(&format!("http://{app}/round")), "status", &says);
+    let ended = doctor(&format!("http://{app}/abroad"));
+    assert!(!ended.stdout.contains("s3cret"), "{ended:?}");
+    found_one(
+        ended,
+        "status",
+        &["303 See Other", "`https://abroad.example/x`", "name a page there"],
+    );
+}
+
+#[test]
+fn no_password_of_a_url_is_told() {
+    let app = start();
+    let secure = start_at("127.0.0.1:0".parse().unwrap(), CookieConfig::default());
+    for (at, about) in [(format!("{app}/plain"), "no-cookie"), (format!("{secure}/"), "cookie")] {
+        let ended = doctor(&format!("http://u:s3cret@{at}?token=s3cret"));
+        assert!(!ended.stdout.contains("s3cret"), "{ended:?}");
+        found_one(ended, about, &[&at]);
+    }
+}
+
+/// What answers so, and keeps the connection.
+fn say(answer: fn(&str) -> String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut open = Vec::new();
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let request = head_of(&mut client);
+            client.write_all(answer(&request).as_bytes()).unwrap();
+            open.push(client);
+        }
+    });
+    address
+}
+
+#[test]
+fn a_page_that_does_not_end_is_good() {
+    let endless = say(|request| {
+        static N: AtomicUsize = AtomicUsize::new(0);
+        let (n, has_one) = (N.fetch_add(1, Ordering::SeqCst), request.contains("cookie: id="));
+        let begins = format!("set-cookie: id={n:043}; Path=/; HttpOnly; SameSite=Lax\r\n");
+        let cookie = if has_one { "" } else { &begins };
+        format!("HTTP/1.1 200 OK\r\ncache-control: no-store\r\n{cookie}\r\nand on, and ")
+    });
+    is_good(&format!("http://{endless}/"));
+}
+
+#[test]
+fn what_speaks_no_http_is_no_app_that_is_to_be_started() {
+    let ssh = say(|_| "SSH-2.0-OpenSSH_9.9\r\n".to_owned());
+    let says = ["does not answer as HTTP does", "write `https:` for `http:`"];
+    found_one(doctor(&format!("http://{ssh}/")), "answer", &says);
+    let unknown = doctor("http://no.such.host.invalid/");
+    found_one(unknown, "answer", &["the name `no.such.host.invalid` is not known", "DNS"]);
+}
+
+#[test]
+fn the_code_tells_of_problems_also_where_nobody_reads_them() {
+    let mut program = program(&Place::sqlite());
+    let url = format!("http://{}/plain", start());
+    program.env_remove("INGLE_STORE").args(["doctor", &url]).stdout(Stdio::piped());
+    let mut child = program.spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
 #[test]
