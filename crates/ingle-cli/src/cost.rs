@@ -25,15 +25,26 @@ use prices::Prices;
 /// How long an app lets a session live without use, where nobody says it.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
-/// How wide the bar of the most expensive way is.
+/// How wide the bar of the most expensive way is, where there is room.
 const BAR: usize = 24;
+
+/// What stands beside a bar, in columns, and the longest line below it.
+const BESIDE_BAR: usize = 52;
+const PARTS: usize = 92;
+
+/// How many visitors begin a session each day, and how many requests each makes, where nobody says it.
+const VISITORS: f64 = 1000.0;
+const REQUESTS_EACH: f64 = 10.0;
+
+/// The largest number that is taken. More does nobody on earth.
+const COUNT_MAX: f64 = 1e12;
 
 /// What the app's visitors do.
 #[derive(Args, Debug)]
 pub(crate) struct CostOptions {
-    /// Visitors who begin a session, each day.
-    #[arg(long, value_name = "COUNT", value_parser = count, default_value = "1000", help_heading = "Visitors")]
-    pub(crate) visitors: f64,
+    /// Visitors who begin a session, each day. Default one for each 10 requests, or 1000.
+    #[arg(long, value_name = "COUNT", value_parser = count, help_heading = "Visitors")]
+    pub(crate) visitors: Option<f64>,
     /// Requests, each day. Default 10 for each visitor.
     #[arg(long, value_name = "COUNT", value_parser = count, help_heading = "Visitors")]
     pub(crate) requests: Option<f64>,
@@ -65,8 +76,8 @@ pub(crate) struct CostOptions {
     /// http://127.0.0.1:9090/metrics. It takes the place of --reads, --updates, --logouts and --visit.
     #[arg(long, value_name = "URL", value_parser = url)]
     pub(crate) from: Option<Url>,
-    /// For how long it is counted.
-    #[arg(long = "for", value_name = "TIME", value_parser = duration, default_value = "1m", requires = "from")]
+    /// For how long it is counted, 1s at least.
+    #[arg(long = "for", value_name = "TIME", value_parser = while_counting, default_value = "1m", requires = "from")]
     pub(crate) time: Duration,
     /// Prices of another day or place, in a file.
     #[arg(long, value_name = "FILE")]
@@ -77,9 +88,20 @@ pub(crate) struct CostOptions {
 }
 
 fn count(text: &str) -> Result<f64, String> {
-    let plain = text.replace([',', '_'], "");
-    let number = plain.parse().ok().filter(|number: &f64| *number >= 0.0 && *number <= 1e12);
-    number.ok_or_else(|| "it takes a number, such as 20000".to_owned())
+    // A comma stands before each three digits, and not where some write a decimal point.
+    let is_group = |group: &str| group.len() == 3 && group.bytes().all(|c| c.is_ascii_digit());
+    let is_grouped = text.split(',').skip(1).all(is_group);
+    let number = text.replace([',', '_'], "").parse().ok().filter(|_| is_grouped);
+    let number = number.filter(|number| (0.0..=COUNT_MAX).contains(number));
+    number.ok_or_else(|| {
+        format!("it takes a number from 0 to {}, such as 20000", thousands(COUNT_MAX))
+    })
+}
+
+fn while_counting(text: &str) -> Result<Duration, String> {
+    let time = duration(text).map_err(|error| error.to_string())?;
+    let is_enough = time >= Duration::from_secs(1);
+    is_enough.then_some(time).ok_or_else(|| "it takes a duration of 1s or more".to_owned())
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -107,6 +129,11 @@ pub(crate) async fn run(
             "--reads and --updates are parts of all requests, and together more than 100%",
         ));
     }
+    if options.requests() < options.visitors() {
+        return Err(Failed::usage(
+            "--requests is less than --visitors, and each visitor makes one request at least",
+        ));
+    }
     let prices = Prices::read(options.prices.as_deref())?;
     let shape = options.shape(place.idle_time.unwrap_or(IDLE));
     let load = match &options.from {
@@ -127,12 +154,17 @@ impl CostOptions {
         Shape { bytes, idle, latency, multi_region }
     }
 
+    fn visitors(&self) -> f64 {
+        let of_requests = self.requests.map(|requests| requests / REQUESTS_EACH);
+        self.visitors.or(of_requests).unwrap_or(VISITORS)
+    }
+
     fn requests(&self) -> f64 {
-        self.requests.unwrap_or(10.0 * self.visitors)
+        self.requests.unwrap_or(REQUESTS_EACH * self.visitors())
     }
 
     fn load(&self, shape: &Shape) -> Load {
-        let (sessions, requests) = (self.visitors, self.requests());
+        let (sessions, requests) = (self.visitors(), self.requests());
         let (reads, updates) = (requests * self.reads, requests * self.updates);
         // The first change of a visitor is the create.
         let commits = (updates - sessions).max(0.0);
@@ -177,12 +209,13 @@ fn print(
     let whole = |number: f64| thousands(number);
     let calls = load.on_firestore(shape);
     out.line(&format!(
-        "each day   {} requests; {} sessions begin, {} loads, {} commits, {} touches",
+        "each day   {} requests; {} sessions begin, {} loads, {} commits, {} touches{}",
         whole(load.requests),
         whole(load.sessions),
         whole(load.loads),
         whole(load.commits),
         whole(load.touches),
+        if load.ends > 0.0 { format!(", {} ends", whole(load.ends)) } else { String::new() },
     ))?;
     out.line(&format!(
         "Firestore  {} reads, {} writes, {} deletes by the TTL policy a day; {:.2} GiB",
@@ -193,12 +226,14 @@ fn print(
     ))?;
     out.line("")?;
     out.title("US dollars a month")?;
+    let width = out.columns.saturating_sub(BESIDE_BAR).min(BAR);
+    let indent = if out.columns < PARTS { 6 } else { width + 15 };
     let most = ways.iter().map(Way::dollars).fold(0.0, f64::max);
     for way in ways {
         let dollars = way.dollars();
-        out.line(&format!("  {} {:>10}  {}", bar(dollars, most), money(dollars), way.name))?;
+        out.line(&format!("  {} {:>10}  {}", bar(dollars, most, width), money(dollars), way.name))?;
         let parts = way.parts.iter().map(|(what, dollars)| format!("{what} {}", money(*dollars)));
-        let blank = " ".repeat(BAR + 15);
+        let blank = " ".repeat(indent);
         out.line(&inert(&format!("{blank}{}", parts.collect::<Vec<_>>().join(" + "))))?;
     }
     out.line("")?;
@@ -206,11 +241,11 @@ fn print(
     out.line("Traffic, logs and backups come on top. `docs/cost.md` says how it is counted.")
 }
 
-fn bar(dollars: f64, most: f64) -> String {
+fn bar(dollars: f64, most: f64, width: usize) -> String {
     let part = if most > 0.0 { dollars / most } else { 0.0 };
-    let filled = ((part * BAR as f64).round() as usize).min(BAR);
-    let filled = filled.max(usize::from(dollars >= 0.005));
-    format!("{}{}", "█".repeat(filled), "·".repeat(BAR - filled))
+    let filled = (part * width as f64).round() as usize;
+    let filled = filled.max(usize::from(dollars >= 0.005)).min(width);
+    format!("{}{}", "█".repeat(filled), "·".repeat(width - filled))
 }
 
 fn money(dollars: f64) -> String {
@@ -238,7 +273,10 @@ mod tests {
     #[test]
     fn numbers_are_read_and_printed_as_people_write_them() {
         assert_eq!(count("20,000"), Ok(20_000.0));
-        assert!(count("-1").is_err() && count("many").is_err() && count("inf").is_err());
+        assert_eq!(count("1,234,567"), Ok(1_234_567.0));
+        for none in ["-1", "many", "inf", "NaN", "1e300", "1,5", "1,0000", "1,000,5"] {
+            assert!(count(none).is_err(), "{none}");
+        }
         assert_eq!(percent("12.5%"), Ok(0.125));
         assert!(percent("101%").is_err() && percent("0.3").is_err());
         for (dollars, text) in
@@ -251,9 +289,10 @@ mod tests {
 
     #[test]
     fn a_bar_is_as_long_as_its_part_and_shows_that_there_is_something() {
-        assert_eq!(bar(0.0, 0.0), "·".repeat(BAR));
-        assert_eq!(bar(10.0, 10.0), "█".repeat(BAR));
-        assert!(bar(0.01, 100.0).starts_with("█·"));
-        assert!(bar(0.001, 100.0).starts_with('·'));
+        assert_eq!(bar(0.0, 0.0, BAR), "·".repeat(BAR));
+        assert_eq!(bar(10.0, 10.0, BAR), "█".repeat(BAR));
+        assert!(bar(0.01, 100.0, BAR).starts_with("█·"));
+        assert!(bar(0.001, 100.0, BAR).starts_with('·'));
+        assert_eq!(bar(10.0, 10.0, 0), "");
     }
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::prices::{Machine, Prices};
+use super::{
+    prices::{Machine, Prices},
+    thousands,
+};
 
 const DAYS: f64 = 30.0;
 /// Of a month, as clouds count it.
@@ -179,7 +182,8 @@ impl Load {
         let instances = self.instances(shape);
         let each = HOURS * (INSTANCE_VCPU * prices.vcpu_hour + FLEX_GIB * prices.gib_hour)
             + prices.disk_gib * prices.disk_gib_month;
-        (format!("{instances} instances").replace("1 instances", "1 instance"), instances * each)
+        let what = if instances == 1.0 { "instance" } else { "instances" };
+        (format!("{} {what}", thousands(instances)), instances * each)
     }
 
     /// How many instances are busy at once in the busiest hour, at least one.
@@ -219,8 +223,8 @@ impl Load {
         Way {
             name,
             parts: vec![
-                (format!("{n} × {}", machine.name), n * HOURS * machine.hour),
-                (format!("{disk:.0} GiB of disk"), disk * prices.machine_disk_gib_month),
+                (format!("{} × {}", thousands(n), machine.name), n * HOURS * machine.hour),
+                (format!("{} GiB of disk", thousands(disk)), disk * prices.machine_disk_gib_month),
             ],
         }
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::exit::Failed;
 
@@ -17,7 +18,7 @@ pub(crate) struct Prices {
     pub(super) firestore: Firestore,
     pub(super) cloud_run: CloudRun,
     pub(super) app_engine_flex: AppEngineFlex,
-    /// The smallest first.
+    /// The smallest first, in whatever order the file has them.
     pub(super) machines: Vec<Machine>,
     pub(super) machine_disk_gib_month: f64,
 }
@@ -95,21 +96,72 @@ impl Prices {
                 "--prices {file:?}: {error}; `ingle cost --print-prices` prints one to begin with"
             ))
         };
-        let prices: Self = match file {
-            None => serde_json::from_str(OWN).map_err(|error| Failed::other(error.to_string()))?,
+        match file {
+            None => Self::parse(OWN).map_err(Failed::other),
             Some(file) => {
                 let text = std::fs::read_to_string(file).map_err(|error| wrong(file, &error))?;
-                serde_json::from_str(&text).map_err(|error| wrong(file, &error))?
+                Self::parse(&text).map_err(|error| wrong(file, &error))
             }
-        };
-        match (file, prices.machines.is_empty()) {
-            (Some(file), true) => Err(wrong(file, &"it names no machine")),
-            _ => Ok(prices),
         }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut prices: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let all: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if let Some(number) = below_zero(&all) {
+            return Err(format!("it has {number}, and no number there is below 0"));
+        }
+        if prices.machines.is_empty() {
+            return Err("it names no machine".to_owned());
+        }
+        if let Some(machine) = prices.machines.iter().find(|one| one.cores * one.gib == 0.0) {
+            return Err(format!("the machine {:?} has no core or no memory", machine.name));
+        }
+        let by_size = |one: &Machine, other: &Machine| {
+            one.cores.total_cmp(&other.cores).then(one.gib.total_cmp(&other.gib))
+        };
+        prices.machines.sort_by(by_size);
+        Ok(prices)
     }
 
     /// The file that the program came with.
     pub(super) fn own() -> &'static str {
         OWN
+    }
+}
+
+fn below_zero(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64().filter(|number| *number < 0.0),
+        Value::Array(items) => items.iter().find_map(below_zero),
+        Value::Object(fields) => fields.values().find_map(below_zero),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_that_nobody_can_count_with_are_refused() {
+        for (from, to, says) in [
+            ("\"vcpu_hour\": 0.0526", "\"vcpu_hour\": -1", "below 0"),
+            ("\"cores\": 4,", "\"cores\": 0,", "has no core"),
+            ("\"gib\": 16,", "\"gib\": -0.0,", "no memory"),
+        ] {
+            let text = OWN.replace(from, to);
+            assert_ne!(text, OWN);
+            let wrong = Prices::parse(&text).unwrap_err();
+            assert!(wrong.contains(says), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn machines_are_taken_by_their_size_in_whatever_order_they_stand() {
+        let mut all: Value = serde_json::from_str(OWN).unwrap();
+        all["machines"].as_array_mut().unwrap().reverse();
+        let prices = Prices::parse(&all.to_string()).unwrap();
+        assert!(prices.machines.is_sorted_by(|one, other| one.cores < other.cores));
     }
 }

@@ -1,14 +1,16 @@
 //! What a month costs, through the built program.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
+    process::Stdio,
     thread,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{Ended, place::Place, run};
+use crate::{Ended, place::Place, program, run};
 
 fn cost(arguments: &[&str]) -> Ended {
     run(&Place::sqlite(), &[&["cost"], arguments].concat())
@@ -100,7 +102,8 @@ fn metrics(texts: &'static [&'static str]) -> String {
             let _ = client.read(&mut [0; 4096]).unwrap();
             let head =
                 format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close", text.len());
-            client.write_all(format!("{head}\r\n\r\n{text}").as_bytes()).unwrap();
+            // Who does not want to read it has gone.
+            let _ = client.write_all(format!("{head}\r\n\r\n{text}").as_bytes());
         }
     });
     url
@@ -130,6 +133,42 @@ fn a_running_app_is_counted_by_what_its_metrics_grow() {
 }
 
 #[test]
+fn what_no_day_can_be_told_by_is_no_number() {
+    let lower = metrics(&["ingle_loads_total 100\n", "ingle_loads_total 5\n"]);
+    let idle = metrics(&["ingle_loads_total 100\n"]);
+    let endless = metrics(vec![&*" ".repeat((16 << 20) + 1).leak()].leak());
+    for (url, code, says) in [
+        (lower, 1, "the counters are lower than they were"),
+        (idle, 1, "no session was used within 1s"),
+        (endless, 4, "more than any metrics are"),
+    ] {
+        let ended = cost(&["--from", &url, "--for", "1s", "--json"]).with(code);
+        assert!(ended.stderr.contains(says) && ended.stdout.is_empty(), "{ended:?}");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_count_at_once() {
+    let url = metrics(&["ingle_loads_total 100\n"]);
+    let mut program = program(&Place::sqlite());
+    program.args(["cost", "--from", &url, "--for", "1h"]).stderr(Stdio::piped());
+    let mut child = program.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "ingle: counting for 3600s");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(said.next().unwrap().unwrap(), "ingle: the count was interrupted");
+}
+
+#[test]
+fn visitors_are_guessed_by_the_requests() {
+    let report = cost(&["--requests", "5000000", "--json"]).ok().json();
+    assert_eq!(report["each_day"]["sessions"], 500_000.0);
+    let many = cost(&["--visitors", "1e12", "--requests", "1e12"]).ok().stdout;
+    assert!(many.contains(" 96,451 instances "), "{many}");
+}
+
+#[test]
 fn a_number_that_is_none_is_one_line() {
     for arguments in [
         &["--visitors", "many"][..],
@@ -137,6 +176,10 @@ fn a_number_that_is_none_is_one_line() {
         &["--reads", "60%", "--updates", "50%"],
         &["--from", "localhost:9090"],
         &["--for", "1m"],
+        &["--from", "http://127.0.0.1:1/", "--for", "0s"],
+        &["--visitors", "1,5"],
+        &["--visitors", "1e300"],
+        &["--visitors", "20", "--requests", "10"],
     ] {
         let ended = cost(arguments).with(2);
         assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
