@@ -104,7 +104,7 @@ impl Ending<'_> {
             self.some(out, &mut table, found.collect(), dry_run).await?;
         }
         self.end(out, table, dry_run)?;
-        pages.end("nobody knows whether they were meant, and they were not ended")
+        pages.end("nobody knows whether more were meant, and no more were ended")
     }
 
     /// Ends sessions, some at once, and prints each that has ended.

@@ -142,7 +142,11 @@ impl NewFile {
 }
 
 fn output(path: &Path, error: &io::Error) -> Failed {
-    Failed::other(format!("--output {path:?}: {error}; no file was made"))
+    let why = match error.kind() {
+        io::ErrorKind::AlreadyExists => "it is there already, and stays as it is".to_owned(),
+        _ => error.to_string(),
+    };
+    Failed::other(format!("--output {path:?}: {why}; no file was made"))
 }
 
 /// How far it is, on a terminal. How many there are is not known before.

@@ -36,6 +36,7 @@ pub(crate) async fn run(
     let knows_use = place.knows_use();
     let mut table = Table::begin(out, columns(knows_use))?;
     let mut left = options.limit.unwrap_or(usize::MAX);
+    let is_asked_for_none = left == 0;
     let mut pages = Pages::new(&sessions, &options.selection, options.expired);
     let mut sorted = options.sort.map(|order| Sorted::new(order, options.reverse, left));
     while (left > 0 || sorted.is_some())
@@ -57,7 +58,7 @@ pub(crate) async fn run(
     for info in sorted.map(Sorted::into_vec).unwrap_or_default() {
         table.row(out, || cells(&info, sessions.now()), || json::header(&info, knows_use))?;
     }
-    if table.end(out)? == 0 && out.format == Format::Text {
+    if table.end(out)? == 0 && out.format == Format::Text && !is_asked_for_none {
         say(if options.expired {
             "ingle: no expired session fits"
         } else {

@@ -410,6 +410,7 @@ pub(crate) struct EndOptions {
 
 /// How many may end is confirmed, so that a condition that fits too much does no harm.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Confirmation")]
 pub(crate) struct Confirmation {
     /// Print which sessions would end, and end none.
     #[arg(long)]
@@ -469,8 +470,6 @@ pub(crate) struct DoctorOptions {
 
 #[derive(Args, Debug)]
 pub(crate) struct ExportOptions {
-    #[command(flatten)]
-    pub(crate) selection: Selection,
     /// Write into this file, which must not be there yet.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -480,6 +479,8 @@ pub(crate) struct ExportOptions {
     /// Replace texts and users by names that tell nothing, to send a session to a developer.
     #[arg(long)]
     pub(crate) anonymise: bool,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
 }
 
 #[derive(Args, Debug)]

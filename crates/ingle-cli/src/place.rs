@@ -119,13 +119,15 @@ pub(crate) fn is_there(url: &str) -> Result<(), Failed> {
     match folder.join("sessions.sqlite").try_exists() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failed::unavailable(format!(
-            "there is no store in {folder:?}; run `ingle migrate` to make one"
+            "there is no store in {folder:?}; correct the URL, or run `ingle migrate` with it to make one"
         ))),
         Err(error) => {
-            let line = format!("could not look for a store in {folder:?}: {error}");
+            let line = format!("could not look for a store in {folder:?} ({error})");
             Err(match error.kind() {
-                io::ErrorKind::PermissionDenied => Failed::refused(line),
-                _ => Failed::usage(line),
+                io::ErrorKind::PermissionDenied => {
+                    Failed::refused(format!("{line}; run this as the user that the app runs as"))
+                }
+                _ => Failed::usage(format!("{line}; name the folder of the app's store")),
             })
         }
     }

@@ -181,6 +181,7 @@ fn set(at: &mut Value, path: &[Segment], value: Value, called: &str) -> Result<(
         }
         (Segment::Index(index), Value::Array(items)) => {
             let n_items = items.len();
+            let what = if n_items == 1 { "item" } else { "items" };
             match items.get_mut(*index) {
                 Some(inner) => set(inner, rest, value, &format!("{called}[{index}]")),
                 None if *index == n_items => {
@@ -190,7 +191,7 @@ fn set(at: &mut Value, path: &[Segment], value: Value, called: &str) -> Result<(
                     Ok(())
                 }
                 None => Err(NotThere(format!(
-                    "{called} has {n_items} items, so there is no place [{index}]"
+                    "{called} has {n_items} {what}, so there is no place [{index}]"
                 ))),
             }
         }
@@ -406,7 +407,7 @@ mod tests {
         for (text, says) in [
             ("n.x", "n is no map, so it has no field x"),
             ("n[0]", "n is no list, so it has no item [0]"),
-            ("items[2]", "items has 1 items, so there is no place [2]"),
+            ("items[2]", "items has 1 item, so there is no place [2]"),
             ("items[1][0]", "items[1] is no list"),
             ("items.x", "items is no map"),
             ("new[0]", "new is no list"),

@@ -78,7 +78,7 @@ async fn a_wrong_call_is_one_line_and_changes_nothing() {
         (&["--store", "nosuch:x", "stats"], 2, "the scheme of no store"),
         (&["--store", "sqllite:x", "stats"], 2, "sqlite"),
         (&["--store", "sqlite:", "stats"], 2, "could not open the sqlite store"),
-        (&["--store", &missing_url, "stats"], 6, "run `ingle migrate` to make one"),
+        (&["--store", &missing_url, "stats"], 6, "run `ingle migrate` with it to make one"),
         (&["--store", &foreign_url, "stats"], 1, "could not open the sqlite store"),
         (&["--store", "memory:x", "stats"], 2, "takes nothing after the colon"),
         (&["--store-file", &missing_file, "stats"], 2, "--store-file"),
@@ -132,7 +132,7 @@ async fn a_store_is_named_by_an_option_a_variable_or_a_file() {
 async fn a_store_in_a_folder_is_made_by_migrate_alone() {
     let place = Place::sqlite();
     let missing = run(&place, &["stats"]).with(6);
-    assert!(missing.stderr.contains("run `ingle migrate` to make one"), "{missing:?}");
+    assert!(missing.stderr.contains("run `ingle migrate` with it to make one"), "{missing:?}");
     run(&place, &["migrate"]).ok();
     assert_eq!(run(&place, &["stats", "--json"]).ok().json()["live"], 0);
 }

@@ -138,10 +138,12 @@ impl Problem {
 
     fn no_database(names: &Names) -> Self {
         let database = &names.database;
+        let at = names.server.as_ref().map(|(host, port)| format!("-h {host} -p {port} "));
+        let at = at.unwrap_or_default();
         Self::new(
             OpenErrorKind::Missing,
             format!("there is no database `{database}`"),
-            format!("run `createdb {database}`, or name another one"),
+            format!("run `createdb {at}{database}`, or name another one"),
         )
     }
 

@@ -48,17 +48,21 @@ pub(super) fn page(connection: &Connection, list: &List) -> Result<Page, Error> 
         match read {
             Ok(Entry::Record(loaded)) => page.records.push(loaded),
             Ok(Entry::Mark(_)) => {}
-            Err(error) => page.damaged.push(damaged(key, &error)),
+            Err(error) => page.damaged.push(damaged(connection, key, &error)),
         }
     }
     page.next = last.filter(|_| more).map(|key| Cursor(key.to_string()));
     Ok(page)
 }
 
-fn damaged(key: Key, error: &Unreadable) -> Damaged {
+fn damaged(connection: &Connection, key: Key, error: &Unreadable) -> Damaged {
+    // The whole path: in another folder the command would find nothing.
+    let file = connection.path().unwrap_or(FILE);
+    let is_plain = file.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
+    let quoted =
+        if is_plain { file.to_owned() } else { format!("'{}'", file.replace('\'', r"'\''")) };
     let look = format!(
-        "sqlite3 {} \"SELECT * FROM sessions WHERE hex(key) LIKE '{}%'\"",
-        FILE,
+        "sqlite3 {quoted} \"SELECT * FROM sessions WHERE hex(key) LIKE '{}%'\"",
         key.handle().to_string().to_uppercase()
     );
     Damaged { key, cause: error.to_string(), look }

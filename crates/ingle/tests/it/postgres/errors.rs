@@ -113,7 +113,10 @@ async fn what_is_wrong_with_the_server_is_told_in_one_line() {
         (format!("postgres://u:s3cret@{closed}/d"), "PostgreSQL does not answer at `127.0.0.1:"),
         ("postgres://u:s3cret@no.such.host.invalid/d".to_owned(), "PostgreSQL does not answer at"),
         ("postgres://u:s3cret@%2Fnowhere/d".to_owned(), "PostgreSQL does not answer at `/nowhere`"),
-        (format!("postgres://postgres@{address}/none"), "no database `none`; run `createdb none`"),
+        (
+            format!("postgres://postgres@{address}/none"),
+            "no database `none`; run `createdb -h 127.0.0.1 -p",
+        ),
         (format!("postgres://nobody@{address}/postgres"), "does not let user `nobody` in"),
         (
             format!("postgres://with_password:{SECRET}x@{address}/postgres"),
