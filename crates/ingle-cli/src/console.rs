@@ -1,6 +1,6 @@
 //! `ingle console`: the console in a browser, for whoever runs this program.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Once};
 
 use ingle_console::Grant;
 use tokio::{net::TcpListener, select};
@@ -30,11 +30,14 @@ pub(crate) async fn run(place: &PlaceOptions, options: ConsoleOptions) -> Result
     let (name, from) = place.who();
     let grant = Grant::new(name, options.role.into()).from(from);
     let stop = Stop::listen();
-    say(
-        "ingle: open this address in a browser of this machine; it signs in once, for 10 minutes. \
-         Ctrl-C ends the console",
-    );
-    let announce = |address: &str| {
+    let told = Once::new();
+    let announce = move |address: &str| {
+        told.call_once(|| {
+            say(
+                "ingle: open this address in a browser of this machine; it signs in once, for 10 minutes. \
+                 Ctrl-C ends the console",
+            );
+        });
         // A closed stdout has no reader.
         let _ = writeln!(std::io::stdout(), "{address}");
     };

@@ -28,6 +28,7 @@ mod sweep;
 mod table;
 mod users;
 mod watch;
+mod web;
 
 use exit::Failed;
 use options::{Command, Options, SessionsCommand, UsersCommand};

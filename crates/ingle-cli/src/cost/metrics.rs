@@ -9,6 +9,7 @@ use super::{CostOptions, model::Load};
 use crate::{
     exit::{Failed, causes, say},
     stop::Stop,
+    web,
 };
 
 const DAY_SECONDS: f64 = 86_400.0;
@@ -80,7 +81,7 @@ impl Counted {
             let cause = causes(&error.without_url());
             Failed::unavailable(format!("--from {url}: the app's metrics were not read ({cause})"))
         };
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(failed)?;
+        let client = web::client(url).timeout(PATIENCE).build().map_err(failed)?;
         let answer = client.get(url.clone()).send().await.map_err(failed)?;
         let mut answer = answer.error_for_status().map_err(failed)?;
         let mut bytes = Vec::new();

@@ -15,7 +15,10 @@ use super::{
     Part, Problem,
     browser::{Browser, PATIENCE, Page, SetCookie},
 };
-use crate::exit::{Failed, causes};
+use crate::{
+    exit::{Failed, causes},
+    web,
+};
 
 /// How often the visitor comes back: often enough to meet more than one instance.
 const RETURNS: usize = 6;
@@ -48,7 +51,7 @@ struct Visits {
 }
 
 async fn visits(url: &Url) -> Result<Visits, reqwest::Error> {
-    let mut browser = Browser::new()?;
+    let mut browser = Browser::new(url)?;
     let first = browser.visit(url).await?;
     let mut returns = Vec::new();
     if first.cookies.iter().any(SetCookie::is_of_session) {
@@ -58,7 +61,7 @@ async fn visits(url: &Url) -> Result<Visits, reqwest::Error> {
             returns.push(again.visit(url).await?);
         }
     }
-    let other = Browser::new()?.visit(url).await?;
+    let other = Browser::new(url)?.visit(url).await?;
     Ok(Visits { first, returns, other })
 }
 
@@ -335,9 +338,18 @@ fn unreachable(url: &Url, error: &reqwest::Error) -> Problem {
         let problem = format!("TLS with {at} failed ({cause})");
         let help = format!(
             "see which certificate it has: run `openssl s_client -connect {at} -servername {host} </dev/null`; \
-             a server without TLS is `http:` instead of `https:`"
+             a server without TLS is `http:` instead of `https:`, and a CA of your own is known here by \
+             `SSL_CERT_FILE`"
         );
         return Problem::of_app("tls", problem, help);
+    }
+    if let Some(variable) = web::proxy(url) {
+        let problem =
+            format!("there is no way to {at} by the proxy that `{variable}` names ({cause})");
+        let help = format!(
+            "correct the variable, or go there without a proxy: put `{host}` into NO_PROXY"
+        );
+        return Problem::of_app("proxy", problem, help);
     }
     if !error.is_connect() {
         let problem = format!("what listens at {at} does not answer as HTTP does ({cause})");

@@ -12,6 +12,8 @@ use reqwest::{
     redirect::Policy,
 };
 
+use crate::web;
+
 /// No page takes longer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -58,9 +60,9 @@ pub(super) struct Page {
 }
 
 impl Browser {
-    /// A visitor who was never here.
-    pub(super) fn new() -> Result<Self, reqwest::Error> {
-        let client = Client::builder().redirect(Policy::none()).timeout(PATIENCE);
+    /// A visitor who was never at this page.
+    pub(super) fn new(url: &Url) -> Result<Self, reqwest::Error> {
+        let client = web::client(url).redirect(Policy::none()).timeout(PATIENCE);
         let client = client.user_agent(concat!("ingle-doctor/", env!("CARGO_PKG_VERSION")));
         Ok(Self { client: client.build()?, cookies: Vec::new() })
     }

@@ -297,6 +297,20 @@ fn what_speaks_no_http_is_no_app_that_is_to_be_started() {
 }
 
 #[test]
+fn a_page_of_this_machine_is_asked_for_without_a_proxy_and_another_names_it() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let by_proxy = |url: &str| {
+        let mut program = program(&Place::sqlite());
+        program.env_remove("INGLE_STORE").env("HTTP_PROXY", format!("http://{gone}"));
+        Ended::of(program.args(["doctor", "--json", url]).output().unwrap())
+    };
+    let ended = by_proxy(&format!("http://{}/", start())).ok();
+    assert_eq!(ended.json()["good"], true);
+    let says = ["the proxy that `HTTP_PROXY` names", "NO_PROXY"];
+    found_one(by_proxy("http://192.0.2.1/"), "proxy", &says);
+}
+
+#[test]
 fn the_code_tells_of_problems_also_where_nobody_reads_them() {
     let mut program = program(&Place::sqlite());
     let url = format!("http://{}/plain", start());
