@@ -53,13 +53,24 @@ impl PlaceOptions {
         Ok(opened.map_err(|_| late())??)
     }
 
-    /// The sessions, for whoever runs this program.
+    /// The sessions, for whoever runs this program, if the store can list them.
     pub(crate) async fn sessions(&self) -> Result<Sessions, Failed> {
         self.sessions_within(Limits::default()).await
     }
 
     /// The same, where the app's layer has these limits.
     pub(crate) async fn sessions_within(&self, limits: Limits) -> Result<Sessions, Failed> {
+        let sessions = self.sessions_of_any_store(limits).await?;
+        if !sessions.store_info().capabilities.lists_by_user {
+            return Err(Failed::refused(
+                "this store cannot list its sessions; `users end`, `sweep`, `migrate` and `doctor` work with it",
+            ));
+        }
+        Ok(sessions)
+    }
+
+    /// The same, also where the store cannot list them.
+    pub(crate) async fn sessions_of_any_store(&self, limits: Limits) -> Result<Sessions, Failed> {
         let layer = self.layer(self.open().await?)?.limits(limits);
         Ok(layer.sessions().operated_by(self.operator()))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ingle::{Sessions, store::Info};
+use ingle::{Limits, Sessions, store::Info};
 use serde_json::json;
 use tokio::select;
 
@@ -46,7 +46,7 @@ pub(crate) async fn end(
     options: EndUserOptions,
 ) -> Result<(), Failed> {
     let EndUserOptions { user, confirmation } = options;
-    let sessions = place.sessions().await?;
+    let sessions = place.sessions_of_any_store(Limits::default()).await?;
     let stop = Stop::listen();
     let info = sessions.store_info();
     let n = match info.capabilities.lists_by_user {
