@@ -1,6 +1,6 @@
 //! Records that cannot be read, made by the store's own client: what becomes of those who meet them.
 
-use std::{collections::HashMap, fs, net::SocketAddr};
+use std::{collections::HashMap, fs, net::SocketAddr, process::Command};
 
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
     CommitRequest, Document, DocumentMask, Value, Write as Rpc, firestore_client::FirestoreClient,
@@ -12,6 +12,7 @@ use ingle::{
 };
 
 use crate::{
+    Ended,
     commands::on_each_store,
     place::{ADA, ALSO_BOB, BOB, NOBODY, Place, key},
     run,
@@ -121,6 +122,17 @@ async fn one_that_cannot_be_read_stops_no_command_and_is_named(place: Place) {
         assert_eq!(told.stderr.lines().count(), 1, "{told:?}");
         assert!(told.stderr.contains(&named) && told.stderr.contains("look at it"), "{told:?}");
         assert!(!told.stderr.contains("s3cret") && told.stdout.is_empty(), "{told:?}");
+    }
+    // The command to look at it asks the store that was meant.
+    let told = run(&place, &["sessions", "show", ADA]).with(1);
+    let (_, look) = told.stderr.split_once("look at it with: ").unwrap();
+    let (look, _) = look.split_once("; `ingle").unwrap();
+    if look.starts_with("sqlite3 ") {
+        let folder = place.folder().canonicalize().unwrap();
+        assert!(look.contains(folder.to_str().unwrap()), "{look}");
+    } else if look.starts_with("redis-cli ") {
+        let seen = Ended::of(Command::new("sh").args(["-c", look]).output().unwrap()).ok();
+        assert!(!seen.stdout.trim().is_empty(), "{look}: {seen:?}");
     }
 }
 

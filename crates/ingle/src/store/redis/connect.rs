@@ -210,6 +210,11 @@ impl Client {
         self.servers.masters().into_iter().map(Master).collect()
     }
 
+    /// The server that has a partition, if it is known.
+    pub(super) fn master_of(&self, partition: Partition) -> Option<Master> {
+        self.servers.owner(partition).map(Master)
+    }
+
     /// One partition of each server that has records, and one that no server has, if there is such a one.
     pub(super) fn one_partition_each(&self) -> Vec<Partition> {
         match &self.servers {

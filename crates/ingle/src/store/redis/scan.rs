@@ -81,6 +81,10 @@ fn read(answer: Value, key: &Key) -> Result<Option<Loaded>, Unreadable> {
 
 fn damaged(client: &Client, key: Key, error: &Error) -> Damaged {
     let pattern = client.names.records_of(&key.handle().into());
-    let look = format!("redis-cli --scan --pattern '{pattern}' | xargs -n 1 redis-cli GET");
+    let master = client.master_of(Partition::of(&key));
+    let line = master.map_or_else(|| "redis-cli".to_owned(), |master| master.command_line());
+    // Where it asks for the password, it needs the terminal.
+    let xargs = if line.ends_with(" --askpass") { "xargs -o -n 1" } else { "xargs -n 1" };
+    let look = format!("{line} --scan --pattern '{pattern}' | {xargs} {line} GET");
     Damaged { key, cause: error.cause(), look }
 }
