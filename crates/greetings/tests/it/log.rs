@@ -33,6 +33,8 @@ async fn logged(environment: &[(&str, &str)]) -> Logged {
     let mut program = patient();
     program.args(["--lab", "--listen", "127.0.0.1:0", "--store", &place.url]);
     program.args(["--metrics", "127.0.0.1:0"]);
+    // Its lines are as long as the names of types.
+    program.env("RUST_BACKTRACE", "0");
     program.envs(environment.iter().copied()).stdout(stdout.reopen().expect("a file"));
     let process = Process::spawn(program);
     let mut browser = process.browser();
