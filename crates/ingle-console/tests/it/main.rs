@@ -10,6 +10,7 @@ mod api;
 mod chromium;
 mod edits;
 mod ends;
+mod firestore;
 mod gate;
 mod http;
 mod outages;
