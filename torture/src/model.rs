@@ -1,18 +1,19 @@
-//! The commit protocol as a small model, of which every state is looked at.
+//! The commit protocol and that of logins as small models, of which every state is looked at.
 //!
-//! Two clients change, renew and destroy one session. Their requests and the answers to them may be
+//! In the first one, two clients change, renew and destroy one session. Their requests and the answers to them may be
 //! lost, overtake each other, and arrive twice; the store may turn a request away, and in one setup
 //! it goes back in time, as a failover of Redis does. `model/protocol.rs` has the steps,
-//! `model/properties.rs` what must hold after each.
+//! `model/properties.rs` what must hold after each. `model/logins.rs` is the second one.
 
+mod logins;
 mod properties;
 mod protocol;
 mod state;
 
-use std::time::Instant;
+use std::{fmt::Debug, hash::Hash, time::Instant};
 
 use anyhow::Result;
-use stateright::{Checker as _, Model as _};
+use stateright::{Checker as _, Model};
 
 use crate::{
     options::{Length, Options},
@@ -33,21 +34,25 @@ struct Checked {
 
 pub(crate) async fn run(options: &Options) -> Result<Section> {
     let long = options.length != Length::Short;
-    let setups: Vec<Setup> = setups(long);
-    let checked: Vec<Checked> =
-        tokio::task::spawn_blocking(move || setups.into_iter().map(check).collect()).await?;
+    let (commits, logins) = tokio::task::spawn_blocking(move || -> (Vec<_>, Vec<_>) {
+        let commits = setups(long).into_iter().map(|setup| check(setup.name, setup));
+        (commits.collect(), logins::check_all(long))
+    })
+    .await?;
     let mut section = Section { name: "model", ..Section::default() };
-    section.text = table(&checked);
-    for Checked { name, broken, .. } in checked {
+    section.text = format!(
+        "Each state of each setup was looked at.\n\n### Commits\n\n{}\n### Logins\n\n{}",
+        table(&commits),
+        table(&logins)
+    );
+    for Checked { name, broken, .. } in commits.into_iter().chain(logins) {
         section.broken.extend(broken.into_iter().map(|broken| format!("{name}: {broken}")));
     }
     Ok(section)
 }
 
 fn table(checked: &[Checked]) -> String {
-    let mut text = String::from(
-        "Each state of each setup was looked at.\n\n| setup | states | steps | seconds |\n|---|---|---|---|\n",
-    );
+    let mut text = String::from("| setup | states | steps | seconds |\n|---|---|---|---|\n");
     for Checked { name, states, steps, seconds, .. } in checked {
         text.push_str(&format!("| {name} | {states} | {steps} | {seconds:.1} |\n"));
     }
@@ -56,9 +61,16 @@ fn table(checked: &[Checked]) -> String {
     text
 }
 
-fn check(setup: Setup) -> Checked {
+fn check<M>(name: &'static str, setup: M) -> Checked
+where
+    M: Model<
+            State: Clone + Debug + Hash + PartialEq + Send + Sync,
+            Action: Clone + Debug + PartialEq,
+        > + Send
+        + Sync
+        + 'static,
+{
     let began = Instant::now();
-    let name = setup.name;
     let checker = setup.checker().threads(2).spawn_bfs().join();
     let discoveries = checker.discoveries();
     let mut broken = Vec::new();

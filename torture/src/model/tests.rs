@@ -1,6 +1,6 @@
 //! Each property can fail: an error in the protocol or in the store breaks it.
 
-use stateright::{Checker as _, Model as _};
+use stateright::Checker as _;
 
 use super::{
     properties::{DEAD_STAYS_DEAD, FOUND, MADE_ONCE, NEVER_TWICE, ONE_RECORD, REFUSED_NEVER},
@@ -25,7 +25,8 @@ fn breaks(setup: Setup, property: &'static str) -> bool {
 
 #[test]
 fn without_an_error_all_holds() {
-    let checked = check(setups(false).swap_remove(0));
+    let setup = setups(false).swap_remove(0);
+    let checked = check(setup.name, setup);
     assert!(checked.states > 1000, "{} states are no proof", checked.states);
     assert_eq!(checked.broken, [""; 0]);
 }
@@ -57,5 +58,5 @@ fn each_planted_error_is_found() {
 fn a_renew_that_is_looked_for_under_the_old_key_alone_is_never_found() {
     let mut setup = with("a renew and a renew", PlantedError::LooksBehindAlone);
     setup.reached = &[FOUND];
-    assert_eq!(check(setup).broken, [format!("not reached: {FOUND}")]);
+    assert_eq!(check(setup.name, setup).broken, [format!("not reached: {FOUND}")]);
 }
