@@ -9,7 +9,7 @@ Parts (default: all):
   crash        the SQLite store: killed processes, disks that fail, damaged files
   leak         no response holds another session's data, whatever breaks off or comes late
   overload     more requests than can be served, and connections that drip
-  model        the commit protocol as a model, every state of it
+  model        the protocols of commits and logins as models, every state of them
   simulation   the library on a store that fails, from seeds that replay
   fuzz         inputs made of valid ones, for all that reads what others wrote
   bugs         bugs that are planted in the library, and which test catches each

@@ -12,9 +12,9 @@ mod setup;
 mod state;
 
 use properties::{
-    FOLLOWED, FOUND, FREED, LATER_ONE, LEFT_OVER, LOGIN_AFTER_END, MOVED_PLACE, OLDEST_ENDED,
-    OVERTAKEN_LOGIN, OVERTAKEN_RENEW, SECOND_PASS, TOO_MANY, UNKNOWN_NOT_TAKEN, UNKNOWN_TAKEN,
-    WAITED,
+    FOLLOWED, FOUND, FREED, LATER_ONE, LEFT_AFTER_END, LEFT_OVER, LOGIN_AFTER_END, MOVED_PLACE,
+    OLDEST_ENDED, OVERTAKEN_LOGIN, OVERTAKEN_RENEW, SECOND_PASS, TOO_MANY, UNKNOWN_NOT_TAKEN,
+    UNKNOWN_TAKEN, WAITED,
 };
 use setup::{Limit, Setup};
 use state::Task::{self, EndAll, Login, LoginWithTicket, Redeem, Renew};
@@ -41,7 +41,7 @@ fn setups(long: bool) -> Vec<Setup> {
     let (logins, redeems): (&[_], &[_]) = (&[LoginWithTicket, Login], &[Redeem, Redeem]);
     let (end, renew, both): (&[_], &[_], &[_]) = (&[EndAll], &[Renew], &[EndAll, Renew]);
     let ends: &[_] =
-        &[OVERTAKEN_LOGIN, OVERTAKEN_RENEW, LOGIN_AFTER_END, FOLLOWED, SECOND_PASS, LEFT_OVER];
+        &[OVERTAKEN_LOGIN, OVERTAKEN_RENEW, LOGIN_AFTER_END, FOLLOWED, SECOND_PASS, LEFT_AFTER_END];
     let tickets: &[_] = &[LATER_ONE, FOUND, UNKNOWN_TAKEN, UNKNOWN_NOT_TAKEN];
     let waits: &[_] = &[OLDEST_ENDED, WAITED, FREED];
     let refused: &[_] = &[TOO_MANY, FREED, LEFT_OVER];

@@ -25,6 +25,8 @@ pub(crate) const LOGIN_AFTER_END: &str = "a login after an end of all lives";
 pub(crate) const FOLLOWED: &str = "an end of all follows a session to its new id";
 pub(crate) const SECOND_PASS: &str = "a second pass finds what the first one missed";
 pub(crate) const LEFT_OVER: &str = "a login that was cut off leaves a session that no browser has";
+pub(crate) const LEFT_AFTER_END: &str =
+    "a session of before an end of all is left that no browser has";
 pub(crate) const OLDEST_ENDED: &str = "a login has ended the oldest session";
 pub(crate) const TOO_MANY: &str = "a login is refused, since the user has too many sessions";
 pub(crate) const WAITED: &str = "a login waits for others that are about to take all places";
@@ -46,13 +48,14 @@ pub(crate) fn of(setup: &Setup) -> Vec<Property<Setup>> {
         (TAKER_KNOWS, taker_knows),
         (CAN_END, can_end),
     ];
-    let reachable: [(&'static str, Condition); 15] = [
+    let reachable: [(&'static str, Condition); 16] = [
         (OVERTAKEN_LOGIN, |setup, state| overtaken(setup, state, false)),
         (OVERTAKEN_RENEW, |setup, state| overtaken(setup, state, true)),
         (LOGIN_AFTER_END, login_after_end),
         (FOLLOWED, |_, state| has_phase(state, is_followed)),
         (SECOND_PASS, |_, state| has_phase(state, is_second_pass)),
         (LEFT_OVER, left_over),
+        (LEFT_AFTER_END, left_after_end),
         (OLDEST_ENDED, oldest_ended),
         (TOO_MANY, |_, state| state.outcomes().any(|outcome| outcome == Outcome::TooMany)),
         (WAITED, |_, state| has_phase(state, |phase| matches!(phase, Phase::WaitsForPlaces))),
@@ -172,6 +175,16 @@ fn login_after_end(setup: &Setup, state: &State) -> bool {
 
 fn left_over(_: &Setup, state: &State) -> bool {
     state.all_done() && state.live().any(|(key, _)| !state.is_known(key))
+}
+
+fn left_after_end(setup: &Setup, state: &State) -> bool {
+    left_over(setup, state)
+        && state.outcomes().any(|outcome| match outcome {
+            Outcome::EndedAll(generation) => {
+                state.live().any(|(_, record)| record.proved < generation)
+            }
+            _ => false,
+        })
 }
 
 fn oldest_ended(_: &Setup, state: &State) -> bool {
