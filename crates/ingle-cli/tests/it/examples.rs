@@ -64,7 +64,10 @@ fn run_as_printed(place: &Place, example: &str) {
     // However busy the machine is.
     shell.env("INGLE_TIMEOUT", "2m");
     let ended = Ended::of(shell.output().unwrap());
-    assert!(ended.code == 0 && !ended.stderr.contains("ingle: error"), "{example}: {ended:?}");
+    // The servers that tests share keep nothing on a disk, and the doctor says so.
+    let is_told = example.starts_with("ingle doctor") && ended.stdout.contains("append-only file");
+    let code = i32::from(is_told);
+    assert!(ended.code == code && !ended.stderr.contains("ingle: error"), "{example}: {ended:?}");
 }
 
 async fn the_examples_of_the_page_for_operators_run_one_after_the_other(place: Place) {
