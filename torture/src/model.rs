@@ -61,15 +61,18 @@ fn table(checked: &[Checked]) -> String {
     text
 }
 
-fn check<M>(name: &'static str, setup: M) -> Checked
-where
-    M: Model<
-            State: Clone + Debug + Hash + PartialEq + Send + Sync,
-            Action: Clone + Debug + PartialEq,
-        > + Send
-        + Sync
-        + 'static,
+/// A model of which every state can be looked at.
+trait Finite:
+    Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq>
+    + Send
+    + Sync
+    + 'static
 {
+}
+
+impl Finite for Setup {}
+
+fn check(name: &'static str, setup: impl Finite) -> Checked {
     let began = Instant::now();
     let checker = setup.checker().threads(2).spawn_bfs().join();
     let discoveries = checker.discoveries();

@@ -19,7 +19,9 @@ use properties::{
 use setup::{Limit, Setup};
 use state::Task::{self, EndAll, Login, LoginWithTicket, Redeem, Renew};
 
-use super::{Checked, check};
+use super::{Checked, Finite, check};
+
+impl Finite for Setup {}
 
 /// Checks all setups, or those that CI has time for.
 pub(super) fn check_all(long: bool) -> Vec<Checked> {

@@ -17,7 +17,7 @@ fn with(name: &str, error: PlantedError) -> Setup {
 }
 
 /// Whether this property is broken.
-fn breaks(setup: Setup, property: &'static str) -> bool {
+pub(super) fn breaks(setup: impl Finite, property: &'static str) -> bool {
     let found = stateright::HasDiscoveries::AnyOf([property].into());
     let checker = setup.checker().finish_when(found).spawn_bfs().join();
     checker.discovery(property).is_some()

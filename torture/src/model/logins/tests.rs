@@ -1,7 +1,5 @@
 //! Each property can fail: an error in the protocol or in the store breaks it.
 
-use stateright::{Checker as _, Model as _};
-
 use super::{
     properties::{
         CAN_END, END_IS_FINAL, LOGIN_LIVES, NONE_LEFT, REDEEMED_ONCE, TAKER_KNOWS, WITHIN_LIMIT,
@@ -9,6 +7,7 @@ use super::{
     setup::PlantedError,
     *,
 };
+use crate::model::tests::breaks;
 
 const ALL: &str = "logins, an end, a renew";
 const REDEEM: &str = "redeems, an end, a renew";
@@ -22,13 +21,6 @@ fn with(name: &str, error: PlantedError) -> Setup {
     setup.error = Some(error);
     setup.reached = &[];
     setup
-}
-
-/// Whether this property is broken.
-fn breaks(setup: Setup, property: &'static str) -> bool {
-    let found = stateright::HasDiscoveries::AnyOf([property].into());
-    let checker = setup.checker().finish_when(found).spawn_bfs().join();
-    checker.discovery(property).is_some()
 }
 
 #[test]

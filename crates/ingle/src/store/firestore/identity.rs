@@ -7,6 +7,8 @@ use std::{env, fs, path::PathBuf, time::Duration};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::store::floor::platform::Platform;
+
 /// What is known of the app's credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Identity {
@@ -69,10 +71,10 @@ impl Identity {
             return Self::default();
         }
         let zone = metadata.get("instance/zone").await;
-        let machine = match env::var_os("K_SERVICE") {
+        let machine = match Platform::here() {
             // Its instances have names that nobody can name.
-            Some(_) => None,
-            None => metadata.get("instance/name").await,
+            Some(Platform::CloudRun) => None,
+            _ => metadata.get("instance/name").await,
         };
         Self {
             member: member.map(|email| format!("serviceAccount:{email}")),

@@ -43,6 +43,12 @@ pub(in crate::store) fn shown(path: &Path) -> String {
     line
 }
 
+/// A text as one word of a command for a shell.
+pub(in crate::store) fn shell_word(text: &str) -> String {
+    let is_plain = text.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
+    if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// Whether a name is one that somebody meant: without control characters, and without blanks or line ends
 /// around it, as the content of a file has them.
 pub(in crate::store) fn is_tidy(name: &str) -> bool {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     id::Key,
-    store::{Applied, Cursor, Damaged, Error, Page},
+    store::{Applied, Cursor, Damaged, Error, Page, floor::text::shell_word},
 };
 
 /// A page of the live records of one user or of all, in the order of their keys.
@@ -57,12 +57,9 @@ pub(super) fn page(connection: &Connection, list: &List) -> Result<Page, Error> 
 
 fn damaged(connection: &Connection, key: Key, error: &Unreadable) -> Damaged {
     // The whole path: in another folder the command would find nothing.
-    let file = connection.path().unwrap_or(FILE);
-    let is_plain = file.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c));
-    let quoted =
-        if is_plain { file.to_owned() } else { format!("'{}'", file.replace('\'', r"'\''")) };
+    let file = shell_word(connection.path().unwrap_or(FILE));
     let look = format!(
-        "sqlite3 {quoted} \"SELECT * FROM sessions WHERE hex(key) LIKE '{}%'\"",
+        "sqlite3 {file} \"SELECT * FROM sessions WHERE hex(key) LIKE '{}%'\"",
         key.handle().to_string().to_uppercase()
     );
     Damaged { key, cause: error.to_string(), look }

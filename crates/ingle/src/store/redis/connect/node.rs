@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     detach,
-    store::floor::{pulse::Pulse, text::shown},
+    store::floor::{
+        pulse::Pulse,
+        text::{shell_word, shown},
+    },
 };
 
 /// After an attempt that failed, those who come so soon are told the same, and no other is made.
@@ -75,16 +78,16 @@ impl Node {
         let RedisConfig { tls, cacert, user, password, .. } = &self.settings.config;
         let mut line = match &self.address {
             Address::Tcp(host, port) => format!("redis-cli -h {host} -p {port}"),
-            Address::Unix(path) => format!("redis-cli -s {}", shown(path)),
+            Address::Unix(path) => format!("redis-cli -s {}", shell_word(&shown(path))),
         };
         if *tls {
             line.push_str(" --tls");
         }
         if let Some(file) = cacert {
-            line.push_str(&format!(" --cacert {}", shown(file)));
+            line.push_str(&format!(" --cacert {}", shell_word(&shown(file))));
         }
         if let Some(user) = user {
-            line.push_str(&format!(" --user {user}"));
+            line.push_str(&format!(" --user {}", shell_word(user)));
         }
         if password.is_some() {
             line.push_str(" --askpass");
