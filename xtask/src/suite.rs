@@ -9,7 +9,7 @@ use std::{env, net::SocketAddr, process::Command, thread};
 
 use anyhow::Result;
 use testbed::{
-    Server, chromium, firestore, memcached, postgres, prometheus,
+    Server, chromium, collector, firestore, memcached, postgres, prometheus,
     redis::{self, Edition},
 };
 
@@ -29,6 +29,9 @@ const TUTORIAL: &str = "tutorial";
 
 /// A part of the name of every test that reads the log by Google's published types.
 const PROTOBUF: &str = "protobuf";
+
+/// A part of the name of every test that needs a collector of OpenTelemetry.
+const COLLECTOR: &str = "collector";
 
 /// A part of the name of every test that needs Prometheus or its tool.
 const PROMETHEUS: &str = "prometheus";
@@ -80,6 +83,7 @@ pub(crate) fn install(steps: &mut Steps) -> Result<()> {
     steps.run("Redis", tools::install_redis)?;
     steps.run("other servers of Redis", tools::install_redis_editions)?;
     steps.run("Google's types", tools::install_protobuf)?;
+    steps.run("OpenTelemetry's collector", tools::install_collector)?;
     steps.run("Prometheus", tools::install_prometheus)?;
     steps.run("Chromium", tools::install_chromium)
 }
@@ -159,6 +163,9 @@ fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
     }
     if !tools::protobuf_is_installed() {
         skipped.push(PROTOBUF);
+    }
+    if !collector::is_installed() {
+        skipped.push(COLLECTOR);
     }
     if !prometheus::is_installed() {
         skipped.push(PROMETHEUS);

@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use testbed::{
-    chromium, firestore, memcached, postgres, prometheus, protobuf, redis, tools, tutorial,
+    chromium, collector, firestore, memcached, postgres, prometheus, protobuf, redis, tools,
+    tutorial,
 };
 
 use crate::step::{self, cargo, root};
@@ -134,6 +135,14 @@ pub(crate) fn install_protobuf() -> Result<()> {
 /// Whether [`install_protobuf`] found a Python, which is there still.
 pub(crate) fn protobuf_is_installed() -> bool {
     protobuf::environment().join("bin/python").is_file()
+}
+
+/// Installs a collector of OpenTelemetry.
+pub(crate) fn install_collector() -> Result<()> {
+    if !install_python(&collector::environment(), &collector::requirements())? {
+        println!("Tests that send traces to a collector are skipped.");
+    }
+    Ok(())
 }
 
 /// Unpacks Prometheus from Debian's package, where there is Debian or the like: two programs that need

@@ -1,4 +1,4 @@
-//! What is told of each request: a line of the log, and a measurement.
+//! What is told of each request: a line of the log, a measurement, and a span.
 //!
 //! It is around all else, so it sees what the client is answered. It tells a path and never a query, a
 //! cookie, an id or a user. Where neither is asked for it does nothing.
@@ -12,15 +12,28 @@ use std::{
     time::Instant,
 };
 
-use axum::{extract::Request, http, response::Response};
+use axum::{
+    extract::{MatchedPath, Request},
+    http,
+    response::Response,
+};
 use ingle::{Handle, Session};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
+#[cfg(feature = "actix")]
+use tracing::Instrument as _;
+use tracing::{Span, field::Empty};
 
-use crate::{app, prometheus};
+use crate::{
+    app, measure,
+    otlp::{join, rename},
+};
 
 /// What filters of the log know the lines of requests by.
 pub(crate) const TARGET: &str = "greetings::access";
+
+/// What the spans of requests are known by.
+pub(crate) const SPANS: &str = "greetings::request";
 
 /// What nginx made the usual status of a client that hung up before it was answered.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -33,12 +46,13 @@ const BYTES_MAX: usize = 200;
 pub(crate) struct Told {
     log: bool,
     metrics: bool,
+    spans: bool,
 }
 
 impl Told {
     /// As the filter of the log says, which is asked once: it does not change.
-    pub(crate) fn new(metrics: bool) -> Self {
-        Self { log: tracing::enabled!(target: TARGET, tracing::Level::INFO), metrics }
+    pub(crate) fn new(metrics: bool, spans: bool) -> Self {
+        Self { log: tracing::enabled!(target: TARGET, tracing::Level::INFO), metrics, spans }
     }
 
     /// A request that has come, if anybody is told of it.
@@ -52,19 +66,46 @@ impl Told {
             return None;
         }
         if self.metrics {
-            prometheus::in_flight(1.0);
+            measure::in_flight(1.0);
         }
+        let has_text = self.log || self.spans;
         let (path, trace) =
-            if self.log { (path_as_told(path), Trace::of(header)) } else { (String::new(), None) };
+            if has_text { (path_as_told(path), Trace::of(header)) } else { (String::new(), None) };
+        let span = match self.spans && !app::is_probe(&path) {
+            true => span_of(method, &path),
+            false => Span::none(),
+        };
         Some(Started {
             told: self,
             began: Instant::now(),
             method: method.clone(),
             path,
-            trace,
+            trace: join(&span, trace),
+            span,
             answered: false,
         })
     }
+}
+
+/// A request as a span, with the names of
+/// [OpenTelemetry's conventions](https://opentelemetry.io/docs/specs/semconv/http/http-spans/).
+fn span_of(method: &http::Method, path: &str) -> Span {
+    let label = &*label_of(method);
+    // Any other method is shown as the conventions say.
+    let known = if label == "other" { "_OTHER" } else { label };
+    let name = if label == "other" { "HTTP" } else { label };
+    tracing::info_span!(
+        target: SPANS,
+        "request",
+        otel.name = name,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = known,
+        http.route = Empty,
+        http.response.status_code = Empty,
+        url.path = path,
+        session = Empty,
+    )
 }
 
 /// A path as a URL may have it: what is no visible sign of ASCII could deceive whoever reads the log.
@@ -101,15 +142,17 @@ pub(crate) struct Started {
     method: http::Method,
     path: String,
     trace: Option<Trace>,
+    span: Span,
     answered: bool,
 }
 
 impl Started {
-    pub(crate) fn trace(&self) -> Option<Trace> {
-        self.trace
-    }
-
-    pub(crate) fn answered(mut self, status: u16, session: Option<Handle>) {
+    /// The route is that of the app, with names in the place of values, if it has one.
+    pub(crate) fn answered(mut self, status: u16, session: Option<Handle>, route: Option<&str>) {
+        if let Some(route) = route.filter(|_| !self.span.is_disabled()) {
+            self.span.record("http.route", route);
+            rename(&self.span, format!("{} {route}", label_of(&self.method)));
+        }
         self.tell(status, session);
     }
 
@@ -117,8 +160,16 @@ impl Started {
         self.answered = true;
         let took = self.began.elapsed();
         if self.told.metrics {
-            prometheus::in_flight(-1.0);
-            prometheus::request(&self.method, status, took);
+            measure::in_flight(-1.0);
+            measure::request(&self.method, status, took);
+        }
+        if !self.span.is_disabled() {
+            // The conventions have it as a signed number.
+            self.span.record("http.response.status_code", i64::from(status));
+            self.span.record("session", session.map(tracing::field::display));
+            if status >= 500 {
+                self.span.record("otel.status_code", "ERROR");
+            }
         }
         // Platforms ask every few seconds, and as long as all is well there is nothing to tell.
         let is_well = status == 200 && app::is_probe(&self.path);
@@ -210,8 +261,9 @@ fn within<T>(trace: Option<Trace>, work: impl FnOnce() -> T) -> T {
 
 /// Polls a request's future as a part of its trace.
 #[cfg(feature = "actix")]
-pub(crate) async fn traced<F: Future>(trace: Option<Trace>, work: F) -> F::Output {
-    match trace {
+pub(crate) async fn traced<F: Future>(started: &Started, work: F) -> F::Output {
+    let work = work.instrument(started.span.clone());
+    match started.trace {
         Some(trace) => CURRENT.scope(trace, work).await,
         None => work.await,
     }
@@ -263,23 +315,30 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let trace = this.started.as_ref().and_then(Started::trace);
+        let started = this.started.as_ref();
+        let trace = started.and_then(|started| started.trace);
+        let entered = started.map(|started| started.span.enter());
         let inner = this.inner;
         let Ok(mut response) = ready!(within(trace, || inner.poll(context)));
+        drop(entered);
         if let Some(started) = this.started.take() {
-            let session = response.extensions_mut().remove::<Noted>();
-            let session = session.and_then(|Noted(session)| session.handle());
-            started.answered(response.status().as_u16(), session);
+            let Noted { session, route } = response.extensions_mut().remove().unwrap_or_default();
+            let session = session.and_then(|session| session.handle());
+            let route = route.as_ref().map(MatchedPath::as_str);
+            started.answered(response.status().as_u16(), session, route);
         }
         Poll::Ready(Ok(response))
     }
 }
 
-/// The session that a request had, for the line of its answer.
-#[derive(Clone, Debug)]
-struct Noted(Session);
+/// What is known of a request inside of the app alone.
+#[derive(Clone, Debug, Default)]
+struct Noted {
+    session: Option<Session>,
+    route: Option<MatchedPath>,
+}
 
-/// Notes the session of each request. It is within the layer of sessions.
+/// Notes the session and the route of each request. It is within the layer of sessions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoteSession(pub(crate) Told);
 
@@ -287,14 +346,14 @@ impl<S> Layer<S> for NoteSession {
     type Service = Noting<S>;
 
     fn layer(&self, inner: S) -> Noting<S> {
-        Noting { notes: self.0.log, inner }
+        Noting { told: self.0, inner }
     }
 }
 
 /// The service of [`NoteSession`].
 #[derive(Clone, Debug)]
 pub(crate) struct Noting<S> {
-    notes: bool,
+    told: Told,
     inner: S,
 }
 
@@ -311,8 +370,13 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let session = self.notes.then(|| request.extensions().get::<Session>().cloned()).flatten();
-        NotingFuture { inner: self.inner.call(request), session }
+        let Told { log, spans, .. } = self.told;
+        let extensions = request.extensions();
+        let noted = (log || spans).then(|| Noted {
+            session: extensions.get().cloned(),
+            route: extensions.get().filter(|_| spans).cloned(),
+        });
+        NotingFuture { inner: self.inner.call(request), noted }
     }
 }
 
@@ -321,7 +385,7 @@ pin_project! {
     pub(crate) struct NotingFuture<F> {
         #[pin]
         inner: F,
-        session: Option<Session>,
+        noted: Option<Noted>,
     }
 }
 
@@ -334,8 +398,8 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut response) = ready!(this.inner.poll(context));
-        if let Some(session) = this.session.take() {
-            response.extensions_mut().insert(Noted(session));
+        if let Some(noted) = this.noted.take() {
+            response.extensions_mut().insert(noted);
         }
         Poll::Ready(Ok(response))
     }

@@ -144,14 +144,17 @@ async fn accessed(
         told.begin(&method, request.path(), header)
     };
     let Some(started) = started else { return next.call(request).await };
-    let answer = traced(started.trace(), next.call(request)).await;
+    let answer = traced(&started, next.call(request)).await;
     match &answer {
         Ok(response) => {
             let session = Session::extract(response.request()).await.ok();
             let session = session.and_then(|session| session.handle());
-            started.answered(response.status().as_u16(), session);
+            let route = response.request().match_pattern();
+            started.answered(response.status().as_u16(), session, route.as_deref());
         }
-        Err(error) => started.answered(error.as_response_error().status_code().as_u16(), None),
+        Err(error) => {
+            started.answered(error.as_response_error().status_code().as_u16(), None, None);
+        }
     }
     answer
 }

@@ -40,6 +40,9 @@ pub(crate) fn announce(
     let server = info.server.as_deref().map(|server| format!("server       {server}\n"));
     let server = server.unwrap_or_default();
     let metrics = metrics.map(metrics_at).unwrap_or_default();
+    let collector = options.otlp.as_ref().map(|otlp| without_secrets(&otlp.value));
+    let collector = collector.map(|url| format!("collector    {url}, for traces and metrics\n"));
+    let collector = collector.unwrap_or_default();
     let banner = format!(
         "{VERSION}\
          sessions     {}\n\
@@ -50,6 +53,7 @@ pub(crate) fn announce(
          {accounts}\
          {lab}\
          {metrics}\
+         {collector}\
          listening on http://{address}\n",
         place(&options.store.value),
         info.durability,

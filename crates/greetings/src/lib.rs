@@ -26,16 +26,21 @@ mod banner;
 mod lab;
 mod limit;
 mod log;
+mod measure;
 mod options;
+#[cfg_attr(not(feature = "otlp"), path = "no_otlp.rs")]
+mod otlp;
 mod platform;
 mod prometheus;
 mod server;
+mod watch;
 
 use access::{Access, NoteSession, Told};
 use accounts::{Accounts, Streams, command::AddError};
 use limit::Limit;
 use options::{Command, Options, Setting, Transport, Wrong};
 use server::{Ended, Signals};
+use watch::Watch;
 
 /// How long the end waits for work in the background, which nobody was promised.
 const BACKGROUND_TIME_MAX: Duration = Duration::from_millis(500);
@@ -117,16 +122,35 @@ async fn run(
         Command::Help => return print(options::HELP),
         Command::Version => return print(banner::VERSION),
     };
-    log::begin(&options);
+    let watch = Watch::begin(&options).map_err(|error| Failure::watch(&*error))?;
     if options.migrate {
         return migrate(&options).await;
     }
+    let ended = served(options, has_accounts, &watch, serve).await;
+    if let Ok(Ended::AtOnce(signal)) = ended {
+        // The runtime would still wait for what it runs.
+        std::process::exit(128 + i32::from(signal));
+    }
+    if let Ok(Ended::Overdue(busy)) = ended {
+        tracing::warn!(busy, "stopped before all requests were answered");
+    }
+    watch.end().await;
+    ended.map(|_| ())
+}
+
+/// Opens what was asked for, and serves until a signal comes.
+async fn served(
+    options: Options,
+    has_accounts: bool,
+    watch: &Watch,
+    serve: impl AsyncFnOnce(Start) -> io::Result<Ended>,
+) -> Result<Ended, Failure> {
     let accounts = open_accounts(&options, has_accounts)?;
     let signals = Signals::listen().map_err(|error| Failure::start("wait for signals", &error))?;
     let listener = listen(options.listen, "").await?;
-    let metrics = serve_metrics(&options).await?;
+    let metrics = serve_metrics(&options, watch).await?;
     let metrics_at = metrics.as_ref().map(|(_, address)| *address);
-    let told = Told::new(metrics.is_some());
+    let told = watch.of_requests();
     let store = open_store(&options).await?;
     if let Some(trouble) = platform::warning(&options) {
         tracing::warn!("sessions end with this instance: {trouble}");
@@ -138,15 +162,7 @@ async fn run(
     let count = accounts.as_ref().map(|accounts| accounts.count);
     banner::announce(&options, count, store.as_ref(), &cookie, &listener, metrics_at);
     let start = Start { options, listener, store, sessions, accounts, signals, told };
-    match serve(start).await.map_err(|error| Failure::start("serve", &error))? {
-        Ended::Drained => Ok(()),
-        Ended::Overdue(busy) => {
-            tracing::warn!(busy, "stopped before all requests were answered");
-            Ok(())
-        }
-        // The runtime would still wait for what it runs.
-        Ended::AtOnce(signal) => std::process::exit(128 + i32::from(signal)),
-    }
+    serve(start).await.map_err(|error| Failure::start("serve", &error))
 }
 
 fn print(text: &str) -> Result<(), Failure> {
@@ -166,14 +182,14 @@ fn open_accounts(options: &Options, has_accounts: bool) -> Result<Option<Account
 }
 
 /// What answers Prometheus, and where, if that was asked for.
-async fn serve_metrics(options: &Options) -> Result<Option<(JoinSet<()>, SocketAddr)>, Failure> {
+async fn serve_metrics(
+    options: &Options,
+    watch: &Watch,
+) -> Result<Option<(JoinSet<()>, SocketAddr)>, Failure> {
     let Some(address) = options.metrics else { return Ok(None) };
     let listener = listen(address, " for --metrics").await?;
-    let address = listener.local_addr().unwrap_or(address);
-    let failed = |error| Failure::start("serve metrics", &error);
-    let counted = prometheus::install().map_err(|error| failed(io::Error::other(error)))?;
-    let tasks = prometheus::serve(listener, counted, options.limits).map_err(failed)?;
-    Ok(Some((tasks, address)))
+    let serving = watch.serve(listener, options.limits);
+    serving.map_err(|error| Failure::start("serve metrics", &error))
 }
 
 async fn listen(address: SocketAddr, why: &str) -> Result<TcpListener, Failure> {
@@ -254,6 +270,10 @@ fn advice(options: &Options) -> String {
 impl Failure {
     fn start(what: &str, error: &io::Error) -> Self {
         Self { code: 1, line: format!("could not {what}: {error}") }
+    }
+
+    fn watch(error: &dyn std::error::Error) -> Self {
+        Self { code: 1, line: format!("could not begin to count and to trace: {error}") }
     }
 
     fn store(options: &Options, error: &OpenError) -> Self {

@@ -11,13 +11,15 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer, Registry,
+    filter::Filtered,
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::{Format, Full, Writer},
         time::{FormatTime as _, SystemTime},
     },
-    layer::SubscriberExt as _,
+    layer::{Layered, SubscriberExt as _},
+    registry,
     registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
@@ -29,8 +31,12 @@ use crate::{
 
 mod google;
 
-/// Begins to log as the options say.
-pub(crate) fn begin(options: &Options) {
+/// What writes lines where spans are made, too.
+type Lines =
+    Layered<Filtered<Box<dyn Layer<Registry> + Send + Sync>, EnvFilter, Registry>, Registry>;
+
+/// Begins to log as the options say, beside what makes spans, if anything does.
+pub(crate) fn begin(options: &Options, spans: Option<impl Layer<Lines> + Send + Sync + 'static>) {
     let filter = match options.log_format {
         LogFormat::Text => options.log.clone(),
         // Each panic is a line already.
@@ -38,18 +44,35 @@ pub(crate) fn begin(options: &Options) {
     };
     // A client that does not speak HTTP is no error of the app. actix-web has it as one.
     let filter = format!("{filter},actix_http::h1::dispatcher=off");
-    let registry = tracing_subscriber::registry().with(EnvFilter::new(filter));
+    match spans {
+        // One filter for all costs a request less than one for each.
+        None => registry().with(EnvFilter::new(filter)).with(lines(options)).init(),
+        Some(spans) => {
+            // Of spans the lines have what they have without them.
+            let filter = EnvFilter::new(format!("{filter},{}=off", access::SPANS));
+            registry().with(lines(options).with_filter(filter)).with(spans).init();
+        }
+    }
+    if options.log_format == LogFormat::Google {
+        google::report_panics();
+    }
+}
+
+/// Writes each line.
+fn lines<S>(options: &Options) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
     let lines = tracing_subscriber::fmt::layer();
     match options.log_format {
         LogFormat::Text => {
             let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
             let lines = lines.with_ansi(!is_plain && io::stderr().is_terminal());
-            registry.with(lines.event_format(Text::default()).with_writer(io::stderr)).init();
+            Box::new(lines.event_format(Text::default()).with_writer(io::stderr))
         }
         LogFormat::Google => {
-            let lines = lines.event_format(google::Google::new(options)).with_writer(io::stdout);
-            registry.with(lines).init();
-            google::report_panics();
+            let google = google::Google::new(options);
+            Box::new(lines.event_format(google).with_writer(io::stdout))
         }
     }
 }

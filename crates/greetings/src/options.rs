@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     accounts::command::Add,
+    otlp,
     platform::{Platform, Service},
     server::Limits,
 };
@@ -59,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) migrate: bool,
     /// Where Prometheus asks for what is counted.
     pub(crate) metrics: Option<SocketAddr>,
+    /// The collector that traces and metrics are sent to.
+    pub(crate) otlp: Option<Setting>,
     pub(crate) log_format: LogFormat,
     /// Which lines are logged.
     pub(crate) log: String,
@@ -116,6 +119,7 @@ struct Typed {
     drain_timeout: Option<Setting>,
     store_timeout: Option<Setting>,
     metrics: Option<Setting>,
+    otlp: Option<Setting>,
     log_format: Option<Setting>,
     log: Option<Setting>,
     service: Service,
@@ -126,7 +130,7 @@ struct Typed {
 }
 
 /// The long options, for suggestions.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "absolute",
     "accounts",
     "behind-https",
@@ -143,6 +147,7 @@ const NAMES: [&str; 21] = [
     "metrics",
     "migrate",
     "namespace",
+    "otlp",
     "request-timeout",
     "store",
     "store-timeout",
@@ -198,6 +203,9 @@ pub(crate) fn command(
         typed.store = variable("INGLE_STORE")?;
     }
     // As for the variables of platforms: empty is as good as not set.
+    if typed.otlp.is_none() {
+        typed.otlp = variable("OTEL_EXPORTER_OTLP_ENDPOINT")?.filter(|otlp| !otlp.value.is_empty());
+    }
     typed.log = variable("RUST_LOG")?.filter(|log| !log.value.is_empty());
     typed.emulator = environment("FIRESTORE_EMULATOR_HOST");
     typed.platform = Platform::of(|name| environment(name).is_some_and(|value| !value.is_empty()));
@@ -219,6 +227,7 @@ impl Typed {
             "log-format" => ("--log-format", &mut self.log_format),
             "metrics" => ("--metrics", &mut self.metrics),
             "namespace" => ("--namespace", &mut self.namespace),
+            "otlp" => ("--otlp", &mut self.otlp),
             "request-timeout" => ("--request-timeout", &mut self.request_timeout),
             "store" => ("--store", &mut self.store),
             "store-timeout" => ("--store-timeout", &mut self.store_timeout),
@@ -284,6 +293,7 @@ impl Typed {
             lab: self.lab,
             migrate: self.migrate,
             metrics: self.metrics.as_ref().map(address).transpose()?,
+            otlp: self.otlp.as_ref().map(otlp::collector).transpose()?,
             log_format: given_or(self.log_format, "--log-format", log_format)
                 .parsed("text or google", log_format_of)?,
             service,
@@ -342,7 +352,11 @@ impl Setting {
         }
     }
 
-    fn parsed<T>(&self, takes: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Wrong> {
+    pub(crate) fn parsed<T>(
+        &self,
+        takes: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, Wrong> {
         let Self { name, value } = self;
         parse(value).ok_or_else(|| Wrong(format!("{name} {value:?}: it takes {takes}")))
     }

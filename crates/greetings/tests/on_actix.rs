@@ -42,6 +42,9 @@ fn there_are_no_accounts() {
     assert!(line.contains("this program has no accounts; greetings has"), "{line}");
 }
 
+#[cfg(feature = "otlp")]
+#[path = "it/collector.rs"]
+mod collector;
 #[path = "it/cookies.rs"]
 mod cookies;
 #[path = "it/crashes.rs"]

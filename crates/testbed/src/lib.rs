@@ -16,6 +16,7 @@
 
 mod answer;
 pub mod chromium;
+pub mod collector;
 pub mod firestore;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub mod front;

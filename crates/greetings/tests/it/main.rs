@@ -64,6 +64,8 @@ macro_rules! on_each_store {
 const PROGRAM: &str = env!("CARGO_BIN_EXE_greetings");
 
 mod accounts;
+#[cfg(feature = "otlp")]
+mod collector;
 mod cookies;
 mod crashes;
 #[cfg(feature = "firestore")]
