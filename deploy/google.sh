@@ -101,6 +101,24 @@ to_make() {
   note "$1"
 }
 
+# The roles that the account of the app has in the project.
+roles() {
+  google projects get-iam-policy "$PROJECT" --flatten='bindings[].members' \
+    --filter="bindings.members=$member" --format='value(bindings.role)'
+}
+
+# What notes a role that this script gives.
+label_of() {
+  tr 'A-Z.' 'a-z-' <<<"role-$1"
+}
+
+# Notes a role that the account is given next, unless it has it.
+to_give() {
+  if ! grep -qxF -- "roles/$1" <<<"$(roles)"; then
+    note "$(label_of "$1")"
+  fi
+}
+
 # The app itself is replaced by each deployment, so one that is somebody else's is left alone.
 refuse_others() {
   if ! made "$1" && there "$1"; then
@@ -129,6 +147,7 @@ up() {
 
   to_make database || true
   to_make account || true
+  to_give datastore.user
   PROJECT=$PROJECT LOCATION=$REGION DATABASE=$DATABASE COLLECTION=$COLLECTION ACCOUNT=$APP \
     deploy/firestore/setup.sh
 
@@ -228,6 +247,7 @@ on_app_engine() {
   step "The service $service on App Engine"
   # Its machines fetch the image and write the log as the account of the app.
   for role in artifactregistry.reader logging.logWriter; do
+    to_give "$role"
     google projects add-iam-policy-binding "$PROJECT" --member="$member" \
       --role="roles/$role" --condition=None --format='value(etag)'
   done
@@ -322,6 +342,7 @@ down() {
   echo 'This stays:'
   made database || echo "  the database $DATABASE, also its collection $COLLECTION: it was there before"
   ! made engine-default || echo '  the app of App Engine: its versions are stopped, and only the project can be deleted'
+  made account || echo "  the service account $email, without the roles that \`up\` gave it: it was there before"
   echo '  the APIs that were enabled, which cost nothing'
   confirm
   delete
@@ -329,7 +350,7 @@ down() {
 
 # Each only if it is there still, because an earlier run may have been cut short. The notes go last.
 delete() {
-  local role roles version versions
+  local role version versions
   delete_one service run services delete "$APP" --region="$REGION"
   delete_one engine-service app services delete "$APP"
   if made engine-default; then
@@ -339,14 +360,12 @@ delete() {
     done
   fi
   delete_one images artifacts repositories delete "$APP" --location="$REGION"
-  if made account && there account; then
-    roles=$(google projects get-iam-policy "$PROJECT" --flatten='bindings[].members' \
-      --filter="bindings.members=$member" --format='value(bindings.role)')
-    for role in $roles; do
+  for role in $(roles); do
+    if made "$(label_of "${role#roles/}")"; then
       google projects remove-iam-policy-binding "$PROJECT" --member="$member" \
         --role="$role" --condition=None --format='value(etag)'
-    done
-  fi
+    fi
+  done
   delete_one account iam service-accounts delete "$email"
   delete_one database firestore databases delete --database="$DATABASE"
   step "The bucket $bucket"

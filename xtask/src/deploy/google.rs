@@ -134,12 +134,19 @@ fn what_was_there() -> Result<()> {
     let email = format!("greetings@{PROJECT}.iam.gserviceaccount.com");
     let account = format!("projects/{PROJECT}/serviceAccounts/{email}");
     project.google.put(&format!("iam/{account}"), json!({ "name": account, "email": email }));
+    // Somebody gave it a role, too.
+    let theirs = json!({
+        "bindings": [{ "members": [format!("serviceAccount:{email}")], "role": "roles/viewer" }],
+    });
+    project.google.put("cloudresourcemanager/policy", theirs.clone());
     project.well("up", ON_CLOUD_RUN, "")?;
     let service = format!("run/namespaces/{PROJECT}/services/greetings");
     let running = project.google.contents()[&service].clone();
     let shown = project.well("down", ON_CLOUD_RUN, &format!("{PROJECT}\n"))?;
     ensure!(shown.contains("it was there before"), "down does not say what stays:\n{shown}");
     let left = project.google.contents();
+    let roles = &left["cloudresourcemanager/policy"]["bindings"];
+    ensure!(*roles == theirs["bindings"], "the account has other roles than before: {roles:#}");
     let left: Vec<&String> = left.as_object().into_iter().flat_map(|left| left.keys()).collect();
     let stays = |name: &&&String| {
         name.starts_with("firestore/")
