@@ -9,18 +9,29 @@ use anyhow::{Result, bail};
 use crate::step::Steps;
 
 mod commands;
+mod compose;
+mod containers;
 mod google;
+mod image;
 mod lint;
+mod production;
+
+mod systemd;
 mod tools;
+mod visit;
 
 /// A part by its name, and what it runs.
 type Part = (&'static str, fn(&mut Steps) -> Result<()>);
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 8] = [
     ("lint", lint::run),
     ("commands", commands::run),
     ("cloud-run", google::on_cloud_run),
     ("app-engine", google::on_app_engine),
+    ("image", image::run),
+    ("production", production::run),
+    ("compose", compose::run),
+    ("systemd", systemd::run),
 ];
 
 /// Runs these parts, or all.

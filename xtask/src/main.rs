@@ -42,7 +42,8 @@ Tasks:
                 report is target/torture/report.md
   deploy-test [PART…]
                 try the ways to deploy the app as far as one machine can: Google's by
-                a fake of it, and each file by the linter of its kind
+                a fake of it, the others in containers, and each file by the linter of
+                its kind
   api [--bless] check that the public API is the one in crates/ingle/public-api.txt, or write it
   manifests     check that the library can be added to apps with other crates for SQLite
   package       build and test the library as it is published

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -22,6 +22,9 @@ pub(crate) use editions::install as install_redis_editions;
 /// environment. Some systems have Python without it.
 const PYTHON_FITS: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))";
 
+/// The crate that makes packages for Debian, and its version.
+const CARGO_DEB: (&str, &str) = ("cargo-deb", "3.8.0");
+
 /// A profile of cargo for a tool that runs for minutes: to optimize it takes longer than all that it
 /// does. It stays a release in all else, so what a debug build checks ends no request of a test.
 const TOOL_PROFILE: [&str; 6] = [
@@ -35,15 +38,25 @@ const TOOL_PROFILE: [&str; 6] = [
 
 /// Installs the emulator of Firestore that is written in Rust, for tests. One that is optimized will do.
 pub(crate) fn install_hidane() -> Result<()> {
-    let (name, version) = firestore::HIDANE;
-    if printed(Command::new(tools::folder().join("bin").join(name)).arg("--version"))
-        .is_some_and(|printed| printed.trim_end() == format!("{name} {version}"))
-    {
+    install_program(firestore::HIDANE).map(drop)
+}
+
+/// Installs what makes a package for Debian of a crate, and returns it.
+pub(crate) fn install_cargo_deb() -> Result<PathBuf> {
+    install_program(CARGO_DEB)
+}
+
+/// Installs a program of crates.io in this version, not optimized.
+fn install_program((name, version): (&str, &str)) -> Result<PathBuf> {
+    let program = tools::folder().join("bin").join(name);
+    let there = printed(Command::new(&program).arg("--version"));
+    if there.is_some_and(|printed| printed.trim_end() == format!("{name} {version}")) {
         println!("{name} {version} is there.");
-        return Ok(());
+        return Ok(program);
     }
-    println!("Builds {name} {version}, an emulator of Firestore, once. It takes a minute or two.");
-    build_hidane(&[["--force"].as_slice(), &TOOL_PROFILE].concat())
+    println!("Builds {name} {version}, once. It takes a minute or two.");
+    build(name, version, &[["--force"].as_slice(), &TOOL_PROFILE].concat())?;
+    Ok(program)
 }
 
 /// Installs it as it is measured: optimized.
@@ -51,11 +64,11 @@ pub(crate) fn install_optimized_hidane() -> Result<()> {
     let (name, version) = firestore::HIDANE;
     // Cargo knows whether it is there, and by which profile it was built.
     println!("Builds {name} {version} optimized, which takes minutes, unless it is there.");
-    build_hidane(&[])
+    build(name, version, &[])
 }
 
-fn build_hidane(how: &[&str]) -> Result<()> {
-    let (name, version) = firestore::HIDANE;
+/// Builds a program of crates.io into the folder of tools.
+fn build(name: &str, version: &str, how: &[&str]) -> Result<()> {
     let folder = tools::folder();
     let install = ["install", name, "--version", version, "--locked"];
     let mut install = cargo(&[&install, how].concat());
@@ -282,8 +295,7 @@ pub(crate) fn install_chromium() -> Result<()> {
 /// package brings is not started where this system keeps packages from that; should it be, it is in
 /// nobody's way: the tests' servers have ports of their own.
 pub(crate) fn install_packages(packages: &[&str]) -> Result<bool> {
-    let is_root = printed(Command::new("id").arg("-u")).is_some_and(|id| id.trim_end() == "0");
-    if !is_root || printed(Command::new("apt-get").arg("--version")).is_none() {
+    if !is_root() || printed(Command::new("apt-get").arg("--version")).is_none() {
         return Ok(false);
     }
     println!("Installs {} by apt-get, once.", packages.join(", "));
@@ -298,6 +310,10 @@ pub(crate) fn install_packages(packages: &[&str]) -> Result<bool> {
     // Lists of packages that are old, or none, are the usual reason to fail.
     apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)))?;
     Ok(true)
+}
+
+pub(crate) fn is_root() -> bool {
+    printed(Command::new("id").arg("-u")).is_some_and(|id| id.trim_end() == "0")
 }
 
 /// What a command prints, or none if it cannot be run or fails.

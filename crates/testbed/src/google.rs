@@ -1,8 +1,9 @@
 //! A fake of the APIs of Google Cloud that `gcloud` calls to deploy an app, with one empty project.
 //!
 //! It is an HTTP proxy that ends TLS itself, so `gcloud` asks for what it asks for of Google.
-//! [`Google::variables`] sends all of its calls here, for an account of nobody. `project.rs` answers them. A call that it does not know is refused, and [kept](Google::unknown) for
-//! the test to see, so that a call which `gcloud` would forgive is not passed over.
+//! [`Google::variables`] sends all of its calls here, for an account of nobody. `project.rs` answers them. A
+//! call that it does not know is refused, and [kept](Google::unknown) for the test to see, so that a call
+//! which `gcloud` would forgive is not passed over. `production.rs` is what the app itself finds there.
 
 use std::{
     convert::Infallible,
@@ -35,8 +36,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::tls::Authority;
 
+mod production;
 mod project;
 
+pub use production::{FIRESTORE, Production};
 pub use project::PROJECT;
 use project::{Answer, Call, Project};
 

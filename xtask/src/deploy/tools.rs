@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::{step::root, tools};
 
-/// Linters, each in its version.
+/// Linters, and what reads the files of compose, each in its version.
 const REQUIREMENTS: &str = "xtask/src/deploy/requirements.txt";
 
 /// Where their environment is.
@@ -23,6 +23,11 @@ pub(super) fn install_linters() -> Result<bool> {
     if !shellcheck {
         println!("shellcheck is not installed: on Debian, `apt-get install shellcheck`.");
     }
+    install_python()
+}
+
+/// Installs what comes from Python. False where there is none for it.
+pub(super) fn install_python() -> Result<bool> {
     tools::install_python(&environment(), &root().join(REQUIREMENTS))
 }
 
