@@ -52,13 +52,19 @@ impl Options {
             let text = format!("--sort takes a --limit of {SORTED_MAX} at most");
             return Err(clap::Error::raw(ErrorKind::ValueValidation, text));
         }
-        let is_idle = options.command.selection().is_some_and(|which| which.idle.is_some());
-        if is_idle && options.place.idle_time.is_none() {
-            let text = "--idle needs --idle-time, which says how long the app lets a session live \
-                        without use";
+        let asks_for_use = options.command.selection().is_some_and(Selection::asks_for_use);
+        if asks_for_use && options.place.idle_time.is_none() {
+            let text = "--idle and @idle need --idle-time, which says how long the app lets a session \
+                        live without use";
             return Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, text));
         }
         Ok(options)
+    }
+}
+
+impl Selection {
+    fn asks_for_use(&self) -> bool {
+        self.idle.is_some() || self.condition.as_ref().is_some_and(Condition::asks_for_use)
     }
 }
 
@@ -215,7 +221,7 @@ pub(crate) enum SessionsCommand {
     /// List sessions.
     #[command(after_help = "Examples:\n  $ ingle sessions list --user ada\n  \
                       $ ingle sessions list --where 'cart.items exists and views > 100' --ndjson\n  \
-                      $ ingle sessions list --older 7d --limit 20\n  \
+                      $ ingle sessions list --where '@age > 7d and @size > 8KiB' --limit 20\n  \
                       $ ingle sessions list --sort size --limit 5")]
     List(ListOptions),
     /// Show one session: what it is, and its data.
@@ -273,7 +279,8 @@ pub(crate) struct Selection {
     /// Those of this user.
     #[arg(long, value_name = "NAME", add = complete::users())]
     pub(crate) user: Option<String>,
-    /// Those whose data fits, such as 'views > 100' or 'cart.items exists and not total = 0'.
+    /// Those that fit, by their data ('views > 100 and cart.items exists') or by themselves: '@age > 2h',
+    /// '@idle > 10m', '@ends < 1h', '@size > 8KiB', '@user = ada'. @idle needs --idle-time.
     #[arg(long = "where", value_name = "CONDITION")]
     pub(crate) condition: Option<Condition>,
     /// Those that began longer ago than this.

@@ -1,7 +1,6 @@
 //! Goes through the sessions that are meant, page by page, so that any number needs little memory.
 
 use ingle::{DamagedSession, ListOptions, SessionPage, Sessions, StoredSession, store::Cursor};
-use ingle_operator::redacted;
 
 use crate::{
     exit::{Failed, say},
@@ -21,10 +20,12 @@ impl Selection {
         self.user.as_deref().is_none_or(|name| user == Some(name))
             && self.older.is_none_or(|age| now.since(info.began) >= age)
             && self.idle.is_none_or(|time| now.since(info.last_seen) >= time)
-            // Of what is shown: whoever could ask for what is hidden could guess it unseen.
-            && self.condition.as_ref().is_none_or(|condition| {
-                condition.holds(&redacted(session.snapshot()).data)
-            })
+            && self.condition.as_ref().is_none_or(|condition| condition.holds(session, now))
+    }
+
+    /// The user whom all are of that are meant, if there is one.
+    fn one_user(&self) -> Option<&str> {
+        self.user.as_deref().or_else(|| self.condition.as_ref()?.user())
     }
 }
 
@@ -48,7 +49,7 @@ impl<'a> Pages<'a> {
         with_expired: bool,
     ) -> Self {
         let options = ListOptions::new().with_expired(with_expired).limit(FIRST_PAGE);
-        let options = match &selection.user {
+        let options = match selection.one_user() {
             Some(user) => options.of_user(user),
             None => options,
         };

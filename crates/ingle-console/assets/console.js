@@ -14,27 +14,26 @@ function signIn() {
 }
 
 function pick() {
-  const boxes = all('input[name=handle][type=checkbox]');
-  const every = by('pick-all');
   const button = document.querySelector('[data-needs-pick]');
-  if (!boxes.length || !button) return;
+  const every = by('pick-all');
+  if (!button) return;
+  const boxes = () => [...button.form.querySelectorAll('input[name=handle][type=checkbox]')];
   const show = () => {
-    const n = boxes.filter(box => box.checked).length;
+    const all = boxes();
+    const n = all.filter(box => box.checked).length;
     button.disabled = n === 0;
     button.textContent = n === 0 ? 'End selected' : `End ${n} selected`;
     if (every) {
-      every.checked = n === boxes.length;
-      every.indeterminate = n > 0 && n < boxes.length;
+      every.checked = n > 0 && n === all.length;
+      every.indeterminate = n > 0 && n < all.length;
     }
   };
-  if (every) {
-    every.hidden = false;
-    every.addEventListener('change', () => {
-      for (const box of boxes) box.checked = every.checked;
-      show();
-    });
-  }
-  for (const box of boxes) box.addEventListener('change', show);
+  if (every) every.hidden = false;
+  // Lines that come later count, too.
+  button.form.addEventListener('change', event => {
+    if (event.target === every) for (const box of boxes()) box.checked = every.checked;
+    show();
+  });
   show();
 }
 
@@ -62,6 +61,7 @@ function keys() {
     else if (event.key === 'k') go(-1);
     else if (event.key === 'e') (current()?.querySelector('[data-edit]') ?? document.querySelector('a[href$="/json"]'))?.click();
     else if (event.key === 'Enter' && current() && event.target === document.body) current().querySelector('[data-open]')?.click();
+    else if (event.key === 's') document.querySelector('#scan button:not([hidden])')?.click();
     else if (event.key === '?') by('help').showModal();
     else return;
     event.preventDefault();

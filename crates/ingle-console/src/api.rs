@@ -73,6 +73,7 @@ async fn sessions(context: Context, Query(query): Query) -> Result<Json<Value>, 
         "sessions": told,
         "damaged": damaged,
         "searched": found.searched,
+        "passed": found.span.map(|(_, to)| to),
         "next": next,
     })))
 }

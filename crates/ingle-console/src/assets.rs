@@ -16,7 +16,7 @@ struct Asset {
     text: &'static str,
 }
 
-static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     let asset = |name: &str, end: &str, kind, text: &'static str| {
         let hash = Sha256::digest(text);
         let digits: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
@@ -30,12 +30,18 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
             "text/javascript; charset=utf-8",
             include_str!("../assets/console.js"),
         ),
+        asset(
+            "search",
+            "js",
+            "text/javascript; charset=utf-8",
+            include_str!("../assets/search.js"),
+        ),
         asset("icon", "svg", "image/svg+xml", include_str!("../assets/icon.svg")),
     ]
 });
 
-/// Where the style, the script and the icon are, below the console.
-pub(crate) fn paths() -> [String; 3] {
+/// Where the style, the scripts and the icon are, below the console.
+pub(crate) fn paths() -> [String; 4] {
     ASSETS.each_ref().map(|asset| asset.path.clone())
 }
 

@@ -7,6 +7,7 @@ use axum::{
 };
 use ingle::{Handle, Sessions, StoredSession, clock::Timestamp};
 use ingle_operator::{ago, instant, shortened};
+use serde::Serialize;
 
 use crate::{
     Console,
@@ -92,7 +93,7 @@ pub(crate) fn handle_of(text: &str) -> Result<Handle, Problem> {
 }
 
 /// An instant as people say it, and exactly.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct When {
     pub(crate) ago: String,
     pub(crate) exact: String,
@@ -130,16 +131,17 @@ pub(crate) struct Top {
     pub(crate) can_sign_out: bool,
     pub(crate) style: String,
     pub(crate) script: String,
+    pub(crate) search: String,
     pub(crate) icon: String,
 }
 
 impl Top {
     pub(crate) fn new(base: Base, grant: Option<Grant>, at: &'static str) -> Self {
-        let [style, script, icon] = crate::assets::paths().map(|path| base.to(&path));
+        let [style, script, search, icon] = crate::assets::paths().map(|path| base.to(&path));
         let role = grant.as_ref().map_or("", |grant| grant.role.name());
         let name = grant.map(|grant| shortened(&grant.name, 40));
         let name = name.unwrap_or_default();
-        Self { base, name, role, at, can_sign_out: false, style, script, icon }
+        Self { base, name, role, at, can_sign_out: false, style, script, search, icon }
     }
 
     pub(crate) fn to(&self, path: &str) -> String {

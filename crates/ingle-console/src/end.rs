@@ -67,15 +67,26 @@ fn status(wrong: &str) -> StatusCode {
 pub(crate) async fn several(context: Context, form: Form) -> Result<Response, Problem> {
     context.must_be(Role::Operator)?;
     let wanted = find::read(form.text("q")).map_err(Problem::bad_request)?;
-    let (handles, is_all) = match form.field("matching") {
-        Some(_) => matching(&context, &wanted).await?,
-        None => (selected(&form)?, true),
+    let is_matching = form.field("matching").is_some();
+    let (handles, is_all) = if is_matching {
+        let counted = find::count(&context, &wanted, ENDED_MAX).await?;
+        (counted.handles, counted.is_all)
+    } else {
+        (selected(&form)?, true)
     };
     let back = address("/sessions", &[("q", form.text("q"))]);
     if handles.is_empty() {
-        return Ok(done(&context, &back, "No session was selected, so none has ended.".to_owned()));
+        let text = match (is_matching, is_all) {
+            (false, _) => "No session was selected, so none has ended.",
+            (true, true) => "No session matches, so none has ended.",
+            (true, false) => {
+                "No session was found that matches, and not all were looked at. None has ended. \
+                 Search for them, and select them there."
+            }
+        };
+        return Ok(done(&context, &back, text.to_owned()));
     }
-    if form.field("matching").is_none() && is_confirmed(&form, handles.len()) {
+    if !is_matching && is_confirmed(&form, handles.len()) {
         return end(&context, &handles, &wanted, &back).await;
     }
     let n = handles.len();
@@ -90,8 +101,8 @@ pub(crate) async fn several(context: Context, form: Form) -> Result<Response, Pr
         note: match is_all {
             true => "Their visitors are logged out, and what is in the sessions is gone.",
             false => {
-                "These are the first of those that match: there are more. Their visitors are logged \
-                 out, and what is in the sessions is gone."
+                "These are the first that match, and there may be more. Their visitors are logged out, and \
+                 what is in the sessions is gone."
             }
         },
         fields,
@@ -111,14 +122,6 @@ fn selected(form: &Form) -> Result<Vec<Handle>, Problem> {
     Ok(handles)
 }
 
-/// Those that match, and whether these are all.
-async fn matching(context: &Context, wanted: &Wanted) -> Result<(Vec<Handle>, bool), Problem> {
-    let found = find::search(context, wanted, None, ENDED_MAX).await?;
-    let is_all = found.next.is_none() && found.sessions.len() <= ENDED_MAX;
-    let handles = found.sessions.iter().take(ENDED_MAX).map(|session| session.info().handle);
-    Ok((handles.collect(), is_all))
-}
-
 async fn end(
     context: &Context,
     handles: &[Handle],
@@ -131,7 +134,7 @@ async fn end(
             let Some(session) = context.sessions.find(handle).await? else {
                 return Ok::<_, Error>(&mut gone);
             };
-            if !wanted.holds(&session) {
+            if !wanted.holds(&session, context.sessions.now()) {
                 return Ok(&mut others);
             }
             let was_live = session.end().await?;
@@ -165,9 +168,9 @@ async fn end(
 pub(crate) async fn of_user(context: Context, form: Form) -> Result<Response, Problem> {
     context.must_be(Role::Operator)?;
     let name = form.text("name");
-    let found = find::search(&context, &Wanted::OfUser(name.to_owned()), None, usize::MAX).await?;
+    let found = find::count(&context, &Wanted::OfUser(name.to_owned()), usize::MAX).await?;
     // What cannot be read ends, too.
-    let n = found.sessions.len() + found.damaged.len();
+    let n = found.handles.len() + found.n_damaged;
     let back = address("/user", &[("name", name)]);
     if is_confirmed(&form, n) {
         let n = context.sessions.end_all_of(name).await?;

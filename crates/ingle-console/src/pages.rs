@@ -1,4 +1,4 @@
-//! The pages that list: sessions, those of a user, and the audit log.
+//! The pages that list: the sessions of a user, and the audit log.
 
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
@@ -8,7 +8,7 @@ use ingle_operator::{inert, shortened};
 use crate::{
     access::Role,
     context::{Context, Top, When},
-    find::{self, LINES, Wanted},
+    find::LINES,
     form::{Query, address},
     problem::Problem,
     view::{Line, UserLink, damaged_note, line, page, user_link},
@@ -16,68 +16,7 @@ use crate::{
 
 pub(crate) mod overview;
 pub(crate) mod session;
-
-#[derive(Template)]
-#[template(path = "sessions.html")]
-struct Sessions {
-    top: Top,
-    question: String,
-    wrong: String,
-    lines: Vec<Line>,
-    damaged: String,
-    /// How many were looked at, where that is more than were found.
-    searched: Option<usize>,
-    is_search: bool,
-    next: Option<String>,
-    is_first: bool,
-    can_end: bool,
-}
-
-/// The list of sessions, or those that are looked for.
-pub(crate) async fn sessions(context: Context, Query(query): Query) -> Result<Response, Problem> {
-    let question = query.text("q").trim().to_owned();
-    let can_end = context.must_be(Role::Operator).is_ok();
-    let is_first = query.text("after").is_empty();
-    let top = context.top("sessions");
-    let wanted = match find::read(&question) {
-        Ok(wanted) => wanted,
-        Err(wrong) => {
-            let question = question.chars().take(1000).collect();
-            let (lines, searched, next, is_search) = (Vec::new(), None, None, true);
-            let damaged = String::new();
-            let shown = Sessions {
-                top,
-                question,
-                wrong,
-                lines,
-                damaged,
-                searched,
-                is_search,
-                next,
-                is_first,
-                can_end,
-            };
-            return Ok(page(StatusCode::BAD_REQUEST, &shown));
-        }
-    };
-    let after = context.cursors().read(query.text("after"))?;
-    let found = find::search(&context, &wanted, after, LINES).await?;
-    let next = found.next.map(|next| context.cursors().text(next)).transpose()?;
-    let href = context.base.to("/sessions");
-    let shown = Sessions {
-        top,
-        wrong: String::new(),
-        lines: found.sessions.iter().map(|session| line(&context, session)).collect(),
-        damaged: damaged_note(&found.damaged),
-        searched: matches!(wanted, Wanted::Where(_)).then_some(found.searched),
-        is_search: wanted != Wanted::All,
-        next: next.map(|next| address(&href, &[("q", &question), ("after", &next)])),
-        question,
-        is_first,
-        can_end,
-    };
-    Ok(page(StatusCode::OK, &shown))
-}
+pub(crate) mod sessions;
 
 #[derive(Template)]
 #[template(path = "user.html")]

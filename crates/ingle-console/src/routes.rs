@@ -10,7 +10,8 @@ use crate::{Console, api, assets, edit, end, live, pages, reveal};
 pub(crate) fn routes() -> Router<Console> {
     Router::new()
         .route("/", get(pages::overview::get))
-        .route("/sessions", get(pages::sessions))
+        .route("/sessions", get(pages::sessions::get))
+        .route("/sessions/part", get(pages::sessions::part))
         .route("/sessions/end", post(end::several))
         .route("/sessions/{handle}", get(pages::session::get))
         .route("/sessions/{handle}/live", get(live::get))

@@ -54,6 +54,7 @@ pub(crate) struct DonePage {
 }
 
 /// A session in a list.
+#[derive(Default, Serialize)]
 pub(crate) struct Line {
     pub(crate) handle: String,
     pub(crate) href: String,
@@ -66,7 +67,7 @@ pub(crate) struct Line {
     pub(crate) preview: String,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Serialize)]
 pub(crate) struct UserLink {
     pub(crate) name: String,
     pub(crate) href: String,

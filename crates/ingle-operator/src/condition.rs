@@ -1,17 +1,22 @@
-//! Conditions on the data of a session: `views > 100`, `greeting = "Hola Mundo"`, `cart.items exists`,
-//! with `and`, `or`, `not` and parentheses.
+//! Conditions on a session: on its data (`views > 100`, `greeting = "Hola Mundo"`, `cart.items exists`) and
+//! on what is known of it (`@age > 2h`, `@size > 8KiB`), with `and`, `or`, `not` and parentheses.
 
-use std::{cmp::Ordering, str::FromStr};
+use std::{cell::LazyCell, cmp::Ordering, ops::Deref, str::FromStr};
 
-use ingle::data::Data;
+use ingle::{StoredSession, clock::Timestamp, data::Data};
 use serde_json::Value;
 
-use crate::{path::Path, value::of_text};
+use crate::{
+    facts::{Facts, Measure},
+    path::Path,
+    redact::redacted,
+    value::of_text,
+};
 
 /// How deep parentheses may nest.
 const DEPTH_MAX: usize = 32;
 
-/// What must hold of the data of a session.
+/// What must hold of a session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition(Term);
 
@@ -22,6 +27,10 @@ enum Term {
     Not(Box<Self>),
     Exists(Path),
     Compares(Path, Operator, Value),
+    /// In milliseconds, or in bytes.
+    Measures(Measure, Operator, u64),
+    HasUser,
+    User(Operator, String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +57,8 @@ const OPERATORS: [(&str, Operator); 7] = [
 /// A text is no condition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{problem} at character {at} of the condition: a condition is such as views > 100, \
-     greeting = \"Hola\" and cart.items exists"
+    "at character {at}, {problem}; a condition is such as views > 100, greeting = \"Hola\" and \
+     @age > 2h"
 )]
 pub struct NotACondition {
     problem: String,
@@ -58,23 +67,63 @@ pub struct NotACondition {
 }
 
 impl Condition {
-    /// Whether it holds of this data. Values of different types are not equal, and neither is less.
+    /// Whether it holds of this session now, as far as it is shown: whoever could ask for what is hidden
+    /// could guess it unseen. Values of different types are not equal, and neither is less.
     #[must_use]
-    pub fn holds(&self, data: &Data) -> bool {
-        self.0.holds(data)
+    pub fn holds(&self, session: &StoredSession, now: Timestamp) -> bool {
+        let shown = LazyCell::new(|| redacted(session.snapshot()).data);
+        self.0.holds(&Facts::of(session.info(), now), &shown)
+    }
+
+    /// The user whom all are of that it can hold of, if it names one. A store looks those up.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        match &self.0 {
+            Term::All(terms) => terms.iter().find_map(Term::user),
+            term => term.user(),
+        }
+    }
+
+    /// Whether it asks when a session was last used.
+    #[must_use]
+    pub fn asks_for_use(&self) -> bool {
+        self.0.asks_for_use()
     }
 }
 
 impl Term {
-    fn holds(&self, data: &Data) -> bool {
+    fn holds(&self, facts: &Facts<'_>, data: &dyn Deref<Target = Data>) -> bool {
         match self {
-            Self::Any(terms) => terms.iter().any(|term| term.holds(data)),
-            Self::All(terms) => terms.iter().all(|term| term.holds(data)),
-            Self::Not(term) => !term.holds(data),
+            Self::Any(terms) => terms.iter().any(|term| term.holds(facts, data)),
+            Self::All(terms) => terms.iter().all(|term| term.holds(facts, data)),
+            Self::Not(term) => !term.holds(facts, data),
             Self::Exists(path) => path.get(data).is_some(),
             Self::Compares(path, operator, value) => {
                 path.get(data).is_some_and(|found| operator.holds(order(found, value)))
             }
+            Self::Measures(measure, operator, amount) => {
+                operator.holds(Some(measure.of(facts).cmp(amount)))
+            }
+            Self::HasUser => facts.user.is_some(),
+            Self::User(operator, name) => {
+                facts.user.is_some_and(|user| operator.holds(Some(user.cmp(name))))
+            }
+        }
+    }
+
+    fn user(&self) -> Option<&str> {
+        match self {
+            Self::User(Operator::Equal, name) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn asks_for_use(&self) -> bool {
+        match self {
+            Self::Any(terms) | Self::All(terms) => terms.iter().any(Self::asks_for_use),
+            Self::Not(term) => term.asks_for_use(),
+            Self::Measures(measure, ..) => *measure == Measure::Idle,
+            _ => false,
         }
     }
 }
@@ -166,11 +215,19 @@ impl<'a> Reader<'a> {
             self.rest = rest;
             return Ok(inner);
         }
+        if let Some(rest) = self.rest.strip_prefix('@') {
+            return self.of_session(rest);
+        }
         let (path, rest) = Path::read(self.rest).map_err(|_| self.wrong("a field is missing"))?;
         self.rest = rest;
         if self.word("exists") {
             return Ok(Term::Exists(path));
         }
+        let operator = self.operator()?;
+        Ok(Term::Compares(path, operator, self.value()?))
+    }
+
+    fn operator(&mut self) -> Result<Operator, NotACondition> {
         self.skip_blanks();
         let found = OPERATORS
             .iter()
@@ -179,7 +236,74 @@ impl<'a> Reader<'a> {
             return Err(self.wrong("`exists` or one of = != < <= > >= is missing"));
         };
         self.rest = rest;
-        Ok(Term::Compares(path, operator, self.value()?))
+        Ok(operator)
+    }
+
+    /// What stands behind an `@`.
+    fn of_session(&mut self, behind: &'a str) -> Result<Term, NotACondition> {
+        let len = behind.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
+        let (name, rest) = behind.split_at(len.unwrap_or(behind.len()));
+        if name == "user" {
+            self.rest = rest;
+            if self.word("exists") {
+                return Ok(Term::HasUser);
+            }
+            let operator = self.operator()?;
+            return Ok(Term::User(operator, self.user_name()?));
+        }
+        let Some(measure) = Measure::named(name) else {
+            return Err(self.wrong(&format!(
+                "there is no `@{name}`: a session has @age, @idle, @ends, @size and @user, and a field \
+                 of the app with such a name stands in quotes"
+            )));
+        };
+        self.rest = rest;
+        if self.word("exists") {
+            return Err(self.wrong(&format!("every session has an `@{name}`, so it is compared")));
+        }
+        let operator = self.operator()?;
+        if measure.moves() && matches!(operator, Operator::Equal | Operator::NotEqual) {
+            let text = "changes as time passes, so it takes <, <=, > or >=";
+            return Err(self.wrong(&format!("`@{name}` {text}")));
+        }
+        let (text, rest) = self.words();
+        if text.is_empty() {
+            return Err(self.wrong("a value is missing"));
+        }
+        let amount = measure.read(text).map_err(|error| self.wrong(&error))?;
+        self.rest = rest;
+        Ok(Term::Measures(measure, operator, amount))
+    }
+
+    /// What stands before the next `and`, `or` or parenthesis, and the rest. People write `2 hours`.
+    fn words(&mut self) -> (&'a str, &'a str) {
+        self.skip_blanks();
+        let closed = self.rest.find(')').unwrap_or(self.rest.len());
+        let words = self.rest.get(..closed).unwrap_or_default();
+        let words = words.split_inclusive(char::is_whitespace);
+        let own = words.take_while(|word| !matches!(word.trim_end(), "and" | "or"));
+        let (text, rest) = self.rest.split_at(own.map(str::len).sum());
+        (text.trim_end(), rest)
+    }
+
+    /// A name, in quotes where it has blanks.
+    fn user_name(&mut self) -> Result<String, NotACondition> {
+        self.skip_blanks();
+        if self.rest.starts_with('"') {
+            let mut texts = serde_json::Deserializer::from_str(self.rest).into_iter::<String>();
+            let Some(Ok(name)) = texts.next() else {
+                return Err(self.wrong("a name in quotes is not as in JSON"));
+            };
+            self.rest = self.rest.get(texts.byte_offset()..).unwrap_or_default();
+            return Ok(name);
+        }
+        let len = self.rest.find(|c: char| c.is_whitespace() || c == ')');
+        let (name, rest) = self.rest.split_at(len.unwrap_or(self.rest.len()));
+        if name.is_empty() {
+            return Err(self.wrong("a name is missing"));
+        }
+        self.rest = rest;
+        Ok(name.to_owned())
     }
 
     /// A value in JSON, or up to the next blank or parenthesis.
@@ -253,10 +377,21 @@ mod tests {
             "not": 1,
             "and": 2,
             "at": { "$timestamp": "2026-05-04T12:30:00Z" },
+            "age": "of the app",
+            "@age": 1,
         });
         let condition: Condition = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-        condition.holds(data.as_object().unwrap())
+        condition.0.holds(&FACTS, &data.as_object().unwrap())
     }
+
+    /// A session of ada's that began 2 hours ago, was used 10 minutes ago, and ends in 20.
+    const FACTS: Facts<'_> = Facts {
+        age_millis: 2 * 3_600_000,
+        idle_millis: 600_000,
+        left_millis: 1_200_000,
+        bytes: 8 * 1024 + 1,
+        user: Some("ada smith"),
+    };
 
     #[test]
     fn a_condition_holds_or_does_not() {
@@ -301,6 +436,32 @@ mod tests {
             ("views = 1 or half = 0.5 and on = false", false),
             ("(views = 1 or half = 0.5) and on = true", true),
             ("views = 101 and (half = 1 or not (on = false))", true),
+            ("@age > 1h59m", true),
+            ("@age>1h59m", true),
+            ("@age >= 2h", true),
+            ("@age > 2h", false),
+            ("@age > 2 hours", false),
+            ("@age <= 2 hours and views = 101", true),
+            ("(@age > 1h 59m) and views = 1", false),
+            ("not (@age > 1h 59m or views = 1)", false),
+            ("@idle < 11m", true),
+            ("@idle > 10m", false),
+            ("@ends < 1h", true),
+            ("@ends < 1200s", false),
+            ("@size > 8KiB", true),
+            ("@size > 8 kib", true),
+            ("@size > 8192", true),
+            ("@size = 8193 B", true),
+            ("@size != 8193", false),
+            ("@size < 0.1MiB", true),
+            ("@user exists", true),
+            ("@user = \"ada smith\"", true),
+            ("@user != bob", true),
+            ("@user = ada", false),
+            ("@user >= ada and @user < adb", true),
+            ("age = \"of the app\"", true),
+            ("\"@age\" = 1", true),
+            ("\"@age\" > 2", false),
         ] {
             assert_eq!(holds(text), expected, "{text}");
         }
@@ -320,6 +481,32 @@ mod tests {
             ("n = int:x", 5, "`int:` takes"),
             ("[0] = 1", 1, "a field is missing"),
             ("é ~ 1", 3, "`exists` or one of"),
+            ("@", 1, "there is no `@`"),
+            (
+                "@bytes > 1",
+                1,
+                "there is no `@bytes`: a session has @age, @idle, @ends, @size and @user",
+            ),
+            ("views = 1 and @agé > 1h", 15, "stands in quotes"),
+            ("@age", 5, "`exists` or one of"),
+            ("@age exists", 12, "every session has an `@age`"),
+            ("@age = 2h", 7, "`@age` changes as time passes, so it takes <, <=, > or >="),
+            ("@idle != 2h", 9, "changes as time passes"),
+            ("@age >", 7, "a value is missing"),
+            ("@age > and views = 1", 8, "a value is missing"),
+            ("@age > 2", 8, "a duration is a number and its unit, such as 90s"),
+            ("@age > 2 parsecs", 8, "a duration is a number and its unit"),
+            ("@age > -2h", 8, "a duration is a number and its unit"),
+            ("@ends < 2026-05-04T12:30:00Z", 9, "a duration is a number and its unit"),
+            ("@size > 8kB", 9, "one of B, KiB, MiB or GiB"),
+            ("@size > 2h", 9, "a size is a number of bytes"),
+            ("@size > 1.5", 9, "a size is a number of bytes"),
+            ("@size > -1", 9, "a size is a number of bytes"),
+            ("@size > 99999999999999999999", 9, "a size is a number of bytes"),
+            ("@size > 99999999TiB", 9, "a size is a number of bytes"),
+            ("@user =", 8, "a name is missing"),
+            ("@user = \"ada", 9, "a name in quotes"),
+            ("@user = ada smith", 13, "`and` or `or` is missing"),
         ] {
             let error = text.parse::<Condition>().unwrap_err();
             assert_eq!(error.at, at, "{text}: {error}");
@@ -333,14 +520,54 @@ mod tests {
     #[test]
     fn any_text_is_a_condition_or_none() {
         arbtest::arbtest(|u| {
-            let words =
-                ["a", "and", "or", "not", "(", ")", "=", ">", "1", "\"", "exists", " ", "é", "["];
+            let words = [
+                "a", "and", "or", "not", "(", ")", "=", ">", "1", "\"", "exists", " ", "é", "[",
+                "@", "@age", "@size", "@user", "h", "KiB", ".",
+            ];
             let mut text = String::new();
             for _ in 0..u.int_in_range(0..=12)? {
                 text.push_str(u.choose(&words)?);
             }
-            let _ = text.parse::<Condition>().map(|condition| condition.holds(&Data::new()));
+            let _ =
+                text.parse::<Condition>().map(|condition| condition.0.holds(&FACTS, &&Data::new()));
             Ok(())
         });
+    }
+
+    #[test]
+    fn nobody_has_no_name() {
+        let facts = Facts { user: None, ..FACTS };
+        for (text, expected) in
+            [("@user exists", false), ("not @user exists", true), ("@user != ada", false)]
+        {
+            let condition: Condition = text.parse().unwrap();
+            assert_eq!(condition.0.holds(&facts, &&Data::new()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_condition_tells_whose_sessions_a_store_is_asked_for() {
+        for (text, user) in [
+            ("@user = ada", Some("ada")),
+            ("views > 1 and @user = \"ada smith\" and @age > 1h", Some("ada smith")),
+            ("@user = ada or @user = bob", None),
+            ("not @user = ada", None),
+            ("@user != ada", None),
+            ("@user exists", None),
+            ("user = ada", None),
+        ] {
+            assert_eq!(text.parse::<Condition>().unwrap().user(), user, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_condition_tells_whether_it_asks_for_the_last_use() {
+        for (text, expected) in [
+            ("@idle > 1h", true),
+            ("views = 1 or not (@idle > 1h and a = 1)", true),
+            ("@age > 1h and @ends < 1h and @size > 1 and @user exists and idle = 1", false),
+        ] {
+            assert_eq!(text.parse::<Condition>().unwrap().asks_for_use(), expected, "{text}");
+        }
     }
 }

@@ -51,17 +51,43 @@ pub fn instant(instant: Timestamp) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
+/// A text is no size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a size is a number of bytes, such as 512, or one of B, KiB, MiB or GiB, such as 1.5KiB")]
+pub struct NotASize;
+
+/// The units of sizes, each 1024 of the one before.
+const SIZES: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+
+/// Reads a size in bytes such as `512`, `8KiB` or `1.5 MiB`, as [`size`] writes it.
+///
+/// # Errors
+/// It is none. A kB has 1000 bytes for some and 1024 for others, so it is no unit here.
+pub fn bytes(text: &str) -> Result<u64, NotASize> {
+    let len = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(len).ok_or(NotASize)?;
+    let unit = unit.trim_start();
+    let is_bytes = unit.is_empty();
+    let power = SIZES.iter().position(|name| name.eq_ignore_ascii_case(unit));
+    let power = power.or(is_bytes.then_some(0)).ok_or(NotASize)?;
+    let factor = 1024_u64.pow(u32::try_from(power).map_err(|_| NotASize)?);
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(factor).ok_or(NotASize);
+    }
+    let number = number.parse::<f64>().ok().filter(|_| power > 0).ok_or(NotASize)?;
+    Ok((number * factor as f64).round() as u64)
+}
+
 /// How many bytes something has: `512 B`, `1.2 KiB`.
 #[must_use]
 pub fn size(bytes: usize) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut amount = bytes as f64;
     let mut unit = 0;
-    while amount >= 1023.95 && unit + 1 < UNITS.len() {
+    while amount >= 1023.95 && unit + 1 < SIZES.len() {
         amount /= 1024.0;
         unit += 1;
     }
-    let name = UNITS.get(unit).unwrap_or(&"");
+    let name = SIZES.get(unit).unwrap_or(&"");
     if unit == 0 { format!("{bytes} {name}") } else { format!("{amount:.1} {name}") }
 }
 
@@ -88,6 +114,27 @@ mod tests {
         ] {
             assert_eq!(age(secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn a_size_is_read_as_it_is_written() {
+        for (text, n) in [
+            ("0", 0),
+            ("512", 512),
+            ("512 B", 512),
+            ("8KiB", 8192),
+            ("1.5kib", 1536),
+            ("2 MiB", 2 << 20),
+            ("1GiB", 1 << 30),
+        ] {
+            assert_eq!(bytes(text), Ok(n), "{text}");
+        }
+        for text in
+            ["", "KiB", "8KB", "8kB", "8M", "1.5", "1.2.3KiB", "-1", "+1", "1e3", "∞", "8KiBs"]
+        {
+            assert_eq!(bytes(text), Err(NotASize), "{text}");
+        }
+        assert_eq!(bytes(&size(8192)), Ok(8192));
     }
 
     #[test]

@@ -73,6 +73,22 @@ async fn sessions_are_listed_as_they_fit(place: Place) {
     assert_eq!(list(&["--user", "cyd"]), [""; 0]);
     assert_eq!(list(&["--older", "1h"]).len(), 4);
     assert_eq!(list(&["--older", "3h"]).len(), 0);
+    // All began two hours ago and end in one, whatever fields they have.
+    for (condition, expected) in [
+        ("@age > 1h and @ends < 2h", 4),
+        ("@age > 3h or @ends > 2 hours", 0),
+        ("@user = bob and views > 100", 1),
+        ("@user = bob and not views > 100 or @user = ada", 2),
+        ("not @user exists", 1),
+        ("@size > 64B", 1),
+        ("@size < 1KiB", 4),
+        ("\"@age\" exists or age exists", 0),
+    ] {
+        assert_eq!(list(&["--where", condition]).len(), expected, "{condition}");
+    }
+    assert_eq!(list(&["--where", "@user = bob", "--user", "ada"]), [""; 0]);
+    assert_eq!(list(&["--where", "@idle > 90m", "--idle-time", "3h"]).len(), 4);
+    assert_eq!(list(&["--where", "@idle > 90m", "--idle-time", "2h"]).len(), 0);
     assert_eq!(list(&["--limit", "2"]).len(), 2);
     assert_eq!(list(&["--limit", "0"]).len(), 0);
     assert_eq!(list(&["--expired"]).len(), 0);
@@ -176,6 +192,9 @@ async fn sessions_end_that_were_named_or_fit(place: Place) {
         (&["--all"][..], 4),
         (&["--where", "views > 100"], 4),
         (&["--all", "--confirm", "3"], 4),
+        (&["--where", "@age > 1h and @size < 1KiB"], 4),
+        (&["--where", "@age > 1h", "--confirm", "3"], 4),
+        (&["--where", "@age > 3h", "--yes"], 0),
         (&["--user", "cyd"], 0),
         (&["--all", "--dry-run"], 0),
     ] {
@@ -183,7 +202,9 @@ async fn sessions_end_that_were_named_or_fit(place: Place) {
         assert_eq!(left().len(), 4, "{options:?}");
     }
     assert_eq!(end(&["--all", "--dry-run"]).handles(), [ADA, BOB, ALSO_BOB, NOBODY]);
-    let ended = end(&["--user", "bob", "--where", "views > 100", "--yes"]).ok();
+    let ended = end(&["--where", "@user = bob and @size < 14", "--dry-run"]).ok();
+    assert_eq!(ended.handles(), [BOB, ALSO_BOB]);
+    let ended = end(&["--user", "bob", "--where", "views > 100 and @age > 1h", "--yes"]).ok();
     assert_eq!(ended.handles(), [BOB]);
     assert!(ended.stderr.contains("1 session ended"), "{ended:?}");
     assert_eq!(end(&["c00", "3fa9", ADA]).ok().handles(), [ADA, NOBODY]);

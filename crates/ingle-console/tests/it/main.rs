@@ -17,6 +17,8 @@ mod outages;
 mod pages;
 mod roles;
 mod scene;
+mod searches;
+mod searching;
 mod secrets;
 mod sign_in;
 

@@ -23,6 +23,7 @@ fn acts(handle: &str) -> Vec<Act> {
     vec![
         ("GET", text(""), vec![], "viewer"),
         ("GET", text("/sessions"), vec![], "viewer"),
+        ("GET", text("/sessions/part?q=views+exists"), vec![], "viewer"),
         ("GET", of(""), vec![], "viewer"),
         ("GET", text("/user?name=ada"), vec![], "viewer"),
         ("GET", text("/audit"), vec![], "viewer"),
