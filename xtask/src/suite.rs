@@ -9,7 +9,7 @@ use std::{env, net::SocketAddr, process::Command, thread};
 
 use anyhow::Result;
 use testbed::{
-    Server, chromium, collector, firestore, memcached, postgres, prometheus,
+    Server, chromium, collector, firestore, memcached, oidc, postgres, prometheus,
     redis::{self, Edition},
 };
 
@@ -38,6 +38,9 @@ const PROMETHEUS: &str = "prometheus";
 
 /// A part of the name of every test that asks a real browser.
 const CHROMIUM: &str = "chromium";
+
+/// A part of the name of every test that signs in at a provider of OpenID Connect.
+const OPENID: &str = "openid";
 
 /// A part of the name of every test that needs Redis.
 const REDIS: &str = "redis";
@@ -85,6 +88,7 @@ pub(crate) fn install(steps: &mut Steps) -> Result<()> {
     steps.run("Google's types", tools::install_protobuf)?;
     steps.run("OpenTelemetry's collector", tools::install_collector)?;
     steps.run("Prometheus", tools::install_prometheus)?;
+    steps.run("provider of OpenID Connect", tools::install_oidc)?;
     steps.run("Chromium", tools::install_chromium)
 }
 
@@ -160,6 +164,9 @@ fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
     }
     if !chromium::is_installed() {
         skipped.push(CHROMIUM);
+    }
+    if !oidc::is_installed() {
+        skipped.push(OPENID);
     }
     if !tools::protobuf_is_installed() {
         skipped.push(PROTOBUF);

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use testbed::{
-    chromium, collector, firestore, memcached, postgres, prometheus, protobuf, redis, tools,
+    chromium, collector, firestore, memcached, oidc, postgres, prometheus, protobuf, redis, tools,
     tutorial,
 };
 
@@ -186,6 +186,44 @@ pub(crate) fn install_prometheus() -> Result<()> {
     Ok(())
 }
 
+/// Installs the provider of OpenID Connect, where Node is, by the versions and hashes of its lock file.
+/// Nothing of a package is run then.
+pub(crate) fn install_oidc() -> Result<()> {
+    if oidc::is_installed() {
+        println!("oidc-provider is there.");
+        return Ok(());
+    }
+    if !is_node_there() {
+        println!("Node is not installed: tests that sign in at a provider are skipped.");
+        return Ok(());
+    }
+    let folder = oidc::folder();
+    println!("Installs oidc-provider into {}, once.", folder.display());
+    fs::create_dir_all(&folder).context("could not make the folder of oidc-provider")?;
+    let copy = |name: &str| {
+        let copied = fs::copy(oidc::files().join(name), folder.join(name));
+        copied.map(drop).with_context(|| format!("could not copy {name}"))
+    };
+    let [manifest, lock, provider] = oidc::FILES;
+    // Last comes the provider itself, so where it is, all is there.
+    if folder.join(provider).exists() {
+        fs::remove_file(folder.join(provider)).context("could not remove an old oidc-provider")?;
+    }
+    copy(manifest)?;
+    copy(lock)?;
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
+    if let Err(error) = step::run(npm) {
+        println!("It could not be installed ({error:#}): tests that need it are skipped.");
+        return Ok(());
+    }
+    copy(provider)
+}
+
+fn is_node_there() -> bool {
+    ["node", "npm"].iter().all(|name| printed(Command::new(name).arg("--version")).is_some())
+}
+
 /// Makes the Python environment of a peer of the benchmark, where there is Python.
 pub(crate) fn install_flask_session() -> Result<()> {
     let requirements = root().join("bench/peers/flask-session/requirements.txt");
@@ -196,8 +234,7 @@ pub(crate) fn install_flask_session() -> Result<()> {
 pub(crate) fn install_express() -> Result<()> {
     let from = root().join("bench/peers/express");
     let folder = tools::folder().join("express");
-    let is_there = |program: &str| printed(Command::new(program).arg("--version")).is_some();
-    if !is_there("node") || !is_there("npm") {
+    if !is_node_there() {
         println!("Node is not installed: express-session is left out.");
         return Ok(());
     }

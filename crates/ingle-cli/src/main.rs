@@ -32,6 +32,7 @@ mod web;
 
 use exit::Failed;
 use options::{Command, Options, SessionsCommand, UsersCommand};
+use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     complete::answer();
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(error) => return exit::of_arguments(error),
     };
-    log_to_stderr();
+    log_to_stderr(&options.command);
     // Where the program has another one, it is the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime =
@@ -73,7 +74,7 @@ async fn run(options: Options) -> Result<(), Failed> {
             UsersCommand::List(options) => users::list(&place, &mut out, options).await,
             UsersCommand::End(options) => users::end(&place, &mut out, options).await,
         },
-        Command::Console(options) => console::run(&place, options).await,
+        Command::Console(options) => console::run(&place, *options).await,
         Command::Doctor(options) => doctor::run(&place, &mut out, options).await,
         Command::Cost(options) => cost::run(&place, &mut out, *options).await,
         Command::Audit(options) => audit::run(&place, &mut out, options).await,
@@ -86,10 +87,14 @@ async fn run(options: Options) -> Result<(), Failed> {
     }
 }
 
-/// What the library has to say, if somebody asks for it.
-fn log_to_stderr() {
-    if std::env::var_os("RUST_LOG").is_some() {
-        let filter = tracing_subscriber::EnvFilter::from_default_env();
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    }
+/// What the library has to say, if somebody asks for it. A console that others reach always says who was
+/// let in and who was not.
+fn log_to_stderr(command: &Command) {
+    let is_public = matches!(command, Command::Console(options) if options.is_public());
+    let filter = match std::env::var_os("RUST_LOG") {
+        Some(_) => EnvFilter::from_default_env(),
+        None if is_public => EnvFilter::new("warn,ingle_console=info"),
+        None => return,
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

@@ -1,14 +1,14 @@
 //! What can be asked of the program. Each command has examples that run as they are printed.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use ingle::{HandlePrefix, Limits};
 use ingle_operator::{Condition, Path, assignment, duration};
 use serde_json::Value;
 
-pub(crate) use crate::cost::CostOptions;
 use crate::{complete, exit::Failed};
+pub(crate) use crate::{console::ConsoleOptions, cost::CostOptions};
 
 /// See, edit and end the sessions of an app, on any store of ingle.
 #[derive(Debug, Parser)]
@@ -142,10 +142,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: UsersCommand,
     },
-    /// See and edit sessions in a browser of this machine.
-    #[command(after_help = "Examples:\n  $ ingle console --idle-time 30m\n  \
-                      $ ingle console --idle-time 30m --role viewer")]
-    Console(ConsoleOptions),
+    /// See and edit sessions in a browser.
+    #[command(
+        long_about = "See and edit sessions in a browser of this machine. For others, name the public URL, one way \
+                      to know them, and their roles. docs/console.md has whole commands for providers, for Google's \
+                      Identity-Aware Proxy and for other proxies.",
+        after_help = "Examples:\n  $ ingle console --idle-time 30m\n  \
+                      $ ingle console --idle-time 30m --role viewer"
+    )]
+    Console(Box<ConsoleOptions>),
     /// Show who did what, the newest first.
     #[command(after_help = "Examples:\n  $ ingle audit --limit 10\n  $ ingle audit --ndjson")]
     Audit(AuditOptions),
@@ -186,34 +191,6 @@ pub(crate) enum Command {
     /// Print the manual page, or write all pages into a folder.
     #[command(after_help = "Examples:\n  $ ingle man > ingle.1\n  $ ingle man --output .")]
     Man(ManOptions),
-}
-
-/// Where the console is, and what may be done in it.
-#[derive(Args, Debug)]
-pub(crate) struct ConsoleOptions {
-    /// A loopback address, and a port. Port 0 is any that is free.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
-    pub(crate) listen: SocketAddr,
-    /// A viewer sees, an operator ends sessions too, an editor edits them and reveals what is hidden.
-    #[arg(long, value_enum, default_value_t = Role::Editor)]
-    pub(crate) role: Role,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Role {
-    Viewer,
-    Operator,
-    Editor,
-}
-
-impl From<Role> for ingle_console::Role {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::Viewer => Self::Viewer,
-            Role::Operator => Self::Operator,
-            Role::Editor => Self::Editor,
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]

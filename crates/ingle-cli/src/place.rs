@@ -111,7 +111,7 @@ fn is_given(value: &str) -> bool {
     !value.trim().is_empty()
 }
 
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| is_given(value))
 }
 

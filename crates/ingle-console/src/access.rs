@@ -1,9 +1,24 @@
 //! Who may use the console, and what they may do.
 
+mod proxy;
+mod public;
+mod roles;
+
+use std::fmt;
+
 use ingle::Operator;
 
+pub(crate) use proxy::NotOfProxy;
+pub use proxy::Proxy;
+#[cfg(feature = "oidc")]
+pub(crate) use proxy::is_name;
+pub use public::{Identity, Public, PublicUrl};
+#[cfg(feature = "oidc")]
+pub(crate) use public::{is_loopback, is_safe};
+pub use roles::RoleTable;
+
 /// How the console comes to know who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Access {
     /// The app in which the console is mounted knows. A middleware of its own, behind its login, puts a
@@ -15,7 +30,34 @@ pub enum Access {
         /// every request is refused.
         hosts: Vec<String>,
     },
+    /// The console knows by itself, by a provider of OpenID Connect, by IAP or by a proxy.
+    Public(Box<Public>),
 }
+
+impl From<Public> for Access {
+    fn from(public: Public) -> Self {
+        Self::Public(Box::new(public))
+    }
+}
+
+/// Settings with which the console would not be safe, or could not work. The text says what is wrong, and
+/// what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidAccess(String);
+
+impl InvalidAccess {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for InvalidAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidAccess {}
 
 /// What somebody may do. Each role may do all that the one before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +78,10 @@ impl Role {
             Self::Operator => "operator",
             Self::Editor => "editor",
         }
+    }
+
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        [Self::Viewer, Self::Operator, Self::Editor].into_iter().find(|role| role.name() == name)
     }
 }
 

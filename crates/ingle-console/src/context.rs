@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The path that the console is mounted at, without a slash at the end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Base(String);
 
 impl Base {

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::{
     Console,
-    access::Grant,
+    access::{Grant, PublicUrl},
     api,
     context::{Base, Top},
     problem::Problem,
@@ -41,6 +41,43 @@ const HEADERS: [(header::HeaderName, &str); 6] = [
     (header::HeaderName::from_static("x-robots-tag"), "noindex"),
 ];
 
+/// Under which names the console is answered, and where it has to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The values of Host, in lower case.
+    hosts: Vec<String>,
+    /// Where the address is known under which people open it: its origin, and the path there.
+    public: Option<(String, Base)>,
+}
+
+impl Place {
+    pub(crate) fn of_app(hosts: Vec<String>) -> Self {
+        let hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
+        Self { hosts, public: None }
+    }
+
+    pub(crate) fn at(url: &PublicUrl) -> Self {
+        Self { hosts: url.hosts(), public: Some((url.origin(), Base::new(url.path()))) }
+    }
+
+    fn check(&self, request: &Request, base: &Base) -> Result<(), Problem> {
+        check_host(&host_of(request.headers(), request.uri())?, &self.hosts)?;
+        let Some((origin, path)) = &self.public else { return Ok(()) };
+        if base != path {
+            tracing::error!(public = %path.home(), mounted = %base.home(), "the console is not mounted at the path of its public URL");
+            let text = "The console is not where its public URL says. Mount it at that path.";
+            return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Not this path", text));
+        }
+        // Behind a proxy that ends TLS the scheme is known as well.
+        let mut said = request.headers().get_all(header::ORIGIN).iter();
+        match said.all(|said| said.as_bytes().eq_ignore_ascii_case(origin.as_bytes())) {
+            true => Ok(()),
+            false if request.method().is_safe() => Ok(()),
+            false => Err(of_another_site()),
+        }
+    }
+}
+
 /// The routes behind the gate.
 pub(crate) fn around(routes: Router<Console>, console: &Console) -> Router {
     routes
@@ -60,9 +97,7 @@ async fn pass(
     let grant = request.extensions().get::<Grant>().cloned();
     let is_api = request.uri().path().starts_with(api::PREFIX);
     request.extensions_mut().insert(base.clone());
-    let checked = host_of(request.headers(), request.uri())
-        .and_then(|host| check_host(&host, &console.0.hosts))
-        .and_then(|()| check_origin(&request));
+    let checked = console.0.place.check(&request, &base).and_then(|()| check_origin(&request));
     let response = match checked {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
@@ -116,9 +151,13 @@ fn check_origin(request: &Request) -> Result<(), Problem> {
     if is_ours && is_told {
         return Ok(());
     }
+    Err(of_another_site())
+}
+
+fn of_another_site() -> Problem {
     let text =
         "A page of another site began this, or nobody says which one did. Nothing was changed.";
-    Err(Problem::new(StatusCode::FORBIDDEN, "Refused", text))
+    Problem::new(StatusCode::FORBIDDEN, "Refused", text)
 }
 
 /// What went wrong, if there is no page of it yet.

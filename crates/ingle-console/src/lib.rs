@@ -34,9 +34,13 @@ mod end;
 mod find;
 mod form;
 mod gate;
+mod known;
 mod live;
+mod operators;
 mod pages;
 mod problem;
+#[cfg(feature = "oidc")]
+mod provider;
 mod reveal;
 mod routes;
 mod serve;
@@ -48,8 +52,14 @@ use std::sync::Arc;
 use axum::Router;
 use ingle::Sessions;
 
-pub use access::{Access, Grant, Role};
-pub use serve::serve;
+use gate::Place;
+
+pub use access::{
+    Access, Grant, Identity, InvalidAccess, Proxy, Public, PublicUrl, Role, RoleTable,
+};
+#[cfg(feature = "oidc")]
+pub use provider::{Claim, Iap, IapKeys, Oidc, Roles};
+pub use serve::{serve, serve_public};
 
 /// What all requests share.
 #[derive(Clone)]
@@ -57,27 +67,35 @@ struct Console(Arc<Inner>);
 
 struct Inner {
     sessions: Sessions,
-    /// The values of Host that are answered, in lower case.
-    hosts: Vec<String>,
+    /// Where it is answered.
+    place: Place,
     cursors: cursor::Cursors,
     watchers: Arc<tokio::sync::Semaphore>,
 }
 
 impl Console {
-    fn new(sessions: Sessions, hosts: Vec<String>) -> Self {
-        let hosts = hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
+    fn new(sessions: Sessions, place: Place) -> Self {
         let cursors = cursor::Cursors::for_store(&sessions.store_info());
         let watchers = Arc::new(tokio::sync::Semaphore::new(live::WATCHERS_MAX));
-        Self(Arc::new(Inner { sessions, hosts, cursors, watchers }))
+        Self(Arc::new(Inner { sessions, place, cursors, watchers }))
     }
 }
 
 /// The console as routes of an app, at its root or nested below a path.
 ///
-/// Every request needs a [`Grant`], as `access` says. One without is answered 403. Do not put the layer of
-/// the app's own [same-origin check](ingle::SameOriginLayer) around it: the console has one.
-pub fn router(sessions: Sessions, access: Access) -> Router {
-    let Access::ByApp { hosts } = access;
-    let console = Console::new(sessions, hosts);
-    gate::around(routes::routes(), &console)
+/// With [`Access::ByApp`] every request needs a [`Grant`], as `access` says. One without is answered 403.
+/// With [`Access::Public`] the console knows who asks, and has to be nested below the path of its
+/// [`PublicUrl`]. For a [`Proxy`], serve the app by `into_make_service_with_connect_info::<SocketAddr>()`,
+/// so that the console sees which address a request is from.
+///
+/// Do not put the layer of the app's own [same-origin check](ingle::SameOriginLayer) around it: the console
+/// has one.
+pub fn router(sessions: Sessions, access: impl Into<Access>) -> Router {
+    match access.into() {
+        Access::ByApp { hosts } => {
+            let console = Console::new(sessions, Place::of_app(hosts));
+            gate::around(routes::routes(), &console)
+        }
+        Access::Public(public) => known::router(sessions, *public),
+    }
 }

@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use ingle::Error;
+use ingle_operator::shortened;
 
 /// A request that is not answered as asked. Its texts never hold an id or data of a session.
 #[derive(Clone, Debug)]
@@ -27,6 +28,16 @@ impl Problem {
         let text = "No live session has this handle. It has ended, or a login or a renewal moved it to \
                     another handle.";
         Self::new(StatusCode::NOT_FOUND, "This session is not there", text)
+    }
+
+    /// It is known who asks, and nobody gave them a role.
+    pub(crate) fn no_role(name: &str) -> Self {
+        let name = shortened(name, 80);
+        tracing::warn!(operator = %name, "somebody without a role was refused");
+        let text = format!(
+            "You are {name}, and have no role in this console. Ask whoever runs it for one."
+        );
+        Self::new(StatusCode::FORBIDDEN, "You have no role here", text)
     }
 
     /// What an answer without a page means.

@@ -1,34 +1,18 @@
-//! The console by itself, on an address of this machine alone.
+//! The console by itself: on an address of this machine, or for others behind an [`Identity`].
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use axum::{
-    Router,
-    extract::{Request, State},
-    http::{Method, StatusCode, header},
-    middleware::{Next, from_fn_with_state},
-    response::{IntoResponse, Redirect, Response},
-};
-use ingle::{
-    Cookie, CookieConfig, Lifetime, Named, SameSite, SessionLayer, Sessions,
-    clock::{Clock, Timestamp},
-    store::Memory,
-};
+use axum::{Router, middleware::from_fn};
+use ingle::Sessions;
 use tokio::net::TcpListener;
 
 use crate::{
     Console,
-    access::Grant,
-    context::SignedIn,
-    gate,
-    problem::Problem,
-    routes,
-    sign_in::{self, Desk, Operators, who},
+    access::{Grant, Public},
+    gate::{self, Place},
+    known, operators, routes,
+    sign_in::{self, Desk},
 };
-
-/// An operator who leaves is signed out after this time, and in any case after [`LONGEST`].
-const IDLE: Duration = Duration::from_secs(15 * 60);
-const LONGEST: Duration = Duration::from_secs(8 * 60 * 60);
 
 /// Serves the console on a loopback address until the listener fails.
 ///
@@ -62,80 +46,53 @@ pub async fn serve(
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
     if !address.ip().is_loopback() {
-        let text = "the console has no login of its own, so it listens on loopback addresses alone, \
-                    such as 127.0.0.1:0; to reach it from elsewhere, mount it in an app behind its login";
+        let text = "whoever reads the terminal signs in, so this listens on loopback addresses alone, such \
+                    as 127.0.0.1:0; for others, say how they are known: by OpenID Connect, IAP or a proxy";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     let port = address.port();
     let names = ["127.0.0.1", "[::1]", "localhost"];
-    let console = Console::new(sessions, names.map(|name| format!("{name}:{port}")).to_vec());
-    let operators = operators(&console.0.sessions, port)?;
+    let hosts = names.map(|name| format!("{name}:{port}")).to_vec();
+    let console = Console::new(sessions, Place::of_app(hosts));
+    let operators = operators::layer(operators::loopback_cookie(port)).map_err(io::Error::other)?;
+    let operators = operators.clock(operators::clock_of(&console.0.sessions));
     let desk = Arc::new(Desk::new(console.clone(), address, grant, Box::new(announce)));
     desk.announce().map_err(io::Error::other)?;
-    let signed_in =
-        routes::routes().layer(from_fn_with_state(Arc::clone(&desk), must_be_signed_in));
+    let signed_in = routes::routes().layer(from_fn(operators::must_be_signed_in));
     let routes: Router<Console> = signed_in.merge(sign_in::routes(desk)).layer(operators);
     axum::serve(listener, gate::around(routes, &console)).await
 }
 
-/// The layer of the operators' sessions. Browsers do not tell the ports of a host apart, so the cookie
-/// of each console has a name of its own.
-fn operators(sessions: &Sessions, port: u16) -> io::Result<SessionLayer> {
-    let cookie = CookieConfig {
-        name: format!("ingle-console-{port}"),
-        same_site: SameSite::Strict,
-        ..CookieConfig::development()
-    };
-    let cookie = Cookie::new(cookie).map_err(io::Error::other)?;
-    let lifetime = Lifetime::new(IDLE, LONGEST).map_err(io::Error::other)?;
-    let layer = SessionLayer::new(Memory::new()).named::<Operators>().namespace("ingle-console");
-    Ok(layer.cookie(cookie).lifetime(lifetime).clock(Arc::new(ClockOf(sessions.clone()))))
-}
-
-/// The clock of the app's sessions.
-#[derive(Debug)]
-struct ClockOf(Sessions);
-
-impl Clock for ClockOf {
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-}
-
-async fn must_be_signed_in(
-    State(desk): State<Arc<Desk>>,
-    session: Named<Operators>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let path = request.uri().path();
-    if path.starts_with("/assets/") {
-        return next.run(request).await;
-    }
-    // A page that is open by itself is no use of the session.
-    if path.ends_with("/live") {
-        session.skip_touch();
-    }
-    match who(&session).await {
-        Ok(Some(_)) => {
-            request.extensions_mut().insert(desk.grant.clone());
-            request.extensions_mut().insert(SignedIn);
-            let mut response = next.run(request).await;
-            response.extensions_mut().insert(desk.grant.clone());
-            response
-        }
-        Ok(None) if request.method() == Method::GET && wants_page(&request) => {
-            Redirect::to("/sign-in").into_response()
-        }
-        Ok(None) => {
-            let text = "You are not signed in, or not any more. Nothing was changed.";
-            Problem::new(StatusCode::UNAUTHORIZED, "Sign in first", text).into_response()
-        }
-        Err(error) => Problem::from(error).into_response(),
-    }
-}
-
-fn wants_page(request: &Request) -> bool {
-    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    accept.is_none_or(|accept| !accept.contains("text/event-stream"))
+/// Serves the console on any address until the listener fails, for people whom a provider, IAP or a proxy
+/// knows.
+///
+/// It speaks plain HTTP: TLS ends in what stands in front. Requests count that are for the host and the
+/// path of the [`PublicUrl`](crate::PublicUrl). Sessions of operators, which a provider of OpenID Connect
+/// begins, are in the memory of this process: 15 minutes without use, 8 hours at most. They end with the
+/// process, and a second process does not know them.
+///
+/// ```no_run
+/// # async fn run(sessions: ingle::Sessions) -> Result<(), Box<dyn std::error::Error>> {
+/// use ingle_console::{Proxy, Public, Role, RoleTable};
+///
+/// let roles = RoleTable::new([(Role::Editor, "ada@example.com")])?;
+/// let proxy = Proxy::new("X-Auth-Request-Email", ["10.0.0.7"], roles)?;
+/// let public = Public::new("https://console.example".parse()?, proxy)?;
+/// let listener = tokio::net::TcpListener::bind("10.0.0.8:8080").await?;
+/// ingle_console::serve_public(listener, sessions, public).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve_public(
+    listener: TcpListener,
+    sessions: Sessions,
+    public: Public,
+) -> io::Result<()> {
+    let path = public.url.path().to_owned();
+    let console = known::router(sessions, public);
+    let routes = if path.is_empty() { console } else { Router::new().nest(&path, console) };
+    axum::serve(listener, routes.into_make_service_with_connect_info::<SocketAddr>()).await
 }

@@ -9,12 +9,12 @@ use std::{
 use askama::Template;
 use axum::{
     Router,
-    extract::State,
+    extract::{Extension, State},
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
-use ingle::{Error, Named, Session, SessionName, User, clock::Timestamp};
+use ingle::{Named, clock::Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -23,24 +23,12 @@ use crate::{
     context::{Base, Top},
     cursor::random_text,
     form::{Form, Query},
+    operators::{self, Operators, Within},
     problem::Problem,
     view::page,
 };
 
 const CODE_TIME: Duration = Duration::from_secs(10 * 60);
-
-/// The session of an operator.
-pub(crate) struct Operators;
-
-impl SessionName for Operators {}
-
-/// Whom a session is of: of nobody, if it has just ended.
-pub(crate) async fn who(session: &Session) -> Result<Option<User>, Error> {
-    match session.user().await {
-        Err(Error::Interrupted) => Ok(None),
-        found => found,
-    }
-}
 
 /// A code that was announced. Hashes are compared, so the time that it takes tells nothing of the code.
 struct Code {
@@ -52,7 +40,7 @@ struct Code {
 pub(crate) struct Desk {
     console: Console,
     address: SocketAddr,
-    pub(crate) grant: Grant,
+    grant: Grant,
     announce: Box<dyn Fn(&str) + Send + Sync>,
     code: Mutex<Option<Code>>,
 }
@@ -105,24 +93,27 @@ pub(crate) fn routes(desk: Arc<Desk>) -> Router<Console> {
 #[template(path = "sign-in.html")]
 struct SignInPage {
     top: Top,
+    then: String,
     said: &'static str,
     is_wrong: bool,
 }
 
-fn sign_in_page(status: StatusCode, said: &'static str, is_wrong: bool) -> Response {
-    page(status, &SignInPage { top: Top::new(Base::default(), None, "sign-in"), said, is_wrong })
+fn sign_in_page(status: StatusCode, then: &Within, said: &'static str, is_wrong: bool) -> Response {
+    let top = Top::new(Base::default(), None, "sign-in");
+    page(status, &SignInPage { top, then: then.unless_home().to_owned(), said, is_wrong })
 }
 
 async fn form(session: Named<Operators>, Query(query): Query) -> Result<Response, Problem> {
-    if who(&session).await?.is_some() {
-        return Ok(Redirect::to("/").into_response());
+    let then = Within::read(query.text("then"));
+    if operators::signed_in(&session).await?.is_some() {
+        return Ok(then.redirect(&Base::default()).into_response());
     }
     let said = match query.text("said") {
         "out" => "You are signed out.",
         "code" => "The terminal shows an address that signs you in.",
         _ => "",
     };
-    Ok(sign_in_page(StatusCode::OK, said, false))
+    Ok(sign_in_page(StatusCode::OK, &then, said, false))
 }
 
 async fn sign_in(
@@ -130,13 +121,14 @@ async fn sign_in(
     session: Named<Operators>,
     form: Form,
 ) -> Result<Response, Problem> {
+    let then = Within::read(form.text("then"));
     if !desk.redeem(form.text("code")) {
         let said = "This code is not good, or not any more: each is good once, for 10 minutes.";
-        return Ok(sign_in_page(StatusCode::FORBIDDEN, said, true));
+        return Ok(sign_in_page(StatusCode::FORBIDDEN, &then, said, true));
     }
-    session.login(desk.grant.name.as_str()).await?;
+    operators::sign_in(&session, &desk.grant).await?;
     tracing::info!("an operator signed in to the console");
-    Ok(Redirect::to("/").into_response())
+    Ok(then.redirect(&Base::default()).into_response())
 }
 
 async fn another_code(State(desk): State<Arc<Desk>>) -> Result<Redirect, Problem> {
@@ -147,7 +139,11 @@ async fn another_code(State(desk): State<Arc<Desk>>) -> Result<Redirect, Problem
     Ok(Redirect::to("/sign-in?said=code"))
 }
 
-async fn sign_out(session: Named<Operators>) -> Result<Redirect, Problem> {
+/// Ends the operator's session, wherever it was begun.
+pub(crate) async fn sign_out(
+    Extension(base): Extension<Base>,
+    session: Named<Operators>,
+) -> Result<Redirect, Problem> {
     session.logout().await?;
-    Ok(Redirect::to("/sign-in?said=out"))
+    Ok(Redirect::to(&base.to("/sign-in?said=out")))
 }

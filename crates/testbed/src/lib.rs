@@ -24,6 +24,7 @@ pub mod google;
 pub mod http;
 pub mod load;
 pub mod memcached;
+pub mod oidc;
 mod port;
 pub mod postgres;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -37,6 +38,7 @@ pub mod redis;
 mod server;
 mod shared;
 pub mod tls;
+pub mod token;
 pub mod tools;
 pub mod tutorial;
 

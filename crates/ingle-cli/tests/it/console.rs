@@ -1,9 +1,9 @@
 //! The console, begun by the command.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
-    process::{Child, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -122,6 +122,8 @@ async fn what_a_console_cannot_begin_with_is_told_in_one_line() {
         (&["console"][..], 2, "--idle-time"),
         (&["console", "--idle-time", "30m", "--listen", "0.0.0.0:0"], 2, "loopback"),
         (&["console", "--idle-time", "30m", "--role", "owner"], 2, "owner"),
+        (&["console", "--idle-time", "30m", "--role", "viewer", "--role", "editor"], 2, "one role"),
+        (&["console", "--idle-time", "30m", "--role", "editor=ada"], 2, "--public-url"),
         (&["console", "--idle-time", "30m", "--listen", "192.0.2.1:1"], 1, "could not listen"),
     ] {
         let ended = run(&place, arguments).with(code);
@@ -131,6 +133,173 @@ async fn what_a_console_cannot_begin_with_is_told_in_one_line() {
     let without_lists = Place::memcached();
     let ended = run(&without_lists, &["console", "--idle-time", "30m"]).with(4);
     assert!(ended.stderr.contains("cannot list"), "{ended:?}");
+}
+
+/// Arguments of a console for others, after those that each needs.
+const FOR_OTHERS: [&str; 7] = [
+    "console",
+    "--idle-time",
+    "30m",
+    "--listen",
+    "127.0.0.1:0",
+    "--public-url",
+    "https://console.example",
+];
+
+#[tokio::test]
+async fn a_console_for_others_begins_only_if_it_is_told_how_they_are_known() {
+    let place = Place::sqlite().filled().await;
+    let proxy = ["--proxy-header", "X-Email", "--proxy-from", "127.0.0.1"];
+    let ada = ["--role", "editor=ada@example.com"];
+    let with = |parts: &[&[&'static str]]| [&FOR_OTHERS[..], &parts.concat()].concat();
+    let issuer = "https://accounts.example";
+    for (arguments, said) in [
+        (with(&[]), "--iap-audience"),
+        (with(&[&ada]), "--iap-audience"),
+        (with(&[&proxy]), "nobody has a role"),
+        (with(&[&proxy, &["--role", "editor"]]), "ROLE=NAME"),
+        (with(&[&proxy, &["--role", "viewer=ada", "--role", "editor=ada"]]), "two roles"),
+        (with(&[&proxy, &ada, &["--role-claim", "groups"]]), "--role-claim"),
+        (with(&[&proxy[..2], &ada]), "--proxy-from"),
+        (with(&[&["--proxy-header", "Host", "--proxy-from", "10.0.0.1"], &ada]), "host"),
+        (
+            with(&[&["--proxy-header", "X-Email", "--proxy-from", "0.0.0.0/0"], &ada]),
+            "every address",
+        ),
+        (with(&[&proxy, &["--iap-audience", "/projects/1"], &ada]), "--iap-audience"),
+        (with(&[&["--iap-audience", "console"], &ada]), "/projects/"),
+        (with(&[&["--oidc-issuer", issuer], &ada]), "--oidc-client-id"),
+        (
+            with(&[&["--oidc-issuer", "http://accounts.example", "--oidc-client-id", "a"], &ada]),
+            "issuer",
+        ),
+        (
+            with(&[
+                &["--oidc-issuer", issuer, "--oidc-client-id", "a"],
+                &["--oidc-client-secret-file", "/nothing/there"],
+                &ada,
+            ]),
+            "/nothing/there",
+        ),
+        ([&["console", "--idle-time", "30m"][..], &proxy, &ada].concat(), "--public-url"),
+        (
+            [
+                &["console", "--idle-time", "30m", "--public-url", "https://a.example"][..],
+                &proxy,
+                &ada,
+            ]
+            .concat(),
+            "--listen",
+        ),
+        (
+            [&["console", "--idle-time", "30m", "--listen", "127.0.0.1:0"][..], &proxy, &ada]
+                .into_iter()
+                .chain([&["--public-url", "http://console.example"][..]])
+                .flatten()
+                .copied()
+                .collect(),
+            "https",
+        ),
+    ] {
+        let ended = run(&place, &arguments).with(2);
+        assert!(ended.stderr.contains(said), "{arguments:?}: {ended:?}");
+        assert_eq!((ended.stdout.as_str(), ended.stderr.lines().count()), ("", 1), "{ended:?}");
+    }
+}
+
+/// A console for others that runs.
+struct ForOthers {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    address: SocketAddr,
+}
+
+impl ForOthers {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let address = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut console = Self { child, stderr, address };
+        while console.address.port() == 0 {
+            let line = console.line();
+            let said = line.strip_prefix("ingle: the console listens on ");
+            if let Some(address) = said.and_then(|rest| rest.split(',').next()) {
+                console.address = address.parse().unwrap();
+            }
+        }
+        console
+    }
+
+    /// The next line on stderr.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        assert_ne!(self.stderr.read_line(&mut line).unwrap(), 0, "it ended");
+        line
+    }
+
+    /// Its exit code after Ctrl-C, and what it wrote to stdout.
+    fn interrupt(mut self) -> (Option<i32>, String) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+        let mut stdout = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        (self.child.wait().unwrap().code(), stdout)
+    }
+}
+
+impl Drop for ForOthers {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_console_behind_a_proxy_shows_the_sessions_to_whom_it_names_and_logs_who_is_refused() {
+    let place = Place::sqlite().filled().await;
+    let mut command = program(&place);
+    command.args(FOR_OTHERS).args(["--proxy-header", "X-Email", "--proxy-from", "127.0.0.1"]);
+    command.args(["--role", "editor=ada@example.com", "--role", "viewer=grace@example.com"]);
+    let mut console = ForOthers::start(&mut command);
+    for (name, status) in [("ada@example.com", 200), ("grace@example.com", 200), ("eve", 403)] {
+        let mut connection = raw::Raw::open(console.address).await.unwrap();
+        let head =
+            format!("GET /sessions HTTP/1.1\r\nHost: console.example\r\nX-Email: {name}\r\n\r\n");
+        connection.write(head.as_bytes()).await.unwrap();
+        let answer = connection.read().await.unwrap();
+        assert_eq!(answer.status, status, "{name}");
+        assert_eq!(answer.body.contains(ADA), status == 200, "{name}");
+    }
+    let line = console.line();
+    assert!(line.contains("WARN") && line.contains("eve"), "{line}");
+    assert_eq!(console.interrupt(), (Some(0), "https://console.example\n".to_owned()));
+}
+
+#[tokio::test]
+async fn the_commands_of_the_page_about_the_console_begin_one() {
+    let place = Place::sqlite().filled().await;
+    let secret = place.folder().join("secret");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    let page = include_str!("../../../../docs/console.md").replace("\\\n", " ");
+    let commands = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("ingle console --idle-time 30m --listen "));
+    let mut n = 0;
+    for command in commands {
+        let mut arguments: Vec<_> = command.split_whitespace().collect();
+        // What the machine of the page has, and this one has not.
+        arguments[0] = "127.0.0.1:0";
+        let secret = secret.to_str().unwrap();
+        arguments
+            .iter_mut()
+            .filter(|one| **one == "/run/secrets/console")
+            .for_each(|one| *one = secret);
+        let mut program = program(&place);
+        program.args(["console", "--idle-time", "30m", "--listen"]).args(&arguments);
+        let (code, stdout) = ForOthers::start(&mut program).interrupt();
+        assert!(code == Some(0) && stdout.starts_with("https://console"), "{command}: {stdout}");
+        n += 1;
+    }
+    assert_eq!(n, 4);
 }
 
 /// Starts an example of the help, and stops it.

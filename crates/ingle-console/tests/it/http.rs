@@ -1,10 +1,10 @@
 //! Requests with exactly these lines, which no browser would send.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 /// An answer.
@@ -44,7 +44,17 @@ fn unescaped(html: &str) -> String {
 
 /// Sends these bytes, and reads to the end.
 pub(crate) async fn raw(address: SocketAddr, request: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    exchange(TcpStream::connect(address).await.unwrap(), request).await
+}
+
+/// The same from an address of this machine.
+pub(crate) async fn raw_from(from: IpAddr, address: SocketAddr, request: &str) -> Answer {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(from, 0)).unwrap();
+    exchange(socket.connect(address).await.unwrap(), request).await
+}
+
+async fn exchange(mut stream: TcpStream, request: &str) -> Answer {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();

@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use crate::http::{Answer, form, raw};
 
 /// A store is waited for as long as it takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(crate) struct Scene {
     pub(crate) address: SocketAddr,

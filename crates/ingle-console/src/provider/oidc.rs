@@ -1,0 +1,397 @@
+//! OpenID Connect: the code flow with PKCE, at a provider that says where its parts are (Discovery 1.0).
+
+use std::fmt;
+
+use ingle::clock::Timestamp;
+use openidconnect::{
+    AccessTokenHash, AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
+    DiscoveryError, EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, LogoutRequest, Nonce,
+    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl,
+    ProviderMetadataWithLogout, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
+    UserInfoClaims,
+    core::{
+        CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreGenderClaim,
+        CoreJwsSigningAlgorithm, CoreTokenResponse,
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+use super::{
+    Claim, Claims, Mail, OtherClaims, Refused, Roles, Token, at,
+    cached::{Age, Cached, PAUSE},
+    grant_of, name_of, verified,
+    web::{Web, WebError, chain},
+};
+use crate::{
+    access::{Grant, InvalidAccess, PublicUrl, is_loopback, is_safe},
+    cursor::random_text,
+};
+
+/// Each sign-in asks the provider anew where its parts are and what its keys are, and many at once ask
+/// once.
+const AGE: Age = Age { fresh: PAUSE, usable: PAUSE };
+
+/// Signatures by a key that the provider alone has. A token that is signed by the client's secret (HS256),
+/// or by nothing, is refused.
+const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha256,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha384,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha512,
+    CoreJwsSigningAlgorithm::EcdsaP256Sha256,
+    CoreJwsSigningAlgorithm::EcdsaP384Sha384,
+    CoreJwsSigningAlgorithm::EdDsa,
+];
+
+/// Where a provider sends people back to, below the console.
+pub(super) const CALLBACK: &str = "/sign-in/callback";
+
+/// Where it sends those who have signed out.
+pub(super) const SIGNED_OUT: &str = "/sign-in";
+
+/// A client as far as a provider's own description makes it.
+type Client = CoreClient<
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointMaybeSet,
+    EndpointMaybeSet,
+>;
+
+/// Sign-in by a provider of OpenID Connect, such as Google, Keycloak, Okta or Entra ID.
+///
+/// The console asks for the scopes `openid`, `email` and `profile`, and for a code that it redeems itself
+/// (RFC 6749, with PKCE by RFC 7636). It checks the token's signature, issuer, audience, times and nonce,
+/// and that it is for this client (`azp`). What the token does not tell, it asks at the provider's UserInfo
+/// endpoint. It keeps no token.
+pub struct Oidc {
+    issuer: IssuerUrl,
+    id: ClientId,
+    secret: Option<ClientSecret>,
+    scopes: Vec<String>,
+    name: Option<Claim>,
+    roles: Roles,
+    web: Web,
+    metadata: Cached<ProviderMetadataWithLogout>,
+}
+
+impl fmt::Debug for Oidc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Oidc")
+            .field("issuer", &self.issuer)
+            .field("id", &self.id)
+            .field("roles", &self.roles)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Oidc {
+    /// Sign-in at the provider with this issuer, as the client with this id.
+    ///
+    /// `issuer` is what the provider calls itself: the address before
+    /// `/.well-known/openid-configuration`, such as `https://accounts.google.com`. Register
+    /// `PUBLIC_URL/sign-in/callback` as a redirect address there.
+    ///
+    /// # Errors
+    /// The issuer is no address of HTTPS, or of HTTP on this machine. The client has no id. The program has
+    /// no cryptography for TLS.
+    pub fn new(
+        issuer: &str,
+        client_id: impl Into<String>,
+        roles: Roles,
+    ) -> Result<Self, InvalidAccess> {
+        let wrong = || {
+            let text = "the issuer takes the address of a provider, such as \
+                        https://accounts.google.com";
+            InvalidAccess::new(text)
+        };
+        let url = Url::parse(issuer).map_err(|_| wrong())?;
+        let has_more = url.query().is_some() || url.fragment().is_some();
+        if !is_safe(&url) || has_more || !url.username().is_empty() || url.password().is_some() {
+            return Err(wrong());
+        }
+        let id = client_id.into();
+        if id.is_empty() {
+            return Err(InvalidAccess::new("the client has no id: the provider gives one"));
+        }
+        Ok(Self {
+            issuer: IssuerUrl::new(issuer.to_owned()).map_err(|_| wrong())?,
+            id: ClientId::new(id),
+            secret: None,
+            scopes: ["email", "profile"].map(str::to_owned).to_vec(),
+            name: None,
+            roles,
+            web: Web::to(&url)?,
+            metadata: Cached::default(),
+        })
+    }
+
+    /// The client's secret. Without one it is a public client, whose codes PKCE alone protects.
+    #[must_use]
+    pub fn client_secret(self, secret: impl Into<String>) -> Self {
+        Self { secret: Some(ClientSecret::new(secret.into())), ..self }
+    }
+
+    /// A scope to ask for beside `openid`, `email` and `profile`, such as `groups`.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scopes.push(scope.into());
+        self
+    }
+
+    /// The claim that names people. Default the mail address if the provider says that it has checked it,
+    /// and otherwise the subject, as `sub:SUBJECT`.
+    ///
+    /// Take none that people can set themselves where roles are given [by name](Roles::ByName).
+    #[must_use]
+    pub fn name_claim(self, claim: Claim) -> Self {
+        Self { name: Some(claim), ..self }
+    }
+
+    /// Asks the provider where its parts are, such as before the console begins.
+    ///
+    /// # Errors
+    /// It does not answer, or not as it should. Sign-in asks again, so that this may be over by then.
+    pub async fn check(&self, now: Timestamp) -> Result<(), InvalidAccess> {
+        match self.discover(now).await {
+            Ok(_) => Ok(()),
+            Err(Refused::Unreachable(why) | Refused::Unproven(why) | Refused::NoRole(why)) => {
+                Err(InvalidAccess::new(why))
+            }
+        }
+    }
+
+    pub(super) fn is(&self, issuer: &str) -> bool {
+        self.issuer.as_str() == issuer
+    }
+
+    /// What people call it: the host.
+    pub(super) fn host(&self) -> &str {
+        self.issuer.url().host_str().unwrap_or_default()
+    }
+
+    async fn discover(
+        &self,
+        now: Timestamp,
+    ) -> Result<std::sync::Arc<ProviderMetadataWithLogout>, Refused> {
+        let ask = async {
+            let asked =
+                ProviderMetadataWithLogout::discover_async(self.issuer.clone(), &self.web).await;
+            let metadata = asked.map_err(|error| said(&error))?;
+            self.check_addresses(&metadata)?;
+            Ok(metadata)
+        };
+        self.metadata.get(AGE, now, ask).await.map_err(|error: Option<String>| {
+            let just_now = "it did not answer a few seconds ago".to_owned();
+            Refused::Unreachable(error.unwrap_or(just_now))
+        })
+    }
+
+    /// Whatever a provider says of itself, secrets are sent over HTTPS alone.
+    fn check_addresses(&self, metadata: &ProviderMetadataWithLogout) -> Result<(), String> {
+        let here = is_loopback(self.issuer.url());
+        let parts = [
+            Some(metadata.authorization_endpoint().url()),
+            metadata.token_endpoint().map(|part| part.url()),
+            metadata.userinfo_endpoint().map(|part| part.url()),
+            metadata.additional_metadata().end_session_endpoint.as_ref().map(|part| part.url()),
+            Some(metadata.jwks_uri().url()),
+        ];
+        for part in parts.into_iter().flatten() {
+            let is_safe = part.scheme() == "https" || here && is_safe(part);
+            if !is_safe {
+                return Err(format!("the provider names {part}, which is no address of HTTPS"));
+            }
+        }
+        Ok(())
+    }
+
+    fn client(
+        &self,
+        metadata: &ProviderMetadataWithLogout,
+        url: &PublicUrl,
+    ) -> Result<Client, Refused> {
+        let redirect = RedirectUrl::new(url.to(CALLBACK));
+        let redirect = redirect.map_err(|error| Refused::Unproven(chain(&error)))?;
+        let (id, secret) = (self.id.clone(), self.secret.clone());
+        let client = CoreClient::from_provider_metadata(metadata.clone(), id, secret);
+        let client = client.set_redirect_uri(redirect);
+        // A provider that does not say takes the secret in a header.
+        let takes = metadata.token_endpoint_auth_methods_supported();
+        let takes_header =
+            takes.is_none_or(|takes| takes.contains(&CoreClientAuthMethod::ClientSecretBasic));
+        let auth = if takes_header { AuthType::BasicAuth } else { AuthType::RequestBody };
+        Ok(client.set_auth_type(auth))
+    }
+
+    /// Where somebody signs in. `keep` keeps what is to be known when they come back, and returns the text
+    /// by which it is found then.
+    pub(super) async fn begin<E: From<Refused>>(
+        &self,
+        url: &PublicUrl,
+        now: Timestamp,
+        keep: impl FnOnce(Begun) -> Result<String, E>,
+    ) -> Result<Url, E> {
+        let metadata = self.discover(now).await?;
+        let client = self.client(&metadata, url)?;
+        let nonce = random_text().map_err(|error| Refused::Unreachable(error.to_string()))?;
+        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
+        let state = keep(Begun { nonce: nonce.clone(), verifier: verifier.into_secret() })?;
+        let flow = CoreAuthenticationFlow::AuthorizationCode;
+        let request = client
+            .authorize_url(flow, || CsrfToken::new(state), || Nonce::new(nonce))
+            .set_pkce_challenge(challenge)
+            .add_scopes(self.scopes.iter().cloned().map(Scope::new));
+        let (url, ..) = request.url();
+        Ok(url)
+    }
+
+    /// Whose code it is.
+    pub(super) async fn redeem(
+        &self,
+        url: &PublicUrl,
+        now: Timestamp,
+        begun: Begun,
+        code: &str,
+    ) -> Result<Grant, Refused> {
+        let metadata = self.discover(now).await?;
+        let client = self.client(&metadata, url)?;
+        let request = client
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .map_err(|error| Refused::Unreachable(chain(&error)))?
+            .set_pkce_verifier(PkceCodeVerifier::new(begun.verifier));
+        let answer = request.request_async(&self.web).await.map_err(|error| match &error {
+            // The provider knows the code, and refuses it or this client.
+            RequestTokenError::ServerResponse(_) => Refused::Unproven(chain(&error)),
+            _ => Refused::Unreachable(chain(&error)),
+        })?;
+        let mut claims = self.claims(&client, &answer, &Nonce::new(begun.nonce), now)?;
+        if !self.is_enough(&claims) && metadata.userinfo_endpoint().is_some() {
+            let more = self.more(&client, &answer, &claims).await?;
+            merge(&mut claims, more);
+        }
+        let name = name_of(&claims, self.name.as_ref(), Mail::IfVerified)?;
+        grant_of(&claims, name, &self.roles, format!("OpenID Connect, {}", self.host()))
+    }
+
+    /// What the id token says.
+    fn claims(
+        &self,
+        client: &Client,
+        answer: &CoreTokenResponse,
+        nonce: &Nonce,
+        now: Timestamp,
+    ) -> Result<Claims, Refused> {
+        let unproven = |error: &dyn std::error::Error| Refused::Unproven(chain(error));
+        let token = answer.id_token().map(ToString::to_string);
+        let token = token.ok_or_else(|| Refused::Unproven("there is no id token".to_owned()))?;
+        let token: Token = token.parse().map_err(|error: serde_json::Error| unproven(&error))?;
+        let verifier = at(client.id_token_verifier().set_allowed_algs(ALGORITHMS), now);
+        let claims = verified(&token, &verifier, nonce).map_err(|error| unproven(&error))?;
+        // The library leaves this one to us.
+        if claims.get("azp").is_some_and(|party| party != self.id.as_str()) {
+            return Err(Refused::Unproven("the token is for another client".to_owned()));
+        }
+        let told = token.claims(&verifier, nonce).map_err(|error| unproven(&error))?;
+        if let Some(expected) = told.access_token_hash() {
+            let algorithm = token.signing_alg().map_err(|error| unproven(&error))?;
+            let key = token.signing_key(&verifier).map_err(|error| unproven(&error))?;
+            let hash = AccessTokenHash::from_token(answer.access_token(), algorithm, key);
+            if hash.map_err(|error| unproven(&error))? != *expected {
+                let text = "the access token is another one than the id token says";
+                return Err(Refused::Unproven(text.to_owned()));
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Whether the id token says all that counts. Many providers tell the rest at UserInfo alone (OpenID
+    /// Connect Core 5.4).
+    fn is_enough(&self, claims: &Claims) -> bool {
+        let has_name = match &self.name {
+            Some(claim) => claim.find(claims).is_some(),
+            None => claims.contains_key("email"),
+        };
+        let has_role = match &self.roles {
+            Roles::ByName(_) => true,
+            Roles::ByClaim { claim, .. } => claim.find(claims).is_some(),
+        };
+        has_name && has_role
+    }
+
+    /// What the provider says at UserInfo, of the same subject.
+    async fn more(
+        &self,
+        client: &Client,
+        answer: &CoreTokenResponse,
+        claims: &Claims,
+    ) -> Result<Claims, Refused> {
+        let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
+        let subject = openidconnect::SubjectIdentifier::new(subject.to_owned());
+        let request = client
+            .user_info(answer.access_token().clone(), Some(subject))
+            .map_err(|error| Refused::Unreachable(chain(&error)))?;
+        let told: UserInfoClaims<OtherClaims, CoreGenderClaim> =
+            request.request_async(&self.web).await.map_err(|error| match &error {
+                openidconnect::UserInfoError::ClaimsVerification(_) => {
+                    Refused::Unproven(chain(&error))
+                }
+                _ => Refused::Unreachable(chain(&error)),
+            })?;
+        match serde_json::to_value(&told) {
+            Ok(Value::Object(told)) => Ok(told),
+            _ => Err(Refused::Unproven("what UserInfo says is no map".to_owned())),
+        }
+    }
+
+    /// Where somebody ends their session at the provider too, if it has such a page.
+    pub(super) fn end(&self, url: &PublicUrl) -> Option<Url> {
+        let metadata = self.metadata.last()?;
+        let page = metadata.additional_metadata().end_session_endpoint.clone()?;
+        let back = PostLogoutRedirectUrl::new(url.to(SIGNED_OUT)).ok()?;
+        let request = LogoutRequest::from(page).set_client_id(self.id.clone());
+        Some(request.set_post_logout_redirect_uri(back).http_get_url())
+    }
+}
+
+/// What is to be known when somebody comes back from the provider.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Begun {
+    nonce: String,
+    verifier: String,
+}
+
+/// Adds what was told later. A mail address and whether it is verified are told together.
+fn merge(claims: &mut Claims, more: Claims) {
+    if more.contains_key("email") {
+        claims.remove("email");
+        claims.remove("email_verified");
+    }
+    claims.extend(more);
+}
+
+fn said(error: &DiscoveryError<WebError>) -> String {
+    chain(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_verified_address_does_not_vouch_for_another_one() {
+        let map = |value: Value| value.as_object().unwrap().clone();
+        let mut claims =
+            map(json!({ "sub": "1", "email": "a@example.com", "email_verified": true }));
+        merge(&mut claims, map(json!({ "sub": "1", "email": "b@example.com", "groups": ["x"] })));
+        let wanted = json!({ "sub": "1", "email": "b@example.com", "groups": ["x"] });
+        assert_eq!(Value::Object(claims), wanted);
+    }
+}
