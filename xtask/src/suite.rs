@@ -9,7 +9,7 @@ use std::{env, net::SocketAddr, process::Command, thread};
 
 use anyhow::Result;
 use testbed::{
-    Server, chromium, collector, firestore, memcached, oidc, postgres, prometheus,
+    Server, axe, chromium, collector, firestore, memcached, oidc, postgres, prometheus,
     redis::{self, Edition},
 };
 
@@ -41,6 +41,9 @@ const CHROMIUM: &str = "chromium";
 
 /// A part of the name of every test that signs in at a provider of OpenID Connect.
 const OPENID: &str = "openid";
+
+/// A part of the name of every test that looks for faults of pages by axe.
+const AXE: &str = "axe_finds";
 
 /// A part of the name of every test that needs Redis.
 const REDIS: &str = "redis";
@@ -89,6 +92,7 @@ pub(crate) fn install(steps: &mut Steps) -> Result<()> {
     steps.run("OpenTelemetry's collector", tools::install_collector)?;
     steps.run("Prometheus", tools::install_prometheus)?;
     steps.run("provider of OpenID Connect", tools::install_oidc)?;
+    steps.run("axe", tools::install_axe)?;
     steps.run("Chromium", tools::install_chromium)
 }
 
@@ -167,6 +171,9 @@ fn start(skipped: &mut Vec<&str>) -> Result<Servers> {
     }
     if !oidc::is_installed() {
         skipped.push(OPENID);
+    }
+    if !axe::is_installed() {
+        skipped.push(AXE);
     }
     if !tools::protobuf_is_installed() {
         skipped.push(PROTOBUF);

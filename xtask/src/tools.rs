@@ -8,13 +8,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use testbed::{
-    chromium, collector, firestore, memcached, oidc, postgres, prometheus, protobuf, redis, tools,
-    tutorial,
+    axe, chromium, collector, firestore, memcached, oidc, postgres, prometheus, protobuf, redis,
+    tools, tutorial,
 };
 
 use crate::step::{self, cargo, root};
 
 mod editions;
+mod pip;
 
 pub(crate) use editions::install as install_redis_editions;
 
@@ -324,6 +325,32 @@ pub(crate) fn install_chromium() -> Result<()> {
              tests that need a browser are skipped.",
             packages.join(" and ")
         );
+    }
+    Ok(())
+}
+
+/// The package that carries axe-core.
+const AXE: pip::Package = pip::Package {
+    requirement: "axe-playwright-python==0.1.8 \
+                  --hash=sha256:fdd263c998388f1a8e67cad02677e612d946248bd44d163be5e8650ea31f95f8",
+    file: "axe_playwright_python-0.1.8-py3-none-any.whl",
+};
+
+/// Puts axe-core, a script that looks for faults of pages, where the tests find it.
+pub(crate) fn install_axe() -> Result<()> {
+    if axe::is_installed() {
+        println!("{} is there.", axe::NAME);
+        return Ok(());
+    }
+    println!("Takes {} from the Python package that carries it, once.", axe::NAME);
+    let folder = tools::folder().join("build-axe");
+    let installed = AXE.unpack(&folder).and_then(|()| {
+        // Renamed at last, so where it is, it is whole.
+        fs::rename(folder.join("axe_playwright_python/axe.min.js"), axe::script())?;
+        fs::remove_dir_all(&folder).context("could not remove what it was made from")
+    });
+    if let Err(error) = installed {
+        println!("It could not be installed ({error:#}): tests that need it are skipped.");
     }
     Ok(())
 }

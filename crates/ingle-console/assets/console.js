@@ -83,27 +83,29 @@ function element(name, attributes, text) {
   return made;
 }
 
-function rowOf(tree, row) {
+function rowOf(row) {
   const line = element('tr', {'data-line': '', 'data-path': row.path});
   line.append(
     element('th', {scope: 'row', class: `depth-${Math.min(row.depth, 8)}`}, row.name),
     element('td', {class: 'kind'}),
     element('td', {class: 'value'}),
   );
-  if ('edits' in tree.dataset) {
-    const act = element('td', {class: 'act'});
-    const link = (to, name, text) => element('a', {
-      href: `${tree.dataset.href}/${to}?${new URLSearchParams({[name]: row.path})}`,
-      'aria-label': `${text === 'Add' ? 'Add to' : text} ${row.path}`,
-    }, text);
-    const edit = link('edit', 'path', 'Edit');
-    edit.setAttribute('data-open', '');
-    edit.setAttribute('data-edit', '');
-    act.append(edit);
-    if (row.is_container) act.append(' ', link('add', 'in', 'Add'));
-    line.append(act);
-  }
   return line;
+}
+
+// What can be done with a value, which is another thing once a list has several items.
+function showActs(tree, line, row) {
+  if (!('edits' in tree.dataset)) return;
+  const acts = [['edit', 'path', 'Edit', 'Edit']];
+  if (row.is_container) acts.push(['add', 'in', 'Add', 'Add to']);
+  if (row.has_order) acts.push(['order', 'path', 'Order', 'Order of']);
+  const cell = line.cells[3] ?? line.appendChild(element('td', {class: 'act'}));
+  if (cell.children.length === acts.length) return;
+  cell.replaceChildren(...acts.flatMap(([to, name, text, label]) => [' ', element('a', {
+    href: `${tree.dataset.href}/${to}?${new URLSearchParams({[name]: row.path})}`,
+    'aria-label': `${label} ${row.path}`,
+    ...(to === 'edit' ? {'data-open': '', 'data-edit': ''} : {}),
+  }, text)]));
 }
 
 function fill(tree, line, row, isNew) {
@@ -129,7 +131,8 @@ function showRows(tree, rows) {
     let line = known.get(row.path);
     known.delete(row.path);
     const isNew = !line;
-    line ??= rowOf(tree, row);
+    line ??= rowOf(row);
+    showActs(tree, line, row);
     fill(tree, line, row, isNew);
     const next = last ? last.nextSibling : body.firstChild;
     if (line !== next) body.insertBefore(line, next);
@@ -144,36 +147,54 @@ function showRows(tree, rows) {
   tree.hidden = rows.length === 0;
 }
 
+function showSession(tree, session) {
+  say('');
+  showRows(tree, session.rows);
+  by('commits').textContent = session.commits;
+  by('size').textContent = session.size;
+  for (const {name, ago, exact} of session.times) {
+    const time = by(name);
+    if (!time) continue;
+    time.textContent = ago;
+    time.dateTime = time.title = exact;
+  }
+}
+
+// A form: what is typed stays, and a line says what is there now.
+function showBeside(place, session) {
+  const {path} = place.dataset;
+  if (!path) return;
+  const row = session.rows.find(row => row.path === path);
+  const within = session.rows.filter(row => row.path.startsWith(`${path}.`) || row.path.startsWith(`${path}[`));
+  const now = [row ?? {}, ...within].map(({path, kind, text}) => `${path} ${kind} ${text}`).join('\n');
+  const first = place.dataset.first ??= now;
+  say(now === first ? '' : !row
+    ? 'This value is not there any more.'
+    : row.is_container
+      ? 'The app has changed this value.'
+      : `The app has changed this value. It is now: ${row.text}`);
+}
+
+function showActivity(place, {charts, rows}) {
+  place.querySelectorAll('[data-chart]').forEach((card, at) => {
+    const chart = charts[at];
+    card.querySelector('[data-total]').textContent = chart.total;
+    card.querySelector('[data-most]').textContent = chart.most;
+    card.querySelector('svg').setAttribute('aria-label', chart.label);
+    card.querySelector('.over').setAttribute('d', chart.bars);
+    card.querySelector('.now').setAttribute('d', chart.now);
+  });
+  [...place.querySelector('tbody').rows].forEach((line, at) => {
+    rows[at].forEach((n, column) => { line.cells[column + 1].textContent = n; });
+  });
+}
+
 function live() {
   const place = document.querySelector('[data-live]');
   if (!place) return;
   const events = new EventSource(place.dataset.live);
-  let first = null;
-  events.addEventListener('session', event => {
-    const session = JSON.parse(event.data);
-    if (place.id === 'tree') {
-      say('');
-      showRows(place, session.rows);
-      by('commits').textContent = session.commits;
-      by('size').textContent = session.size;
-      for (const {name, ago, exact} of session.times) {
-        const time = by(name);
-        if (!time) continue;
-        time.textContent = ago;
-        time.dateTime = time.title = exact;
-      }
-      return;
-    }
-    // A form: what is typed stays, and a line says what is there now.
-    const row = session.rows.find(row => row.path === place.dataset.path);
-    const now = row ? `${row.kind} ${row.text}` : 'not there';
-    if (!place.dataset.path) return;
-    first ??= now;
-    place.dataset.first = first;
-    say(now === first ? '' : row
-      ? `The app has changed this value. It is now: ${row.text}`
-      : 'This value is not there any more.');
-  });
+  const show = {tree: showSession, process: showActivity}[place.id] ?? showBeside;
+  events.addEventListener('shown', event => show(place, JSON.parse(event.data)));
   events.addEventListener('ended', () => {
     events.close();
     say('This session has ended.');
@@ -182,7 +203,29 @@ function live() {
   addEventListener('pagehide', () => events.close());
 }
 
+// Items change places at once, where the form would be asked for with each step.
+function order() {
+  const form = document.querySelector('[data-order]');
+  form?.addEventListener('click', event => {
+    const button = event.target.closest('[name=move]');
+    if (!button) return;
+    event.preventDefault();
+    const item = button.closest('li');
+    if (button.value.startsWith('up')) item.previousElementSibling?.before(item);
+    else item.nextElementSibling?.after(item);
+    const items = [...item.parentElement.children];
+    items.forEach((item, at) => {
+      const [up, down] = item.querySelectorAll('[name=move]');
+      [up.value, down.value] = [`up:${at}`, `down:${at}`];
+      up.disabled = at === 0;
+      down.disabled = at === items.length - 1;
+    });
+    (button.disabled ? item.querySelector('[name=move]:enabled') : button).focus();
+  });
+}
+
 signIn();
 pick();
+order();
 keys();
 live();

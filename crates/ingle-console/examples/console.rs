@@ -1,4 +1,5 @@
-//! The console on made-up sessions, one of which changes each second: to look at the pages.
+//! The console in an app with made-up sessions and visitors, to look at the pages. Everybody on this
+//! machine may edit here; an app of your own asks its login.
 //!
 //! `cargo run -p ingle-console --example console`
 
@@ -6,8 +7,15 @@
 
 use std::{error::Error, time::Duration};
 
-use ingle::{HandlerOutcome, Label, Login, Session, SessionLayer, store::Memory};
-use ingle_console::{Grant, Role};
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{Next, from_fn},
+    response::Redirect,
+    routing::get,
+};
+use ingle::{HandlerOutcome, HeaderChange, Label, Login, Session, SessionLayer, store::Memory};
+use ingle_console::{Access, Grant, Role};
 use serde_json::json;
 
 const GREETINGS: [&str; 4] = ["Hello World", "Hallo Welt", "Hola Mundo", "Salut le Monde"];
@@ -15,63 +23,76 @@ const USERS: [&str; 4] = ["ada@example.com", "grace@example.com", "alan@example.
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let layer = SessionLayer::new(Memory::new());
-    for n in 0..120_usize {
-        visit(&layer, async |session| fill(session, n).await).await?;
+    let store = Memory::new();
+    // Two instances of the app. The console is mounted in the first one.
+    let (layer, other) = (SessionLayer::new(store.clone()), SessionLayer::new(store));
+    for n in 0..120 {
+        visit(&layer, "", async |session| fill(session, n).await).await?;
     }
-    let sessions = layer.sessions();
-    visit(&layer, async |session| {
-        session.login(Login::of("ada@example.com").label(Label::new("Firefox on Linux"))).await?;
-        session.insert("greeting", "Hola Mundo")?;
-        session.insert("cart", json!({
-            "items": [{ "article": "tea", "n": 2, "price": 4.5 }, { "article": "cup", "n": 1, "price": 12.0 }],
-            "currency": "EUR",
-        }))?;
-        session.insert("seen", json!({ "$timestamp": "2026-05-04T12:30:00Z" }))?;
-        session.insert("place", json!({ "$geopoint": [52.5, 13.4] }))?;
-        session.insert("api_token", "tok_4f9a1c")?;
-        session.insert("newsletter", true)?;
-        session.insert("views", 1)
-    })
-    .await?;
-    let of_ada = sessions.of_user("ada@example.com").await?;
-    let moving = of_ada.iter().max_by_key(|info| info.data_bytes).map(|info| info.handle);
-    let app = async {
-        while let Some(handle) = moving {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let Ok(Some(session)) = sessions.find(&handle).await else { break };
-            let views = |data: &mut ingle::data::Data| {
-                let views = data.get("views").and_then(serde_json::Value::as_u64).unwrap_or(0);
-                data.insert("views".to_owned(), (views + 1).into())
-            };
-            if session.update(views).await.is_err() {
-                break;
-            }
-        }
-        std::future::pending().await
-    };
+    let moving = visit(&layer, "", async |session| fill_whole(session).await).await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let grant = Grant::new("ada", Role::Editor);
-    let console = ingle_console::serve(listener, layer.sessions(), grant, |address| {
-        println!("Open {address}");
-    });
+    let address = listener.local_addr()?;
+    let access = Access::ByApp { hosts: vec![address.to_string()] };
+    let console = ingle_console::router(layer.sessions(), access);
+    let console = console.layer(from_fn(async |mut request: Request, next: Next| {
+        request.extensions_mut().insert(Grant::new("ada", Role::Editor));
+        next.run(request).await
+    }));
+    let lead = async || Redirect::to("/console");
+    let app = Router::new().route("/", get(lead)).nest("/console", console);
+    println!("Open http://{address}/console");
+    let visitors = async { tokio::try_join!(come(&layer, &moving, 0), come(&other, &moving, 1)) };
     tokio::select! {
-        ended = console => Ok(ended?),
-        () = app => Ok(()),
+        served = axum::serve(listener, app) => Ok(served?),
+        came = visitors => Ok(came.map(drop)?),
     }
 }
 
-/// A request of a visitor.
+/// Visitors of an instance: one who is on both instances counts each second, and others come and go.
+async fn come(layer: &SessionLayer, moving: &str, turn: usize) -> Result<(), ingle::Error> {
+    for n in turn.. {
+        visit(layer, moving, async |session| session.increment("views", 1)).await?;
+        if n % 3 == 0 {
+            let cookie = visit(layer, "", async |session| fill(session, n).await).await?;
+            if n % 2 == 0 {
+                visit(layer, &cookie, async |session| session.logout().await).await?;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(1000)).await;
+    }
+    Ok(())
+}
+
+/// The session that is looked at.
+async fn fill_whole(session: &Session) -> Result<(), ingle::Error> {
+    session.login(Login::of("ada@example.com").label(Label::new("Firefox on Linux"))).await?;
+    session.insert("greeting", "Hola Mundo")?;
+    session.insert("cart", json!({
+        "items": [{ "article": "tea", "n": 2, "price": 4.5 }, { "article": "cup", "n": 1, "price": 12.0 }],
+        "currency": "EUR",
+    }))?;
+    session.insert("seen", json!({ "$timestamp": "2026-05-04T12:30:00Z" }))?;
+    session.insert("place", json!({ "$geopoint": [52.5, 13.4] }))?;
+    session.insert("api_token", "tok_4f9a1c")?;
+    session.insert("newsletter", true)?;
+    session.insert("views", 1)
+}
+
+/// A request of a visitor with this cookie. It returns the one that their browser has then.
 async fn visit(
     layer: &SessionLayer,
+    cookie: &str,
     handler: impl AsyncFnOnce(&Session) -> Result<(), ingle::Error>,
-) -> Result<(), ingle::Error> {
-    let in_flight = layer.door().begin([]);
+) -> Result<String, ingle::Error> {
+    let in_flight = layer.door().begin([cookie.as_bytes()]);
     handler(in_flight.session()).await?;
-    match in_flight.finish(HandlerOutcome::Success).await.error() {
-        Some(error) => Err(error.clone()),
-        None => Ok(()),
+    let finished = in_flight.finish(HandlerOutcome::Success).await;
+    if let Some(error) = finished.error() {
+        return Err(error.clone());
     }
+    let set = finished.headers().iter().find(|change| change.name() == "set-cookie");
+    let set = set.map(HeaderChange::value).and_then(|value| value.split(';').next());
+    Ok(set.unwrap_or(cookie).to_owned())
 }
 
 async fn fill(session: &Session, n: usize) -> Result<(), ingle::Error> {

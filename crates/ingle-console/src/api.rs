@@ -33,6 +33,9 @@ pub(crate) const PREFIX: &str = "/api/";
 /// How many sessions a page has, at most and if nothing else is said.
 const LIMIT: usize = 100;
 
+/// What describes it.
+pub(crate) const DOCUMENT: &str = include_str!("openapi.json");
+
 pub(crate) const PROBLEM: &str = "application/problem+json";
 
 pub(crate) fn routes() -> Router<Console> {
@@ -47,7 +50,7 @@ pub(crate) fn routes() -> Router<Console> {
 }
 
 async fn document() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json")).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT).into_response()
 }
 
 async fn store(context: Context) -> Json<Value> {

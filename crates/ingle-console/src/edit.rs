@@ -9,8 +9,8 @@ use axum::{
 };
 use ingle::{Error, StoredSession, clock::Timestamp, data::Data};
 use ingle_operator::{
-    Conflict, Edit, NoEdit, Path, Segment, apply, differences, holds_hidden, inert, of_text,
-    redacted,
+    Conflict, Edit, NoEdit, Path, Segment, apply, differences, has_too_large_integer, holds_hidden,
+    inert, of_text, redacted,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -23,6 +23,10 @@ use crate::{
     problem::Problem,
     view::{KINDS, page, pretty, type_and_text},
 };
+
+/// What is said of edits that were made, and of a form that nobody can have filled in so.
+pub(crate) const SAVED: &str = "Saved.";
+pub(crate) const DAMAGED: &str = "The form is damaged. Nothing was changed. Open it again.";
 
 /// How long an edit can be undone, in milliseconds.
 const UNDO_MILLIS: u64 = 10 * 60 * 1000;
@@ -66,6 +70,8 @@ struct HiddenPage {
     href: String,
     handle: String,
     path: String,
+    /// What is opened once it was revealed.
+    then: &'static str,
 }
 
 #[derive(Template)]
@@ -146,7 +152,7 @@ pub(crate) fn value_form(
     }
     let before = place_of(path).get(shown).filter(|value| !may_hide(value, session, path));
     let (Some(before), Some(value)) = (before, path.get(shown)) else {
-        return Ok(hidden_page(context, session, path));
+        return Ok(hidden_page(context, session, path, "edit"));
     };
     let (kind, text) = type_and_text(value);
     let form = EditPage {
@@ -168,17 +174,23 @@ pub(crate) fn value_form(
 }
 
 /// Whether a value that is shown has a mark in the place of what the session has there.
-fn may_hide(shown: &Value, session: &StoredSession, path: &Path) -> bool {
+pub(crate) fn may_hide(shown: &Value, session: &StoredSession, path: &Path) -> bool {
     holds_hidden(shown) && place_of(path).get(session.snapshot()) != Some(shown)
 }
 
 /// Says that a value must be revealed before it can be edited.
-fn hidden_page(context: &Context, session: &StoredSession, path: &Path) -> Response {
+pub(crate) fn hidden_page(
+    context: &Context,
+    session: &StoredSession,
+    path: &Path,
+    then: &'static str,
+) -> Response {
     let page_of = HiddenPage {
         top: context.top("sessions"),
         href: context.href(session),
         handle: session.info().handle.to_string(),
         path: path.to_string(),
+        then,
     };
     page(StatusCode::OK, &page_of)
 }
@@ -214,7 +226,7 @@ pub(crate) async fn add_form(
     if let Some(list) = &list
         && before.is_some_and(holds_hidden)
     {
-        return Ok(hidden_page(&context, &session, list));
+        return Ok(hidden_page(&context, &session, list, "edit"));
     }
     let form = EditPage {
         top: context.top("sessions"),
@@ -246,7 +258,7 @@ pub(crate) async fn save(
         Ok(edit) => edit,
         Err(wrong) => return Ok(form_again(&context, &session, &form, wrong)),
     };
-    commit(&context, &session, vec![edit], "Saved.").await
+    commit(&context, &session, vec![edit], SAVED).await
 }
 
 /// The edit that a form of one value asks for.
@@ -262,8 +274,7 @@ fn edit_in(form: &Form) -> Result<Edit, String> {
         return Err("The field needs a name.".to_owned());
     }
     let before = form.field("before").map(serde_json::from_str).transpose();
-    let before: Option<Value> =
-        before.map_err(|_| "The form is damaged. Open it again.".to_owned())?;
+    let before: Option<Value> = before.map_err(|_| DAMAGED.to_owned())?;
     let shown = shown_of(&place_of(&path), before.as_ref())?;
     if form.text("do") == "remove" {
         return Edit::unset(&shown, &path).map_err(sentence);
@@ -273,7 +284,7 @@ fn edit_in(form: &Form) -> Result<Edit, String> {
         return Err("The value has no type that there is.".to_owned());
     }
     let value = match kind {
-        "json" => serde_json::from_str(&text).map_err(|error| not_json(&error))?,
+        "json" | "list" | "map" => of_kind(kind, &text)?,
         "null" => Value::Null,
         kind => of_text(&format!("{kind}:{text}")).map_err(sentence)?,
     };
@@ -283,8 +294,31 @@ fn edit_in(form: &Form) -> Result<Edit, String> {
     Edit::set(&shown, &path, value).map_err(sentence)
 }
 
+/// A list, a map, or anything else, as JSON. A new list or map begins empty.
+fn of_kind(kind: &str, text: &str) -> Result<Value, String> {
+    let value = match (kind, text.trim()) {
+        ("list", "") => return Ok(json!([])),
+        ("map", "") => return Ok(json!({})),
+        _ => json_of(text)?,
+    };
+    match (kind, &value) {
+        ("list", Value::Array(_)) | ("map", Value::Object(_)) | ("json", _) => Ok(value),
+        ("list", _) => Err("This is no list, which is such as [1, \"two\"].".to_owned()),
+        _ => Err("This is no map, which is such as {\"a\": 1}.".to_owned()),
+    }
+}
+
+/// A text as JSON. A number that does not fit would be another one.
+fn json_of(text: &str) -> Result<Value, String> {
+    let value = serde_json::from_str(text).map_err(|error| not_json(&error))?;
+    match has_too_large_integer(text) {
+        true => Err("An integer in it does not fit into 64 bits.".to_owned()),
+        false => Ok(value),
+    }
+}
+
 /// The data as far as a form has shown it.
-fn shown_of(place: &Path, before: Option<&Value>) -> Result<Data, String> {
+pub(crate) fn shown_of(place: &Path, before: Option<&Value>) -> Result<Data, String> {
     let mut shown = Data::new();
     let at = match (before, place.parent()) {
         (Some(before), _) => Some((place.clone(), before.clone())),
@@ -297,11 +331,12 @@ fn shown_of(place: &Path, before: Option<&Value>) -> Result<Data, String> {
     Ok(shown)
 }
 
-fn place_of(path: &Path) -> Path {
+/// The place of the value that an edit at a path is an edit of.
+pub(crate) fn place_of(path: &Path) -> Path {
     path.list().unwrap_or_else(|| path.clone())
 }
 
-fn path_of(text: &str) -> Result<Path, Problem> {
+pub(crate) fn path_of(text: &str) -> Result<Path, Problem> {
     text.parse().map_err(|error| Problem::bad_request(sentence(error)))
 }
 
@@ -379,7 +414,7 @@ pub(crate) async fn save_json(
     let session = context.session(&handle).await?;
     match edits_in(&form) {
         Ok(edits) if edits.is_empty() => Ok(Redirect::to(&context.href(&session)).into_response()),
-        Ok(edits) => commit(&context, &session, edits, "Saved.").await,
+        Ok(edits) => commit(&context, &session, edits, SAVED).await,
         Err(wrong) => {
             let shown = JsonPage {
                 top: context.top("sessions"),
@@ -396,11 +431,10 @@ pub(crate) async fn save_json(
 }
 
 fn edits_in(form: &Form) -> Result<Vec<Edit>, String> {
-    let damaged = |_| "The form is damaged. Open it again.".to_owned();
+    let damaged = |_| DAMAGED.to_owned();
     let shown: Data = serde_json::from_str(form.text("before")).map_err(damaged)?;
     let text = form.lines("value");
-    let wanted: Value = serde_json::from_str(&text).map_err(|error| not_json(&error))?;
-    let Value::Object(wanted) = wanted else {
+    let Value::Object(wanted) = json_of(&text)? else {
         return Err("Line 1, column 1: the data of a session is a map, in braces.".to_owned());
     };
     let edits = differences(&shown, &shown, &wanted).map_err(sentence)?;
@@ -427,11 +461,11 @@ pub(crate) async fn apply_again(
             return Err(Problem::new(StatusCode::GONE, "Too late to undo", text));
         }
     }
-    let damaged = || Problem::bad_request("The form is damaged. Nothing was changed.");
+    let damaged = || Problem::bad_request(DAMAGED);
     let written: Vec<Written> = serde_json::from_str(form.text("edits")).map_err(|_| damaged())?;
     let edits: Result<Vec<_>, _> = written.iter().map(edit_of).collect();
     let edits = edits.map_err(Problem::bad_request)?;
-    let said = if form.field("until").is_some() { "Undone." } else { "Saved." };
+    let said = if form.field("until").is_some() { "Undone." } else { SAVED };
     commit(&context, &session, edits, said).await
 }
 
@@ -455,7 +489,7 @@ fn as_text(edits: &[Written]) -> String {
 }
 
 /// Commits the edits, and shows the session as it is then, or what is in their way.
-async fn commit(
+pub(crate) async fn commit(
     context: &Context,
     session: &StoredSession,
     edits: Vec<Edit>,
@@ -481,7 +515,7 @@ async fn commit(
         .map(|edit| written(&edit.path, edit.yours.as_ref(), edit.before.as_ref()))
         .collect();
     let until = context.sessions.now().as_millis().saturating_add(UNDO_MILLIS).to_string();
-    let undo = Some(Undo { edits: as_text(&undone), until }).filter(|_| said == "Saved.");
+    let undo = Some(Undo { edits: as_text(&undone), until }).filter(|_| said == SAVED);
     Ok(answer(context, &session, Shown { said: said.to_owned(), undo, ..Shown::default() }))
 }
 

@@ -19,8 +19,8 @@ use crate::{
     routes,
 };
 
-pub(crate) fn router(sessions: Sessions, public: Public) -> Router {
-    let console = Console::new(sessions, Place::at(&public.url));
+pub(crate) fn router(sessions: Sessions, public: Public, is_in_app: bool) -> Router {
+    let console = Console::new(sessions, Place::at(&public.url), is_in_app);
     let routes = routes::routes();
     let routes = match public.identity {
         Identity::Proxy(proxy) => {

@@ -37,6 +37,7 @@ mod gate;
 mod known;
 mod live;
 mod operators;
+mod order;
 mod pages;
 mod problem;
 #[cfg(feature = "oidc")]
@@ -71,13 +72,15 @@ struct Inner {
     place: Place,
     cursors: cursor::Cursors,
     watchers: Arc<tokio::sync::Semaphore>,
+    /// Whether it is mounted in the app, whose process is then this one.
+    is_in_app: bool,
 }
 
 impl Console {
-    fn new(sessions: Sessions, place: Place) -> Self {
+    fn new(sessions: Sessions, place: Place, is_in_app: bool) -> Self {
         let cursors = cursor::Cursors::for_store(&sessions.store_info());
         let watchers = Arc::new(tokio::sync::Semaphore::new(live::WATCHERS_MAX));
-        Self(Arc::new(Inner { sessions, place, cursors, watchers }))
+        Self(Arc::new(Inner { sessions, place, cursors, watchers, is_in_app }))
     }
 }
 
@@ -93,9 +96,9 @@ impl Console {
 pub fn router(sessions: Sessions, access: impl Into<Access>) -> Router {
     match access.into() {
         Access::ByApp { hosts } => {
-            let console = Console::new(sessions, Place::of_app(hosts));
+            let console = Console::new(sessions, Place::of_app(hosts), true);
             gate::around(routes::routes(), &console)
         }
-        Access::Public(public) => known::router(sessions, *public),
+        Access::Public(public) => known::router(sessions, *public, true),
     }
 }

@@ -1,54 +1,89 @@
-//! A session as it changes, for a page that is open: server-sent events.
+//! A session as it changes, or what this process does, for a page that is open: server-sent events.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, State},
     http::StatusCode,
-    response::sse::{Event, KeepAlive, Sse},
+    response::sse::{Event, KeepAlive, KeepAliveStream, Sse},
 };
-use futures_util::stream::{self, Stream};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use ingle::StoredSession;
 use ingle_operator::{redacted, size};
 use serde_json::json;
 use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 
-use crate::{Console, context::Context, problem::Problem, view::rows};
+use crate::{Console, context::Context, pages::charts::Activities, problem::Problem, view::rows};
 
 /// How many pages are kept up to date at once. Others are as they were when they were opened.
 pub(crate) const WATCHERS_MAX: usize = 64;
 
-/// How often the session is looked at.
+/// The event that says what is to be shown.
+const SHOWN: &str = "shown";
+
+/// How often it is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many looks one answer has. Then the browser asks again, and has to show anew who asks.
 const LOOKS_MAX: usize = 60;
 
+/// What is looked at.
+enum Subject {
+    Session(Box<StoredSession>),
+    /// What this process does.
+    Activity,
+}
+
 struct Watch {
-    session: StoredSession,
+    subject: Subject,
     looks: usize,
     last: String,
     is_over: bool,
     _place: OwnedSemaphorePermit,
 }
 
+type Live = Sse<KeepAliveStream<BoxStream<'static, Result<Event, Infallible>>>>;
+
 /// An event each time that the session has changed. To look is no use of the session.
-pub(crate) async fn get(
+pub(crate) async fn session(
     context: Context,
     State(console): State<Console>,
     Path(handle): Path<String>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let place = Arc::clone(&console.0.watchers).try_acquire_owned().map_err(|_| {
+) -> Result<Live, Problem> {
+    let place = place(&console)?;
+    let session = context.session(&handle).await?;
+    Ok(watch(context, place, Subject::Session(Box::new(session))))
+}
+
+/// An event each time that this process has done something. It asks no store.
+pub(crate) async fn activity(
+    context: Context,
+    State(console): State<Console>,
+) -> Result<Live, Problem> {
+    if !console.0.is_in_app {
+        let text = "This console is no part of an app, so it knows of no process of one.";
+        return Err(Problem::new(StatusCode::NOT_FOUND, "Not live", text));
+    }
+    Ok(watch(context, place(&console)?, Subject::Activity))
+}
+
+fn place(console: &Console) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(&console.0.watchers).try_acquire_owned().map_err(|_| {
         let text = "Too many pages are open. This one is as it was when you opened it.";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Not live", text)
-    })?;
-    let session = context.session(&handle).await?;
-    let watch = Watch { session, looks: 0, last: String::new(), is_over: false, _place: place };
+    })
+}
+
+fn watch(context: Context, place: OwnedSemaphorePermit, subject: Subject) -> Live {
+    let watch = Watch { subject, looks: 0, last: String::new(), is_over: false, _place: place };
     let events = stream::unfold((watch, context), |(mut watch, context)| async move {
         let event = watch.next(&context).await?;
         Some((Ok(event), (watch, context)))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+    Sse::new(events.boxed()).keep_alive(KeepAlive::default())
 }
 
 impl Watch {
@@ -59,23 +94,32 @@ impl Watch {
                 sleep(INTERVAL).await;
             }
             self.looks += 1;
-            let (name, text) = match self.session.reload().await {
-                Ok(Ok(session)) => {
-                    self.session = session;
-                    ("session", shown(context, &self.session))
-                }
-                Ok(Err(_)) => {
-                    self.is_over = true;
-                    ("ended", "{}".to_owned())
-                }
-                Err(_) => ("outage", "{}".to_owned()),
-            };
-            if text != self.last || name != "session" {
+            let (name, text) = self.look(context).await;
+            if text != self.last || name != SHOWN {
                 self.last = text;
                 return Some(Event::default().event(name).data(&self.last));
             }
         }
         None
+    }
+
+    /// What there is to say of it now.
+    async fn look(&mut self, context: &Context) -> (&'static str, String) {
+        let Subject::Session(session) = &mut self.subject else {
+            let activities = Activities::of(&context.sessions.activity());
+            return (SHOWN, json!(activities).to_string());
+        };
+        match session.reload().await {
+            Ok(Ok(now)) => {
+                **session = now;
+                (SHOWN, shown(context, session))
+            }
+            Ok(Err(_)) => {
+                self.is_over = true;
+                ("ended", "{}".to_owned())
+            }
+            Err(_) => ("outage", "{}".to_owned()),
+        }
     }
 }
 

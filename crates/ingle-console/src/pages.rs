@@ -14,6 +14,8 @@ use crate::{
     view::{Line, UserLink, damaged_note, line, page, user_link},
 };
 
+pub(crate) mod api;
+pub(crate) mod charts;
 pub(crate) mod overview;
 pub(crate) mod session;
 pub(crate) mod sessions;

@@ -8,6 +8,7 @@ use crate::{
     context::Context,
     edit,
     form::Form,
+    order,
     pages::session::{Shown, answer},
     problem::Problem,
 };
@@ -33,6 +34,7 @@ pub(crate) async fn post(
     }
     match (form.text("then"), &path) {
         ("edit", Some(path)) => edit::value_form(&context, &session, path, session.snapshot()),
+        ("order", Some(path)) => order::of_list(&context, &session, path, session.snapshot()),
         ("json", _) => Ok(edit::whole_form(&context, &session, session.snapshot().clone(), false)),
         _ => Ok(answer(&context, &session, Shown { is_revealed: true, ..Shown::default() })),
     }

@@ -53,7 +53,7 @@ pub async fn serve(
     let port = address.port();
     let names = ["127.0.0.1", "[::1]", "localhost"];
     let hosts = names.map(|name| format!("{name}:{port}")).to_vec();
-    let console = Console::new(sessions, Place::of_app(hosts));
+    let console = Console::new(sessions, Place::of_app(hosts), false);
     let operators = operators::layer(operators::loopback_cookie(port)).map_err(io::Error::other)?;
     let operators = operators.clock(operators::clock_of(&console.0.sessions));
     let desk = Arc::new(Desk::new(console.clone(), address, grant, Box::new(announce)));
@@ -92,7 +92,7 @@ pub async fn serve_public(
     public: Public,
 ) -> io::Result<()> {
     let path = public.url.path().to_owned();
-    let console = known::router(sessions, public);
+    let console = known::router(sessions, public, false);
     let routes = if path.is_empty() { console } else { Router::new().nest(&path, console) };
     axum::serve(listener, routes.into_make_service_with_connect_info::<SocketAddr>()).await
 }

@@ -18,6 +18,9 @@ use crate::{
 /// A longer value is cut in a list of fields. Its own page has all of it.
 const COLUMNS_MAX: usize = 240;
 
+/// Where a value has one line.
+const TOLD_COLUMNS_MAX: usize = 100;
+
 /// More fields are shown as JSON only.
 const ROWS_MAX: usize = 500;
 
@@ -120,6 +123,8 @@ pub(crate) struct Row {
     pub(crate) is_hidden: bool,
     /// Whether it has rows of its own, and takes more.
     pub(crate) is_container: bool,
+    /// Whether it is a list whose items can change places.
+    pub(crate) has_order: bool,
 }
 
 impl Row {
@@ -154,8 +159,9 @@ fn add_rows(path: &Path, name: String, value: &Value, depth: usize, rows: &mut V
         Value::String(text) => shortened(text, COLUMNS_MAX),
         other => shortened(&plain(other), COLUMNS_MAX),
     };
+    let has_order = value.as_array().is_some_and(|items| items.len() > 1);
     let path_text = path.to_string();
-    rows.push(Row { path: path_text, name, depth, kind, text, is_hidden, is_container });
+    rows.push(Row { path: path_text, name, depth, kind, text, is_hidden, is_container, has_order });
     match value {
         Value::Array(items) if is_container => {
             for (index, item) in items.iter().enumerate() {
@@ -173,6 +179,17 @@ fn add_rows(path: &Path, name: String, value: &Value, depth: usize, rows: &mut V
     }
 }
 
+/// The beginning of a value on one line.
+pub(crate) fn told(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Array(_) => value.to_string(),
+        Value::Object(_) if kind(value) == "map" => value.to_string(),
+        other => plain(other),
+    };
+    shortened(&text, TOLD_COLUMNS_MAX)
+}
+
 /// How many of something.
 pub(crate) fn counted(n: usize, of: &str) -> String {
     format!("{n} {of}{}", if n == 1 { "" } else { "s" })
@@ -188,17 +205,19 @@ fn plain(value: &Value) -> String {
 }
 
 /// The types of a value in forms: as people read them, and as [`ingle_operator::of_text`] does.
-pub(crate) const KINDS: [(&str, &str); 10] = [
+pub(crate) const KINDS: [(&str, &str); 12] = [
     ("text", "text"),
     ("integer", "int"),
     ("double", "double"),
     ("boolean", "bool"),
     ("null", "null"),
+    ("list", "list"),
+    ("map", "map"),
     ("timestamp", "timestamp"),
     ("bytes", "bytes"),
     ("geographical point", "geopoint"),
     ("reference", "reference"),
-    ("list, map, or anything as JSON", "json"),
+    ("anything as JSON", "json"),
 ];
 
 /// A value as a form shows it: the type, and a text of several lines at most.
@@ -219,7 +238,10 @@ pub(crate) fn type_and_text(value: &Value) -> (&'static str, String) {
     match split {
         Some(found) => found,
         None if value.is_null() => ("null", String::new()),
-        None => ("json", pretty(value)),
+        None => match kind(value) {
+            kind @ ("list" | "map") => (kind, pretty(value)),
+            _ => ("json", pretty(value)),
+        },
     }
 }
 

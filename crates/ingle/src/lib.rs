@@ -41,6 +41,7 @@ pub use crate::{
     engine::watch::SessionEnd,
     http::*,
     id::{Handle, HandlePrefix, Key, NoRandomness, NotAHandle, NotAHandlePrefix, NotAKey},
+    meter::activity::{Activity, ActivityMinute},
     record::User,
     session::{
         AuditAct, AuditField, AuditLine, AuditOutcome, AuditPage, DamagedSession, Error, Field,

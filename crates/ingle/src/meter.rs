@@ -7,7 +7,7 @@
 //! Each is announced with its help when a layer is made, and is 0 until it counts: who looks for an
 //! increase would not see the first one of a counter that was not there before.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "metrics")]
 #[path = "meter/facade.rs"]
@@ -16,6 +16,9 @@ mod sink;
 #[path = "meter/nothing.rs"]
 mod sink;
 
+pub(crate) mod activity;
+
+use activity::{Figure, Recent};
 use sink::{Key, announce, announce_seconds, count, count_unlabelled, key, record, unlabelled};
 
 /// What a store is asked to do, as the histogram's label and as a word in logs.
@@ -46,13 +49,14 @@ const SWEPT: &str = "Dead records that sweeps deleted.";
 const SECONDS: &str = "How long calls of the session store take, by verb.";
 
 macro_rules! meter {
-    ($($name:ident => $metric:literal, $help:literal;)*) => {
+    ($($name:ident $(in $figure:ident)? => $metric:literal, $help:literal;)*) => {
         /// The metrics of one store.
         ///
         /// Their names and labels are put together once. Each request counts several, and without a
         /// recorder that would be most of the work.
         #[derive(Debug)]
         pub(crate) struct Meter {
+            pub(crate) recent: Arc<Recent>,
             commits: Key,
             combined: Key,
             swept: Key,
@@ -65,7 +69,7 @@ macro_rules! meter {
         }
 
         impl Meter {
-            pub(crate) fn new(store: &'static str) -> Self {
+            pub(crate) fn new(store: &'static str, recent: Arc<Recent>) -> Self {
                 let key = |name, help| {
                     let key = key(name, store, None);
                     announce(&key, help);
@@ -78,6 +82,7 @@ macro_rules! meter {
                 };
                 announce_unlabelled();
                 Self {
+                    recent,
                     commits: key("ingle_commits_total", COMMITS),
                     combined: key("ingle_combined_total", COMBINED),
                     swept: key("ingle_swept_total", SWEPT),
@@ -92,6 +97,7 @@ macro_rules! meter {
 
             $(pub(crate) fn $name(&self) {
                 count(&self.$name, 1);
+                $(self.recent.count(Figure::$figure);)?
             })*
         }
     };
@@ -99,8 +105,8 @@ macro_rules! meter {
 
 meter! {
     load => "ingle_loads_total", "Loads of records.";
-    conflict => "ingle_conflicts_total", "Commits that met a newer record.";
-    replay => "ingle_replays_total", "Changes that were run again on a newer record.";
+    conflict in Conflicts => "ingle_conflicts_total", "Commits that met a newer record.";
+    replay in Replays => "ingle_replays_total", "Changes that were run again on a newer record.";
     unknown_resolved => "ingle_unknown_resolved_total", "Lost answers whose outcome was found out.";
     unknown_unresolved =>
         "ingle_unknown_unresolved_total", "Lost answers whose outcome nobody knows: visitors were told so.";
@@ -119,6 +125,7 @@ impl Meter {
     /// One commit that made `changes` changes.
     pub(crate) fn commit(&self, changes: usize) {
         count(&self.commits, 1);
+        self.recent.count(Figure::Commits);
         if changes > 1 {
             count(&self.combined, changes as u64 - 1);
         }

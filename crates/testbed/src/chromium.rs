@@ -15,7 +15,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{Program, Server};
+use crate::{Program, Server, axe};
 
 /// Debian's packages, which are also the names of the programs but for the driver's.
 pub const PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
@@ -151,6 +151,22 @@ impl Chromium {
             let call = json!({"cmd": format!("Emulation.{command}"), "params": parameters});
             self.call("POST", "/goog/cdp/execute", Some(&call));
         }
+    }
+
+    /// What is wrong with the page as it is shown now, for those who do not see it well, have no mouse, or a
+    /// small screen. Nothing, if all is well.
+    ///
+    /// # Panics
+    ///
+    /// If axe is not installed.
+    #[track_caller]
+    pub fn faults(&self) -> Vec<String> {
+        if self.run("return typeof axe") == "undefined" {
+            self.run(&axe::source());
+        }
+        let faults = self.run(axe::FAULTS);
+        let faults = faults.as_array().expect("a list of faults");
+        faults.iter().map(|fault| fault.as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// Presses keys, one after the other, wherever the focus is. Keys that are no characters are those of

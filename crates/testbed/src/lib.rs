@@ -15,6 +15,7 @@
 #![expect(clippy::panic, reason = "in a test to panic is to fail")]
 
 mod answer;
+pub mod axe;
 pub mod chromium;
 pub mod collector;
 pub mod firestore;

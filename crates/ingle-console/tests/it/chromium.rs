@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testbed::chromium::Chromium;
 
-use crate::scene::{Loopback, begin};
+use crate::scene::{Loopback, Scene, begin};
 
 /// A browser that has signed in.
 struct Visit {
@@ -60,7 +60,7 @@ async fn hostile_texts_are_texts_on_every_page() {
         let login = ingle::Login::of(EVIL).label(ingle::Label::new(EVIL));
         session.login(login).await?;
         session.insert(EVIL, EVIL)?;
-        session.insert("map", json!({ EVIL: [EVIL] }))
+        session.insert("map", json!({ EVIL: [EVIL, { EVIL: EVIL }] }))
     })
     .await;
     let sessions = visit.console.layer.sessions();
@@ -72,6 +72,7 @@ async fn hostile_texts_are_texts_on_every_page() {
         .unwrap();
     let query = |name: &str, value: &str| crate::http::form(&[(name, value)]);
     let path = ingle_operator::Path::of_field(EVIL).to_string();
+    let list = format!("map.{path}");
     let pages = [
         "/".to_owned(),
         "/sessions".to_owned(),
@@ -81,7 +82,9 @@ async fn hostile_texts_are_texts_on_every_page() {
         format!("/sessions/{handle}"),
         format!("/sessions/{handle}/edit?{}", query("path", &path)),
         format!("/sessions/{handle}/add?{}", query("in", &path)),
+        format!("/sessions/{handle}/order?{}", query("path", &list)),
         format!("/sessions/{handle}/json"),
+        "/api/v1/".to_owned(),
         format!("/user?{}", query("name", EVIL)),
         "/audit".to_owned(),
         format!("/nothing/{}", query("x", EVIL)),
@@ -221,50 +224,130 @@ async fn everything_works_without_scripts() {
     visit.browser.see("h1", "Overview");
 }
 
-/// What is wrong with a page for those who do not see it well, or have a small screen.
-const FAULTS: &str = r"
-const faults = [];
-const root = document.documentElement;
-if (root.scrollWidth > root.clientWidth) faults.push('wider than the window');
-if (document.querySelectorAll('h1').length !== 1) faults.push('not one h1');
-if (!root.lang || !document.title) faults.push('no language or no title');
-const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
-if (new Set(ids).size !== ids.length) faults.push('an id twice');
-for (const field of document.querySelectorAll('input:not([type=hidden]), select, textarea'))
-  if (!field.labels.length && !field.ariaLabel) faults.push('no label: ' + field.outerHTML);
-for (const link of document.querySelectorAll('a, button'))
-  if (!(link.innerText.trim() || link.ariaLabel || !link.checkVisibility())) faults.push('no name: ' + link.outerHTML);
-const channels = text => text.match(/[\d.]+/g).map(Number);
-const light = text => channels(text).slice(0, 3)
-  .map(c => c / 255).map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
-  .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
-const ground = element => {
-  const color = getComputedStyle(element).backgroundColor;
-  return channels(color)[3] !== 0 || !element.parentElement ? color : ground(element.parentElement);
-};
-const contrast = (a, b) => (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-const isSeen = element => element.checkVisibility() && !element.closest('.hidden, .skip');
-for (const element of document.querySelectorAll('body *')) {
-  const hasText = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-  if (!hasText && element.tagName !== 'INPUT' || !isSeen(element)) continue;
-  const ratio = contrast(light(getComputedStyle(element).color), light(ground(element)));
-  if (ratio < 4.5) faults.push(`contrast ${ratio.toFixed(2)}: ${element.outerHTML}`);
+/// In an app, where the browser is somebody of this role.
+struct InApp {
+    browser: Chromium,
+    scene: Scene,
 }
-for (const element of document.querySelectorAll('main button, main input:not([type=hidden]), main select, main textarea, main summary, main a, nav a')) {
-  if (!isSeen(element) || element.disabled) continue;
-  const isInText = element.closest('p') && !element.classList.contains('button');
-  if (element.getBoundingClientRect().height < (isInText ? 1 : 24)) faults.push('small: ' + element.outerHTML);
-  element.focus({focusVisible: true});
-  const outline = getComputedStyle(element);
-  const around = light(ground(element.parentElement));
-  if (outline.outlineStyle !== 'solid' || contrast(light(outline.outlineColor), around) < 3)
-    faults.push('no focus: ' + element.outerHTML);
+
+impl InApp {
+    async fn begin(role: &str) -> Self {
+        let visit = Self { browser: Chromium::start(), scene: Scene::in_memory().await };
+        visit.open("");
+        visit.browser.run(&format!("document.cookie = 'role={role}; path=/'"));
+        visit
+    }
+
+    fn open(&self, path: &str) {
+        self.browser.open(&format!("http://{}/console{path}", self.scene.address));
+    }
 }
-return faults;
-";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_page_can_be_read_at_any_width_in_light_and_dark_and_is_light() {
+async fn the_charts_of_this_process_move_while_one_looks() {
+    let visit = InApp::begin("viewer").await;
+    visit.scene.holding(json!({ "views": 1 })).await;
+    visit.open("");
+    let shows = |n: usize| {
+        format!(
+            "(card => card.querySelector('[data-total]').innerText === '{n}' \
+             && card.querySelector('svg').ariaLabel.startsWith('Begun: {n} in the last hour') \
+             && card.querySelector('.now').getBBox().height === 40 \
+             && document.querySelector('#process tbody td').textContent === '{n}')\
+             (document.querySelector('[data-chart]'))"
+        )
+    };
+    visit.browser.wait_for(&shows(1));
+    for _ in 0..2 {
+        visit.scene.holding(json!({ "views": 1 })).await;
+    }
+    visit.browser.wait_for(&shows(3));
+    // A minute later they stand one place to the left.
+    visit.scene.clock.advance(std::time::Duration::from_secs(60));
+    visit.browser.wait_for(
+        "(card => card.querySelector('.now').getAttribute('d') === '' \
+         && card.querySelector('.over').getBBox().x === 232)(document.querySelector('[data-chart]'))",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_is_put_into_another_order_by_keyboard_with_scripts_and_without() {
+    for has_scripts in [true, false] {
+        let visit = Visit::begin().await;
+        let handle = visit.console.holding(json!({ "items": ["a", "b", "c"] })).await;
+        if !has_scripts {
+            visit.browser.without_scripts();
+        }
+        visit.open(&format!("/sessions/{handle}"));
+        visit.browser.click("[data-path=items] a[href*=order]");
+        visit.browser.see("h1", "Order of items");
+        // Down to the end with one button, and then up with the other.
+        visit.browser.click("li:first-child [value^=down]");
+        visit.browser.see("li[2]", "[0]");
+        visit.press("\u{e007}");
+        visit.browser.see("li[3]", "[0]");
+        visit.press("\u{e007}");
+        visit.browser.see("li[2]", "[0]");
+        // Nothing is stored yet.
+        let data = || async {
+            let session = visit.console.layer.sessions().find(&handle).await.unwrap().unwrap();
+            session.snapshot()["items"].clone()
+        };
+        assert_eq!(data().await, json!(["a", "b", "c"]));
+        visit.browser.click("button[value=save]");
+        visit.browser.see("div", "Saved.");
+        assert_eq!(data().await, json!(["b", "a", "c"]));
+        visit.browser.click(".said button");
+        visit.browser.see("div", "Undone.");
+        assert_eq!(data().await, json!(["a", "b", "c"]));
+    }
+}
+
+/// What a page loads in all, without what is live on it.
+const BYTES: &str = "return performance.getEntriesByType('navigation').concat(\
+     performance.getEntriesByType('resource').filter(e => !/\\/live$|\\/part\\?/.test(e.name)))\
+     .reduce((sum, e) => sum + e.decodedBodySize, 0)";
+
+/// Looks at a page as it is on phones and on desks, in light and in dark.
+#[track_caller]
+fn check(browser: &Chromium, page: &str) {
+    let bytes = browser.run(BYTES).as_u64().unwrap();
+    assert!(bytes < 60 * 1024, "{page}: {bytes} bytes");
+    for width in [390, 1440] {
+        for is_dark in [false, true] {
+            browser.look(width, is_dark);
+            let faults = browser.faults();
+            assert!(faults.is_empty(), "{page} {width} {is_dark}: {faults:#?}");
+        }
+    }
+    browser.look(320, false);
+    let is_wide =
+        "return document.documentElement.scrollWidth > document.documentElement.clientWidth";
+    assert_eq!(browser.run(is_wide), json!(false), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn axe_finds_nothing_wrong_with_the_charts_in_an_app() {
+    let visit = InApp::begin("editor").await;
+    let app = visit.scene.layer.sessions();
+    visit.open("");
+    check(&visit.browser, "an empty overview in an app");
+    for minute in 0..65_u64 {
+        for n in 0..=minute % 7 {
+            let handle = visit.scene.holding(json!({ "n": n, "text": "x".repeat(1 << n) })).await;
+            if n % 3 == 2 {
+                app.find(&handle).await.unwrap().unwrap().end().await.unwrap();
+            }
+        }
+        visit.scene.clock.advance(std::time::Duration::from_secs(55));
+    }
+    visit.open("");
+    visit.browser.run("document.querySelector('.figures').open = true");
+    check(&visit.browser, "an overview in an app");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn axe_finds_nothing_wrong_with_any_page_and_each_is_light() {
     let visit = Visit::begin().await;
     for n in 0..60 {
         let user = ["ada@example.com", "bob@example.com"][n % 2];
@@ -277,7 +360,7 @@ async fn every_page_can_be_read_at_any_width_in_light_and_dark_and_is_light() {
     }
     let handle = visit
         .console
-        .holding(json!({ "greeting": "Hola", "token": "s", "cart": { "items": [{ "article": "tea".repeat(60) }] } }))
+        .holding(json!({ "greeting": "Hola", "token": "s", "cart": { "items": [{ "article": "tea".repeat(60) }, "cup", 1.0] } }))
         .await;
     let sessions = visit.console.layer.sessions().operated_by(ingle::Operator::new("ada"));
     let session = sessions.find(&handle).await.unwrap().unwrap();
@@ -292,23 +375,47 @@ async fn every_page_can_be_read_at_any_width_in_light_and_dark_and_is_light() {
         of("/edit?path=greeting"),
         of("/edit?path=token"),
         of("/add"),
+        of("/order?path=cart.items"),
         of("/json"),
         "/user?name=ada@example.com".to_owned(),
         "/audit".to_owned(),
         "/nothing".to_owned(),
+        "/api/v1/".to_owned(),
     ];
     for page in pages {
         visit.open(&page);
-        for width in [320, 390, 1440] {
-            for is_dark in [false, true] {
-                visit.browser.look(width, is_dark);
-                assert_eq!(visit.browser.run(FAULTS), json!([]), "{page} {width} {is_dark}");
-            }
-        }
-        let bytes = "return performance.getEntriesByType('navigation').concat(\
-             performance.getEntriesByType('resource').filter(e => !/\\/live$|\\/part\\?/.test(e.name)))\
-             .reduce((sum, e) => sum + e.decodedBodySize, 0)";
-        let bytes = visit.browser.run(bytes).as_u64().unwrap();
-        assert!(bytes < 60 * 1024, "{page}: {bytes} bytes");
+        check(&visit.browser, &page);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn axe_finds_nothing_wrong_with_what_answers_a_form() {
+    let visit = Visit::begin().await;
+    begin(&visit.console.layer, async |session| session.login("ada").await).await;
+    let handle = visit.console.holding(json!({ "greeting": "Hola" })).await;
+    let of = |action: &str| format!("/sessions/{handle}{action}");
+    // Opens a page, runs a script that sends a form, and looks at the page that has this then.
+    let submit = |path: &str, script: &str, shown: &str| {
+        visit.open(path);
+        visit.browser.run(script);
+        visit.wait_for(&format!("document.querySelector('{shown}')"));
+        check(&visit.browser, shown);
+    };
+    let save = "document.querySelector('button[value=save]').click()";
+    let fill =
+        |id: &str, text: &str| format!("document.getElementById('{id}').value = '{text}'; {save}");
+    let edit = of("/edit?path=greeting");
+    submit(&edit, &fill("kind", "int"), "#wrong");
+    let other =
+        format!("document.querySelector('[name=before]').value = '1'; {}", fill("value", "Hi"));
+    submit(&edit, &other, ".conflict");
+    submit(&edit, &fill("value", "Hello"), ".said");
+    let end = "document.querySelector('form.aside button').click()";
+    submit("/user?name=ada", end, "[name=confirmed]");
+    submit(
+        &of(""),
+        "document.querySelector('details form').submit()",
+        "p[role=status] + p .button",
+    );
+    submit("/", "document.querySelector('form[action$=sign-out] button').click()", "#sign-in");
 }

@@ -15,7 +15,8 @@ fn routes(handle: &str) -> Vec<String> {
             .to_vec();
     routes.extend(["/api/v1/sessions", "/api/v1/users/end", "/api/nothing"].map(str::to_owned));
     routes.push(format!("/api/v1/sessions/{handle}"));
-    for action in ["", "/live", "/edit", "/add", "/json", "/apply", "/reveal", "/end"] {
+    routes.extend(["/live", "/api/v1", "/api/v1/"].map(str::to_owned));
+    for action in ["", "/live", "/edit", "/add", "/order", "/json", "/apply", "/reveal", "/end"] {
         routes.push(format!("/sessions/{handle}{action}"));
     }
     routes

@@ -15,6 +15,7 @@ mod gate;
 mod http;
 mod iap;
 mod lies;
+mod log;
 mod openid;
 mod outages;
 mod pages;

@@ -11,6 +11,8 @@ on_both_stores! {
     every_session_is_on_exactly_one_page
     a_session_is_found_by_its_handle_its_user_and_its_data
     the_overview_tells_of_the_store_and_of_how_many_sessions_there_are
+    the_overview_tells_of_ages_sizes_and_beginnings_of_the_whole_store
+    in_an_app_the_overview_shows_what_this_process_does_as_it_does_it
     a_session_is_told_in_words_and_its_data_as_a_tree
     a_session_is_live_on_its_page_until_it_ends
 }
@@ -125,6 +127,67 @@ async fn the_overview_tells_of_the_store_and_of_how_many_sessions_there_are(scen
     };
     let rows = ["logged in", "anonymous", "the last minute", "the last hour"].map(row);
     assert_eq!(rows, ["3", "1", "1", "3"]);
+}
+
+/// The numbers of a card's bars, in their order.
+fn bars(html: &str, title: &str) -> Vec<usize> {
+    let card = html.split(&format!("<h2 id=\"{title}\">")).nth(1);
+    let card =
+        card.unwrap_or_else(|| panic!("{title}: {html}")).split("</section>").next().unwrap();
+    let numbers = card.split("<span class=\"number\">").skip(1);
+    numbers.map(|rest| rest.split('<').next().unwrap().parse().unwrap()).collect()
+}
+
+async fn the_overview_tells_of_ages_sizes_and_beginnings_of_the_whole_store(scene: Scene) {
+    scene.holding(json!({ "large": "x".repeat(5000) })).await;
+    scene.clock.advance(Duration::from_secs(20 * 60));
+    for _ in 0..2 {
+        scene.holding(json!({ "views": 1 })).await;
+    }
+    crate::scene::begin(&scene.other_instance(), async |session| session.insert("a", 1)).await;
+    let body = scene.get("").await.body;
+    assert_eq!(bars(&body, "seen-title"), [3, 1, 0, 0, 0]);
+    assert_eq!(bars(&body, "began-title"), [3, 1, 0, 0, 0]);
+    assert_eq!(bars(&body, "size-title"), [3, 0, 1, 0, 0]);
+    let label = "aria-label=\"Begun: 4 in the last hour, at most 3 a minute, 3 in this one\"";
+    assert!(body.contains(label), "{body}");
+}
+
+async fn in_an_app_the_overview_shows_what_this_process_does_as_it_does_it(scene: Scene) {
+    let handle = scene.holding(json!({ "views": 1 })).await;
+    crate::scene::begin(&scene.other_instance(), async |session| session.insert("a", 1)).await;
+    let body = scene.get_as("viewer", "").await.body;
+    for text in [
+        &*format!("Process {}", std::process::id()),
+        "Other instances of the app are not in it.",
+        "aria-label=\"Begun: 1 in the last hour, at most 1 a minute, 1 in this one\"",
+        "aria-label=\"503: 0 in the last hour, at most 0 a minute, 0 in this one\"",
+        "<tr><th scope=\"row\">the last 5 minutes</th><td class=\"number\">1</td>",
+        "data-live=\"/console/live\"",
+    ] {
+        assert!(body.contains(text), "{text}: {body}");
+    }
+    let (address, role) = (scene.address, "X-Role: viewer\r\nConnection: close\r\n\r\n");
+    let request = format!("GET /console/live HTTP/1.1\r\nHost: {address}\r\n{role}");
+    let mut live = crate::http::Stream::open(address, &request).await;
+    let ended =
+        |n: u64| format!("Ended: {n} in the last hour, at most {n} a minute, {n} in this one");
+    let first = live.until(&ended(0)).await;
+    assert!(first.contains("content-type: text/event-stream"), "{first}");
+    scene.sessions().find(&handle).await.unwrap().unwrap().end().await.unwrap();
+    live.until(&ended(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_itself_the_console_shows_nothing_of_a_process() {
+    let console = crate::scene::Loopback::start().await;
+    let first = console.first();
+    let cookie = crate::scene::cookie(&console.sign_in(&first).await);
+    console.holding(json!({ "views": 1 })).await;
+    let home = console.get("/", &cookie).await;
+    assert!(home.status == 200 && home.body.contains("1 session<"), "{home:?}");
+    assert!(!home.body.contains("This instance") && !home.body.contains("data-live"), "{home:?}");
+    assert_eq!(console.get("/live", &cookie).await.status, 404);
 }
 
 async fn a_session_is_told_in_words_and_its_data_as_a_tree(scene: Scene) {

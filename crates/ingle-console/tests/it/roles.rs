@@ -27,7 +27,9 @@ fn acts(handle: &str) -> Vec<Act> {
         ("GET", of(""), vec![], "viewer"),
         ("GET", text("/user?name=ada"), vec![], "viewer"),
         ("GET", text("/audit"), vec![], "viewer"),
+        ("GET", text("/api/v1/"), vec![], "viewer"),
         ("GET", of("/edit?path=views"), vec![], "editor"),
+        ("GET", of("/order?path=list"), vec![], "editor"),
         ("GET", of("/add"), vec![], "editor"),
         ("GET", of("/json"), vec![], "editor"),
         ("POST", of("/edit"), value("2"), "editor"),
@@ -35,6 +37,17 @@ fn acts(handle: &str) -> Vec<Act> {
             "POST",
             of("/json"),
             vec![("before", text("{}")), ("value", text(r#"{"new":1}"#))],
+            "editor",
+        ),
+        (
+            "POST",
+            of("/order"),
+            vec![
+                ("path", text("list")),
+                ("before", text("[1,2]")),
+                ("order", text("1")),
+                ("order", text("0")),
+            ],
             "editor",
         ),
         ("POST", of("/apply"), vec![("edits", text(edits))], "editor"),
@@ -66,6 +79,7 @@ async fn a_role_may_do_what_is_documented_and_nothing_else() {
                 .begin(async |session| {
                     session.login("ada").await?;
                     session.insert("views", 1)?;
+                    session.insert("list", json!([1, 2]))?;
                     session.insert("token", "s3cret")
                 })
                 .await;
@@ -89,7 +103,7 @@ async fn a_role_may_do_what_is_documented_and_nothing_else() {
                 assert_eq!(lines.len(), lines_before, "{role} {path}");
             }
             if !may {
-                let data = json!({ "views": 1, "token": "s3cret" });
+                let data = json!({ "views": 1, "list": [1, 2], "token": "s3cret" });
                 assert_eq!(scene.data(&handle).await, data, "{role} {path}");
                 assert!(!answer.body.contains(&handle.to_string()), "{role} {path}");
             }

@@ -25,6 +25,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) struct Scene {
     pub(crate) address: SocketAddr,
     pub(crate) layer: SessionLayer,
+    store: Arc<dyn Store>,
     pub(crate) clock: ManualClock,
     _server: JoinSet<()>,
     _folder: Option<TempDir>,
@@ -52,10 +53,8 @@ impl Scene {
         patience: Duration,
     ) -> Self {
         let clock = ManualClock::new(ingle::clock::Clock::now(&ingle::clock::SystemClock));
-        let layer = SessionLayer::new(store)
-            .clock(Arc::new(clock.clone()))
-            .sweep_every(None)
-            .deadline(patience);
+        let store: Arc<dyn Store> = Arc::new(store);
+        let layer = layer(&store, &clock, patience);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let access = Access::ByApp { hosts: vec![address.to_string()] };
@@ -63,7 +62,12 @@ impl Scene {
         let app = Router::new().nest("/console", console);
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { address, layer, clock, _server: server, _folder: folder }
+        Self { address, layer, store, clock, _server: server, _folder: folder }
+    }
+
+    /// Another instance of the app, on the same store.
+    pub(crate) fn other_instance(&self) -> SessionLayer {
+        layer(&self.store, &self.clock, PATIENCE)
     }
 
     pub(crate) fn sessions(&self) -> Sessions {
@@ -121,21 +125,43 @@ impl Scene {
     }
 }
 
+fn layer(store: &Arc<dyn Store>, clock: &ManualClock, patience: Duration) -> SessionLayer {
+    SessionLayer::new(Arc::clone(store))
+        .clock(Arc::new(clock.clone()))
+        .sweep_every(None)
+        .deadline(patience)
+}
+
 pub(crate) async fn begin(
     layer: &SessionLayer,
     fill: impl AsyncFnOnce(&Session) -> Result<(), ingle::Error>,
 ) -> Handle {
+    begin_in_browser(layer, fill).await.0
+}
+
+/// The same, and the cookie that the visitor's browser has then, as it sends it.
+pub(crate) async fn begin_in_browser(
+    layer: &SessionLayer,
+    fill: impl AsyncFnOnce(&Session) -> Result<(), ingle::Error>,
+) -> (Handle, String) {
     let in_flight = layer.door().begin([]);
     let session = in_flight.session().clone();
     fill(&session).await.unwrap();
     let finished = in_flight.finish(HandlerOutcome::Success).await;
     assert!(finished.error().is_none(), "{:?}", finished.error());
-    session.handle().expect("something was stored")
+    let cookie = finished.headers().iter().find_map(|change| match change {
+        ingle::HeaderChange::SetCookie { value, .. } => value.split(';').next(),
+        _ => None,
+    });
+    (session.handle().expect("something was stored"), cookie.expect("a session began").to_owned())
 }
 
 /// The app's own login.
 async fn granted(mut request: Request, next: Next) -> Response {
-    let role = request.headers().get("x-role").and_then(|role| role.to_str().ok());
+    // A browser has a cookie for it.
+    let cookie = request.headers().get("cookie").and_then(|cookie| cookie.to_str().ok());
+    let cookie = cookie.and_then(|cookie| cookie.strip_prefix("role="));
+    let role = request.headers().get("x-role").and_then(|role| role.to_str().ok()).or(cookie);
     let role = match role {
         Some("viewer") => Some(Role::Viewer),
         Some("operator") => Some(Role::Operator),

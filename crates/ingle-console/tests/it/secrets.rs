@@ -2,13 +2,18 @@
 
 use serde_json::json;
 
-use crate::{on_both_stores, scene::Scene};
+use crate::{
+    http::Answer,
+    log::Log,
+    on_both_stores,
+    scene::{Loopback, Scene, begin_in_browser, cookie},
+};
 
 on_both_stores! {
     what_looks_secret_is_nowhere_until_it_is_revealed
     a_hidden_value_is_edited_once_it_was_seen
     a_hidden_value_cannot_be_guessed_by_what_is_found_or_by_its_hash
-    no_answer_has_an_id_or_a_cookie
+    no_answer_and_no_line_of_the_log_has_an_id_or_a_cookie
 }
 
 const SECRET: &str = "s3cr3t-value";
@@ -108,24 +113,69 @@ async fn a_hidden_value_is_edited_once_it_was_seen(scene: Scene) {
     assert!(form.hidden("before").contains(SECRET));
 }
 
-async fn no_answer_has_an_id_or_a_cookie(scene: Scene) {
-    let mut ids = Vec::new();
+async fn no_answer_and_no_line_of_the_log_has_an_id_or_a_cookie(scene: Scene) {
+    let log = Log::catch();
+    let (mut cookies, mut handles) = (Vec::new(), Vec::new());
     for n in 0..60 {
-        let in_flight = scene.layer.door().begin([]);
-        let session = in_flight.session().clone();
-        session.login("ada").await.unwrap();
-        session.insert("n", n).unwrap();
-        let finished = in_flight.finish(ingle::HandlerOutcome::Success).await;
-        let set = finished.headers().iter().find_map(|change| match change {
-            ingle::HeaderChange::SetCookie { value, .. } => value.split(';').next(),
-            _ => None,
-        });
-        ids.push(set.unwrap().split_once('=').unwrap().1.to_owned());
+        let (handle, cookie) = begin_in_browser(&scene.layer, async |session| {
+            session.login("ada").await?;
+            session.insert("list", [1, 2])?;
+            session.insert("n", n)
+        })
+        .await;
+        cookies.push(cookie);
+        handles.push(handle.to_string());
     }
-    let handle = scene.sessions().of_user("ada").await.unwrap()[0].handle;
-    let mut pages = vec!["".to_owned(), "/audit".to_owned(), format!("/sessions/{handle}")];
-    pages.extend(["store", "sessions", "audit"].map(|name| format!("/api/v1/{name}")));
-    pages.push(format!("/api/v1/sessions/{handle}"));
+    // The visitors come again: one is renewed, one counts, and one logs out.
+    for n in 0..3 {
+        let in_flight = scene.layer.door().begin([cookies[n].as_bytes()]);
+        let session = in_flight.session().clone();
+        match n {
+            0 => session.renew().await.unwrap(),
+            1 => session.increment("n", 1).unwrap(),
+            _ => session.logout().await.unwrap(),
+        }
+        let finished = in_flight.finish(ingle::HandlerOutcome::Success).await;
+        let set = finished.headers().iter().filter(|change| change.name() == "set-cookie");
+        cookies.extend(set.map(|change| change.value().split(';').next().unwrap().to_owned()));
+    }
+    let mut dump = String::new();
+    let mut note = |what: &str, answer: Answer| {
+        assert_eq!(answer.header("set-cookie"), None, "{what}");
+        dump.push_str(&format!("{what}\n{}\n{}\n", answer.head, answer.body));
+    };
+    let handle = &handles[10];
+    let of = |action: &str| format!("/sessions/{handle}{action}");
+    let mut pages: Vec<String> =
+        ["", "/audit", "/nothing", "/sessions/x", "/api/v1/", "/api/v1/nothing"]
+            .map(str::to_owned)
+            .to_vec();
+    pages.extend(
+        ["openapi.json", "store", "sessions", "audit"].map(|name| format!("/api/v1/{name}")),
+    );
+    let forms = ["", "/edit?path=n", "/edit?path=x", "/add", "/order?path=list", "/json"];
+    pages.extend(forms.map(of));
+    pages.extend([format!("/api/v1{}", of("")), format!("/sessions/{}", handles[2])]);
+    let edit = [("path", "n"), ("before", "10"), ("kind", "int"), ("value", "11")];
+    let wrong = [("path", "n"), ("before", "10"), ("kind", "int"), ("value", "x")];
+    let order = [("path", "list"), ("before", "[1,2]"), ("order", "1"), ("order", "0")];
+    let picked = [("handle", &*handles[11]), ("handle", &handles[12])];
+    let confirmed = [picked.as_slice(), &[("confirmed", "1")]].concat();
+    let user = [("name", "ada")];
+    let posts: [(String, &[(&str, &str)]); 12] = [
+        (of("/edit"), &edit),
+        (of("/edit"), &edit),
+        (of("/edit"), &wrong),
+        (of("/edit"), &[("path", "n"), ("before", "1"), ("kind", "int"), ("value", "3")]),
+        (of("/order"), &[order.as_slice(), &[("move", "up:1")]].concat()),
+        (of("/order"), &order),
+        (of("/json"), &[("before", "{\"n\":11}"), ("value", "{\"n\":12}")]),
+        (of("/apply"), &[("edits", "[{\"path\":\"n\",\"before\":1,\"yours\":2}]")]),
+        (of("/reveal"), &[]),
+        (of("/end"), &[]),
+        ("/sessions/end".to_owned(), &picked),
+        ("/sessions/end".to_owned(), &confirmed),
+    ];
     for first in ["/sessions", "/user?name=ada", "/sessions?q=n%20%3E%200"] {
         pages.push(first.to_owned());
         let body = scene.get(first).await.body;
@@ -133,14 +183,75 @@ async fn no_answer_has_an_id_or_a_cookie(scene: Scene) {
             pages.push(next.split('"').next().unwrap().replace("&#38;", "&"));
         }
     }
-    assert!(pages.len() > 10, "there were further pages: {pages:?}");
-    for page in pages {
-        let answer = scene.get(&page).await;
-        assert_eq!(answer.status, 200, "{page}");
-        for id in &ids {
-            assert!(!answer.body.contains(id) && !answer.head.contains(id), "{page}");
+    assert!(
+        pages.iter().any(|page| page.contains("after=")),
+        "there were further pages: {pages:?}"
+    );
+    let address = scene.address;
+    let ask = async |path: &str| {
+        let head = format!("GET /console{path} HTTP/1.1\r\nHost: {address}\r\nX-Role: editor\r\n");
+        crate::http::Stream::open(address, &(head + "Connection: close\r\n\r\n")).await
+    };
+    let mut live = String::new();
+    for path in ["/live".to_owned(), of("/live")] {
+        live.push_str(&ask(&path).await.until("event: shown").await);
+    }
+    for page in &pages {
+        note(page, scene.get(page).await);
+    }
+    for (path, fields) in &posts {
+        note(path, scene.post(path, fields).await);
+    }
+    note("/user/end", scene.post("/user/end", &user).await);
+    note("/audit", scene.get("/audit").await);
+    // All of it was there to be seen.
+    for told in [&*handles[11], "Saved.", "Somebody changed this meanwhile", "Cookie: …", "reveal"]
+    {
+        assert!(dump.contains(told), "{told}");
+    }
+    let log = log.text();
+    for told in [&*handles[0], "a session began", "a session was renewed", "DEBUG", "ingle_store"] {
+        assert!(log.contains(told), "{told}");
+    }
+    assert!(cookies.len() > 60, "one was renewed");
+    for cookie in cookies {
+        let (_, id) = cookie.split_once('=').unwrap();
+        if id.is_empty() {
+            continue;
         }
-        assert_eq!(answer.header("set-cookie"), None);
+        for (what, text) in [("answers", &dump), ("events", &live), ("log", &log)] {
+            if let Some(at) = text.find(id) {
+                panic!("{what}: {}", &text[at.saturating_sub(200)..at]);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_s_own_cookie_and_code_are_in_no_page_and_no_line_of_the_log() {
+    let log = Log::catch();
+    let console = Loopback::start().await;
+    let announced = console.first();
+    let signed_in = console.sign_in(&announced).await;
+    let cookie = cookie(&signed_in);
+    let handle = console.holding(json!({ "views": 1 })).await;
+    let session = format!("/sessions/{handle}");
+    let mut dump = signed_in.body;
+    for path in ["/", "/sessions", &session, "/audit", "/api/v1/", "/api/v1/sessions", "/nothing"] {
+        let answer = console.get(path, &cookie).await;
+        dump.push_str(&format!("{path}: {} {}\n", answer.head, answer.body));
+    }
+    let out = console.post("/sign-out", &cookie, &[]).await;
+    dump.push_str(&out.body);
+    dump.push_str(&console.get("/sign-in", &cookie).await.body);
+    for told in [&*handle.to_string(), "Sign out", "<h1>Sign in</h1>"] {
+        assert!(dump.contains(told), "{told}");
+    }
+    let (log, (_, id)) = (log.text(), cookie.split_once('=').unwrap());
+    let (_, code) = announced.split_once("#code=").unwrap();
+    assert!(log.contains("a session began"), "{log}");
+    for secret in [id, code] {
+        assert!(secret.len() > 20 && !dump.contains(secret) && !log.contains(secret));
     }
 }
 

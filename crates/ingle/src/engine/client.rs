@@ -22,7 +22,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     id::{HandlePrefix, Key},
-    meter::{Meter, Verb},
+    meter::{Meter, Verb, activity::Recent},
     record::{FORMAT, Loaded, Version},
     store::{
         Applied, CommitError, Cursor, Damaged, Destroyed, Error, ErrorKind, Info, Listener, Lookup,
@@ -60,13 +60,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, recent: Arc<Recent>) -> Self {
         let name = store.info().name;
         Self {
             store,
             name,
             clock,
-            meter: Meter::new(name),
+            meter: Meter::new(name, recent),
             budget: RetryBudget::new(),
             calls: Calls::default(),
             loads: Breaker::new("loads"),
@@ -231,7 +231,9 @@ impl Client {
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.now()
+        let now = self.clock.now();
+        self.meter.recent.at(now);
+        now
     }
 
     /// One call of the store, within its deadline.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     id::{IdScheme, Key, NoRandomness, SessionId},
+    meter::activity::Recent,
     record::Loaded,
     store::{Lookup, Store},
 };
@@ -36,8 +37,10 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(store: Arc<dyn Store>, policy: Policy, ids: Arc<dyn IdScheme>) -> Self {
-        let client = Client::new(store, Arc::clone(&policy.clock));
-        let events = Events::new(policy.on_event.clone(), Arc::clone(&policy.clock));
+        let recent = Arc::new(Recent::new(policy.now()));
+        let clock = Arc::clone(&policy.clock);
+        let events = Events::new(policy.on_event.clone(), Arc::clone(&clock), Arc::clone(&recent));
+        let client = Client::new(store, clock, recent);
         let begin_limit = policy.new_sessions_per_second.map(BeginLimit::new);
         Self {
             policy,

@@ -10,6 +10,7 @@ use std::{
 use crate::{
     clock::{Clock, Timestamp},
     id::{Handle, Key},
+    meter::activity::{Figure, Recent},
     record::User,
 };
 
@@ -153,6 +154,7 @@ impl fmt::Debug for OnEvent {
 pub(crate) struct Events {
     listener: Option<OnEvent>,
     clock: Arc<dyn Clock>,
+    recent: Arc<Recent>,
     queues: Mutex<HashMap<Key, Queue>>,
 }
 
@@ -168,8 +170,12 @@ struct Queue {
 }
 
 impl Events {
-    pub(crate) fn new(listener: Option<OnEvent>, clock: Arc<dyn Clock>) -> Self {
-        Self { listener, clock, queues: Mutex::default() }
+    pub(crate) fn new(
+        listener: Option<OnEvent>,
+        clock: Arc<dyn Clock>,
+        recent: Arc<Recent>,
+    ) -> Self {
+        Self { listener, clock, recent, queues: Mutex::default() }
     }
 
     /// Takes a place in the order of a session's events.
@@ -233,6 +239,11 @@ impl Events {
 
     fn deliver(&self, event: &Event) {
         log(event);
+        match event.kind {
+            EventKind::Began => self.recent.count(Figure::Began),
+            EventKind::Ended { .. } | EventKind::Expired => self.recent.count(Figure::Ended),
+            _ => {}
+        }
         if let Some(OnEvent(listener)) = &self.listener {
             // The request that it runs in has nothing to do with it.
             if catch_unwind(AssertUnwindSafe(|| listener(event))).is_err() {

@@ -173,6 +173,7 @@ fn conclude<B>(
     for change in finished.headers() {
         apply(change, done.headers_mut());
     }
+    finished.answered(done.status().as_u16());
     if has_outer {
         told.extend_from_slice(finished.headers());
         done.response_mut().extensions_mut().insert(Told(told));
@@ -196,6 +197,7 @@ fn conclude_error(
         }
         None => error,
     };
+    finished.answered(error.as_response_error().status_code().as_u16());
     match finished.headers().is_empty() {
         true => error,
         false => Concluded { error, finished }.into(),

@@ -10,9 +10,12 @@ use crate::{
     detach::Detachable,
     engine::Engine,
     id::IdScheme,
-    meter,
+    meter::{self, activity::Figure},
     session::{Error, HandlerOutcome, Outcome, PendingCookie, Presented, Session, Sessions},
 };
+
+/// The status of what cannot be done now.
+const UNAVAILABLE: u16 = 503;
 
 /// Gives requests their sessions, and says what to tell the browser.
 /// [`SessionLayer::door`](crate::SessionLayer::door) makes it. Clones share everything.
@@ -198,7 +201,7 @@ impl InFlight {
             let value = "\"cookies\", \"storage\"".to_owned();
             headers.push(HeaderChange::Replace { name: "clear-site-data", value });
         }
-        Finished { headers, error }
+        Finished { door: self.door, headers, error }
     }
 }
 
@@ -206,6 +209,7 @@ impl InFlight {
 #[must_use = "the browser learns of its session by these headers"]
 #[derive(Debug)]
 pub struct Finished {
+    door: Door,
     headers: Vec<HeaderChange>,
     error: Option<Error>,
 }
@@ -216,6 +220,13 @@ impl Finished {
     #[must_use]
     pub fn error(&self) -> Option<&Error> {
         self.error.as_ref()
+    }
+
+    /// Counts how the request was answered.
+    pub(super) fn answered(&self, status: u16) {
+        if status == UNAVAILABLE {
+            self.door.0.engine.context().client.meter.recent.count(Figure::Unavailable);
+        }
     }
 
     /// The headers to change, whatever the response is.

@@ -460,6 +460,7 @@ async fn close<R>(
     for change in finished.headers() {
         apply(change, response.headers_mut());
     }
+    finished.answered(response.status().as_u16());
     if has_outer {
         told.extend_from_slice(finished.headers());
         response.extensions_mut().insert(Told(told));

@@ -19,6 +19,7 @@ use crate::{
         users::end_begun,
     },
     id::{Handle, HandlePrefix, Key},
+    meter::activity::Activity,
     store::{Cursor, Info},
 };
 
@@ -238,6 +239,21 @@ impl Sessions {
     pub async fn ping_store(&self) -> Result<(), Error> {
         let context = self.engine.context();
         Ok(context.client.ping(context.policy.deadline()).await?)
+    }
+
+    /// What the layer has done in this process in the last hour, by minute. It asks no store.
+    ///
+    /// ```
+    /// # fn show(layer: ingle::SessionLayer) {
+    /// let activity = layer.sessions().activity();
+    /// let commits: u64 = activity.minutes.iter().map(|minute| minute.commits).sum();
+    /// println!("{commits} commits in {} minutes", activity.minutes.len());
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        let context = self.engine.context();
+        context.client.meter.recent.told(context.policy.now())
     }
 
     /// The time by which the layer decides deadlines.

@@ -208,8 +208,9 @@ async fn a_request_whose_session_ends_under_it_is_told() {
 #[tokio::test]
 async fn errors_of_a_handler_and_of_the_commit_are_their_responses() {
     let (_, store) = faulty();
+    let layer = layer_as_it_comes(store.clone());
     let app = app!(
-        layer_as_it_comes(store.clone()),
+        layer.clone(),
         "/large" => async |session: Session| session.insert("x", "y".repeat(70_000)).map(|()| ""),
     );
     let begun = app.get("/", "").await.ok();
@@ -225,6 +226,8 @@ async fn errors_of_a_handler_and_of_the_commit_are_their_responses() {
     }
     store.fail_all(None);
     assert_eq!(app.get("/large", "").await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let minutes = layer.sessions().activity().minutes;
+    assert_eq!(minutes.iter().map(|minute| minute.unavailable).sum::<u64>(), 2);
     assert_eq!(app.get("/", begun.pair()).await.ok().body, "2", "the session is as it was");
 }
 
@@ -336,9 +339,13 @@ async fn a_middleware_may_return_an_error_of_a_session() {
     let cookie = app!(plain.clone()).get("/", "").await.ok().pair().to_owned();
     store.fail_all(Some(Fault::Refuse));
     for (layer, expected) in [(plain, (503, "Sessions are not")), (own, (200, "mine"))] {
+        let sessions = layer.sessions();
         let app = served!(App::new().configure(routes).wrap(from_fn(guarded)).wrap(layer));
         let answer = app.get("/", &cookie).await;
         assert_eq!(answer.status.as_u16(), expected.0, "{answer:?}");
+        let minutes = sessions.activity().minutes;
+        let unavailable: u64 = minutes.iter().map(|minute| minute.unavailable).sum();
+        assert_eq!(unavailable, u64::from(expected.0 == 503));
         assert!(answer.body.starts_with(expected.1), "{answer:?}");
         assert_eq!(answer.header("vary"), "Cookie");
     }

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and starts the tasks that it needs"
 )]
 
+mod activity;
 mod hostile_input;
 #[cfg(feature = "actix")]
 mod actix;

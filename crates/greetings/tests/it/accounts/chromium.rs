@@ -101,53 +101,14 @@ async fn a_session_is_ended_by_its_button_and_its_browser_logs_in_again() {
     assert_eq!(handles(&mut other).await.len(), 2);
 }
 
-/// What is wrong with a page for those who do not see it well, or have a small screen.
-const FAULTS: &str = r"
-const faults = [];
-const root = document.documentElement;
-if (root.scrollWidth > root.clientWidth) faults.push('wider than the window');
-if (document.querySelectorAll('h1').length !== 1) faults.push('not one h1');
-if (!root.lang || !document.title) faults.push('no language or no title');
-for (const field of document.querySelectorAll('input:not([type=hidden]):not([aria-hidden])'))
-  if (!field.labels.length) faults.push('no label: ' + field.outerHTML);
-const channels = text => text.match(/[\d.]+/g).map(Number);
-const light = text => channels(text).slice(0, 3)
-  .map(c => c / 255).map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
-  .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
-const ground = element => {
-  const color = getComputedStyle(element).backgroundColor;
-  return channels(color)[3] !== 0 || !element.parentElement ? color : ground(element.parentElement);
-};
-const contrast = (a, b) => (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-for (const element of document.querySelectorAll('body *')) {
-  const hasText = [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim());
-  if (!hasText && element.tagName !== 'INPUT' || element.closest('.hidden, .skip')) continue;
-  const ratio = contrast(light(getComputedStyle(element).color), light(ground(element)));
-  if (ratio < 4.5) faults.push(`contrast ${ratio.toFixed(2)}: ${element.outerHTML}`);
-}
-for (const element of document.querySelectorAll('main button, main input:not([type=hidden]), nav a')) {
-  if (element.closest('.hidden')) continue;
-  const target = element.type === 'checkbox' ? element.parentElement : element;
-  if (target.getBoundingClientRect().height < 24) faults.push('small: ' + element.outerHTML);
-  element.focus({focusVisible: true});
-  const outline = getComputedStyle(element);
-  const around = light(ground(element.parentElement));
-  if (outline.outlineStyle !== 'solid' || contrast(light(outline.outlineColor), around) < 3)
-    faults.push('no focus: ' + element.outerHTML);
-}
-return faults;
-";
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_page_can_be_read_and_used_by_keyboard_at_any_width_in_light_and_dark() {
+async fn axe_finds_nothing_wrong_with_any_page_at_any_width_in_light_and_dark() {
     let visit = Visit::begin();
     let check = |page: &str| {
-        for width in [320, 390, 1440] {
-            for is_dark in [false, true] {
-                visit.browser.look(width, is_dark);
-                let faults = visit.browser.run(FAULTS);
-                assert_eq!(faults, Value::Array(Vec::new()), "{page} {width} {is_dark}");
-            }
+        for (width, is_dark) in [(320, false), (390, true), (1440, false), (1440, true)] {
+            visit.browser.look(width, is_dark);
+            let faults = visit.browser.faults();
+            assert!(faults.is_empty(), "{page} {width} {is_dark}: {faults:#?}");
         }
     };
     for page in ["/", "/login", "/login?said=expired&next=password"] {
