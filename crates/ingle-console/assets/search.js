@@ -37,10 +37,10 @@ function row(line) {
       cell.append(label);
     }
   }
-  for (const [selector, {ago, exact}] of [['.seen time', line.last_seen], ['.began time', line.began]]) {
+  for (const [selector, {ago, exact}] of [['.seen span', line.last_seen], ['.began span', line.began]]) {
     const time = made.querySelector(selector);
     time.textContent = ago;
-    time.dateTime = time.title = exact;
+    time.title = exact;
   }
   made.querySelector('.number').textContent = line.size;
   made.querySelector('.preview code').textContent = line.preview;
