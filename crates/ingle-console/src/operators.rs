@@ -20,6 +20,7 @@ use ingle::{
 use crate::access::PublicUrl;
 use crate::{
     access::{Grant, InvalidAccess, Role},
+    api,
     context::{Base, SignedIn},
     form::address,
     problem::Problem,
@@ -144,6 +145,9 @@ pub(crate) async fn must_be_signed_in(
 }
 
 fn wants_page(request: &Request) -> bool {
+    if request.uri().path().starts_with(api::PREFIX) {
+        return false;
+    }
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     accept.is_none_or(|accept| !accept.contains("text/event-stream"))
 }

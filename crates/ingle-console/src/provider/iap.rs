@@ -16,7 +16,7 @@ use super::{
     Mail, Refused, Roles, Token, Verifier, at,
     cached::{Age, Cached},
     grant_of, name_of, verified,
-    web::{Web, WebError, chain},
+    web::{Web, WebError, chain, undiscovered},
 };
 use crate::access::{Grant, InvalidAccess, is_loopback};
 
@@ -160,7 +160,7 @@ impl Iap {
         let keys = self.known.get(age, now, ask).await;
         keys.map_err(|error: Option<openidconnect::DiscoveryError<WebError>>| {
             let just_now = || "Google's keys were asked for a few seconds ago".to_owned();
-            Unverified::NoKeys(error.map_or_else(just_now, |error| chain(&error)))
+            Unverified::NoKeys(error.map_or_else(just_now, |error| undiscovered(&error)))
         })
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use ingle::clock::Timestamp;
 use openidconnect::{
     AccessTokenHash, AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
-    DiscoveryError, EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, LogoutRequest, Nonce,
+    EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, LogoutRequest, Nonce,
     OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl,
     ProviderMetadataWithLogout, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
     UserInfoClaims,
@@ -22,7 +22,7 @@ use super::{
     Claim, Claims, Mail, OtherClaims, Refused, Roles, Token, at,
     cached::{Age, Cached, PAUSE},
     grant_of, name_of, verified,
-    web::{Web, WebError, chain},
+    web::{Web, chain, undiscovered},
 };
 use crate::{
     access::{Grant, InvalidAccess, PublicUrl, is_loopback, is_safe},
@@ -182,7 +182,7 @@ impl Oidc {
         let ask = async {
             let asked =
                 ProviderMetadataWithLogout::discover_async(self.issuer.clone(), &self.web).await;
-            let metadata = asked.map_err(|error| said(&error))?;
+            let metadata = asked.map_err(|error| undiscovered(&error))?;
             self.check_addresses(&metadata)?;
             Ok(metadata)
         };
@@ -373,10 +373,6 @@ fn merge(claims: &mut Claims, more: Claims) {
         claims.remove("email_verified");
     }
     claims.extend(more);
-}
-
-fn said(error: &DiscoveryError<WebError>) -> String {
-    chain(error)
 }
 
 #[cfg(test)]

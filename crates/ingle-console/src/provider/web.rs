@@ -3,7 +3,7 @@
 use std::{fmt, pin::Pin, time::Duration};
 
 use axum::http;
-use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
+use openidconnect::{AsyncHttpClient, DiscoveryError, HttpRequest, HttpResponse};
 use reqwest::{Client, redirect::Policy};
 use rustls::crypto::CryptoProvider;
 use url::Url;
@@ -92,6 +92,23 @@ impl<'c> AsyncHttpClient<'c> for Web {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(self.send(request))
     }
+}
+
+/// Why there is no document of a provider, for the log and the terminal.
+pub(super) fn undiscovered(error: &DiscoveryError<WebError>) -> String {
+    match error {
+        // What it was asked by says nothing that the cause at the end does not.
+        DiscoveryError::Request(error) => root(error),
+        error => chain(error),
+    }
+}
+
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// An error with its causes, for the log.

@@ -10,12 +10,15 @@ use tokio::net::TcpListener;
 use crate::{
     http::{Answer, form, raw},
     people::{Opened, Person, location, with_cryptography},
+    roles::acts,
+    scene::begin,
 };
 
 /// A console, and the provider at which its operators sign in.
 struct Scene {
     console: Opened,
     provider: Server,
+    path: &'static str,
 }
 
 fn by_groups() -> Roles {
@@ -35,14 +38,14 @@ fn confidential(issuer: &str, roles: Roles) -> Oidc {
 
 impl Scene {
     async fn start(client: impl FnOnce(&str) -> Oidc) -> Self {
-        Self::at_host("127.0.0.1", client).await
+        Self::at("127.0.0.1", "", client).await
     }
 
-    /// A console that people open under this name.
-    async fn at_host(host: &str, client: impl FnOnce(&str) -> Oidc) -> Self {
+    /// A console that people open under this name and this path.
+    async fn at(host: &str, path: &'static str, client: impl FnOnce(&str) -> Oidc) -> Self {
         with_cryptography();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{host}:{}", listener.local_addr().unwrap().port());
+        let url = format!("http://{host}:{}{path}", listener.local_addr().unwrap().port());
         let back = [format!("{url}/sign-in/callback"), format!("{url}/sign-in")];
         let provider = tokio::task::spawn_blocking(move || {
             Server::start(oidc::program(&back[0], &back[1])).unwrap()
@@ -50,11 +53,11 @@ impl Scene {
         let provider = provider.await.unwrap();
         let client = client(&format!("http://{}", provider.address()));
         let public = Public::new(url.parse().unwrap(), client).unwrap();
-        Self { console: Opened::serve(listener, public), provider }
+        Self { console: Opened::serve(listener, public), provider, path }
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.console.address)
+        format!("http://{}{}{path}", self.console.address, self.path)
     }
 
     /// Where the console sends somebody to sign in.
@@ -96,31 +99,42 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_group_at_the_provider_gives_the_role_and_nothing_beyond_it() {
     let scene = Scene::start(|issuer| confidential(issuer, by_groups())).await;
-    for (login, role, ends, edits) in [
-        ("alan", "viewer", false, false),
-        ("grace", "operator", true, false),
-        ("ada", "editor", true, true),
-    ] {
+    let sessions = scene.console.layer.sessions();
+    let roles = ["viewer", "operator", "editor"];
+    for (rank, login) in ["alan", "grace", "ada"].into_iter().enumerate() {
         let mut person = Person::default();
         let signed_in = scene.sign_in(&mut person, login).await;
         assert_eq!((signed_in.status, signed_in.header("location")), (303, Some("/")), "{login}");
         let home = person.get(&scene.url("/")).await;
-        let name = format!("{login}@example.com, {role}");
+        let name = format!("{login}@example.com, {}", roles[rank]);
         assert!(home.body.contains(&name) && home.body.contains("Sign out"), "{}", home.body);
-        let handle = scene.console.holding(json!({ "views": 1 })).await;
-        let page = scene.url(&format!("/sessions/{handle}"));
-        let edit = [("path", "views"), ("before", "1"), ("kind", "int"), ("value", "2")];
-        let edited = person.post(&format!("{page}/edit"), &edit).await;
-        assert_eq!(edited.status, if edits { 200 } else { 403 }, "{login}");
-        let ended = person.post(&format!("{page}/end"), &[]).await;
-        assert_eq!(ended.status, if ends { 200 } else { 403 }, "{login}");
-        assert_eq!(scene.console.lives(&handle).await, !ends, "{login}");
+        for n in 0..acts("").len() {
+            let handle = begin(&scene.console.layer, async |session| {
+                session.login("ada").await?;
+                session.insert("views", 1)?;
+                session.insert("token", "s3cret")
+            });
+            let (method, path, fields, least) = acts(&handle.await.to_string()).remove(n);
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
+            let n_lines = sessions.audit_log(None).await.unwrap().lines.len();
+            let url = scene.url(if path.is_empty() { "/" } else { &path });
+            let answer = match method {
+                "GET" => person.get(&url).await,
+                _ => person.post(&url, &fields).await,
+            };
+            let may = roles[..=rank].contains(&least);
+            assert_eq!(answer.status, if may { 200 } else { 403 }, "{login} {method} {path}");
+            let lines = sessions.audit_log(None).await.unwrap().lines;
+            let is_act = may && method == "POST";
+            assert_eq!(lines.len(), n_lines + usize::from(is_act), "{login} {path}");
+            if is_act {
+                let from = Some("OpenID Connect, 127.0.0.1");
+                let who = (lines[0].operator.clone(), lines[0].from.as_deref());
+                assert_eq!(who, (format!("{login}@example.com"), from));
+            }
+            sessions.end_all_of("ada").await.unwrap();
+        }
     }
-    let log = scene.console.layer.sessions().audit_log(None).await.unwrap().lines;
-    let who: Vec<_> = log.iter().map(|line| (&*line.operator, line.from.as_deref())).collect();
-    let from = Some("OpenID Connect, 127.0.0.1");
-    let [ada, grace] = ["ada@example.com", "grace@example.com"].map(|name| (name, from));
-    assert_eq!(who, [ada, ada, grace]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,7 +165,7 @@ async fn a_role_that_was_taken_away_is_gone_at_the_next_sign_in() {
     // The console begins anew, with another table, under the address that it had.
     let url = scene.url("");
     let public = Public::new(url.parse().unwrap(), confidential(&issuer, Roles::ByName(grace)));
-    let Scene { console, provider } = scene;
+    let Scene { console, provider, path } = scene;
     let old = console.address;
     drop((console, listener));
     let listener = loop {
@@ -161,7 +175,7 @@ async fn a_role_that_was_taken_away_is_gone_at_the_next_sign_in() {
         }
         tokio::task::yield_now().await;
     };
-    let scene = Scene { console: Opened::serve(listener, public.unwrap()), provider };
+    let scene = Scene { console: Opened::serve(listener, public.unwrap()), provider, path };
     assert!(!scene.is_signed_in(&ada).await, "sessions of operators end with the process");
     assert_eq!(scene.sign_in(&mut ada, "ada").await.status, 403);
 }
@@ -305,16 +319,39 @@ async fn no_header_and_no_text_leads_anybody_to_another_site() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn chromium_signs_in_at_the_provider_and_out_of_both() {
+async fn an_app_may_mount_it_and_people_come_back_below_its_path() {
+    let scene = Scene::at("127.0.0.1", "/ops/console", |issuer| confidential(issuer, by_groups()));
+    let scene = scene.await;
+    let mut ada = Person::default();
+    let refused = ada.get(&scene.url("/audit")).await;
+    let to = "/ops/console/sign-in?then=%2Faudit";
+    assert_eq!((refused.status, refused.header("location")), (303, Some(to)));
+    let page = ada.get(&location(&refused, scene.console.address)).await;
+    assert!(page.body.contains("href=\"/ops/console/sign-in/begin?then=%2Faudit\""), "{page:?}");
+    let url = scene.begin(&mut ada, "?then=/audit").await;
+    let back = scene.at_provider(&mut ada, &url, "ada").await;
+    assert!(back.starts_with(&scene.url("/sign-in/callback?")), "{back}");
+    assert_eq!(ada.get(&back).await.header("location"), Some("/ops/console/audit"));
+    assert_eq!(ada.get(&scene.url("/audit")).await.status, 200);
+    let out = ada.post(&scene.url("/sign-out"), &[]).await;
+    assert_eq!(out.header("location"), Some("/ops/console/sign-in?said=out"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chromium_signs_in_at_the_provider_and_out_of_both_and_axe_finds_nothing() {
     // Another site than the provider's, so that the cookie has to come along from there.
-    let scene =
-        Scene::at_host("console.localhost", |issuer| confidential(issuer, by_groups())).await;
+    let scene = Scene::at("console.localhost", "", |issuer| confidential(issuer, by_groups()));
+    let scene = scene.await;
     let handle = scene.console.holding(json!({ "views": 1 })).await;
     let browser = Chromium::start();
     let port = scene.console.address.port();
     let url = |path: &str| format!("http://console.localhost:{port}{path}");
     browser.open(&url(&format!("/sessions/{handle}")));
     browser.see("h1", "Sign in");
+    for (width, is_dark) in [(320, false), (390, true), (1440, false), (1440, true)] {
+        browser.look(width, is_dark);
+        assert_eq!(browser.faults(), [""; 0], "{width} {is_dark}");
+    }
     browser.click("main a.button");
     browser.type_into("input[name=login]", "ada");
     browser.type_into("input[name=password]", "x");
@@ -327,6 +364,7 @@ async fn chromium_signs_in_at_the_provider_and_out_of_both() {
     browser.open(&url("/"));
     browser.see("h1", "Sign in");
     browser.open(&url("/sign-in?said=out"));
+    assert_eq!(browser.faults(), [""; 0]);
     browser.click("a.second");
     browser.click("button[value=yes]");
     browser.see("h1", "Sign in");

@@ -5,10 +5,10 @@ use serde_json::json;
 use crate::scene::Scene;
 
 /// Method, address, fields, and the least role.
-type Act = (&'static str, String, Vec<(&'static str, String)>, &'static str);
+pub(crate) type Act = (&'static str, String, Vec<(&'static str, String)>, &'static str);
 
 /// Each act, and the least role that it takes. A GET needs a viewer, and forms what they are for.
-fn acts(handle: &str) -> Vec<Act> {
+pub(crate) fn acts(handle: &str) -> Vec<Act> {
     let of = |action: &str| format!("/sessions/{handle}{action}");
     let text = str::to_owned;
     let value = |value: &str| {

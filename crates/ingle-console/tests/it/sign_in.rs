@@ -17,6 +17,10 @@ async fn a_code_signs_in_once_and_the_session_is_of_ingles_own() {
     let refused = console.get("/", "").await;
     assert_eq!((refused.status, refused.header("location")), (303, Some("/sign-in")));
     assert_eq!(console.post("/sessions/end", "", &[]).await.status, 401);
+    // A program follows no one to a page.
+    let refused = console.get("/api/v1/sessions", "").await;
+    let kind = refused.header("content-type");
+    assert_eq!((refused.status, kind), (401, Some("application/problem+json")));
     for code in ["", "x", &"a".repeat(22), &"a".repeat(100_000)] {
         assert_eq!(console.post("/sign-in", "", &[("code", code)]).await.status, 403);
     }
