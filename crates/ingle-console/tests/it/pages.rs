@@ -23,6 +23,7 @@ async fn an_empty_store_says_what_to_do(scene: Scene) {
         ("/sessions", "There is no session yet."),
         ("/sessions?q=views+%3E+1", "No live session matches."),
         ("/sessions?q=abc", "No live session matches."),
+        ("/sessions?q=user:ada+and+views+%3E+1", "exactly this name"),
         ("/user?name=ada", "This user has no live session."),
         ("/audit", "No operator has done anything yet."),
     ] {

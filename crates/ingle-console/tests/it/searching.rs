@@ -1,6 +1,7 @@
 //! A search in a real browser: lines come as they are found, until somebody stops it.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc,
@@ -225,6 +226,30 @@ async fn a_search_waits_when_there_is_enough_to_look_at_and_goes_on_after_an_out
          new ReportingObserver(reports => told.push(...reports.map(r => JSON.stringify(r.body)))\
          , {buffered: true}).observe(); setTimeout(() => done(told), 60); })";
     assert_eq!(search.run(script), json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_holds_a_thousand_lines_at_most_and_a_link_leads_to_the_next() {
+    let search = Search::begin().await;
+    for n in 0..1060 {
+        begin(&search.layer, async |session| session.insert("n", n)).await;
+    }
+    search.gate.parts.add_permits(1000);
+    search.open("/sessions?q=n+exists");
+    for n in [240, 450, 660, 870] {
+        search.wait_for_lines(n);
+        search.wait_for("document.querySelector('.said').innerText.includes('Paused')");
+        search.click(STOP);
+    }
+    search.wait_for("document.querySelector('.said').innerText.includes('holds no more')");
+    search.wait_for_lines(990);
+    let handles = "[...document.querySelectorAll('tr .handle')].map(e => e.innerText)";
+    let mut seen = search.run(handles).as_array().unwrap().clone();
+    search.click("#next a");
+    search.wait_for_said("Looked at 70 sessions, found 70.");
+    seen.extend(search.run(handles).as_array().unwrap().clone());
+    let seen: BTreeSet<String> = seen.iter().map(Value::to_string).collect();
+    assert_eq!(seen.len(), 1060);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
