@@ -4,13 +4,14 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use super::tools::runs;
+use super::{tools::runs, visit::wait_until_ready};
 use crate::{
     step::{self, capture, root},
     tools,
@@ -165,6 +166,12 @@ impl Containers {
 }
 
 impl Container<'_> {
+    /// Returns when the app in it can be used at this address.
+    pub(super) fn wait_until_ready(&self, address: SocketAddr) -> Result<()> {
+        let ready = wait_until_ready(address);
+        ready.with_context(|| format!("it has printed:\n{}", self.log().unwrap_or_default()))
+    }
+
     /// Waits for its end, and returns its exit code.
     pub(super) fn code(&self) -> Result<String> {
         let code = capture(self.podman("wait", &[]))?;

@@ -10,10 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use testbed::http;
 
-use super::{
-    containers::Containers,
-    visit::{free_address, wait_until_ready},
-};
+use super::{containers::Containers, visit::free_address};
 use crate::step::{Steps, capture, root};
 
 /// What the image is called here.
@@ -65,7 +62,8 @@ pub(super) fn prepare(steps: &mut Steps) -> Result<Option<Containers>> {
     Ok(Some(containers))
 }
 
-/// Builds the image with this folder for what cargo builds.
+/// Builds the image with this folder for what cargo builds. Whether there is something from the last time
+/// in it must make no difference to the image.
 fn build(containers: &Containers, image: &str, target: &Path) -> Result<()> {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "sysroot"]).current_dir(root());
@@ -97,7 +95,7 @@ fn serves_and_stops(containers: &Containers) -> Result<()> {
     ]
     .concat();
     let app = containers.start(IMAGE, &options, &["--insecure-http"])?;
-    wait_until_ready(address)?;
+    app.wait_until_ready(address)?;
     let status = http::status(address, "/", Duration::from_secs(5));
     ensure!(status == Some(200), "the page is answered with {status:?}");
     let asked = Instant::now();

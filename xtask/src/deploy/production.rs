@@ -14,7 +14,7 @@ use testbed::{
 use super::{
     containers::{Container, Containers},
     image::{self, IMAGE},
-    visit::{Visitors, free_address, wait_until_ready},
+    visit::{Visitors, free_address},
 };
 use crate::{step::Steps, tools};
 
@@ -48,7 +48,7 @@ pub(super) fn run(steps: &mut Steps) -> Result<()> {
         way.is_served("over the image's own", &[&mount(&authority, ROOTS)])?;
         let variable = format!("--env=SSL_CERT_FILE={OWN_ROOTS}");
         way.is_served("by SSL_CERT_FILE", &[&mount(&authority, OWN_ROOTS), &variable])?;
-        way.is_refused(&[], "certificate")?;
+        way.is_refused(&[], "(invalid peer certificate: UnknownIssuer)")?;
         way.is_refused(&[&mount(&none, ROOTS)], "no CA certificates are installed")?;
         ensure!(production.tokens() > 0, "nobody asked for a token");
         Ok(())
@@ -66,8 +66,8 @@ struct Way<'a> {
 
 impl Way<'_> {
     fn is_served(&self, how: &str, options: &[&str]) -> Result<()> {
-        let (_app, address) = self.start(options)?;
-        wait_until_ready(address)?;
+        let (app, address) = self.start(options)?;
+        app.wait_until_ready(address)?;
         Visitors::begin(address, VISITORS)?.find_their_views()?;
         println!("With the authority {how} it is served.");
         Ok(())

@@ -17,7 +17,7 @@ pub(super) mod text;
 #[cfg(feature = "__tls")]
 #[allow(
     dead_code,
-    reason = "Firestore's client has its own TLS, and needs the system's roots alone"
+    reason = "Firestore's client has its own TLS, and needs the system's roots and help alone"
 )]
 pub(super) mod tls;
 #[cfg(feature = "__server")]

@@ -17,7 +17,8 @@ use crate::store::{
     floor::{
         platform::Platform,
         provider::NoProvider,
-        text::{one_line, root_cause},
+        text::{cause, one_line, root_cause},
+        tls::{self, Trust},
     },
 };
 
@@ -106,6 +107,14 @@ pub(super) fn no_tls(why: &str) -> OpenError {
     OpenError::new(NAME, OpenErrorKind::Tls, format!("TLS cannot be set up ({why})"), "")
 }
 
+/// Something that speaks for Google is not trusted.
+fn bad_tls(error: &rustls::Error) -> Diagnosis {
+    let help = tls::help(error, &Trust::System, "SSL_CERT_FILE");
+    let problem = format!("TLS with Firestore failed ({})", one_line(&error.to_string()));
+    let help = help.unwrap_or_else(|| "see what is between this machine and Google".to_owned());
+    Diagnosis::new(OpenErrorKind::Tls, problem, help)
+}
+
 /// There are no credentials, or they give no token.
 pub(super) fn no_credentials(why: &str) -> Diagnosis {
     let problem = format!("there are no usable Google credentials ({why})");
@@ -143,6 +152,9 @@ impl Server {
     pub(super) fn explain(&self, status: &Status) -> Diagnosis {
         if let Some(NotSent(diagnosis)) = cause(status) {
             return diagnosis.clone();
+        }
+        if let Some(error) = cause(status) {
+            return bad_tls(error);
         }
         let message = redacted(status);
         if let (Some(host), true) = (&self.emulator, is_no_answer(status)) {
@@ -410,18 +422,6 @@ fn is_no_answer(status: &Status) -> bool {
 /// Whether there was no connection that the call could have been sent on.
 fn was_never_sent(status: &Status) -> bool {
     cause::<ConnectError>(status).is_some() || cause::<NotSent>(status).is_some()
-}
-
-/// The cause of this type, if there is one.
-fn cause<E: std::error::Error + 'static>(status: &Status) -> Option<&E> {
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// A call ended before anything of it was sent.

@@ -1,6 +1,9 @@
 //! What can be told without a server: values, documents, names, and what a failure means.
 
-use std::sync::OnceLock;
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
 
 use googleapis_tonic_google_firestore_v1::google::{
     firestore::v1::{ArrayValue, Document, MapValue, Value as Typed, value::ValueType},
@@ -479,6 +482,7 @@ fn each_failure_is_one_line_with_the_command_that_mends_it() {
             "gcloud compute instances set-service-account",
         ),
         (NotSent(no_credentials("no")).into(), "gcloud auth application-default login"),
+        (not_trusted(), "SSL_CERT_FILE=FILE"),
     ] {
         let diagnosis = server().explain(&status);
         let error = OpenError::from(diagnosis.clone());
@@ -491,6 +495,14 @@ fn each_failure_is_one_line_with_the_command_that_mends_it() {
     // An error that names no cause still says something.
     let line = server().explain(&Status::new(Code::Internal, "")).to_string();
     assert!(line.ends_with("Internal error"), "{line}");
+}
+
+/// What a call ends with where no authority that is trusted vouches for the server.
+fn not_trusted() -> Status {
+    let problem = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    let mut status = Status::unavailable("no");
+    status.set_source(Arc::new(io::Error::other(problem)));
+    status
 }
 
 #[test]
@@ -533,6 +545,7 @@ fn a_program_can_tell_what_to_wait_for_from_what_to_mend() {
         (Status::unavailable("no"), OpenErrorKind::Unreachable),
         (Status::deadline_exceeded("no"), OpenErrorKind::Unreachable),
         (NotSent(no_token("no")).into(), OpenErrorKind::Unreachable),
+        (not_trusted(), OpenErrorKind::Tls),
         (Status::internal("no"), OpenErrorKind::Failed),
     ] {
         assert_eq!(OpenError::from(server().explain(&status)).kind(), kind, "{status}");

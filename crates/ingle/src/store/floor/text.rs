@@ -1,6 +1,6 @@
-//! Texts of causes, for messages of one line.
+//! Causes of errors, and their texts, for messages of one line.
 
-use std::{error::Error, path::Path};
+use std::{error::Error, io, path::Path};
 
 /// How many characters of a cause are told.
 const CHARS_MAX: usize = 300;
@@ -27,6 +27,25 @@ pub(in crate::store) fn root_cause(error: &(dyn Error + 'static)) -> String {
         root = cause;
     }
     one_line(&root.to_string())
+}
+
+/// The cause of this type, if there is one; the error itself is the first.
+pub(in crate::store) fn cause<'a, E: Error + 'static>(
+    error: &'a (dyn Error + 'static),
+) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // An `io::Error` names what it is made of only so.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| inner.downcast_ref()) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// A path on one line, on which one sees what breaks lines or moves a cursor: it is part of the name, and

@@ -10,7 +10,7 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 use crate::store::{
     Applied, BoxError, Error, ErrorKind, OpenError, OpenErrorKind,
     floor::{
-        text::{one_line, root_cause},
+        text::{cause, one_line, root_cause},
         tls::{self, Trust},
     },
 };
@@ -485,21 +485,4 @@ fn said(answer: &DbError, names: &Names) -> Problem {
         ("22" | "23" | "P0", _) => Problem::other(code, "it does not take this value"),
         _ => Problem::other(code, &message),
     }
-}
-
-/// The cause of this type, if there is one.
-fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        // An `io::Error` names what it is made of only so.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(found) = inner.and_then(|inner| inner.downcast_ref()) {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
