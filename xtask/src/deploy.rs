@@ -11,11 +11,11 @@ use crate::step::Steps;
 mod commands;
 mod compose;
 mod containers;
+mod freezes;
 mod google;
 mod image;
 mod lint;
 mod production;
-
 mod systemd;
 mod tools;
 mod visit;
@@ -23,11 +23,12 @@ mod visit;
 /// A part by its name, and what it runs.
 type Part = (&'static str, fn(&mut Steps) -> Result<()>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("lint", lint::run),
     ("commands", commands::run),
     ("cloud-run", google::on_cloud_run),
     ("app-engine", google::on_app_engine),
+    ("freezes", freezes::run),
     ("image", image::run),
     ("production", production::run),
     ("compose", compose::run),
