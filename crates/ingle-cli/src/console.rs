@@ -12,6 +12,7 @@ use ingle_console::{
 use tokio::{net::TcpListener, select};
 
 use crate::{
+    complete,
     exit::{Failed, say},
     options::PlaceOptions,
     place::variable,
@@ -31,7 +32,7 @@ pub(crate) struct ConsoleOptions {
     listen: Option<SocketAddr>,
     /// A viewer sees, an operator ends sessions too, an editor edits them and reveals what is hidden. By
     /// default it is yours, an editor. For others it is ROLE=NAME, once for each name.
-    #[arg(long, value_name = "ROLE[=NAME]")]
+    #[arg(long, value_name = "ROLE[=NAME]", add = complete::roles())]
     role: Vec<Given>,
     #[command(flatten)]
     public: PublicOptions,

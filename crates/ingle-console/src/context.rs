@@ -34,7 +34,7 @@ impl Base {
     }
 }
 
-/// Whether the console itself has signed the operator in, and can sign them out.
+/// Whether the console can sign the operator out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SignedIn;
 

@@ -9,6 +9,8 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+#[cfg(feature = "oidc")]
+use axum::{extract::Extension, response::Redirect, routing::post};
 use ingle::Sessions;
 
 use crate::{
@@ -17,6 +19,11 @@ use crate::{
     gate::{self, Place},
     problem::Problem,
     routes,
+};
+#[cfg(feature = "oidc")]
+use crate::{
+    context::{Base, SignedIn},
+    provider::{self, Iap},
 };
 
 pub(crate) fn router(sessions: Sessions, public: Public, is_in_app: bool) -> Router {
@@ -29,12 +36,13 @@ pub(crate) fn router(sessions: Sessions, public: Public, is_in_app: bool) -> Rou
         #[cfg(feature = "oidc")]
         Identity::Iap(iap) => {
             let state = (Arc::from(iap), console.clone());
+            let routes = routes.route("/sign-out", post(sign_out_of_iap));
             routes.layer(from_fn_with_state(state, must_be_signed_by_iap))
         }
         #[cfg(feature = "oidc")]
         Identity::Oidc(oidc) => {
             let operators = public.operators;
-            crate::provider::pages::around(routes, *oidc, public.url, operators, &console)
+            provider::pages::around(routes, *oidc, public.url, operators, &console)
         }
     };
     gate::around(routes, &console)
@@ -77,11 +85,11 @@ async fn must_be_named_by_proxy(
     };
     let text = match refused {
         NotOfProxy::OtherPeer => {
-            tracing::warn!(%peer, "a request was refused that is from no address of the proxy");
+            tracing::warn!(%peer, "a request was refused: it is not from the proxy");
             "This console is reached through its proxy alone. Open it under its own address."
         }
         NotOfProxy::NoName => {
-            tracing::warn!(%peer, "a request was refused in which the proxy names nobody, or twice");
+            tracing::warn!(%peer, "a request was refused: the proxy names nobody in it, or names twice");
             "The proxy did not say who you are, or said it twice. Sign in there first."
         }
     };
@@ -90,15 +98,24 @@ async fn must_be_named_by_proxy(
 
 #[cfg(feature = "oidc")]
 async fn must_be_signed_by_iap(
-    State((iap, console)): State<(Arc<crate::provider::Iap>, Console)>,
-    request: Request,
+    State((iap, console)): State<(Arc<Iap>, Console)>,
+    mut request: Request,
     next: Next,
 ) -> Response {
     if is_asset(&request) {
         return next.run(request).await;
     }
     match iap.who(request.headers(), console.0.sessions.now()).await {
-        Ok(grant) => go_on(grant, request, next).await,
+        Ok(grant) => {
+            request.extensions_mut().insert(SignedIn);
+            go_on(grant, request, next).await
+        }
         Err(refused) => refused.problem().into_response(),
     }
+}
+
+/// IAP ends its session where an address of the site asks for it.
+#[cfg(feature = "oidc")]
+async fn sign_out_of_iap(Extension(base): Extension<Base>) -> Redirect {
+    Redirect::to(&format!("{}?gcp-iap-mode=CLEAR_LOGIN_COOKIE", base.home()))
 }

@@ -66,7 +66,8 @@ pub async fn serve(
 /// Serves the console on any address until the listener fails, for people whom a provider, IAP or a proxy
 /// knows.
 ///
-/// It speaks plain HTTP: TLS ends in what stands in front. Requests count that are for the host and the
+/// It speaks plain HTTP: TLS ends in what stands in front, which also bounds how slowly a request may come.
+/// Requests count that are for the host and the
 /// path of the [`PublicUrl`](crate::PublicUrl). Sessions of operators, which a provider of OpenID Connect
 /// begins, are in the memory of this process: 15 minutes without use, 8 hours at most. They end with the
 /// process, and a second process does not know them.

@@ -75,6 +75,7 @@ async fn where_no_store_answers_nothing_is_offered_and_nothing_said() {
     }
     assert_eq!(offered(&place, "bash", &["sessions", "sh"]), ["show"]);
     assert_eq!(offered(&place, "bash", &["sessions", "list", "--lim"]), ["--limit"]);
+    assert_eq!(offered(&place, "bash", &["console", "--role", "e"]), ["editor"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
