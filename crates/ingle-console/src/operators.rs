@@ -145,7 +145,9 @@ pub(crate) async fn must_be_signed_in(
 }
 
 fn wants_page(request: &Request) -> bool {
-    if request.uri().path().starts_with(api::PREFIX) {
+    // What ends in a slash there is the page about it.
+    let path = request.uri().path();
+    if path.starts_with(api::PREFIX) && !path.ends_with('/') {
         return false;
     }
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use crate::{
     http::{Answer, form, raw},
     people::{Opened, Person, location, with_cryptography},
-    roles::acts,
+    roles::{acts, fill},
     scene::begin,
 };
 
@@ -109,12 +109,8 @@ async fn a_group_at_the_provider_gives_the_role_and_nothing_beyond_it() {
         let name = format!("{login}@example.com, {}", roles[rank]);
         assert!(home.body.contains(&name) && home.body.contains("Sign out"), "{}", home.body);
         for n in 0..acts("").len() {
-            let handle = begin(&scene.console.layer, async |session| {
-                session.login("ada").await?;
-                session.insert("views", 1)?;
-                session.insert("token", "s3cret")
-            });
-            let (method, path, fields, least) = acts(&handle.await.to_string()).remove(n);
+            let handle = begin(&scene.console.layer, fill).await;
+            let (method, path, fields, least) = acts(&handle.to_string()).remove(n);
             let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
             let n_lines = sessions.audit_log(None).await.unwrap().lines.len();
             let url = scene.url(if path.is_empty() { "/" } else { &path });

@@ -1,5 +1,6 @@
 //! Who may do what.
 
+use ingle::Session;
 use serde_json::json;
 
 use crate::scene::Scene;
@@ -68,6 +69,14 @@ pub(crate) fn acts(handle: &str) -> Vec<Act> {
     ]
 }
 
+/// What the acts are done on.
+pub(crate) async fn fill(session: &Session) -> Result<(), ingle::Error> {
+    session.login("ada").await?;
+    session.insert("views", 1)?;
+    session.insert("list", json!([1, 2]))?;
+    session.insert("token", "s3cret")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_may_do_what_is_documented_and_nothing_else() {
     let scene = Scene::in_memory().await;
@@ -75,14 +84,7 @@ async fn a_role_may_do_what_is_documented_and_nothing_else() {
     let n_acts = acts("").len();
     for n in 0..n_acts {
         for (rank, role) in roles.iter().enumerate() {
-            let handle = scene
-                .begin(async |session| {
-                    session.login("ada").await?;
-                    session.insert("views", 1)?;
-                    session.insert("list", json!([1, 2]))?;
-                    session.insert("token", "s3cret")
-                })
-                .await;
+            let handle = scene.begin(fill).await;
             let (method, path, fields, least) = acts(&handle.to_string()).remove(n);
             let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
             let lines_before = scene.sessions().audit_log(None).await.unwrap().lines.len();

@@ -6,7 +6,10 @@ use ingle::{SessionLayer, store::Memory};
 use ingle_console::{Grant, Role, serve};
 use tokio::net::TcpListener;
 
-use crate::scene::{Loopback, cookie};
+use crate::{
+    http::raw,
+    scene::{Loopback, cookie},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_signs_in_once_and_the_session_is_of_ingles_own() {
@@ -17,10 +20,6 @@ async fn a_code_signs_in_once_and_the_session_is_of_ingles_own() {
     let refused = console.get("/", "").await;
     assert_eq!((refused.status, refused.header("location")), (303, Some("/sign-in")));
     assert_eq!(console.post("/sessions/end", "", &[]).await.status, 401);
-    // A program follows no one to a page.
-    let refused = console.get("/api/v1/sessions", "").await;
-    let kind = refused.header("content-type");
-    assert_eq!((refused.status, kind), (401, Some("application/problem+json")));
     for code in ["", "x", &"a".repeat(22), &"a".repeat(100_000)] {
         assert_eq!(console.post("/sign-in", "", &[("code", code)]).await.status, 403);
     }
@@ -41,6 +40,32 @@ async fn a_code_signs_in_once_and_the_session_is_of_ingles_own() {
     let out = console.post("/sign-out", &cookie, &[]).await;
     assert_eq!(out.status, 303);
     assert_eq!(console.get("/", &cookie).await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_not_signed_in_is_told_so_by_each_route() {
+    let console = Loopback::start().await;
+    let document: serde_json::Value =
+        serde_json::from_str(include_str!("../../src/openapi.json")).unwrap();
+    let mut n = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in ["GET", "POST", "PATCH", "DELETE"] {
+            let operation = &operations[method.to_lowercase()];
+            if operation.is_null() {
+                continue;
+            }
+            let path = path.replace("{handle}", "3f9a2c41d0b7e856");
+            let own = console.address;
+            let head = format!("{method} {path} HTTP/1.1\r\nHost: {own}\r\nContent-Length: 0\r\n");
+            let answer = raw(own, &(head + "Connection: close\r\n\r\n")).await;
+            let kind = "application/problem+json";
+            assert_eq!((answer.status, answer.header("content-type")), (401, Some(kind)), "{path}");
+            n += 1;
+        }
+    }
+    assert!(n > 8, "{n}");
+    let page = console.get("/api/v1/", "").await;
+    assert_eq!((page.status, page.header("location")), (303, Some("/sign-in?then=%2Fapi%2Fv1%2F")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
