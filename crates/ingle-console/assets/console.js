@@ -54,7 +54,7 @@ function keys() {
   };
   addEventListener('keydown', event => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest('input:not([type=checkbox]), textarea, select, dialog')) return;
+    if (event.target.closest('input:not([type=checkbox]), textarea, select, dialog[open]')) return;
     const find = by('q');
     if (event.key === '/') find ? find.focus() : location.assign(all('nav a')[2]?.href ?? location.href);
     else if (event.key === 'j') go(1);

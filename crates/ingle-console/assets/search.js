@@ -8,6 +8,8 @@ const FOUND_AT_ONCE = 200;
 const SEARCHED_AT_ONCE = 100_000;
 // A page asks for no more. With the last part it has 1,000 at most, and so many end at once.
 const SHOWN_MAX = 970;
+// So many that cannot be read are named.
+const NAMED_MAX = 10;
 // How often it is said aloud how far the search is.
 const TOLD_EVERY = 10_000;
 
@@ -59,7 +61,7 @@ function begin() {
   let {after} = scan.dataset;
   let searched = Number(scan.dataset.searched);
   let to = number(scan.dataset.to);
-  let damaged = 0;
+  const damaged = [];
   let going = null;
   let toldAt = 0;
 
@@ -86,9 +88,10 @@ function begin() {
     ({after} = part);
     form.hidden = found() === 0;
     if (part.damaged.length) {
-      damaged += part.damaged.length;
+      damaged.push(...part.damaged);
       unread.dataset.first ??= unread.textContent;
-      unread.textContent = `${unread.dataset.first} ${sessions(damaged)} of those that were searched since cannot be read.`;
+      const named = damaged.slice(0, NAMED_MAX).join(', ') + (damaged.length > NAMED_MAX ? ', and more' : '');
+      unread.textContent = `${unread.dataset.first} Further on, ${sessions(damaged.length)} cannot be read: ${named}.`;
     }
     if (after) {
       const address = new URL(link.href);
