@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "the address is for whoever started this")]
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -14,7 +14,11 @@ use axum::{
     response::Redirect,
     routing::get,
 };
-use ingle::{HandlerOutcome, HeaderChange, Label, Login, Session, SessionLayer, store::Memory};
+use ingle::{
+    HandlerOutcome, HeaderChange, Label, Login, Session, SessionLayer,
+    clock::{Clock as _, ManualClock, SystemClock, Timestamp},
+    store::Memory,
+};
 use ingle_console::{Access, Grant, Role};
 use serde_json::json;
 
@@ -24,12 +28,21 @@ const USERS: [&str; 4] = ["ada@example.com", "grace@example.com", "alan@example.
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let store = Memory::new();
+    let clock = ManualClock::new(an_hour_ago());
     // Two instances of the app. The console is mounted in the first one.
-    let (layer, other) = (SessionLayer::new(store.clone()), SessionLayer::new(store));
-    for n in 0..120 {
-        visit(&layer, "", async |session| fill(session, n).await).await?;
-    }
+    let instance = || SessionLayer::new(store.clone()).clock(Arc::new(clock.clone()));
+    let (layer, other) = (instance(), instance());
     let moving = visit(&layer, "", async |session| fill_whole(session).await).await?;
+    for minute in 0..60 {
+        // More come in the middle of the hour.
+        for n in 0..(12 + 30 - usize::abs_diff(minute, 35)) {
+            come(&layer, &moving, minute * 7 + n).await?;
+            if n % 9 == 0 {
+                come(&other, &moving, minute * 7 + n + 1).await?;
+            }
+        }
+        clock.advance(Duration::from_secs(60));
+    }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let access = Access::ByApp { hosts: vec![address.to_string()] };
@@ -41,24 +54,32 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let lead = async || Redirect::to("/console");
     let app = Router::new().route("/", get(lead)).nest("/console", console);
     println!("Open http://{address}/console");
-    let visitors = async { tokio::try_join!(come(&layer, &moving, 0), come(&other, &moving, 1)) };
+    let visitors = async {
+        for n in 0.. {
+            clock.set(SystemClock.now());
+            come(if n % 3 == 0 { &other } else { &layer }, &moving, n).await?;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok::<_, Box<dyn Error>>(())
+    };
     tokio::select! {
         served = axum::serve(listener, app) => Ok(served?),
-        came = visitors => Ok(came.map(drop)?),
+        came = visitors => came,
     }
 }
 
-/// Visitors of an instance: one who is on both instances counts each second, and others come and go.
-async fn come(layer: &SessionLayer, moving: &str, turn: usize) -> Result<(), ingle::Error> {
-    for n in turn.. {
-        visit(layer, moving, async |session| session.increment("views", 1)).await?;
-        if n % 3 == 0 {
-            let cookie = visit(layer, "", async |session| fill(session, n).await).await?;
-            if n % 2 == 0 {
-                visit(layer, &cookie, async |session| session.logout().await).await?;
-            }
+fn an_hour_ago() -> Timestamp {
+    Timestamp::from_millis(SystemClock.now().as_millis() - 60 * 60 * 1000)
+}
+
+/// Two visitors of an instance: one who is on both instances, and one who is new and may log out again.
+async fn come(layer: &SessionLayer, moving: &str, n: usize) -> Result<(), ingle::Error> {
+    visit(layer, moving, async |session| session.increment("views", 1)).await?;
+    if n.is_multiple_of(3) {
+        let cookie = visit(layer, "", async |session| fill(session, n).await).await?;
+        if n.is_multiple_of(2) {
+            visit(layer, &cookie, async |session| session.logout().await).await?;
         }
-        tokio::time::sleep(Duration::from_millis(1000)).await;
     }
     Ok(())
 }

@@ -110,17 +110,26 @@ impl Reference {
         let schemas = fields(part("/components/schemas"));
         Self {
             description: text(part("/info/description")),
-            operations: operations.collect(),
-            schemas: schemas.map(|(name, schema)| Schema::of(name, schema)).collect(),
+            operations: in_order(operations.collect(), |operation| &operation.path),
+            schemas: in_order(
+                schemas.map(|(name, schema)| Schema::of(name, schema)).collect(),
+                |schema| &schema.name,
+            ),
         }
     }
+}
+
+/// In the order of the document, where each is named once as a field.
+fn in_order<T>(mut all: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
+    all.sort_by_key(|one| DOCUMENT.find(&format!("\"{}\": {{", name(one))));
+    all
 }
 
 impl Operation {
     fn of(method: &str, path: &str, item: &Value, operation: &Value) -> Self {
         let parameters = items(&item["parameters"]).chain(items(&operation["parameters"]));
         let parameters: Vec<_> = parameters.map(Parameter::of).collect();
-        let (_, content) = content(&operation["requestBody"]);
+        let content = content(&operation["requestBody"]);
         let body = content.get("example");
         let method = method.to_uppercase();
         Self {
@@ -151,15 +160,10 @@ impl Parameter {
 
 impl Answer {
     fn of((status, answer): (&String, &Value)) -> Self {
-        let (media_type, content) = content(answer);
-        let mut body = kind(&content["schema"], "");
-        if let Some(media_type) = media_type.filter(|_| !body.is_empty()) {
-            body.push(Word::Text(format!(" as {media_type}")));
-        }
         Self {
             status: status.clone(),
             description: text(&answer["description"]),
-            body,
+            body: kind(&content(answer)["schema"], ""),
             headers: fields(&answer["headers"]).map(|(name, _)| name.clone()).collect(),
         }
     }
@@ -255,12 +259,14 @@ fn example(method: &str, path: &str, parameters: &[Parameter], body: Option<&Val
     command
 }
 
-/// The media type of a body, and what is said of it.
-fn content(of: &Value) -> (Option<&str>, &Value) {
-    match fields(&of["content"]).next() {
-        Some((media_type, content)) => (Some(media_type), content),
-        None => (None, &Value::Null),
-    }
+/// What is said of a body.
+fn content(of: &Value) -> &Value {
+    fields(&of["content"]).next().map_or(&Value::Null, |(_, content)| content)
+}
+
+/// The parts of a text, and whether each is code.
+fn prose(text: &str) -> impl Iterator<Item = (bool, &str)> {
+    text.split('`').enumerate().map(|(at, part)| (!at.is_multiple_of(2), part))
 }
 
 /// A text as it is, nothing as an empty one, and anything else as JSON.
