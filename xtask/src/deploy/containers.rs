@@ -111,7 +111,9 @@ impl Containers {
         // Each file has the same time, and so has the image.
         buildah.arg("--timestamp=0");
         buildah.args(options).args(["--tag", image, folder]);
-        step::run(buildah)
+        step::run(buildah)?;
+        // The image that had the name before.
+        said(self.podman(&["image", "prune", "--force"]), "an old image is left").map(drop)
     }
 
     /// Makes an image of Debian with these packages, unless it is there.
