@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     http::{Answer, form, raw},
+    log::Log,
     people::{Opened, Person, location, with_cryptography},
     roles::{acts, fill},
     scene::begin,
@@ -244,6 +245,40 @@ async fn a_client_without_a_secret_signs_people_in_and_one_with_a_wrong_one_does
     let refused = scene.sign_in(&mut ada, "ada").await;
     assert!(refused.status == 403 && refused.body.contains("could not be believed"), "{refused:?}");
     assert!(!refused.body.contains("mistaken") && !scene.is_signed_in(&ada).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_says_who_signed_in_and_who_was_refused_and_holds_nothing_that_signs_in() {
+    let log = Log::catch();
+    let scene = Scene::start(|issuer| confidential(issuer, by_name())).await;
+    let mut secrets = vec!["a secret of".to_owned(), "a+secret+of".to_owned(), "eyJ".to_owned()];
+    for (login, status) in [("ada", 303), ("eve", 403)] {
+        let mut person = Person::default();
+        let url = scene.begin(&mut person, "").await;
+        let back = scene.at_provider(&mut person, &url, login).await;
+        let cookies = [person.cookie_of(scene.console.address)];
+        assert_eq!(person.get(&back).await.status, status, "{login}");
+        assert_eq!(person.get(&back).await.status, 400, "{login}");
+        let cookies = cookies.into_iter().chain([person.cookie_of(scene.console.address)]);
+        secrets
+            .extend(cookies.flatten().map(|cookie| cookie.split_once('=').unwrap().1.to_owned()));
+        // The codes, states, nonces and challenges.
+        for address in [url, back] {
+            let (_, query) = address.split_once('?').unwrap();
+            let fields = form_urlencoded::parse(query.as_bytes()).into_owned();
+            let fields =
+                fields.filter(|(_, value)| value.len() > 20 && !value.contains(['/', ' ']));
+            secrets.extend(fields.map(|(_, value)| value));
+        }
+    }
+    assert!(secrets.len() > 10, "{secrets:?}");
+    let text = log.text();
+    for said in ["signed in to the console operator=ada@example.com", "operator=sub:eve"] {
+        assert!(text.contains(said), "{text}");
+    }
+    for secret in secrets {
+        assert!(!text.contains(&secret), "{secret}: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
