@@ -1,17 +1,19 @@
 //! OpenID Connect: the code flow with PKCE, at a provider that says where its parts are (Discovery 1.0).
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use ingle::clock::Timestamp;
 use openidconnect::{
-    AccessTokenHash, AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
-    EndpointMaybeSet, EndpointNotSet, EndpointSet, IssuerUrl, LogoutRequest, Nonce,
-    OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl,
-    ProviderMetadataWithLogout, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
-    UserInfoClaims,
+    AccessTokenHash, AdditionalProviderMetadata, AuthType, AuthorizationCode, ClientId,
+    ClientSecret, CsrfToken, EndSessionUrl, EndpointMaybeSet, EndpointNotSet, EndpointSet,
+    IssuerUrl, LogoutRequest, Nonce, OAuth2TokenResponse as _, PkceCodeChallenge, PkceCodeVerifier,
+    PostLogoutRedirectUrl, ProviderMetadata, RedirectUrl, RequestTokenError, Scope,
+    TokenResponse as _, UserInfoClaims,
     core::{
-        CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreGenderClaim,
-        CoreJwsSigningAlgorithm, CoreTokenResponse,
+        CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient,
+        CoreClientAuthMethod, CoreGenderClaim, CoreGrantType, CoreJsonWebKey,
+        CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
+        CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType, CoreTokenResponse,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -53,6 +55,33 @@ pub(super) const CALLBACK: &str = "/sign-in/callback";
 /// Where it sends those who have signed out.
 pub(super) const SIGNED_OUT: &str = "/sign-in";
 
+/// What a provider says of itself beside what each does.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct More {
+    /// Where people sign out of it (RP-Initiated Logout 1.0).
+    end_session_endpoint: Option<EndSessionUrl>,
+    /// Whether its answers name it (RFC 9207).
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+}
+
+impl AdditionalProviderMetadata for More {}
+
+type Metadata = ProviderMetadata<
+    More,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
 /// A client as far as a provider's own description makes it.
 type Client = CoreClient<
     EndpointSet,
@@ -77,7 +106,7 @@ pub struct Oidc {
     name: Option<Claim>,
     roles: Roles,
     web: Web,
-    metadata: Cached<ProviderMetadataWithLogout>,
+    metadata: Cached<Metadata>,
 }
 
 impl fmt::Debug for Oidc {
@@ -166,22 +195,14 @@ impl Oidc {
         }
     }
 
-    pub(super) fn is(&self, issuer: &str) -> bool {
-        self.issuer.as_str() == issuer
-    }
-
     /// What people call it: the host.
     pub(super) fn host(&self) -> &str {
         self.issuer.url().host_str().unwrap_or_default()
     }
 
-    async fn discover(
-        &self,
-        now: Timestamp,
-    ) -> Result<std::sync::Arc<ProviderMetadataWithLogout>, Refused> {
+    async fn discover(&self, now: Timestamp) -> Result<Arc<Metadata>, Refused> {
         let ask = async {
-            let asked =
-                ProviderMetadataWithLogout::discover_async(self.issuer.clone(), &self.web).await;
+            let asked = Metadata::discover_async(self.issuer.clone(), &self.web).await;
             let metadata = asked.map_err(|error| undiscovered(&error))?;
             self.check_addresses(&metadata)?;
             Ok(metadata)
@@ -193,7 +214,7 @@ impl Oidc {
     }
 
     /// Whatever a provider says of itself, secrets are sent over HTTPS alone.
-    fn check_addresses(&self, metadata: &ProviderMetadataWithLogout) -> Result<(), String> {
+    fn check_addresses(&self, metadata: &Metadata) -> Result<(), String> {
         let here = is_loopback(self.issuer.url());
         let parts = [
             Some(metadata.authorization_endpoint().url()),
@@ -211,11 +232,7 @@ impl Oidc {
         Ok(())
     }
 
-    fn client(
-        &self,
-        metadata: &ProviderMetadataWithLogout,
-        url: &PublicUrl,
-    ) -> Result<Client, Refused> {
+    fn client(&self, metadata: &Metadata, url: &PublicUrl) -> Result<Client, Refused> {
         let redirect = RedirectUrl::new(url.to(CALLBACK));
         let redirect = redirect.map_err(|error| Refused::Unproven(chain(&error)))?;
         let (id, secret) = (self.id.clone(), self.secret.clone());
@@ -251,15 +268,20 @@ impl Oidc {
         Ok(url)
     }
 
-    /// Whose code it is.
+    /// Whose code it is. `issuer` is who sent the answer, if it says so.
     pub(super) async fn redeem(
         &self,
         url: &PublicUrl,
         now: Timestamp,
         begun: Begun,
-        code: &str,
+        (code, issuer): (&str, Option<&str>),
     ) -> Result<Grant, Refused> {
         let metadata = self.discover(now).await?;
+        let is_named =
+            metadata.additional_metadata().authorization_response_iss_parameter_supported;
+        if issuer.map_or(is_named, |issuer| issuer != self.issuer.as_str()) {
+            return Err(Refused::Unproven("the answer is not from this provider".to_owned()));
+        }
         let client = self.client(&metadata, url)?;
         let request = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))

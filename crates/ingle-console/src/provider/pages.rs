@@ -210,17 +210,11 @@ async fn callback(
         return Ok(desk.page(base, &home, StatusCode::BAD_REQUEST, Said::Stale));
     };
     let then = Within::read(&then);
-    // Who has another provider send the answer says so (RFC 9207).
-    let is_other = query.field("iss").is_some_and(|issuer| !desk.oidc.is(issuer));
-    if is_other {
-        let why = "the answer is of another issuer".to_owned();
-        return Ok(desk.refuse(base, &then, Refused::Unproven(why)));
-    }
     let Some(code) = query.field("code").filter(|_| query.field("error").is_none()) else {
         tracing::warn!(error = %inert(query.text("error")), "the provider did not sign somebody in");
         return Ok(desk.page(base, &then, StatusCode::FORBIDDEN, Said::Denied));
     };
-    match desk.oidc.redeem(&desk.url, desk.clock.now(), begun, code).await {
+    match desk.oidc.redeem(&desk.url, desk.clock.now(), begun, (code, query.field("iss"))).await {
         Ok(grant) => {
             operators::sign_in(&session, &grant).await?;
             let (operator, role) = (inert(&grant.name), grant.role.name());

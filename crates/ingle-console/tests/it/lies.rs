@@ -268,6 +268,13 @@ async fn a_token_that_is_wrong_in_one_thing_signs_nobody_in() {
     assert_eq!(liar.sign_in(&console, &mut Person::default(), other).await.status, 403);
     let own = format!("code=good&iss={}", liar.issuer().replace(':', "%3A").replace('/', "%2F"));
     assert_eq!(liar.sign_in(&console, &mut Person::default(), &own).await.status, 303);
+    // Where it says that its answers name it, one that does not is another's.
+    let said = json!({ "authorization_response_iss_parameter_supported": true });
+    liar.says(|says| says.metadata = said);
+    for (query, status) in [("code=good", 403), (other, 403), (&*own, 303)] {
+        let answer = liar.sign_in(&console, &mut Person::default(), query).await;
+        assert_eq!(answer.status, status, "{query}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
