@@ -12,7 +12,9 @@ use axum::{
     routing::{get, post},
 };
 use ingle::{StoredSession, data::Data};
-use ingle_operator::{Conflict, Edit, apply, holds_hidden, instant, redacted};
+use ingle_operator::{
+    Conflict, Edit, apply, has_too_large_integer, holds_hidden, instant, redacted,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -155,6 +157,9 @@ async fn change(
 ) -> Result<Response, Problem> {
     context.must_be(Role::Editor)?;
     let Changes { edits } = json_of(&headers, &body)?;
+    if std::str::from_utf8(&body).is_ok_and(has_too_large_integer) {
+        return Err(unfit("An integer in it does not fit into 64 bits.".to_owned()));
+    }
     let edits: Vec<Edit> = edits.iter().map(edit_of).collect::<Result<_, _>>().map_err(unfit)?;
     if edits.iter().any(|edit| edit.yours.as_ref().is_some_and(holds_hidden)) {
         return Err(unfit("A value cannot have the mark of what is hidden in it.".to_owned()));

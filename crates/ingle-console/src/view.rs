@@ -6,7 +6,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use ingle::{DamagedSession, StoredSession, data::Data};
-use ingle_operator::{HIDDEN, Path, Segment, inert, kind, redacted, shortened, size, typed};
+use ingle_operator::{
+    HIDDEN, Path, Segment, inert, kind, of_text, redacted, shortened, size, typed,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -197,11 +199,19 @@ pub(crate) fn counted(n: usize, of: &str) -> String {
 
 /// A value that is no text, without its type, which stands beside it.
 fn plain(value: &Value) -> String {
-    match type_and_text(value) {
-        ("json", text) => text,
-        ("null", _) => "null".to_owned(),
-        (_, text) => text,
+    match as_written(value) {
+        Some((_, text)) => text,
+        None if value.is_null() => "null".to_owned(),
+        None => pretty(value),
     }
+}
+
+/// A value that has a type of its own in forms, as [`ingle_operator::of_text`] reads it.
+fn as_written(value: &Value) -> Option<(&'static str, String)> {
+    let written = typed(value);
+    let (name, text) = written.split_once(':')?;
+    let (_, known) = KINDS.iter().find(|(_, known)| *known == name)?;
+    Some((known, text.to_owned()))
 }
 
 /// The types of a value in forms: as people read them, and as [`ingle_operator::of_text`] does.
@@ -230,12 +240,11 @@ pub(crate) fn type_and_text(value: &Value) -> (&'static str, String) {
             false => ("json", value.to_string()),
         };
     }
-    let written = typed(value);
-    let split = written.split_once(':').and_then(|(name, text)| {
-        let (_, known) = KINDS.iter().find(|(_, known)| *known == name)?;
-        Some((*known, text.to_owned()))
-    });
-    match split {
+    // What would be another value once it is read stays as it is.
+    let is_same = |(known, text): &(&str, String)| {
+        of_text(&format!("{known}:{text}")).is_ok_and(|back| back == *value)
+    };
+    match as_written(value).filter(is_same) {
         Some(found) => found,
         None if value.is_null() => ("null", String::new()),
         None => match kind(value) {

@@ -79,6 +79,7 @@ async fn a_session_is_read_and_edited_on_the_condition_of_what_was_read(scene: S
         (json!([{ "path": "list[0]", "before": 1, "yours": 2 }]), 422),
         (json!([{ "path": "nothing" }]), 422),
         (json!([{ "path": "x", "yours": { "$hidden": "text" } }]), 422),
+        (json!([{ "path": "x", "yours": [u64::MAX] }]), 422),
         (json!([{ "yours": 1 }]), 400),
         (json!("no list"), 400),
     ] {

@@ -134,6 +134,8 @@ async fn a_value_changes_its_type_and_every_type_comes_back_as_it_was(scene: Sce
         "integer": i64::MAX, "double": 1.0, "nan": { "$double": "NaN" }, "text": "one\n\ttwo",
         "lines": "a\r\nb\u{7}", "boolean": true, "null": null,
         "timestamp": { "$timestamp": "2026-05-04T12:30:00.123456Z" }, "bytes": { "$bytes": "aGk=" },
+        "fine": { "$timestamp": "2026-05-04T12:30:00.123456789Z" },
+        "early": { "$timestamp": "1912-06-23T02:15:00Z" }, "unpadded": { "$bytes": "aGk" },
         "geopoint": { "$geopoint": [52.5, -13.0] }, "reference": { "$reference": "a/b" },
         "map": { "a": { "b": null } }, "list": [1, 1.5, "x", [], {}], "blank": "\n x ",
     });
