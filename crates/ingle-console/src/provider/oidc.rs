@@ -98,6 +98,18 @@ type Client = CoreClient<
 /// (RFC 6749, with PKCE by RFC 7636). It checks the token's signature, issuer, audience, times and nonce,
 /// and that it is for this client (`azp`). What the token does not tell, it asks at the provider's UserInfo
 /// endpoint. It keeps no token.
+///
+/// ```no_run
+/// use ingle_console::{Claim, InvalidAccess, Oidc, Public, Role, RoleTable, Roles};
+///
+/// fn access(secret: String) -> Result<Public, InvalidAccess> {
+///     let table = RoleTable::new([(Role::Editor, "sre"), (Role::Viewer, "staff")])?;
+///     let roles = Roles::ByClaim { claim: Claim::new("groups")?, table };
+///     let oidc = Oidc::new("https://accounts.example", "console", roles)?;
+///     let oidc = oidc.client_secret(secret).scope("groups");
+///     Public::new("https://console.example".parse()?, oidc)
+/// }
+/// ```
 pub struct Oidc {
     issuer: IssuerUrl,
     id: ClientId,
