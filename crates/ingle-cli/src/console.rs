@@ -177,6 +177,11 @@ impl ConsoleOptions {
             None => variable(SECRET),
         };
         if let Some(secret) = secret {
+            if secret.trim().is_empty() {
+                return Err(Failed::usage(
+                    "the client's secret is empty; put it into its file".to_owned(),
+                ));
+            }
             client = client.client_secret(secret.trim());
         }
         for scope in &options.oidc_scope {

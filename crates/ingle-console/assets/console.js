@@ -40,6 +40,7 @@ function pick() {
 function keys() {
   const lines = () => all('tr[data-line]');
   let path = null;
+  if (location.hash === '#q') by('q')?.focus();
   const current = () => document.querySelector('tr.current');
   const go = step => {
     const list = lines();
@@ -56,7 +57,7 @@ function keys() {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest('input:not([type=checkbox]), textarea, select, dialog[open]')) return;
     const find = by('q');
-    if (event.key === '/') find ? find.focus() : location.assign(all('nav a')[2]?.href ?? location.href);
+    if (event.key === '/') find ? find.focus() : location.assign(`${all('nav a')[2]?.href ?? location.pathname}#q`);
     else if (event.key === 'j') go(1);
     else if (event.key === 'k') go(-1);
     else if (event.key === 'e') (current()?.querySelector('[data-edit]') ?? document.querySelector('a[href$="/json"]'))?.click();

@@ -95,6 +95,8 @@ struct Shown3 {
 
 /// An edit as a form carries it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+// Without a misspelt `yours`, it would be read as a removal.
+#[serde(deny_unknown_fields)]
 pub(crate) struct Written {
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "some")]

@@ -16,6 +16,9 @@ use crate::{
 /// Up to so many end by a click. Beyond it, their number must be typed.
 const UNTYPED_MAX: usize = 10;
 
+/// How many the page that asks names.
+const NAMED_MAX: usize = 20;
+
 /// How many end by one request.
 const ENDED_MAX: usize = 1000;
 
@@ -28,6 +31,10 @@ struct ConfirmPage {
     question: String,
     note: &'static str,
     fields: Vec<(&'static str, String)>,
+    /// What it was searched for, and the first that end, with how many more there are.
+    search: String,
+    handles: Vec<Handle>,
+    more: usize,
     /// The number to type, if it is one.
     count: Option<usize>,
     wrong: String,
@@ -106,6 +113,9 @@ pub(crate) async fn several(context: Context, form: Form) -> Result<Response, Pr
             }
         },
         fields,
+        search: form.text("q").trim().to_owned(),
+        more: n.saturating_sub(NAMED_MAX),
+        handles: handles.into_iter().take(NAMED_MAX).collect(),
         count: (n > UNTYPED_MAX).then_some(n),
         wrong,
     };
@@ -188,6 +198,9 @@ pub(crate) async fn of_user(context: Context, form: Form) -> Result<Response, Pr
         question: format!("End {} of this user?", counted(n, "session")),
         note: "The user is logged out everywhere, also where a login is under way.",
         fields: vec![("name", name.to_owned())],
+        search: format!("user:{name}"),
+        handles: Vec::new(),
+        more: 0,
         count: (n > UNTYPED_MAX).then_some(n),
         wrong: wrong(&form),
     };

@@ -51,7 +51,10 @@ pub(crate) fn read(question: &str) -> Result<Wanted, String> {
         return Ok(Wanted::All);
     }
     if let Some(name) = question.strip_prefix("user:") {
-        return Ok(Wanted::OfUser(name.trim().to_owned()));
+        return match name.trim() {
+            "" => Err("After user: comes the name of a user.".to_owned()),
+            name => Ok(Wanted::OfUser(name.to_owned())),
+        };
     }
     if let Ok(prefix) = question.to_ascii_lowercase().parse() {
         return Ok(Wanted::OfHandle(prefix));

@@ -170,7 +170,11 @@ impl Within {
         // Browsers take `//host` and `/\host` for another host.
         let is_path = text.strip_prefix('/').is_some_and(|rest| !rest.starts_with(['/', '\\']));
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-        let fits = is_path && is_plain && text.len() <= Self::BYTES_MAX;
+        // Browsers go up by `..`, however it is written, and so out of the console.
+        let path = text.split(['?', '#']).next().unwrap_or_default();
+        let goes_up =
+            path.to_ascii_lowercase().replace("%2e", ".").split('/').any(|part| part == "..");
+        let fits = is_path && is_plain && !goes_up && text.len() <= Self::BYTES_MAX;
         Self(if fits { text } else { Self::HOME }.to_owned())
     }
 
@@ -197,7 +201,13 @@ mod tests {
 
     #[test]
     fn what_leads_elsewhere_leads_home() {
-        for text in ["/sessions", "/sessions?q=a+b&after=x", "/user?name=//evil", "/a//b"] {
+        for text in [
+            "/sessions",
+            "/sessions?q=a+b&after=x",
+            "/user?name=//evil",
+            "/a//b",
+            "/a..b/...?q=/../",
+        ] {
             assert_eq!(Within::read(text).unless_home(), text);
         }
         let long = format!("/{}", "a".repeat(Within::BYTES_MAX));
@@ -205,6 +215,9 @@ mod tests {
             "",
             "/",
             "//evil.example",
+            "/../logout",
+            "/sessions/.%2E/../%2e%2e/logout?a=b",
+            "/..#top",
             "/\\evil.example",
             "\\\\evil.example",
             "https://evil.example",

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use axum::{Router, middleware::from_fn};
+use axum::{Router, middleware::from_fn, response::Redirect, routing::get};
 use ingle::Sessions;
 use tokio::net::TcpListener;
 
@@ -94,6 +94,13 @@ pub async fn serve_public(
 ) -> io::Result<()> {
     let path = public.url.path().to_owned();
     let console = known::router(sessions, public, false);
-    let routes = if path.is_empty() { console } else { Router::new().nest(&path, console) };
+    let routes = match path.is_empty() {
+        true => console,
+        false => {
+            let to = path.clone();
+            let with_slash = get(async move || Redirect::permanent(&to));
+            Router::new().nest(&path, console).route(&format!("{path}/"), with_slash)
+        }
+    };
     axum::serve(listener, routes.into_make_service_with_connect_info::<SocketAddr>()).await
 }

@@ -110,14 +110,30 @@ pub(crate) fn is_name(text: &str) -> bool {
     !text.is_empty() && is_short && !text.chars().any(char::is_control)
 }
 
+/// The networks that are for private use are no wider (RFC 1918, RFC 4193).
+const PREFIX_MIN_V4: u8 = 8;
+const PREFIX_MIN_V6: u8 = 7;
+
 fn range(text: &str) -> Result<IpNet, InvalidAccess> {
     let read = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     let Ok(range) = read else {
         let text = format!("{text:?} is no address and no range, such as 10.0.0.7 or 10.8.0.0/16");
         return Err(InvalidAccess::new(text));
     };
-    if range.prefix_len() == 0 {
-        let text = format!("{range} is every address, so anybody could name themselves");
+    // An address of IPv4 that is written as one of IPv6 is compared as what it is.
+    let range = match (range, range.addr().to_canonical()) {
+        (IpNet::V6(_), address @ IpAddr::V4(_)) => {
+            let prefix = range.prefix_len().saturating_sub(128 - 32);
+            IpNet::new(address, prefix).unwrap_or(range)
+        }
+        _ => range,
+    };
+    let shortest = if range.addr().is_ipv4() { PREFIX_MIN_V4 } else { PREFIX_MIN_V6 };
+    if range.prefix_len() < shortest {
+        let text = format!(
+            "{range} is too many addresses, so that strangers could name themselves; a range begins at \
+             /{shortest}"
+        );
         return Err(InvalidAccess::new(text));
     }
     Ok(range.trunc())
@@ -194,7 +210,15 @@ mod tests {
         for header in ["", "a b", "Host", "X-Forwarded-For", "X-Goog-Authenticated-User-Email"] {
             assert!(Proxy::new(header, ["10.0.0.1"], table()).is_err(), "{header}");
         }
-        for from in [&[][..], &["0.0.0.0/0"], &["::/0"], &["proxy.example"], &["10.0.0.1", ""]] {
+        for from in [
+            &[][..],
+            &["0.0.0.0/0"],
+            &["::/0"],
+            &["128.0.0.0/1"],
+            &["::ffff:0:0/96"],
+            &["proxy.example"],
+            &["10.0.0.1", ""],
+        ] {
             assert!(Proxy::new("x-auth-email", from, table()).is_err(), "{from:?}");
         }
     }

@@ -57,6 +57,8 @@ struct Figures {
     is_all: bool,
     /// How many more cannot be read.
     damaged: usize,
+    /// How many were last seen after now, which the idle time of the app makes of another one.
+    ahead: usize,
     is_empty: bool,
     kinds: [Bar; 2],
     last_seen: Vec<Bar>,
@@ -68,6 +70,9 @@ struct Figures {
     mean_size: String,
     largest: String,
 }
+
+/// The clocks of two machines may differ by so much.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(60);
 
 /// A number and how long its bar is.
 struct Bar {
@@ -147,18 +152,18 @@ fn process(context: &Context) -> Process {
 type Bounds<const N: usize> = [(&'static str, u64); N];
 
 const LAST_SEEN: Bounds<5> = [
-    ("the last minute", 60),
-    ("the last hour", 3600),
-    ("the last day", 86_400),
-    ("the last week", 7 * 86_400),
+    ("within a minute", 60),
+    ("1 to 60 minutes ago", 3600),
+    ("1 to 24 hours ago", 86_400),
+    ("1 to 7 days ago", 7 * 86_400),
     ("before", u64::MAX),
 ];
 
 const BEGAN: Bounds<5> = [
-    ("the last 10 minutes", 600),
-    ("the last hour", 3600),
-    ("the last day", 86_400),
-    ("the last week", 7 * 86_400),
+    ("within 10 minutes", 600),
+    ("10 to 60 minutes ago", 3600),
+    ("1 to 24 hours ago", 86_400),
+    ("1 to 7 days ago", 7 * 86_400),
     ("before", u64::MAX),
 ];
 
@@ -198,6 +203,8 @@ impl<const N: usize> Counts<N> {
 struct Tally {
     n: usize,
     damaged: usize,
+    /// Those that were last seen after now.
+    ahead: usize,
     logged_in: usize,
     last_seen: Counts<5>,
     began: Counts<5>,
@@ -215,6 +222,7 @@ impl Tally {
         Self {
             n: 0,
             damaged: 0,
+            ahead: 0,
             logged_in: 0,
             last_seen: Counts::new(LAST_SEEN),
             began: Counts::new(BEGAN),
@@ -237,6 +245,7 @@ impl Tally {
             *self.users.entry(user.name.clone()).or_default() += 1;
         }
         let age = now.since(info.began).as_secs();
+        self.ahead += usize::from(info.last_seen.since(now) > CLOCKS_APART_MAX);
         self.last_seen.add(now.since(info.last_seen).as_secs());
         self.began.add(age);
         self.sizes.add(info.data_bytes as u64);
@@ -262,6 +271,7 @@ impl Tally {
             count: if is_all { count } else { format!("more than {count}") },
             is_all,
             damaged: self.damaged,
+            ahead: self.ahead,
             is_empty: self.n == 0,
             kinds: [
                 Bar::of("logged in", self.logged_in, self.n),

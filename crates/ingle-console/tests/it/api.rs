@@ -54,6 +54,10 @@ async fn a_session_is_read_and_edited_on_the_condition_of_what_was_read(scene: S
     let session = told(&read);
     assert_eq!(session["handle"], handle);
     assert_eq!(session["data"], json!({ "views": 1, "cart": { "n": 1.0 }, "gone": null }));
+    // Without what is misspelt it would be a removal.
+    let misspelt = edit(&scene, &handle, "", json!([{ "path": "views", "before": 1, "your": 2 }]));
+    assert_eq!(misspelt.await.status, 400);
+    assert_eq!(scene.data(&handle.parse().unwrap()).await["views"], 1);
     let etag = read.header("etag").unwrap().to_owned();
     let if_match = format!("If-Match: {etag}\r\n");
     let edits = json!([

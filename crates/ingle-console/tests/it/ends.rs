@@ -27,6 +27,9 @@ async fn those_that_were_selected_end_and_more_than_ten_take_their_number(scene:
     let two: Vec<_> = handles[..2].iter().map(|handle| ("handle", &**handle)).collect();
     let asked = scene.post("/sessions/end", &two).await;
     assert!(asked.body.contains("End 2 sessions?"), "{}", asked.body);
+    assert!(
+        handles[..2].iter().all(|handle| asked.body.contains(&format!("<code>{handle}</code>")))
+    );
     let confirmed = [two.as_slice(), &[("confirmed", "1")]].concat();
     assert!(scene.post("/sessions/end", &confirmed).await.body.contains("2 sessions have ended."));
     // A second click ends nothing more.
@@ -56,6 +59,7 @@ async fn all_that_match_end_and_what_matches_no_more_lives_on(scene: Scene) {
     }
     let asked = scene.post("/sessions/end", &[("matching", "1"), ("q", "n > 2")]).await;
     assert!(asked.body.contains("End 3 sessions?"), "{}", asked.body);
+    assert!(asked.body.contains("The search: <code>n &#62; 2</code>"), "{}", asked.body);
     let session = scene.sessions().find(&handles[3]).await.unwrap().unwrap();
     let put = |data: &mut ingle::data::Data| data.insert("n".to_owned(), 0.into());
     session.update(put).await.unwrap();

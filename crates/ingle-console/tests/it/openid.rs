@@ -357,6 +357,8 @@ async fn an_app_may_mount_it_and_people_come_back_below_its_path() {
     let refused = ada.get(&scene.url("/audit")).await;
     let to = "/ops/console/sign-in?then=%2Faudit";
     assert_eq!((refused.status, refused.header("location")), (303, Some(to)));
+    let slash = ada.get(&scene.url("/")).await;
+    assert_eq!((slash.status, slash.header("location")), (308, Some("/ops/console")));
     let page = ada.get(&location(&refused, scene.console.address)).await;
     assert!(page.body.contains("href=\"/ops/console/sign-in/begin?then=%2Faudit\""), "{page:?}");
     let url = scene.begin(&mut ada, "?then=/audit").await;

@@ -2,9 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use ingle::Lifetime;
 use serde_json::json;
 
-use crate::{on_both_stores, scene::Scene};
+use crate::{
+    on_both_stores,
+    scene::{Scene, begin},
+};
 
 on_both_stores! {
     an_empty_store_says_what_to_do
@@ -126,8 +130,15 @@ async fn the_overview_tells_of_the_store_and_of_how_many_sessions_there_are(scen
             .nth(1);
         row.unwrap_or_else(|| panic!("{name}: {body}")).split('<').next().unwrap().to_owned()
     };
-    let rows = ["logged in", "anonymous", "the last minute", "the last hour"].map(row);
+    let rows = ["logged in", "anonymous", "within a minute", "1 to 60 minutes ago"].map(row);
     assert_eq!(rows, ["3", "1", "1", "3"]);
+    assert!(!body.contains("in the future"), "{body}");
+    // Another instance was given other times than the console.
+    let lifetime = Lifetime::new(Duration::from_secs(3600), Duration::from_secs(7200)).unwrap();
+    let other = scene.other_instance().lifetime(lifetime);
+    begin(&other, async |session| session.insert("views", 1)).await;
+    let body = scene.get("").await.body;
+    assert!(body.contains("The last use of 1 of them is in the future."), "{body}");
 }
 
 /// The numbers of a card's bars, in their order.
