@@ -162,10 +162,7 @@ async fn a_console_for_others_begins_only_if_it_is_told_how_they_are_known() {
         (with(&[&proxy, &ada, &["--role-claim", "groups"]]), "--role-claim"),
         (with(&[&proxy[..2], &ada]), "--proxy-from"),
         (with(&[&["--proxy-header", "Host", "--proxy-from", "10.0.0.1"], &ada]), "host"),
-        (
-            with(&[&["--proxy-header", "X-Email", "--proxy-from", "0.0.0.0/0"], &ada]),
-            "every address",
-        ),
+        (with(&[&["--proxy-header", "X-Email", "--proxy-from", "0.0.0.0/0"], &ada]), "strangers"),
         (with(&[&proxy, &["--iap-audience", "/projects/1"], &ada]), "--iap-audience"),
         (with(&[&["--iap-audience", "console"], &ada]), "/projects/"),
         (with(&[&["--oidc-issuer", issuer], &ada]), "--oidc-client-id"),
@@ -180,6 +177,14 @@ async fn a_console_for_others_begins_only_if_it_is_told_how_they_are_known() {
                 &ada,
             ]),
             "/nothing/there",
+        ),
+        (
+            with(&[
+                &["--oidc-issuer", issuer, "--oidc-client-id", "a"],
+                &["--oidc-client-secret-file", "/dev/null"],
+                &ada,
+            ]),
+            "secret is empty",
         ),
         ([&["console", "--idle-time", "30m"][..], &proxy, &ada].concat(), "--public-url"),
         (
