@@ -12,11 +12,7 @@ use std::{
     time::Instant,
 };
 
-use axum::{
-    extract::{MatchedPath, Request},
-    http,
-    response::Response,
-};
+use axum::{extract::Request, http, response::Response};
 use ingle::{Handle, Session};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
@@ -26,7 +22,7 @@ use tracing::{Span, field::Empty};
 
 use crate::{
     app, measure,
-    otlp::{join, rename},
+    otlp::{join, rename, route_of},
 };
 
 /// What filters of the log know the lines of requests by.
@@ -324,8 +320,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
         if let Some(started) = this.started.take() {
             let Noted { session, route } = response.extensions_mut().remove().unwrap_or_default();
             let session = session.and_then(|session| session.handle());
-            let route = route.as_ref().map(MatchedPath::as_str);
-            started.answered(response.status().as_u16(), session, route);
+            started.answered(response.status().as_u16(), session, route.as_deref());
         }
         Poll::Ready(Ok(response))
     }
@@ -335,7 +330,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answering<F> {
 #[derive(Clone, Debug, Default)]
 struct Noted {
     session: Option<Session>,
-    route: Option<MatchedPath>,
+    route: Option<String>,
 }
 
 /// Notes the session and the route of each request. It is within the layer of sessions.
@@ -374,7 +369,7 @@ where
         let extensions = request.extensions();
         let noted = (log || spans).then(|| Noted {
             session: extensions.get().cloned(),
-            route: extensions.get().filter(|_| spans).cloned(),
+            route: spans.then(|| route_of(extensions)).flatten(),
         });
         NotingFuture { inner: self.inner.call(request), noted }
     }

@@ -1,5 +1,6 @@
 //! The place of `otlp.rs` in a program that was built without it: nothing is told to a collector.
 
+use axum::http::Extensions;
 use metrics_exporter_prometheus::PrometheusRecorder;
 use tracing::Span;
 use tracing_subscriber::layer::Identity;
@@ -43,6 +44,10 @@ impl Otlp {
 /// A request is a part of what its caller says.
 pub(crate) fn join(_: &Span, caller: Option<Trace>) -> Option<Trace> {
     caller
+}
+
+pub(crate) fn route_of(_: &Extensions) -> Option<String> {
+    None
 }
 
 pub(crate) fn rename(_: &Span, _: String) {}

@@ -6,7 +6,10 @@
 
 use std::{env, time::Duration};
 
-use axum::http::Uri;
+use axum::{
+    extract::MatchedPath,
+    http::{Extensions, Uri},
+};
 use metrics_exporter_prometheus::PrometheusRecorder;
 use metrics_opentelemetry::{OpenTelemetryMetrics, OpenTelemetryRecorder};
 use metrics_util::layers::FanoutBuilder;
@@ -144,6 +147,11 @@ pub(crate) fn join(span: &Span, caller: Option<Trace>) -> Option<Trace> {
         span: u64::from_be_bytes(made.span_id().to_bytes()),
         is_sampled: made.is_sampled(),
     })
+}
+
+/// The route of a request, with names in the place of values.
+pub(crate) fn route_of(extensions: &Extensions) -> Option<String> {
+    extensions.get().map(|path: &MatchedPath| path.as_str().to_owned())
 }
 
 /// Names a span after the route of its request. What has begun keeps the name that `tracing` gave it.

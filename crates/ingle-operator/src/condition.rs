@@ -290,15 +290,11 @@ impl<'a> Reader<'a> {
     fn user_name(&mut self) -> Result<String, NotACondition> {
         self.skip_blanks();
         if self.rest.starts_with('"') {
-            let mut texts = serde_json::Deserializer::from_str(self.rest).into_iter::<String>();
-            let Some(Ok(name)) = texts.next() else {
-                return Err(self.wrong("a name in quotes is not as in JSON"));
-            };
-            self.rest = self.rest.get(texts.byte_offset()..).unwrap_or_default();
+            let wrong = "a name in quotes is not as in JSON";
+            let Value::String(name) = self.json(wrong)? else { return Err(self.wrong(wrong)) };
             return Ok(name);
         }
-        let len = self.rest.find(|c: char| c.is_whitespace() || c == ')');
-        let (name, rest) = self.rest.split_at(len.unwrap_or(self.rest.len()));
+        let (name, rest) = self.split_text();
         if name.is_empty() {
             return Err(self.wrong("a name is missing"));
         }
@@ -310,21 +306,29 @@ impl<'a> Reader<'a> {
     fn value(&mut self) -> Result<Value, NotACondition> {
         self.skip_blanks();
         if self.rest.starts_with(['"', '{', '[']) {
-            let mut values = serde_json::Deserializer::from_str(self.rest).into_iter::<Value>();
-            let Some(Ok(value)) = values.next() else {
-                return Err(self.wrong("a value is not as in JSON"));
-            };
-            self.rest = self.rest.get(values.byte_offset()..).unwrap_or_default();
-            return Ok(value);
+            return self.json("a value is not as in JSON");
         }
-        let len = self.rest.find(|c: char| c.is_whitespace() || c == ')');
-        let (text, rest) = self.rest.split_at(len.unwrap_or(self.rest.len()));
+        let (text, rest) = self.split_text();
         if text.is_empty() {
             return Err(self.wrong("a value is missing"));
         }
         let value = of_text(text).map_err(|error| self.wrong(&error.to_string()))?;
         self.rest = rest;
         Ok(value)
+    }
+
+    /// What begins here in JSON.
+    fn json(&mut self, wrong: &str) -> Result<Value, NotACondition> {
+        let mut values = serde_json::Deserializer::from_str(self.rest).into_iter();
+        let Some(Ok(value)) = values.next() else { return Err(self.wrong(wrong)) };
+        self.rest = self.rest.get(values.byte_offset()..).unwrap_or_default();
+        Ok(value)
+    }
+
+    /// A text up to the next blank or parenthesis, and what is behind it.
+    fn split_text(&self) -> (&'a str, &'a str) {
+        let len = self.rest.find(|c: char| c.is_whitespace() || c == ')');
+        self.rest.split_at(len.unwrap_or(self.rest.len()))
     }
 
     /// Goes on behind a word, if it is the next one.
