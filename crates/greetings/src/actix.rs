@@ -5,12 +5,10 @@
 
 use std::{
     io,
-    num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
     task::Poll,
-    thread,
     time::Duration,
 };
 
@@ -41,6 +39,7 @@ use crate::{
     lab::Slowness,
     limit::BODY_BYTES_MAX,
     server::{CONNECTIONS_MAX, Ended, Limits},
+    workers,
 };
 
 mod lab;
@@ -80,7 +79,7 @@ pub(crate) async fn serve(start: Start) -> io::Result<Ended> {
         readiness: Readiness(store, options.store_time.unwrap_or(READY_WITHIN)),
         lab: options.lab.then(Arc::default),
     };
-    let workers = thread::available_parallelism().map_or(1, NonZero::get).max(WORKERS_MIN);
+    let workers = workers::count().max(WORKERS_MIN);
     let server = HttpServer::new(move || {
         let access = from_fn(move |request, next| accessed(told, request, next));
         App::new().configure(|app| routes(app, &shared)).wrap(access)

@@ -34,6 +34,7 @@ mod platform;
 mod prometheus;
 mod server;
 mod watch;
+mod workers;
 
 use access::{Access, NoteSession, Told};
 use accounts::{Accounts, Streams, command::AddError};
@@ -41,6 +42,7 @@ use limit::Limit;
 use options::{Command, Options, Setting, Transport, Wrong};
 use server::{Ended, Signals};
 use watch::Watch;
+use workers::Workers;
 
 /// How long the end waits for work in the background, which nobody was promised.
 const BACKGROUND_TIME_MAX: Duration = Duration::from_millis(500);
@@ -75,11 +77,12 @@ pub fn on_axum() -> ExitCode {
         let app =
             app::router(store, options.store_time, sessions, limit, options.lab, accounts, note);
         let app = Access::new(told, app);
+        let workers = Workers::start()?;
         let on_stop = |connections| {
             tracing::info!(connections, "stopping");
             streams.stop();
         };
-        Ok(server::serve(listener, app, options.limits, signals, on_stop).await)
+        Ok(server::serve(listener, app, options.limits, workers, signals, on_stop).await)
     })
 }
 

@@ -14,6 +14,7 @@ use tokio::{net::TcpListener, task::JoinSet, time::interval};
 use crate::{
     measure::BUCKETS,
     server::{self, Limits, Signals},
+    workers::Workers,
 };
 
 /// How often measurements are put into their buckets, also where nobody asks for them.
@@ -42,7 +43,7 @@ pub(crate) fn serve(
     let app = Router::new().route("/metrics", get(page));
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        server::serve(listener, app, limits, signals, |_| ()).await;
+        server::serve(listener, app, limits, Workers::here(), signals, |_| ()).await;
     });
     tasks.spawn(async move {
         let mut every = interval(UPKEEP_EVERY);

@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    error::Error,
     io,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
@@ -28,6 +29,8 @@ use tokio::{
     time::sleep,
 };
 use tower::Service;
+
+use crate::workers::Workers;
 
 /// Further connections wait in the backlog of the operating system until one ends.
 pub(crate) const CONNECTIONS_MAX: usize = 4096;
@@ -69,12 +72,13 @@ pub(crate) enum Ended {
     AtOnce(u8),
 }
 
-/// Serves until a signal comes, then finishes what runs. `on_stop` hears how many connections there are,
+/// Serves on these threads until a signal comes, then finishes what runs. `on_stop` hears how many connections there are,
 /// and ends what would not end by itself.
 pub(crate) async fn serve<A>(
     listener: TcpListener,
     app: A,
     limits: Limits,
+    workers: Workers,
     mut signals: Signals,
     on_stop: impl FnOnce(usize),
 ) -> Ended
@@ -103,14 +107,28 @@ where
             tracing::debug!("refused a connection: its client has too many");
             continue;
         };
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
-        let connection = graceful.watch(connection);
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
+        // From here on it is the business of its worker's runtime.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "lost a connection");
+                continue;
+            }
+        };
+        let seat = workers.seat();
+        let (http, service, watcher) = (http.clone(), service.clone(), graceful.watcher());
+        let serve = async move {
+            let served = async {
+                let stream = TokioIo::new(TcpStream::from_std(stream)?);
+                watcher.watch(http.serve_connection(stream, service)).await?;
+                Ok::<_, Box<dyn Error + Send + Sync>>(())
+            };
+            if let Err(error) = served.await {
                 tracing::debug!(%error, "a connection broke off");
             }
-            drop(place);
-        });
+            drop((place, seat.taken));
+        };
+        connections.spawn_on(serve, &seat.runtime);
     }
     drop(listener);
     on_stop(graceful.count());

@@ -191,7 +191,7 @@ impl Client {
     /// What the servers are, as far as it is known, and how they commit.
     pub(super) fn describe(&self) -> String {
         let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-        for link in self.servers.masters().iter().filter_map(|node| node.open_link()) {
+        for link in self.servers.masters().iter().filter_map(|node| node.any_link()) {
             if let Some(server) = link.server() {
                 let way = if link.has_ifeq() { "`SET … IFEQ`" } else { "a script" };
                 *kinds.entry(format!("{server}, each commit is {way}")).or_default() += 1;

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Mutex,
+        Barrier, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -320,6 +321,54 @@ async fn a_paused_server_makes_callers_wait_no_longer_than_they_may() {
     }
     server.resume();
     recovered(&server, &app, &visitor.cookie).await;
+}
+
+/// As where each thread that serves has a runtime.
+#[tokio::test]
+async fn each_runtime_has_a_connection_of_its_own_for_as_long_as_it_is_there() {
+    let server = start(&[]);
+    let scene = Scene::on(server.address());
+    let store = scene.store().await;
+    let base = create(&store, &record(random_key(), None)).await;
+    let key = base.record.header.key;
+    // The one that asks is there, too.
+    let connections = || ask(server.address(), "CLIENT LIST").unwrap().matches("id=").count() - 1;
+    assert_eq!(connections(), 1);
+    let meet = Arc::new(Barrier::new(4));
+    let threads = (0..3).map(|_| {
+        let (store, meet) = (store.clone(), Arc::clone(&meet));
+        let base = base.clone();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let won = runtime.unwrap().block_on(async {
+                let found = live(&store, &key).await;
+                assert_eq!(found.as_ref(), Some(&base));
+                meet.wait();
+                let won = replace(&store, &base, |_| {}).await.is_ok();
+                assert_ne!(live(&store, &key).await, Some(base));
+                won
+            });
+            meet.wait();
+            won
+        })
+    });
+    let threads: Vec<_> = threads.collect();
+    let both = async || {
+        let meet = Arc::clone(&meet);
+        tokio::task::spawn_blocking(move || meet.wait()).await.unwrap();
+    };
+    both().await;
+    assert_eq!(connections(), 4);
+    both().await;
+    let won = threads.into_iter().filter_map(|thread| thread.join().unwrap().then_some(())).count();
+    assert_eq!(won, 1, "of the same write");
+    let begin = Instant::now();
+    while connections() > 1 {
+        assert!(begin.elapsed() < STUCK, "a connection ends with its runtime");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(live(&store, &key).await.is_some());
+    assert_eq!(connections(), 1);
 }
 
 async fn recovered(server: &Server, app: &App, cookie: &str) {

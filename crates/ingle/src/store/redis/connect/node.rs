@@ -1,7 +1,8 @@
 //! A server, and the connection that this process has with it.
 //!
-//! There is one at a time. When it is lost, the next call makes another, in a task of its own, so
-//! that it comes about also when that call gives up; all others wait for it, no longer than they may.
+//! Each runtime has one at a time: where each thread has a runtime of its own, no call waits for another
+//! thread to send it. When it is lost, the next call makes another, in a task of its own, so that it comes
+//! about also when that call gives up; all others wait for it, no longer than they may.
 
 use std::{
     sync::{
@@ -11,7 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    runtime::{self, Handle},
+    sync::watch,
+    time::timeout,
+};
 
 use super::{
     super::{
@@ -46,8 +51,12 @@ pub(super) struct Node {
     pub(super) settings: Arc<Settings>,
     /// Whether the server is part of a cluster, as it said when it was last connected with.
     is_cluster: AtomicBool,
-    state: Mutex<State>,
+    /// Those of the runtimes in which somebody called.
+    states: Mutex<Vec<(Option<runtime::Id>, State)>>,
 }
+
+/// Tells how an attempt to connect ended.
+type Attempt = watch::Receiver<Option<Result<Arc<Link>, Cause>>>;
 
 enum State {
     /// No attempt was made yet.
@@ -55,7 +64,7 @@ enum State {
     /// Made when the process had stood still so often.
     Open(Arc<Link>, u64),
     /// Somebody is at it.
-    Connecting(watch::Receiver<Option<Result<Arc<Link>, Cause>>>),
+    Connecting(Attempt),
     Failed(Instant, Cause),
 }
 
@@ -65,7 +74,7 @@ impl Node {
             address,
             settings: Arc::clone(settings),
             is_cluster: AtomicBool::new(false),
-            state: Mutex::new(State::New),
+            states: Mutex::default(),
         })
     }
 
@@ -99,9 +108,14 @@ impl Node {
         self.is_cluster.load(Ordering::Relaxed)
     }
 
-    /// The connection, if there is one.
+    /// The connection of this runtime, if there is one.
     pub(super) fn open_link(&self) -> Option<Arc<Link>> {
-        self.good_link(&self.state())
+        self.with_state(|state| self.good_link(state))
+    }
+
+    /// The connection of any runtime, to tell of the server.
+    pub(super) fn any_link(&self) -> Option<Arc<Link>> {
+        self.states().iter().find_map(|(_, state)| self.good_link(state))
     }
 
     /// The connection that is open, unless it is from before the process stood still.
@@ -111,45 +125,53 @@ impl Node {
         is_good.then(|| Arc::clone(link))
     }
 
-    /// The connection, made if there is none.
+    /// The connection of this runtime, made if there is none.
     pub(super) async fn link(self: &Arc<Self>) -> Result<Arc<Link>, Cause> {
-        let mut connecting = {
-            let mut state = self.state();
-            if let Some(link) = self.good_link(&state) {
-                return Ok(link);
-            }
-            match &*state {
-                State::Failed(when, error) if when.elapsed() < PAUSE => return Err(error.clone()),
-                State::Connecting(connecting) => connecting.clone(),
-                State::New | State::Open(..) | State::Failed(..) => {
-                    let connecting = self.connect();
-                    *state = State::Connecting(connecting.clone());
-                    connecting
-                }
-            }
+        let mut connecting = match self.with_state(|state| self.link_in(state)) {
+            Ok(link) => return link,
+            Err(connecting) => connecting,
         };
         let over = connecting.wait_for(Option::is_some).await;
         let over = over.ok().and_then(|over| over.clone());
         over.unwrap_or_else(|| {
             // The runtime that it was made in has ended; the next call begins anew.
-            let mut state = self.state();
-            if matches!(&*state, State::Connecting(gone) if gone.same_channel(&connecting)) {
-                *state = State::New;
-            }
+            self.with_state(|state| {
+                if matches!(state, State::Connecting(gone) if gone.same_channel(&connecting)) {
+                    *state = State::New;
+                }
+            });
             Err(error::not_now("the attempt to connect was given up"))
         })
     }
 
-    fn connect(self: &Arc<Self>) -> watch::Receiver<Option<Result<Arc<Link>, Cause>>> {
+    /// What is known of the connection, or who is at it from now on.
+    fn link_in(self: &Arc<Self>, state: &mut State) -> Result<Result<Arc<Link>, Cause>, Attempt> {
+        if let Some(link) = self.good_link(state) {
+            return Ok(Ok(link));
+        }
+        match state {
+            State::Failed(when, error) if when.elapsed() < PAUSE => Ok(Err(error.clone())),
+            State::Connecting(attempt) => Err(attempt.clone()),
+            State::New | State::Open(..) | State::Failed(..) => {
+                let attempt = self.connect();
+                *state = State::Connecting(attempt.clone());
+                Err(attempt)
+            }
+        }
+    }
+
+    fn connect(self: &Arc<Self>) -> Attempt {
         let (over, connecting) = watch::channel(None);
         let node = Arc::clone(self);
         let attempt = async move {
             let stops = node.settings.pulse.stops();
             let opened = node.open().await.map(Arc::new);
-            *node.state() = match &opened {
-                Ok(link) => State::Open(link.clone(), stops),
-                Err(error) => State::Failed(Instant::now(), error.clone()),
-            };
+            node.with_state(|state| {
+                *state = match &opened {
+                    Ok(link) => State::Open(link.clone(), stops),
+                    Err(error) => State::Failed(Instant::now(), error.clone()),
+                };
+            });
             // Nobody may be left who waits for it.
             let _ = over.send(Some(opened));
         };
@@ -169,8 +191,35 @@ impl Node {
         Ok(link.with(found))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// Looks at the state of the connection of this runtime, and may change it.
+    fn with_state<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        let runtime = Handle::try_current().ok().map(|runtime| runtime.id());
+        let mut states = self.states();
+        if let Some((_, state)) = states.iter_mut().find(|(of, _)| *of == runtime) {
+            return look(state);
+        }
+        // Runtimes that have ended are no more in it.
+        states.retain(|(_, state)| state.is_alive());
+        let mut state = State::New;
+        let looked = look(&mut state);
+        states.push((runtime, state));
+        looked
+    }
+
+    fn states(&self) -> MutexGuard<'_, Vec<(Option<runtime::Id>, State)>> {
         // Each use is one look and one write.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether somebody may use it or is at it: both end with their runtime.
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::Open(link, _) => link.is_open(),
+            Self::Connecting(connecting) => connecting.has_changed().is_ok(),
+            Self::Failed(when, _) => when.elapsed() < PAUSE,
+            Self::New => false,
+        }
     }
 }
