@@ -40,7 +40,7 @@ impl Cursors {
         match self {
             Self::Plain => Ok(URL_SAFE_NO_PAD.encode(cursor.0)),
             Self::Named(kept) => {
-                let name = random_text().map_err(|_| ingle_problem())?;
+                let name = random_text()?;
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.truncate(KEPT_MAX - 1);
                 kept.push_front((name.clone(), cursor));
@@ -69,11 +69,6 @@ impl Cursors {
                     first page.";
         found.map(Some).ok_or_else(|| Problem::bad_request(text))
     }
-}
-
-fn ingle_problem() -> Problem {
-    let text = "The operating system gave no random bytes. Nothing was changed.";
-    Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, "Please wait", text)
 }
 
 /// 128 random bits.

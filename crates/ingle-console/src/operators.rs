@@ -1,7 +1,7 @@
 //! The console's own sessions: ingle's, in the memory of this process. Each is of an operator who has
-//! signed in, or of somebody who is about to.
+//! signed in. Nobody else has one, so that nobody can use up what operators need.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::Request,
@@ -30,9 +30,6 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(15 * 60);
 const LONGEST: Duration = Duration::from_secs(8 * 60 * 60);
 
-/// Each begun sign-in is a session. Operators are few, and whoever is none cannot fill the memory.
-const NEW_PER_SECOND: Option<NonZeroU32> = NonZeroU32::new(20);
-
 /// The fields of such a session.
 const ROLE: &str = "role";
 const FROM: &str = "from";
@@ -56,11 +53,19 @@ pub(crate) fn loopback_cookie(port: u16) -> CookieConfig {
 /// be `Strict`.
 #[cfg(feature = "oidc")]
 pub(crate) fn public_cookie(url: &PublicUrl) -> CookieConfig {
+    let rest = match url.is_https() {
+        true => CookieConfig::default(),
+        false => CookieConfig::development(),
+    };
+    CookieConfig { name: cookie_name(url, "console"), ..rest }
+}
+
+/// What a cookie there is called: by HTTPS no other host of the domain can set it.
+#[cfg(feature = "oidc")]
+pub(crate) fn cookie_name(url: &PublicUrl, name: &str) -> String {
+    let host = if url.is_https() { "__Host-" } else { "" };
     let port = url.port().map(|port| format!("-{port}")).unwrap_or_default();
-    match url.is_https() {
-        true => CookieConfig { name: format!("__Host-console{port}"), ..CookieConfig::default() },
-        false => CookieConfig { name: format!("console{port}"), ..CookieConfig::development() },
-    }
+    format!("{host}{name}{port}")
 }
 
 /// The layer of the operators' sessions.
@@ -69,7 +74,7 @@ pub(crate) fn layer(cookie: CookieConfig) -> Result<SessionLayer, InvalidAccess>
     let lifetime =
         Lifetime::new(IDLE, LONGEST).map_err(|error| InvalidAccess::new(error.to_string()))?;
     let layer = SessionLayer::new(Memory::new()).named::<Operators>().namespace("ingle-console");
-    Ok(layer.cookie(cookie).lifetime(lifetime).new_sessions_per_second(NEW_PER_SECOND))
+    Ok(layer.cookie(cookie).lifetime(lifetime))
 }
 
 /// The clock of the app's sessions.

@@ -58,6 +58,13 @@ impl Problem {
     }
 }
 
+impl From<getrandom::Error> for Problem {
+    fn from(_: getrandom::Error) -> Self {
+        let text = "The operating system gave no random bytes. Nothing was changed.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Please wait", text)
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let status = error.status();

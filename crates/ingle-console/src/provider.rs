@@ -1,6 +1,7 @@
 //! Whoever vouches for people by signed tokens: a provider of OpenID Connect, or Google's Identity-Aware
 //! Proxy. Both sign a list of claims, which `openidconnect` checks; what the claims mean is here.
 
+mod begun;
 mod cached;
 mod iap;
 mod oidc;

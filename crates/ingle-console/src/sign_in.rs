@@ -132,10 +132,7 @@ async fn sign_in(
 }
 
 async fn another_code(State(desk): State<Arc<Desk>>) -> Result<Redirect, Problem> {
-    desk.announce().map_err(|_| {
-        let text = "The operating system gave no random bytes.";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Please wait", text)
-    })?;
+    desk.announce()?;
     Ok(Redirect::to("/sign-in?said=code"))
 }
 

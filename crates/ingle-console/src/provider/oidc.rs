@@ -22,14 +22,12 @@ use url::Url;
 
 use super::{
     Claim, Claims, Mail, OtherClaims, Refused, Roles, Token, at,
+    begun::{Begins, Begun},
     cached::{Age, Cached, PAUSE},
     grant_of, name_of, verified,
     web::{Web, chain, undiscovered},
 };
-use crate::{
-    access::{Grant, InvalidAccess, PublicUrl, is_loopback, is_safe},
-    cursor::random_text,
-};
+use crate::access::{Grant, InvalidAccess, PublicUrl, is_loopback, is_safe};
 
 /// Each sign-in asks the provider anew where its parts are and what its keys are, and many at once ask
 /// once.
@@ -119,6 +117,7 @@ pub struct Oidc {
     roles: Roles,
     web: Web,
     metadata: Cached<Metadata>,
+    pub(super) begins: Begins,
 }
 
 impl fmt::Debug for Oidc {
@@ -140,7 +139,7 @@ impl Oidc {
     ///
     /// # Errors
     /// The issuer is no address of HTTPS, or of HTTP on this machine. The client has no id. The program has
-    /// no cryptography for TLS.
+    /// no cryptography for TLS, or the system gives no random bytes.
     pub fn new(
         issuer: &str,
         client_id: impl Into<String>,
@@ -169,6 +168,7 @@ impl Oidc {
             roles,
             web: Web::to(&url)?,
             metadata: Cached::default(),
+            begins: Begins::new()?,
         })
     }
 
@@ -258,23 +258,21 @@ impl Oidc {
         Ok(client.set_auth_type(auth))
     }
 
-    /// Where somebody signs in. `keep` keeps what is to be known when they come back, and returns the text
-    /// by which it is found then.
-    pub(super) async fn begin<E: From<Refused>>(
+    /// Where somebody signs in.
+    pub(super) async fn begin(
         &self,
         url: &PublicUrl,
         now: Timestamp,
-        keep: impl FnOnce(Begun) -> Result<String, E>,
-    ) -> Result<Url, E> {
+        begun: &Begun,
+    ) -> Result<Url, Refused> {
         let metadata = self.discover(now).await?;
         let client = self.client(&metadata, url)?;
-        let nonce = random_text().map_err(|error| Refused::Unreachable(error.to_string()))?;
-        let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
-        let state = keep(Begun { nonce: nonce.clone(), verifier: verifier.into_secret() })?;
+        let (state, secrets) = (begun.state.clone(), self.begins.secrets(begun));
+        let verifier = PkceCodeVerifier::new(secrets.verifier);
         let flow = CoreAuthenticationFlow::AuthorizationCode;
         let request = client
-            .authorize_url(flow, || CsrfToken::new(state), || Nonce::new(nonce))
-            .set_pkce_challenge(challenge)
+            .authorize_url(flow, || CsrfToken::new(state), || Nonce::new(secrets.nonce))
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier))
             .add_scopes(self.scopes.iter().cloned().map(Scope::new));
         let (url, ..) = request.url();
         Ok(url)
@@ -285,7 +283,7 @@ impl Oidc {
         &self,
         url: &PublicUrl,
         now: Timestamp,
-        begun: Begun,
+        begun: &Begun,
         (code, issuer): (&str, Option<&str>),
     ) -> Result<Grant, Refused> {
         let metadata = self.discover(now).await?;
@@ -295,16 +293,17 @@ impl Oidc {
             return Err(Refused::Unproven("the answer is not from this provider".to_owned()));
         }
         let client = self.client(&metadata, url)?;
+        let secrets = self.begins.secrets(begun);
         let request = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .map_err(|error| Refused::Unreachable(chain(&error)))?
-            .set_pkce_verifier(PkceCodeVerifier::new(begun.verifier));
+            .set_pkce_verifier(PkceCodeVerifier::new(secrets.verifier));
         let answer = request.request_async(&self.web).await.map_err(|error| match &error {
             // The provider knows the code, and refuses it or this client.
             RequestTokenError::ServerResponse(_) => Refused::Unproven(chain(&error)),
             _ => Refused::Unreachable(chain(&error)),
         })?;
-        let mut claims = self.claims(&client, &answer, &Nonce::new(begun.nonce), now)?;
+        let mut claims = self.claims(&client, &answer, &Nonce::new(secrets.nonce), now)?;
         if !self.is_enough(&claims) && metadata.userinfo_endpoint().is_some() {
             let more = self.more(&client, &answer, &claims).await?;
             merge(&mut claims, more);
@@ -391,13 +390,6 @@ impl Oidc {
         let request = LogoutRequest::from(page).set_client_id(self.id.clone());
         Some(request.set_post_logout_redirect_uri(back).http_get_url())
     }
-}
-
-/// What is to be known when somebody comes back from the provider.
-#[derive(Deserialize, Serialize)]
-pub(super) struct Begun {
-    nonce: String,
-    verifier: String,
 }
 
 /// Adds what was told later. A mail address and whether it is verified are told together.

@@ -1,43 +1,34 @@
 //! Where operators sign in by a provider of OpenID Connect, and sign out again.
 //!
-//! What a sign-in has to know when somebody comes back is a ticket of their session, and its text is the
-//! `state`. So each tab has its own, each is good once, and that of another browser is worth nothing.
+//! What a sign-in has to know when somebody comes back is in a cookie, by the `state`. So each tab has its
+//! own, each is good once, and that of another browser is worth nothing. A session begins when it is known
+//! who somebody is.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use askama::Template;
 use axum::{
     Router,
     extract::{Extension, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, header},
     middleware::from_fn,
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
-use ingle::{Error, Named, SessionLayer, clock::Clock};
+use ingle::{Named, Session, SessionLayer, clock::Clock};
 use ingle_operator::inert;
-use serde::{Deserialize, Serialize};
 
-use super::{
-    Refused,
-    oidc::{Begun, Oidc},
-};
+use super::{Refused, begun::Begun, oidc::Oidc};
 use crate::{
     Console,
     access::PublicUrl,
     context::{Base, Top},
-    form::{Query, address},
+    form::{Form, Query, address},
     operators::{self, Operators, Within},
     problem::Problem,
     sign_in::sign_out,
     view::page,
 };
-
-/// How long somebody may take at the provider.
-const TIME: Duration = Duration::from_secs(10 * 60);
-
-/// What the tickets are for.
-const TICKET: &str = "sign-in";
 
 /// Where people sign in.
 struct Desk {
@@ -96,6 +87,37 @@ impl Desk {
         page(status, &shown)
     }
 
+    fn stale(&self, base: Base) -> Response {
+        self.page(base, &Within::read(""), StatusCode::BAD_REQUEST, Said::Stale)
+    }
+
+    /// Signs in whoever the provider says it is.
+    async fn come_back(
+        &self,
+        base: Base,
+        session: &Session,
+        query: &Form,
+        begun: &Begun,
+    ) -> Result<Response, Problem> {
+        let (then, now) = (&begun.then, self.clock.now());
+        let Some(code) = query.field("code").filter(|_| query.field("error").is_none()) else {
+            tracing::warn!(error = %inert(query.text("error")), "the provider did not sign somebody in");
+            return Ok(self.page(base, then, StatusCode::FORBIDDEN, Said::Denied));
+        };
+        let answer = (code, query.field("iss"));
+        let grant = match self.oidc.redeem(&self.url, now, begun, answer).await {
+            Ok(grant) => grant,
+            Err(refused) => return Ok(self.refuse(base, then, refused)),
+        };
+        if !self.oidc.begins.use_up(begun, now) {
+            return Ok(self.stale(base));
+        }
+        operators::sign_in(session, &grant).await?;
+        let (operator, role) = (inert(&grant.name), grant.role.name());
+        tracing::info!(%operator, role, "an operator signed in to the console");
+        Ok(then.redirect(&base).into_response())
+    }
+
     /// What whoever comes to sign in is told when it did not work.
     fn refuse(&self, base: Base, then: &Within, refused: Refused) -> Response {
         let is_down = matches!(refused, Refused::Unreachable(_));
@@ -144,13 +166,6 @@ impl Said {
     }
 }
 
-/// What a sign-in has to know when somebody comes back.
-#[derive(Deserialize, Serialize)]
-struct Kept {
-    begun: Begun,
-    then: String,
-}
-
 async fn sign_in(
     State(desk): State<Arc<Desk>>,
     Extension(base): Extension<Base>,
@@ -165,35 +180,20 @@ async fn sign_in(
     Ok(desk.page(base, &then, StatusCode::OK, said))
 }
 
-/// Why a sign-in cannot begin.
-enum NotBegun {
-    Refused(Refused),
-    Failed(Error),
-}
-
-impl From<Refused> for NotBegun {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
-}
-
 /// Sends somebody to the provider. It is a link and no form: the policy of the pages lets forms lead
 /// nowhere else.
 async fn begin(
     State(desk): State<Arc<Desk>>,
     Extension(base): Extension<Base>,
-    session: Named<Operators>,
+    headers: HeaderMap,
     Query(query): Query,
 ) -> Result<Response, Problem> {
+    let (oidc, now) = (&desk.oidc, desk.clock.now());
     let then = Within::read(query.text("then"));
-    let keep = |begun| {
-        let kept = Kept { begun, then: then.unless_home().to_owned() };
-        session.issue(TICKET, &kept, TIME).map_err(NotBegun::Failed)
-    };
-    match desk.oidc.begin(&desk.url, desk.clock.now(), keep).await {
-        Ok(url) => Ok(Redirect::to(url.as_str()).into_response()),
-        Err(NotBegun::Refused(refused)) => Ok(desk.refuse(base, &then, refused)),
-        Err(NotBegun::Failed(error)) => Err(error.into()),
+    let (begun, cookie) = oidc.begins.begin(&desk.url, &headers, then, now)?;
+    match oidc.begin(&desk.url, now, &begun).await {
+        Ok(to) => Ok(([(header::SET_COOKIE, cookie)], Redirect::to(to.as_str())).into_response()),
+        Err(refused) => Ok(desk.refuse(base, &begun.then, refused)),
     }
 }
 
@@ -202,25 +202,13 @@ async fn callback(
     State(desk): State<Arc<Desk>>,
     Extension(base): Extension<Base>,
     session: Named<Operators>,
+    headers: HeaderMap,
     Query(query): Query,
 ) -> Result<Response, Problem> {
-    let kept: Option<Kept> = session.redeem(TICKET, query.text("state")).await?;
-    let Some(Kept { begun, then }) = kept else {
-        let home = Within::read("");
-        return Ok(desk.page(base, &home, StatusCode::BAD_REQUEST, Said::Stale));
+    let (begins, now) = (&desk.oidc.begins, desk.clock.now());
+    let Some((begun, cookie)) = begins.take(&desk.url, &headers, query.text("state"), now) else {
+        return Ok(desk.stale(base));
     };
-    let then = Within::read(&then);
-    let Some(code) = query.field("code").filter(|_| query.field("error").is_none()) else {
-        tracing::warn!(error = %inert(query.text("error")), "the provider did not sign somebody in");
-        return Ok(desk.page(base, &then, StatusCode::FORBIDDEN, Said::Denied));
-    };
-    match desk.oidc.redeem(&desk.url, desk.clock.now(), begun, (code, query.field("iss"))).await {
-        Ok(grant) => {
-            operators::sign_in(&session, &grant).await?;
-            let (operator, role) = (inert(&grant.name), grant.role.name());
-            tracing::info!(%operator, role, "an operator signed in to the console");
-            Ok(then.redirect(&base).into_response())
-        }
-        Err(refused) => Ok(desk.refuse(base, &then, refused)),
-    }
+    let answer = desk.come_back(base, &session, &query, &begun).await?;
+    Ok(([(header::SET_COOKIE, cookie)], answer).into_response())
 }

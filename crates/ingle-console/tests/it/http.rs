@@ -17,7 +17,12 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).find_map(|line| {
+        self.all(name).next()
+    }
+
+    /// Every header of this name.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.head.lines().skip(1).filter_map(move |line| {
             let (of, value) = line.split_once(':')?;
             of.eq_ignore_ascii_case(name).then_some(value.trim())
         })

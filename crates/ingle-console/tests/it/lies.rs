@@ -104,15 +104,18 @@ impl Liar {
             return begun;
         }
         let to = location(&begun, console.address);
-        let field = |name: &str| {
-            let (_, query) = to.split_once('?').unwrap();
-            let mut fields = form_urlencoded::parse(query.as_bytes());
-            fields.find(|(of, _)| of == name).map(|(_, value)| value.into_owned()).unwrap()
-        };
+        let field = |name: &str| field_of(&to, name);
         assert_eq!((&*field("response_type"), &*field("code_challenge_method")), ("code", "S256"));
         self.says(|says| says.nonce = field("nonce"));
         person.get(&url(&format!("/sign-in/callback?state={}&{query}", field("state")))).await
     }
+}
+
+/// What an address says.
+fn field_of(address: &str, name: &str) -> String {
+    let (_, query) = address.split_once('?').unwrap();
+    let mut fields = form_urlencoded::parse(query.as_bytes());
+    fields.find(|(of, _)| of == name).map(|(_, value)| value.into_owned()).unwrap()
 }
 
 async fn metadata(State((address, says)): Said) -> Json<Value> {
@@ -338,7 +341,7 @@ async fn the_secret_of_the_client_goes_where_the_settings_say_and_no_redirect_mo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn behind_tls_the_cookie_is_of_the_host_alone_and_the_origin_is_compared_whole() {
+async fn behind_tls_the_cookies_are_of_the_host_alone_and_the_origin_is_compared_whole() {
     let liar = Liar::start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let public = Public::new("https://console.example".parse().unwrap(), liar.client()).unwrap();
@@ -350,10 +353,20 @@ async fn behind_tls_the_cookie_is_of_the_host_alone_and_the_origin_is_compared_w
     let begun = send("GET /sign-in/begin", "").await;
     assert_eq!(begun.status, 303);
     assert!(begun.head.contains("redirect_uri=https%3A%2F%2Fconsole.example%2Fsign-in%2Fcallback"));
-    let set = begun.header("set-cookie").unwrap();
-    assert!(set.starts_with("__Host-console="), "{set}");
-    for part in ["HttpOnly", "SameSite=Lax", "Path=/", "Secure"] {
-        assert!(set.contains(part), "{set}");
+    let to = begun.header("location").unwrap();
+    liar.says(|says| says.nonce = field_of(to, "nonce"));
+    let back = format!("GET /sign-in/callback?code=good&state={}", field_of(to, "state"));
+    let (own, _) = begun.header("set-cookie").unwrap().split_once(';').unwrap();
+    let signed_in = send(&back, &format!("Cookie: a=b; {own}\r\n")).await;
+    assert_eq!(signed_in.status, 303, "{signed_in:?}");
+    let mut cookies: Vec<&str> = signed_in.all("set-cookie").collect();
+    cookies.sort_unstable();
+    assert!(cookies[0].starts_with("__Host-console-begun=; ") && cookies[0].contains("Max-Age=0"));
+    assert!(cookies[1].starts_with("__Host-console=") && cookies.len() == 2, "{cookies:?}");
+    for set in cookies.into_iter().chain(begun.header("set-cookie")) {
+        for part in ["HttpOnly", "SameSite=Lax", "Path=/", "Secure"] {
+            assert!(set.contains(part), "{set}");
+        }
     }
     for (origin, status) in [
         ("https://console.example", 303),

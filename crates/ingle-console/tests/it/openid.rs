@@ -1,11 +1,17 @@
 //! Sign-in at a real provider of OpenID Connect, which is certified.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ingle_console::{Claim, Oidc, Public, Role, RoleTable, Roles};
 use serde_json::json;
 use testbed::{Server, chromium::Chromium, oidc};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
     http::{Answer, form, raw},
@@ -181,13 +187,47 @@ async fn a_role_that_was_taken_away_is_gone_at_the_next_sign_in() {
 async fn the_id_changes_at_the_sign_in_and_the_one_before_is_worth_nothing() {
     let scene = Scene::start(|issuer| confidential(issuer, by_groups())).await;
     let mut ada = Person::default();
-    let url = scene.begin(&mut ada, "").await;
+    assert_eq!(scene.sign_in(&mut ada, "ada").await.status, 303);
     let before = ada.clone();
+    let url = scene.begin(&mut ada, "").await;
     let back = scene.at_provider(&mut ada, &url, "ada").await;
     assert_eq!(ada.get(&back).await.status, 303);
     let console = scene.console.address;
     assert_ne!(before.cookie_of(console), ada.cookie_of(console));
     assert!(scene.is_signed_in(&ada).await && !scene.is_signed_in(&before).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_begun_sign_ins_keeps_nobody_from_signing_in() {
+    let scene = Scene::start(|issuer| confidential(issuer, by_groups())).await;
+    let console = scene.console.address;
+    let (flood, is_over) = (scene.url("/sign-in/begin"), Arc::new(AtomicBool::new(false)));
+    let mut floods = JoinSet::new();
+    for _ in 0..4 {
+        let (flood, is_over) = (flood.clone(), Arc::clone(&is_over));
+        floods.spawn(async move {
+            let mut n = 0;
+            while n < 50 || !is_over.load(Ordering::Relaxed) {
+                let begun = Person::default().get(&flood).await;
+                assert_eq!(begun.status, 303, "{begun:?}");
+                // One cookie, and not that of a session.
+                let own = format!("console-begun-{}=", console.port());
+                let cookies: Vec<&str> = begun.all("set-cookie").collect();
+                assert!(cookies.len() == 1 && cookies[0].starts_with(&own), "{cookies:?}");
+                n += 1;
+            }
+        });
+    }
+    for login in ["ada", "grace", "alan"] {
+        let mut person = Person::default();
+        let signed_in = scene.sign_in(&mut person, login).await;
+        assert_eq!(signed_in.status, 303, "{login}: {signed_in:?}");
+        assert!(scene.is_signed_in(&person).await, "{login}");
+    }
+    is_over.store(true, Ordering::Relaxed);
+    while let Some(flood) = floods.join_next().await {
+        flood.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,9 +257,13 @@ async fn an_answer_of_the_provider_counts_once_in_its_browser_and_for_ten_minute
     let refused = eve.get(&back).await;
     assert!(refused.status == 400 && refused.body.contains("another browser"), "{refused:?}");
     assert!(!scene.is_signed_in(&eve).await);
-    // That took nothing from its own one.
+    // That took nothing from its own one, and of two browsers with its cookies one is signed in.
+    let mut copy = ada.clone();
     assert_eq!(ada.get(&back).await.status, 303);
-    assert_eq!(ada.get(&back).await.status, 400, "it was used");
+    for person in [&mut ada, &mut copy] {
+        assert_eq!(person.get(&back).await.status, 400, "it was used");
+    }
+    assert!(!scene.is_signed_in(&copy).await);
     assert!(scene.is_signed_in(&ada).await);
     for state in ["", "&state=", "&state=x", &format!("&state={}", "a".repeat(24))] {
         let forged = scene.url(&format!("/sign-in/callback?code=x{state}"));
