@@ -282,13 +282,14 @@ fn edit_in(form: &Form) -> Result<Edit, String> {
         return Edit::unset(&shown, &path).map_err(sentence);
     }
     let (kind, text) = (form.text("kind"), form.lines("value"));
-    if !KINDS.iter().any(|(_, known)| *known == kind) {
+    let Some((shown_kind, _)) = KINDS.iter().find(|(_, known)| *known == kind) else {
         return Err("The value has no type that there is.".to_owned());
-    }
+    };
     let value = match kind {
         "json" | "list" | "map" => of_kind(kind, &text)?,
         "null" => Value::Null,
-        kind => of_text(&format!("{kind}:{text}")).map_err(sentence)?,
+        kind => of_text(&format!("{kind}:{text}"))
+            .map_err(|error| format!("The type {shown_kind} takes {}.", error.takes()))?,
     };
     if holds_hidden(&value) && before.as_ref().is_none_or(|before| !holds_hidden(before)) {
         return Err("A value cannot have the mark of what is hidden in it.".to_owned());

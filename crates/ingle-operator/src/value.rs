@@ -23,6 +23,14 @@ pub struct NotAValue {
     takes: &'static str,
 }
 
+impl NotAValue {
+    /// What the type takes, such as `a whole number of 64 bits`.
+    #[must_use]
+    pub fn takes(&self) -> &'static str {
+        self.takes
+    }
+}
+
 /// A value as it is written with its type: `int:3`, `text:3`, or as JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Typed(pub Value);

@@ -24,6 +24,7 @@ on_both_stores! {
     a_list_is_put_into_another_order_as_one_edit
     a_list_in_a_list_and_one_with_secrets_are_put_into_another_order
     what_is_wrong_in_json_is_said_with_its_place_and_what_was_typed_stays
+    a_value_of_another_type_is_refused_in_the_words_of_the_form
     the_whole_as_json_saves_only_what_was_changed
     an_edit_is_undone_for_ten_minutes_and_not_over_what_came_after
 }
@@ -407,6 +408,26 @@ async fn what_is_wrong_in_json_is_said_with_its_place_and_what_was_typed_stays(s
         assert!(answer.body.contains(place), "{text}: {}", answer.body);
         let (_, typed) = shown_in(&answer.body.replace("</form>", "\" selected>"));
         assert_eq!(typed, text.replace("\r\n", "\n"));
+    }
+    assert_eq!(scene.data(&handle).await, json!({ "views": 1 }));
+}
+
+async fn a_value_of_another_type_is_refused_in_the_words_of_the_form(scene: Scene) {
+    let handle = scene.holding(json!({ "views": 1 })).await;
+    let at = format!("/sessions/{handle}/edit");
+    for (kind, text, said) in [
+        ("int", "many", "The type integer takes a whole number of 64 bits."),
+        ("int", "99999999999999999999", "The type integer takes a whole number of 64 bits."),
+        ("double", "many", "The type double takes a number, NaN, Infinity or -Infinity."),
+        ("bool", "yes", "The type boolean takes true or false."),
+        ("timestamp", "today", "The type timestamp takes a time from 1970 on, such as"),
+        ("bytes", "?", "The type bytes takes base64 with padding."),
+        ("geopoint", "x", "The type geographical point takes latitude and longitude, such as"),
+        ("reference", "", "The type reference takes the name of a document."),
+    ] {
+        let refused = save(&scene, &at, &edit("views", &json!(1), kind, text)).await;
+        assert!(refused.status == 422 && refused.body.contains(said), "{kind}: {}", refused.body);
+        assert!(!refused.body.contains(&format!("{kind}:")), "{kind}: {}", refused.body);
     }
     assert_eq!(scene.data(&handle).await, json!({ "views": 1 }));
 }
