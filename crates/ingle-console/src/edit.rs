@@ -10,7 +10,7 @@ use axum::{
 use ingle::{Error, StoredSession, clock::Timestamp, data::Data};
 use ingle_operator::{
     Conflict, Edit, NoEdit, Path, Segment, apply, differences, has_too_large_integer, holds_hidden,
-    inert, of_text, redacted,
+    inert, of_text, redacted, sentence,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -341,13 +341,6 @@ pub(crate) fn place_of(path: &Path) -> Path {
 
 pub(crate) fn path_of(text: &str) -> Result<Path, Problem> {
     text.parse().map_err(|error| Problem::bad_request(sentence(error)))
-}
-
-fn sentence(error: impl std::fmt::Display) -> String {
-    let text = error.to_string();
-    let mut chars = text.chars();
-    let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
-    format!("{first}{}.", chars.as_str())
 }
 
 fn not_json(error: &serde_json::Error) -> String {

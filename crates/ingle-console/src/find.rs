@@ -7,7 +7,7 @@ use ingle::{
     clock::Timestamp,
     store::{Cursor, Ids, Info},
 };
-use ingle_operator::Condition;
+use ingle_operator::{Condition, sentence};
 use tokio::time::Instant;
 
 use crate::{context::Context, problem::Problem};
@@ -60,7 +60,14 @@ pub(crate) fn read(question: &str) -> Result<Wanted, String> {
         return Ok(Wanted::OfHandle(prefix));
     }
     question.parse().map(Wanted::Where).map_err(|error| {
-        format!("This is neither a handle, nor user:NAME, nor a condition: {error}.")
+        let is_word = question.chars().all(|c| c.is_alphanumeric() || "._-@".contains(c));
+        match is_word && !question.starts_with('@') {
+            true => format!(
+                "{question} alone is no search. The sessions of a user are user:{question}, and those with \
+                 a field are {question} exists."
+            ),
+            false => sentence(error),
+        }
     })
 }
 
@@ -244,10 +251,20 @@ mod tests {
         assert_eq!(read("user:ada smith"), Ok(Wanted::OfUser("ada smith".to_owned())));
         assert!(matches!(read("views > 100"), Ok(Wanted::Where(_))));
         assert!(matches!(read("@age > 2h and not @user exists"), Ok(Wanted::Where(_))));
-        for text in
-            ["*", "%", "@", "@age", "@age > 2 parsecs", "../../etc", "views", "0123456789abcdef0"]
-        {
-            assert!(read(text).unwrap_err().contains("neither a handle"), "{text}");
+        for (text, said) in [
+            ("*", "At character 2, `exists` or one of"),
+            ("%", "At character 2, `exists` or one of = != < <= > >= is missing."),
+            ("@age", "At character 5, `exists` or one of"),
+            ("@age > 2 parsecs", "At character 8, a duration is"),
+            ("../../etc", "At character 1, a field is missing."),
+            ("views > 1 AND @user exists", "At character 11, write `and` in the place of `AND`."),
+            ("greeting = 'Hola'", "At character 12, put texts and names in double quotes"),
+            ("ada@example.com", "The sessions of a user are user:ada@example.com, and"),
+            ("views", "those with a field are views exists."),
+            ("0123456789abcdef0", "0123456789abcdef0 alone is no search."),
+        ] {
+            let wrong = read(text).unwrap_err();
+            assert!(wrong.contains(said) && wrong.len() < 200, "{text}: {wrong}");
         }
         assert!(read(&"a".repeat(100 * 1024)).unwrap_err().contains("too long"));
     }

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use ingle::Error;
-use ingle_operator::shortened;
+use ingle_operator::{sentence, shortened};
 
 /// A request that is not answered as asked. Its texts never hold an id or data of a session.
 #[derive(Clone, Debug)]
@@ -98,19 +98,16 @@ impl From<Error> for Problem {
                 "It cannot say which sessions it holds, so the console can show none of them.",
             ),
             Error::InvalidValue(error) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Not stored", sentence(&error))
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Not stored", unchanged(&error))
             }
-            Error::TooLarge(error) => Self::new(status, "Not stored", sentence(&error)),
-            error => Self::new(status, "This did not work", sentence(&error)),
+            Error::TooLarge(error) => Self::new(status, "Not stored", unchanged(&error)),
+            error => Self::new(status, "This did not work", unchanged(&error)),
         }
     }
 }
 
-fn sentence(error: &impl std::fmt::Display) -> String {
-    let text = error.to_string();
-    let mut chars = text.chars();
-    let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
-    format!("{first}{}. Nothing was changed.", chars.as_str())
+fn unchanged(error: &impl std::fmt::Display) -> String {
+    format!("{} Nothing was changed.", sentence(error))
 }
 
 impl IntoResponse for Problem {

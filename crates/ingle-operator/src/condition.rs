@@ -54,12 +54,16 @@ const OPERATORS: [(&str, Operator); 7] = [
     (">", Operator::Greater),
 ];
 
+/// What people write in other languages, and what it is here.
+const MEANT: [(&str, &str); 5] =
+    [("&&", "and"), ("&", "and"), ("||", "or"), ("|", "or"), ("!", "not")];
+
+/// What stands around texts elsewhere, and what text processors make of it.
+const OTHER_QUOTES: [char; 8] = ['\'', '`', '‘', '’', '‚', '“', '”', '„'];
+
 /// A text is no condition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "at character {at}, {problem}; a condition is such as views > 100, greeting = \"Hola\" and \
-     @age > 2h"
-)]
+#[error("at character {at}, {problem}")]
 pub struct NotACondition {
     problem: String,
     /// Counted from 1.
@@ -167,11 +171,7 @@ impl FromStr for Condition {
         let mut reader = Reader { text, rest: text };
         let term = reader.any(0)?;
         reader.skip_blanks();
-        if reader.rest.is_empty() {
-            Ok(Self(term))
-        } else {
-            Err(reader.wrong("`and` or `or` is missing"))
-        }
+        if reader.rest.is_empty() { Ok(Self(term)) } else { Err(reader.missing("`and` or `or`")) }
     }
 }
 
@@ -218,7 +218,11 @@ impl<'a> Reader<'a> {
         if let Some(rest) = self.rest.strip_prefix('@') {
             return self.of_session(rest);
         }
-        let (path, rest) = Path::read(self.rest).map_err(|_| self.wrong("a field is missing"))?;
+        let (path, rest) = Path::read(self.rest).map_err(|_| self.missing("a field"))?;
+        // `NOT a = 1` has no field NOT, as `NOT = 1` has.
+        if let Some(meant) = self.meant().filter(|_| !compares(rest)) {
+            return Err(self.wrong(&meant));
+        }
         self.rest = rest;
         if self.word("exists") {
             return Ok(Term::Exists(path));
@@ -233,7 +237,7 @@ impl<'a> Reader<'a> {
             .iter()
             .find_map(|(text, operator)| Some((*operator, self.rest.strip_prefix(text)?)));
         let Some((operator, rest)) = found else {
-            return Err(self.wrong("`exists` or one of = != < <= > >= is missing"));
+            return Err(self.missing("`exists` or one of = != < <= > >="));
         };
         self.rest = rest;
         Ok(operator)
@@ -268,7 +272,7 @@ impl<'a> Reader<'a> {
         }
         let (text, rest) = self.words();
         if text.is_empty() {
-            return Err(self.wrong("a value is missing"));
+            return Err(self.missing("a value"));
         }
         let amount = measure.read(text).map_err(|error| self.wrong(&error))?;
         self.rest = rest;
@@ -281,7 +285,8 @@ impl<'a> Reader<'a> {
         let closed = self.rest.find(')').unwrap_or(self.rest.len());
         let words = self.rest.get(..closed).unwrap_or_default();
         let words = words.split_inclusive(char::is_whitespace);
-        let own = words.take_while(|word| !matches!(word.trim_end(), "and" | "or"));
+        let joins = |word: &str| matches!(&*word.trim_end().to_ascii_lowercase(), "and" | "or");
+        let own = words.take_while(|word| !joins(word));
         let (text, rest) = self.rest.split_at(own.map(str::len).sum());
         (text.trim_end(), rest)
     }
@@ -296,8 +301,9 @@ impl<'a> Reader<'a> {
         }
         let (name, rest) = self.split_text();
         if name.is_empty() {
-            return Err(self.wrong("a name is missing"));
+            return Err(self.missing("a name"));
         }
+        self.refuse_other_quotes()?;
         self.rest = rest;
         Ok(name.to_owned())
     }
@@ -310,8 +316,9 @@ impl<'a> Reader<'a> {
         }
         let (text, rest) = self.split_text();
         if text.is_empty() {
-            return Err(self.wrong("a value is missing"));
+            return Err(self.missing("a value"));
         }
+        self.refuse_other_quotes()?;
         let value = of_text(text).map_err(|error| self.wrong(&error.to_string()))?;
         self.rest = rest;
         Ok(value)
@@ -337,8 +344,7 @@ impl<'a> Reader<'a> {
         let Some(rest) = self.rest.strip_prefix(word) else { return false };
         let ends = rest.chars().next().is_none_or(|c| c.is_whitespace() || "()".contains(c));
         // A field may have the name of a word: `not = 1`.
-        let is_field = OPERATORS.iter().any(|(text, _)| rest.trim_start().starts_with(text));
-        let is_word = ends && !is_field;
+        let is_word = ends && !compares(rest);
         if is_word {
             self.rest = rest;
         }
@@ -349,11 +355,47 @@ impl<'a> Reader<'a> {
         self.rest = self.rest.trim_start();
     }
 
+    /// The word of this language that the next one may be meant for, as what to do.
+    fn meant(&self) -> Option<String> {
+        let symbol = MEANT.iter().find(|(written, _)| self.rest.starts_with(written));
+        let (written, meant) = symbol.copied().or_else(|| {
+            let len = self.rest.find(|c: char| !c.is_alphanumeric());
+            let (word, _) = self.rest.split_at(len.unwrap_or(self.rest.len()));
+            let known = ["and", "or", "not", "exists"].into_iter();
+            known
+                .filter(|known| *known != word && known.eq_ignore_ascii_case(word))
+                .map(|known| (word, known))
+                .next()
+        })?;
+        Some(format!("write `{meant}` in the place of `{written}`"))
+    }
+
+    /// What is missing here, or what was written in its place.
+    fn missing(&mut self, what: &str) -> NotACondition {
+        self.skip_blanks();
+        if let Err(error) = self.refuse_other_quotes() {
+            return error;
+        }
+        self.wrong(&self.meant().unwrap_or_else(|| format!("{what} is missing")))
+    }
+
+    fn refuse_other_quotes(&self) -> Result<(), NotACondition> {
+        match self.rest.starts_with(OTHER_QUOTES) {
+            true => Err(self.wrong("put texts and names in double quotes, such as \"Hola Mundo\"")),
+            false => Ok(()),
+        }
+    }
+
     fn wrong(&self, problem: &str) -> NotACondition {
         let before = self.text.len().saturating_sub(self.rest.len());
         let before = self.text.get(..before).unwrap_or_default();
         NotACondition { problem: problem.to_owned(), at: before.chars().count() + 1 }
     }
+}
+
+/// Whether what follows a field compares it.
+fn compares(rest: &str) -> bool {
+    OPERATORS.iter().any(|(text, _)| rest.trim_start().starts_with(text))
 }
 
 fn one_or(mut terms: Vec<Term>, several: fn(Vec<Term>) -> Term) -> Term {
@@ -432,6 +474,8 @@ mod tests {
             ("a.b = 1", false),
             ("not = 1", true),
             ("not not = 1", false),
+            ("views = 101 and AND != 1", false),
+            ("greeting != \"'\"", true),
             ("and = 2 and and = 2", true),
             ("at > timestamp:2026-05-04T12:29:59.9Z", true),
             ("at = timestamp:2026-05-04T12:30:00Z", true),
@@ -511,6 +555,19 @@ mod tests {
             ("@user =", 8, "a name is missing"),
             ("@user = \"ada", 9, "a name in quotes"),
             ("@user = ada smith", 13, "`and` or `or` is missing"),
+            ("views > 1 AND half = 1", 11, "write `and` in the place of `AND`"),
+            ("views > 1 && half = 1", 11, "write `and` in the place of `&&`"),
+            ("views > 1 Or half = 1", 11, "write `or` in the place of `Or`"),
+            ("views > 1 || half = 1", 11, "write `or` in the place of `||`"),
+            ("@age > 2h AND half = 1", 11, "write `and` in the place of `AND`"),
+            ("@user exists AND half = 1", 14, "write `and` in the place of `AND`"),
+            ("NOT views > 1", 1, "write `not` in the place of `NOT`"),
+            ("!views exists", 1, "write `not` in the place of `!`"),
+            ("views EXISTS", 7, "write `exists` in the place of `EXISTS`"),
+            ("greeting = 'Hola Mundo'", 12, "in double quotes, such as \"Hola Mundo\""),
+            ("greeting = “Hola”", 12, "in double quotes"),
+            ("'a b' = 1", 1, "in double quotes"),
+            ("@user = 'ada smith'", 9, "in double quotes"),
         ] {
             let error = text.parse::<Condition>().unwrap_err();
             assert_eq!(error.at, at, "{text}: {error}");

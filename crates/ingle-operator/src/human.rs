@@ -91,6 +91,15 @@ pub fn size(bytes: usize) -> String {
     if unit == 0 { format!("{bytes} {name}") } else { format!("{amount:.1} {name}") }
 }
 
+/// What an error says, as a sentence: with a capital letter and a full stop.
+#[must_use]
+pub fn sentence(error: impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut chars = text.chars();
+    let first: String = chars.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", chars.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

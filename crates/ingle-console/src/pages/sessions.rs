@@ -11,7 +11,7 @@ use crate::{
     find::{self, Found, LINES, Wanted},
     form::{Query, address},
     problem::Problem,
-    view::{Line, damaged_note, line, page},
+    view::{Line, counted, damaged_note, line, page},
 };
 
 /// What one often looks for. No store has sessions in the order of these, so each is a search.
@@ -32,8 +32,8 @@ struct Sessions {
     ready: Vec<Ready>,
     lines: Vec<Line>,
     damaged: String,
-    /// How many were looked at, where that is more than were found.
-    searched: Option<usize>,
+    /// How many were looked at, such as `1 session`, where that may be more than were found.
+    searched: Option<String>,
     /// What goes on by itself.
     scan: Option<Scan>,
     is_search: bool,
@@ -120,7 +120,7 @@ pub(crate) async fn get(context: Context, Query(query): Query) -> Result<Respons
     let is_condition = matches!(wanted, Wanted::Where(_));
     shown.is_search = wanted != Wanted::All;
     shown.damaged = damaged_note(&found.damaged);
-    shown.searched = is_condition.then_some(found.searched);
+    shown.searched = is_condition.then(|| counted(found.searched, "session"));
     let mut part = Part::of(&context, found)?;
     shown.lines = std::mem::take(&mut part.lines);
     let question = ("q", &*shown.question);

@@ -6,12 +6,14 @@ use ingle::Lifetime;
 use serde_json::json;
 
 use crate::{
+    http::form,
     on_both_stores,
     scene::{Scene, begin},
 };
 
 on_both_stores! {
     an_empty_store_says_what_to_do
+    a_search_says_how_many_it_has_looked_at_and_what_is_wrong_in_it
     every_session_is_on_exactly_one_page
     a_session_is_found_by_its_handle_its_user_and_its_data
     the_overview_tells_of_the_store_and_of_how_many_sessions_there_are
@@ -19,6 +21,24 @@ on_both_stores! {
     in_an_app_the_overview_shows_what_this_process_does_as_it_does_it
     a_session_is_told_in_words_and_its_data_as_a_tree
     a_session_is_live_on_its_page_until_it_ends
+}
+
+async fn a_search_says_how_many_it_has_looked_at_and_what_is_wrong_in_it(scene: Scene) {
+    for n in 0..3 {
+        begin(&scene.layer, async |session| session.insert("views", n)).await;
+    }
+    for (question, status, said) in [
+        ("views > 7", 200, "No live session matches. Looked at 3 sessions."),
+        ("views > 1", 200, "1 of 3 sessions match."),
+        ("0000", 200, "<p>No live session matches.</p>"),
+        ("views > 1 AND views exists", 400, "write `and` in the place of `AND`."),
+        ("greeting = 'Hola Mundo'", 400, "put texts and names in double quotes"),
+        ("grace", 400, "The sessions of a user are user:grace, and"),
+    ] {
+        let answer = scene.get(&format!("/sessions?{}", form(&[("q", question)]))).await;
+        assert_eq!(answer.status, status, "{question}");
+        assert!(answer.body.contains(said), "{question}: {}", answer.body);
+    }
 }
 
 async fn an_empty_store_says_what_to_do(scene: Scene) {
