@@ -14,6 +14,7 @@ use crate::{
 on_both_stores! {
     an_empty_store_says_what_to_do
     a_search_says_how_many_it_has_looked_at_and_what_is_wrong_in_it
+    a_key_is_told_on_the_pages_where_it_works
     every_session_is_on_exactly_one_page
     a_session_is_found_by_its_handle_its_user_and_its_data
     the_overview_tells_of_the_store_and_of_how_many_sessions_there_are
@@ -54,6 +55,26 @@ async fn an_empty_store_says_what_to_do(scene: Scene) {
         let answer = scene.get(page).await;
         assert_eq!(answer.status, 200, "{page}");
         assert!(answer.body.contains(text), "{page}: {}", answer.body);
+    }
+}
+
+async fn a_key_is_told_on_the_pages_where_it_works(scene: Scene) {
+    for n in 0..40 {
+        begin(&scene.layer, async |session| session.insert("n", n)).await;
+    }
+    let list = scene.get("/sessions").await.body;
+    let session = format!("/sessions/{}", handles(&list)[0]);
+    for (role, page, keys) in [
+        ("editor", "", "/jk?"),
+        ("editor", "/sessions", "/jk?"),
+        ("editor", "/sessions?q=n+exists", "/jks?"),
+        ("editor", &session, "/jke?"),
+        ("viewer", &session, "/jk?"),
+    ] {
+        let body = scene.get_as(role, page).await.body;
+        let told = body.split("<kbd>").skip(1).map(|part| part.split('<').next().unwrap());
+        let told: String = told.filter(|key| key.len() == 1).collect();
+        assert_eq!(told, keys, "{role} {page}");
     }
 }
 
