@@ -7,7 +7,7 @@ use ingle::{
     clock::Timestamp,
     store::{Cursor, Ids, Info},
 };
-use ingle_operator::{Condition, sentence};
+use ingle_operator::{Condition, Path, sentence};
 use tokio::time::Instant;
 
 use crate::{context::Context, problem::Problem};
@@ -82,6 +82,14 @@ impl Wanted {
                 Some(name) => options.of_user(name),
                 None => options,
             },
+        }
+    }
+
+    /// The places in the data that one looks at to see whether it is wanted.
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        match self {
+            Self::Where(condition) => condition.paths(),
+            _ => Vec::new(),
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) async fn user(context: Context, Query(query): Query) -> Result<Respon
     let shown = User {
         top: context.top("sessions"),
         shown_name: shortened(&name, 80),
-        lines: sessions.iter().map(|session| line(&context, session)).collect(),
+        lines: sessions.iter().map(|session| line(&context, session, &[])).collect(),
         damaged: damaged_note(&damaged),
         next: next.map(|next| address(&href, &[("name", &name), ("after", &next)])),
         name,

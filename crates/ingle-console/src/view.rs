@@ -83,7 +83,8 @@ pub(crate) fn user_link(context: &Context, name: &str) -> UserLink {
     UserLink { name: shortened(name, 60), href }
 }
 
-pub(crate) fn line(context: &Context, session: &StoredSession) -> Line {
+/// The line of a session. Its preview begins with what is at these places.
+pub(crate) fn line(context: &Context, session: &StoredSession, first: &[&Path]) -> Line {
     let info = session.info();
     let user = info.user.as_ref();
     let label = user.and_then(|user| user.label.as_deref()).unwrap_or_default();
@@ -95,15 +96,19 @@ pub(crate) fn line(context: &Context, session: &StoredSession) -> Line {
         began: context.when(info.began),
         last_seen: context.when(info.last_seen),
         size: size(info.data_bytes),
-        preview: preview(session.snapshot()),
+        preview: preview(session.snapshot(), first),
     }
 }
 
-fn preview(data: &Data) -> String {
+fn preview(data: &Data, first: &[&Path]) -> String {
     let shown = redacted(data).data;
-    let fields = shown.iter().take(8).map(|(name, value)| {
+    let asked = first.iter().filter_map(|path| Some((path.to_string(), path.get(&shown)?)));
+    let is_other = |name: &str| first.iter().all(|path| **path != Path::of_field(name));
+    let others = shown.iter().filter(|(name, _)| is_other(name));
+    let others = others.map(|(name, value)| (name.clone(), value));
+    let fields = asked.chain(others).take(8).map(|(name, value)| {
         let value = if is_mark(value) { "hidden".to_owned() } else { value.to_string() };
-        format!("{}: {}", inert(name), shortened(&value, 40))
+        format!("{}: {}", inert(&name), shortened(&value, 40))
     });
     shortened(&fields.collect::<Vec<_>>().join(", "), 100)
 }
@@ -274,4 +279,32 @@ pub(crate) fn damaged_note(damaged: &[DamagedSession]) -> String {
          `ingle sessions end` ends it.",
         counted(damaged.len(), "session")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_preview_begins_with_what_was_asked_for() {
+        let data = json!({
+            "a": "x".repeat(60), "b c": 1, "cart": { "items": [{ "n": 7 }] }, "token": "t", "z": 2,
+        });
+        let data = data.as_object().unwrap();
+        let beginning = |asked: &[&str], n: usize| {
+            let paths: Vec<Path> = asked.iter().map(|path| path.parse().unwrap()).collect();
+            preview(data, &paths.iter().collect::<Vec<_>>()).chars().take(n).collect::<String>()
+        };
+        assert_eq!(beginning(&[], 5), "a: \"x");
+        assert_eq!(
+            beginning(&["z", "cart.items[0].n", "gone"], 30),
+            "z: 2, cart.items[0].n: 7, a: \""
+        );
+        assert_eq!(beginning(&["\"b c\""], 12), "\"b c\": 1, a:");
+        assert_eq!(beginning(&["token"], 13), "token: hidden");
+        let whole = beginning(&["z", "a", "\"b c\""], 100);
+        assert_eq!((whole.matches("z: ").count(), whole.matches("b c").count()), (1, 1), "{whole}");
+    }
 }

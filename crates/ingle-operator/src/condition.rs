@@ -88,6 +88,14 @@ impl Condition {
         }
     }
 
+    /// The places in the data that it asks for, in its order.
+    #[must_use]
+    pub fn paths(&self) -> Vec<&Path> {
+        let mut paths = Vec::new();
+        self.0.add_paths(&mut paths);
+        paths
+    }
+
     /// Whether it asks when a session was last used.
     #[must_use]
     pub fn asks_for_use(&self) -> bool {
@@ -119,6 +127,19 @@ impl Term {
         match self {
             Self::User(Operator::Equal, name) => Some(name),
             _ => None,
+        }
+    }
+
+    fn add_paths<'a>(&'a self, paths: &mut Vec<&'a Path>) {
+        match self {
+            Self::Any(terms) | Self::All(terms) => {
+                terms.iter().for_each(|term| term.add_paths(paths));
+            }
+            Self::Not(term) => term.add_paths(paths),
+            Self::Exists(path) | Self::Compares(path, ..) if !paths.contains(&path) => {
+                paths.push(path)
+            }
+            _ => {}
         }
     }
 
@@ -619,6 +640,16 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Condition>().unwrap().user(), user, "{text}");
         }
+    }
+
+    #[test]
+    fn a_condition_tells_which_places_in_the_data_it_asks_for() {
+        let condition: Condition =
+            "@age > 1h and (b.c[0] = 1 or not a exists) and a != 2 and \"@age\" > 1"
+                .parse()
+                .unwrap();
+        let paths: Vec<_> = condition.paths().into_iter().map(ToString::to_string).collect();
+        assert_eq!(paths, ["b.c[0]", "a", "\"@age\""]);
     }
 
     #[test]

@@ -285,7 +285,7 @@ impl Tally {
                 .into_iter()
                 .map(|(name, n)| (user_link(context, &name), Bar::of("", n, most)))
                 .collect(),
-            newest: self.newest.iter().map(|session| line(context, session)).collect(),
+            newest: self.newest.iter().map(|session| line(context, session, &[])).collect(),
             mean_size: size(self.bytes.checked_div(self.n).unwrap_or(0)),
             largest: size(self.largest),
         }

@@ -73,9 +73,10 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    fn of(context: &Context, found: Found) -> Result<Self, Problem> {
+    fn of(context: &Context, wanted: &Wanted, found: Found) -> Result<Self, Problem> {
+        let first = wanted.paths();
         Ok(Self {
-            lines: found.sessions.iter().map(|session| line(context, session)).collect(),
+            lines: found.sessions.iter().map(|session| line(context, session, &first)).collect(),
             damaged: found.damaged.iter().map(|one| one.handle().to_string()).collect(),
             searched: found.searched,
             from: found.span.map(|(from, _)| from),
@@ -121,7 +122,7 @@ pub(crate) async fn get(context: Context, Query(query): Query) -> Result<Respons
     shown.is_search = wanted != Wanted::All;
     shown.damaged = damaged_note(&found.damaged);
     shown.searched = is_condition.then(|| counted(found.searched, "session"));
-    let mut part = Part::of(&context, found)?;
+    let mut part = Part::of(&context, &wanted, found)?;
     shown.lines = std::mem::take(&mut part.lines);
     let question = ("q", &*shown.question);
     let next = part.after.as_deref().map(|after| address(&href, &[question, ("after", after)]));
@@ -138,5 +139,5 @@ pub(crate) async fn part(context: Context, Query(query): Query) -> Result<Json<P
     let wanted = find::read(query.text("q")).map_err(Problem::bad_request)?;
     let after = context.cursors().read(query.text("after"))?;
     let found = find::search(&context, &wanted, after, LINES).await?;
-    Ok(Json(Part::of(&context, found)?))
+    Ok(Json(Part::of(&context, &wanted, found)?))
 }

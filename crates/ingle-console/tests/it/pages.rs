@@ -26,11 +26,13 @@ on_both_stores! {
 
 async fn a_search_says_how_many_it_has_looked_at_and_what_is_wrong_in_it(scene: Scene) {
     for n in 0..3 {
-        begin(&scene.layer, async |session| session.insert("views", n)).await;
+        // What comes before it in the data, and is long.
+        scene.holding(json!({ "a": "x".repeat(60), "views": n })).await;
     }
     for (question, status, said) in [
         ("views > 7", 200, "No live session matches. Looked at 3 sessions."),
         ("views > 1", 200, "1 of 3 sessions match."),
+        ("views > 1", 200, "<code>views: 2, "),
         ("0000", 200, "<p>No live session matches.</p>"),
         ("views > 1 AND views exists", 400, "write `and` in the place of `AND`."),
         ("greeting = 'Hola Mundo'", 400, "put texts and names in double quotes"),
