@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     access::Role,
+    carried::{self, Carried},
     context::{Context, Top},
     form::{Form, Query},
     pages::session::{Shown, Undo, answer},
@@ -27,9 +28,6 @@ use crate::{
 /// What is said of edits that were made, and of a form that nobody can have filled in so.
 pub(crate) const SAVED: &str = "Saved.";
 pub(crate) const DAMAGED: &str = "The form is damaged. Nothing was changed. Open it again.";
-
-/// How long an edit can be undone, in milliseconds.
-const UNDO_MILLIS: u64 = 10 * 60 * 1000;
 
 #[derive(Template)]
 #[template(path = "edit.html")]
@@ -82,7 +80,7 @@ struct ConflictPage {
     handle: String,
     conflicts: Vec<Shown3>,
     /// The edits on the condition of what is there now, if all of that can be shown.
-    again: Option<String>,
+    again: Option<Carried>,
 }
 
 /// A value three times.
@@ -453,16 +451,21 @@ pub(crate) async fn apply_again(
     if let Some(until) = form.field("until") {
         let until = until.parse().map(Timestamp::from_millis);
         if until.is_ok_and(|until| context.sessions.now() >= until) {
-            let text = "An edit can be undone for 10 minutes. Nothing was changed.";
-            return Err(Problem::new(StatusCode::GONE, "Too late to undo", text));
+            return Err(too_late());
         }
     }
     let damaged = || Problem::bad_request(DAMAGED);
-    let written: Vec<Written> = serde_json::from_str(form.text("edits")).map_err(|_| damaged())?;
+    let text = carried::read(&context, &session, &form).ok_or_else(too_late)?;
+    let written: Vec<Written> = serde_json::from_str(&text).map_err(|_| damaged())?;
     let edits: Result<Vec<_>, _> = written.iter().map(edit_of).collect();
     let edits = edits.map_err(Problem::bad_request)?;
     let said = if form.field("until").is_some() { "Undone." } else { SAVED };
     commit(&context, &session, edits, said).await
+}
+
+fn too_late() -> Problem {
+    let text = "The edits of this page were kept for 10 minutes, for whoever opened it. Nothing was changed.";
+    Problem::new(StatusCode::GONE, "Too late", text)
 }
 
 /// The edit that was written.
@@ -480,7 +483,7 @@ fn written(path: &Path, before: Option<&Value>, yours: Option<&Value>) -> Writte
     Written { path: path.to_string(), before: before.cloned(), yours: yours.cloned() }
 }
 
-fn as_text(edits: &[Written]) -> String {
+pub(crate) fn as_text(edits: &[Written]) -> String {
     serde_json::to_string(edits).unwrap_or_default()
 }
 
@@ -503,16 +506,20 @@ pub(crate) async fn commit(
         done => (done?, session.clone()),
     };
     if let Err(conflicts) = done {
-        return Ok(conflict_page(context, &session, &edits, &conflicts));
+        return conflict_page(context, &session, &edits, &conflicts);
     }
     let Ok(session) = session.reload().await? else { return Err(Problem::no_session()) };
+    let undo = if said == SAVED { Some(undo(context, &session, &edits)?) } else { None };
+    Ok(answer(context, &session, Shown { said: said.to_owned(), undo, ..Shown::default() }))
+}
+
+fn undo(context: &Context, session: &StoredSession, edits: &[Edit]) -> Result<Undo, Problem> {
     let undone: Vec<_> = edits
         .iter()
         .map(|edit| written(&edit.path, edit.yours.as_ref(), edit.before.as_ref()))
         .collect();
-    let until = context.sessions.now().as_millis().saturating_add(UNDO_MILLIS).to_string();
-    let undo = Some(Undo { edits: as_text(&undone), until }).filter(|_| said == SAVED);
-    Ok(answer(context, &session, Shown { said: said.to_owned(), undo, ..Shown::default() }))
+    let until = context.sessions.now().after(carried::TIME).as_millis().to_string();
+    Ok(Undo { edits: Carried::of(context, session, edits, &undone)?, until })
 }
 
 fn conflict_page(
@@ -520,7 +527,7 @@ fn conflict_page(
     session: &StoredSession,
     edits: &[Edit],
     conflicts: &[Conflict],
-) -> Response {
+) -> Result<Response, Problem> {
     let told = |value: &Option<Value>| match value {
         Some(value) => pretty(value),
         None => "not there".to_owned(),
@@ -547,7 +554,10 @@ fn conflict_page(
         href: context.href(session),
         handle: session.info().handle.to_string(),
         conflicts: shown.collect(),
-        again: can_be_shown.then(|| as_text(&again)),
+        again: match can_be_shown {
+            true => Some(Carried::of(context, session, edits, &again)?),
+            false => None,
+        },
     };
-    page(StatusCode::CONFLICT, &conflict_page)
+    Ok(page(StatusCode::CONFLICT, &conflict_page))
 }

@@ -27,6 +27,7 @@
 mod access;
 mod api;
 mod assets;
+mod carried;
 mod context;
 mod cursor;
 mod edit;
@@ -71,6 +72,7 @@ struct Inner {
     /// Where it is answered.
     place: Place,
     cursors: cursor::Cursors,
+    kept: carried::Kept,
     watchers: Arc<tokio::sync::Semaphore>,
     /// Whether it is mounted in the app, whose process is then this one.
     is_in_app: bool,
@@ -80,7 +82,8 @@ impl Console {
     fn new(sessions: Sessions, place: Place, is_in_app: bool) -> Self {
         let cursors = cursor::Cursors::for_store(&sessions.store_info());
         let watchers = Arc::new(tokio::sync::Semaphore::new(live::WATCHERS_MAX));
-        Self(Arc::new(Inner { sessions, place, cursors, watchers, is_in_app }))
+        let kept = carried::Kept::default();
+        Self(Arc::new(Inner { sessions, place, cursors, kept, watchers, is_in_app }))
     }
 }
 

@@ -7,6 +7,7 @@ use ingle_operator::{redacted, shortened, size};
 
 use crate::{
     access::Role,
+    carried::Carried,
     context::{Context, Top, When},
     form::address,
     problem::Problem,
@@ -24,7 +25,7 @@ pub(crate) struct Shown {
 
 /// The edits that take an edit back.
 pub(crate) struct Undo {
-    pub(crate) edits: String,
+    pub(crate) edits: Carried,
     pub(crate) until: String,
 }
 

@@ -12,6 +12,7 @@ use crate::{
 on_both_stores! {
     what_looks_secret_is_nowhere_until_it_is_revealed
     a_hidden_value_is_edited_once_it_was_seen
+    an_edit_of_a_hidden_value_is_undone_and_no_page_has_the_value
     a_hidden_value_cannot_be_guessed_by_what_is_found_or_by_its_hash
     no_answer_and_no_line_of_the_log_has_an_id_or_a_cookie
 }
@@ -111,6 +112,46 @@ async fn a_hidden_value_is_edited_once_it_was_seen(scene: Scene) {
     assert_eq!(scene.data(&handle).await, data);
     let form = scene.post(&of("/reveal"), &[("then", "json")]).await;
     assert!(form.hidden("before").contains(SECRET));
+}
+
+async fn an_edit_of_a_hidden_value_is_undone_and_no_page_has_the_value(scene: Scene) {
+    let handle = scene.holding(secrets()).await;
+    let other = scene.holding(secrets()).await;
+    let of = |action: &str| format!("/sessions/{handle}{action}");
+    let (old, new) = (format!("\"{SECRET}\""), "another-s3cret");
+    let password = [("path", "password"), ("before", &*old), ("kind", "text"), ("value", new)];
+    let inner = format!("[{{\"client_secret\":\"{SECRET}\",\"n\":1}}]");
+    let item = [("path", "list[0].n"), ("before", &*inner), ("kind", "int"), ("value", "2")];
+    let body = json!(secrets()["body"]).to_string();
+    let text = [("path", "body"), ("before", &*body), ("kind", "text"), ("value", "plain")];
+    for fields in [password, item, text] {
+        let saved = scene.post(&of("/edit"), &fields).await;
+        assert!(saved.status == 200 && saved.body.contains(">Undo<"), "{saved:?}");
+        assert!(!saved.body.contains(SECRET) && !saved.body.contains(new), "{}", saved.body);
+        assert_ne!(scene.data(&handle).await, secrets());
+        let (kept, until) = (saved.hidden("kept"), saved.hidden("until"));
+        let fields = [("kept", &*kept), ("until", &*until)];
+        let elsewhere = scene.post(&format!("/sessions/{other}/apply"), &fields).await;
+        assert_eq!(elsewhere.status, 410, "{elsewhere:?}");
+        let undone = scene.post(&of("/apply"), &fields).await;
+        assert!(undone.status == 200 && undone.body.contains("Undone."), "{undone:?}");
+        assert!(!undone.body.contains(SECRET) && !undone.body.contains(new), "{}", undone.body);
+        assert_eq!(scene.data(&handle).await, secrets());
+    }
+    // Where somebody has removed the value, what was typed is not on the page either.
+    let gone = [("path", "pin"), ("before", "1"), ("kind", "text"), ("value", new)];
+    let conflict = scene.post(&of("/edit"), &gone).await;
+    assert!(conflict.status == 409 && !conflict.body.contains(new), "{conflict:?}");
+    let kept = conflict.hidden("kept");
+    assert_eq!(scene.post(&of("/apply"), &[("kept", &kept)]).await.status, 200);
+    assert_eq!(scene.data(&handle).await["pin"], new);
+    let saved = scene.post(&of("/edit"), &password).await;
+    let (kept, until) = (saved.hidden("kept"), saved.hidden("until"));
+    scene.clock.advance(std::time::Duration::from_secs(600));
+    for fields in [&[("kept", &*kept)][..], &[("kept", &*kept), ("until", &*until)]] {
+        assert_eq!(scene.post(&of("/apply"), fields).await.status, 410);
+    }
+    assert_eq!(scene.data(&handle).await["password"], new);
 }
 
 async fn no_answer_and_no_line_of_the_log_has_an_id_or_a_cookie(scene: Scene) {
