@@ -5,7 +5,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use ingle_operator::{duration, inert};
+use ingle_operator::{duration, grouped, inert};
 use reqwest::Url;
 use serde_json::json;
 
@@ -255,15 +255,7 @@ fn money(dollars: f64) -> String {
 
 /// A number with a comma before each three digits.
 fn thousands(number: f64) -> String {
-    let digits = format!("{:.0}", number.max(0.0));
-    let mut text = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    grouped(number.max(0.0).round() as u64)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use ingle::{Handle, Sessions, clock::Timestamp};
+use ingle_operator::counted;
 use tokio::{select, sync::oneshot, task::JoinSet};
 
 use crate::{
@@ -178,12 +179,11 @@ impl Ending<'_> {
 
     fn end(&mut self, out: &mut Out, table: Table, dry_run: bool) -> Result<(), Failed> {
         self.print(|_, _| table.end(out).map(drop));
-        let n = self.n_ended;
-        let what = if n == 1 { "session" } else { "sessions" };
+        let ended = counted(self.n_ended, "session");
         if dry_run {
-            say(&format!("ingle: this was a dry run; {n} {what} would end"));
+            say(&format!("ingle: this was a dry run; {ended} would end"));
         } else {
-            say(&format!("ingle: {n} {what} ended"));
+            say(&format!("ingle: {ended} ended"));
         }
         self.lost.take().map_or(Ok(()), Err)
     }

@@ -8,7 +8,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ingle::StoredSession;
-use ingle_operator::Anonymiser;
+use ingle_operator::{Anonymiser, counted};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
@@ -43,8 +43,7 @@ pub(crate) async fn run(
         Some(file) => file.end(written)?,
         None => written?,
     };
-    let what = if n == 1 { "session" } else { "sessions" };
-    say(&format!("ingle: {n} {what} written"));
+    say(&format!("ingle: {} written", counted(n, "session")));
     pages.end("the export is not whole")
 }
 

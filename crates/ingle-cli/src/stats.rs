@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ingle::StoredSession;
-use ingle_operator::{inert, size};
+use ingle_operator::{grouped, inert, size};
 use serde_json::{Value, json};
 
 use crate::{
@@ -115,13 +115,13 @@ impl Stats {
     fn print(&self, out: &mut Out, store: &str) -> Result<(), Failed> {
         let about = if self.of_others > 0 { "about " } else { "" };
         out.line(&format!("store      {store}"))?;
-        out.line(&format!("live       {}", self.live))?;
-        out.line(&format!("expired    {}, not yet swept", self.expired))?;
+        out.line(&format!("live       {}", grouped(self.live as u64)))?;
+        out.line(&format!("expired    {}, not yet swept", grouped(self.expired as u64)))?;
         if self.damaged > 0 {
-            out.line(&format!("damaged    {}, live or not", self.damaged))?;
+            out.line(&format!("damaged    {}, live or not", grouped(self.damaged as u64)))?;
         }
-        out.line(&format!("anonymous  {}", self.anonymous))?;
-        out.line(&format!("users      {about}{}", self.users.len()))?;
+        out.line(&format!("anonymous  {}", grouped(self.anonymous as u64)))?;
+        out.line(&format!("users      {about}{}", grouped(self.users.len() as u64)))?;
         let mean = self.bytes.checked_div(self.live).unwrap_or(0);
         out.line(&format!("data       {}, {} each on average", size(self.bytes), size(mean)))?;
         for (title, names, counts) in [
@@ -179,7 +179,7 @@ fn add(counts: &mut [usize], bounds: &[(u64, &str)], value: u64) {
 fn bar(n: usize, of: usize, name: &str) -> String {
     let filled = (n * BAR).checked_div(of).unwrap_or(0).max(usize::from(n > 0)).min(BAR);
     let (full, empty) = ("█".repeat(filled), "·".repeat(BAR - filled));
-    format!("  {full}{empty} {n:>7}  {name}")
+    format!("  {full}{empty} {:>7}  {name}", grouped(n as u64))
 }
 
 #[cfg(test)]

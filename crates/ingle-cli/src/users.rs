@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ingle::{Limits, Sessions, store::Info};
+use ingle_operator::counted;
 use serde_json::json;
 use tokio::select;
 
@@ -93,10 +94,10 @@ async fn end_all(sessions: &Sessions, user: &str, n: usize, stop: &Stop) -> Resu
 }
 
 fn told(n: usize, dry_run: bool, info: &Info) -> String {
-    let what = if n == 1 { "session" } else { "sessions" };
+    let ended = counted(n, "session");
     match (info.capabilities.lists_by_user, dry_run) {
-        (true, false) => format!("{n} {what} ended"),
-        (true, true) => format!("this was a dry run; {n} {what} would end"),
+        (true, false) => format!("{ended} ended"),
+        (true, true) => format!("this was a dry run; {ended} would end"),
         (false, false) => "each session of the user ends when it is next used".to_owned(),
         (false, true) => {
             "this was a dry run; each session would end when it is next used".to_owned()

@@ -22,7 +22,7 @@ function pick() {
     const all = boxes();
     const n = all.filter(box => box.checked).length;
     button.disabled = n === 0;
-    button.textContent = n === 0 ? 'End selected' : `End ${n} selected`;
+    button.textContent = n === 0 ? 'End selected' : `End ${n.toLocaleString('en')} selected`;
     if (every) {
       every.checked = n > 0 && n === all.length;
       every.indeterminate = n > 0 && n < all.length;

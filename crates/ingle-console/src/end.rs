@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::{extract::Path, http::StatusCode, response::Response};
 use ingle::{Error, Handle};
+use ingle_operator::{counted, grouped};
 
 use crate::{
     access::Role,
@@ -10,7 +11,7 @@ use crate::{
     find::{self, Wanted},
     form::{Form, address},
     problem::Problem,
-    view::{DonePage, counted, page},
+    view::{DonePage, page},
 };
 
 /// Up to so many end by a click. Beyond it, their number must be typed.
@@ -34,9 +35,9 @@ struct ConfirmPage {
     /// What it was searched for, and the first that end, with how many more there are.
     search: String,
     handles: Vec<Handle>,
-    more: usize,
+    more: Option<String>,
     /// The number to type, if it is one.
-    count: Option<usize>,
+    count: Option<String>,
     wrong: String,
 }
 
@@ -56,7 +57,7 @@ fn done(context: &Context, back: &str, text: String) -> Response {
 /// Whether the form confirms an end of so many.
 fn is_confirmed(form: &Form, n: usize) -> bool {
     form.field("confirmed").is_some()
-        && (n <= UNTYPED_MAX || form.text("count").trim().parse() == Ok(n))
+        && (n <= UNTYPED_MAX || form.text("count").trim().replace(',', "").parse() == Ok(n))
 }
 
 fn wrong(form: &Form) -> String {
@@ -114,9 +115,9 @@ pub(crate) async fn several(context: Context, form: Form) -> Result<Response, Pr
         },
         fields,
         search: form.text("q").trim().to_owned(),
-        more: n.saturating_sub(NAMED_MAX),
+        more: n.checked_sub(NAMED_MAX).filter(|n| *n > 0).map(|n| grouped(n as u64)),
         handles: handles.into_iter().take(NAMED_MAX).collect(),
-        count: (n > UNTYPED_MAX).then_some(n),
+        count: (n > UNTYPED_MAX).then(|| grouped(n as u64)),
         wrong,
     };
     Ok(page(status(&confirm.wrong), &confirm))
@@ -127,7 +128,10 @@ fn selected(form: &Form) -> Result<Vec<Handle>, Problem> {
     handles.sort_unstable();
     handles.dedup();
     if handles.len() > ENDED_MAX {
-        return Err(Problem::bad_request(format!("At most {ENDED_MAX} sessions end at a time.")));
+        return Err(Problem::bad_request(format!(
+            "At most {} end at a time.",
+            counted(ENDED_MAX, "session")
+        )));
     }
     Ok(handles)
 }
@@ -159,10 +163,7 @@ async fn end(
             }
         }
     }
-    let mut text = match ended {
-        1 => "1 session has ended.".to_owned(),
-        n => format!("{n} sessions have ended."),
-    };
+    let mut text = have_ended(ended);
     if gone > 0 {
         text.push_str(&format!(" {} had ended before, or moved.", counted(gone, "session")));
     }
@@ -172,6 +173,10 @@ async fn end(
         text.push_str(&text_of);
     }
     Ok(done(context, back, text))
+}
+
+fn have_ended(n: usize) -> String {
+    format!("{} {} ended.", counted(n, "session"), if n == 1 { "has" } else { "have" })
 }
 
 /// Ends all sessions of a user.
@@ -184,11 +189,7 @@ pub(crate) async fn of_user(context: Context, form: Form) -> Result<Response, Pr
     let back = address("/user", &[("name", name)]);
     if is_confirmed(&form, n) {
         let n = context.sessions.end_all_of(name).await?;
-        let text = match n {
-            1 => "1 session has ended.".to_owned(),
-            n => format!("{n} sessions have ended."),
-        };
-        let text = format!("{text} A login that was under way has failed.");
+        let text = format!("{} A login that was under way has failed.", have_ended(n));
         return Ok(done(&context, &back, text));
     }
     let confirm = ConfirmPage {
@@ -200,8 +201,8 @@ pub(crate) async fn of_user(context: Context, form: Form) -> Result<Response, Pr
         fields: vec![("name", name.to_owned())],
         search: format!("user:{name}"),
         handles: Vec::new(),
-        more: 0,
-        count: (n > UNTYPED_MAX).then_some(n),
+        more: None,
+        count: (n > UNTYPED_MAX).then(|| grouped(n as u64)),
         wrong: wrong(&form),
     };
     Ok(page(status(&confirm.wrong), &confirm))

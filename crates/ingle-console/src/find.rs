@@ -7,7 +7,7 @@ use ingle::{
     clock::Timestamp,
     store::{Cursor, Ids, Info},
 };
-use ingle_operator::{Condition, Path, sentence};
+use ingle_operator::{Condition, Path, counted, sentence};
 use tokio::time::Instant;
 
 use crate::{context::Context, problem::Problem};
@@ -45,7 +45,10 @@ pub(crate) enum Wanted {
 pub(crate) fn read(question: &str) -> Result<Wanted, String> {
     let question = question.trim();
     if question.len() > QUESTION_MAX {
-        return Err(format!("This is too long: a search has at most {QUESTION_MAX} bytes."));
+        return Err(format!(
+            "This is too long: a search has at most {}.",
+            counted(QUESTION_MAX, "byte")
+        ));
     }
     if question.is_empty() {
         return Ok(Wanted::All);

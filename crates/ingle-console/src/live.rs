@@ -12,7 +12,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use ingle::StoredSession;
-use ingle_operator::{redacted, size};
+use ingle_operator::{grouped, redacted, size};
 use serde_json::json;
 use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 
@@ -142,7 +142,7 @@ fn shown(context: &Context, session: &StoredSession) -> String {
     json!({
         "href": context.href(session),
         "rows": rows,
-        "commits": info.commits,
+        "commits": grouped(info.commits),
         "size": size(info.data_bytes),
         "times": times,
     })

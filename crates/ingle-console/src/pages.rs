@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
 use ingle::{AuditLine, Handle, SessionPage};
-use ingle_operator::{inert, shortened};
+use ingle_operator::{grouped, inert, shortened};
 
 use crate::{
     access::Role,
@@ -75,7 +75,7 @@ struct ActLine {
     user: Option<UserLink>,
     fields: Vec<FieldLine>,
     more_fields: usize,
-    ended: Option<usize>,
+    ended: Option<String>,
     outcome: String,
 }
 
@@ -119,7 +119,7 @@ fn act_line(context: &Context, act: AuditLine) -> ActLine {
         user: act.user.map(|name| user_link(context, &name)),
         fields: fields.collect(),
         more_fields: act.more_fields,
-        ended: act.ended,
+        ended: act.ended.map(|n| grouped(n as u64)),
         outcome: act.outcome.to_string(),
     }
 }

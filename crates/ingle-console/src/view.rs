@@ -7,7 +7,7 @@ use axum::{
 };
 use ingle::{DamagedSession, StoredSession, data::Data};
 use ingle_operator::{
-    HIDDEN, Path, Segment, inert, kind, of_text, redacted, shortened, size, typed,
+    HIDDEN, Path, Segment, counted, inert, kind, of_text, redacted, shortened, size, typed,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -195,11 +195,6 @@ pub(crate) fn told(value: &Value) -> String {
         other => plain(other),
     };
     shortened(&text, TOLD_COLUMNS_MAX)
-}
-
-/// How many of something.
-pub(crate) fn counted(n: usize, of: &str) -> String {
-    format!("{n} {of}{}", if n == 1 { "" } else { "s" })
 }
 
 /// A value that is no text, without its type, which stands beside it.

@@ -91,6 +91,26 @@ pub fn size(bytes: usize) -> String {
     if unit == 0 { format!("{bytes} {name}") } else { format!("{amount:.1} {name}") }
 }
 
+/// A number with a comma before each three digits: `12,345`.
+#[must_use]
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// How many of something there are: `1 session`, `12,345 sessions`.
+#[must_use]
+pub fn counted(n: usize, of: &str) -> String {
+    format!("{} {of}{}", grouped(n as u64), if n == 1 { "" } else { "s" })
+}
+
 /// What an error says, as a sentence: with a capital letter and a full stop.
 #[must_use]
 pub fn sentence(error: impl std::fmt::Display) -> String {
@@ -144,6 +164,17 @@ mod tests {
             assert_eq!(bytes(text), Err(NotASize), "{text}");
         }
         assert_eq!(bytes(&size(8192)), Ok(8192));
+    }
+
+    #[test]
+    fn numbers_are_written_in_groups() {
+        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(n), text);
+        }
+        assert_eq!(
+            [0, 1, 10_486].map(|n| counted(n, "item")),
+            ["0 items", "1 item", "10,486 items"]
+        );
     }
 
     #[test]

@@ -16,7 +16,9 @@ mod value;
 pub use anonymise::Anonymiser;
 pub use condition::{Condition, NotACondition};
 pub use edit::{Conflict, Edit, NoEdit, apply, changed, differences};
-pub use human::{NotADuration, NotASize, age, ago, bytes, duration, instant, sentence, size};
+pub use human::{
+    NotADuration, NotASize, age, ago, bytes, counted, duration, grouped, instant, sentence, size,
+};
 pub use inert::{inert, inert_json, shortened};
 pub use path::{NotAPath, NotAnAssignment, NotThere, Path, Segment, assignment};
 pub use redact::{HIDDEN, Redacted, holds_hidden, is_secret, redacted};

@@ -2,6 +2,7 @@
 //! that nobody has to see it.
 
 use ingle::{Activity, ActivityMinute};
+use ingle_operator::grouped;
 use serde::Serialize;
 
 /// How many minutes a chart has.
@@ -35,17 +36,17 @@ pub(crate) struct Chart {
 impl Chart {
     /// The counts of at most an hour, the oldest first. The last one is of the minute that it is.
     pub(crate) fn new(name: &'static str, note: &'static str, counts: &[u64]) -> Self {
-        let total = in_groups(counts.iter().sum());
+        let total = grouped(counts.iter().sum());
         let most = counts.iter().copied().max().unwrap_or(0);
         let last = counts.last().copied().unwrap_or(0);
         let most_text = match most {
             0 => String::new(),
-            most => format!("at most {} a minute", in_groups(most)),
+            most => format!("at most {} a minute", grouped(most)),
         };
         let label = format!(
             "{name}: {total} in the last hour, at most {} a minute, {} in this one",
-            in_groups(most),
-            in_groups(last)
+            grouped(most),
+            grouped(last)
         );
         let first = MINUTES.saturating_sub(counts.len());
         let bars = counts.iter().enumerate().map(|(at, n)| bar(first + at, *n, most));
@@ -64,25 +65,12 @@ fn bar(at: usize, n: u64, most: u64) -> String {
     format!("M{} {HEIGHT}v-{height}h{BAR}v{height}z", at * STEP)
 }
 
-/// `12,345`
-pub(crate) fn in_groups(n: u64) -> String {
-    let digits = n.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 /// What this process has done.
 #[derive(Serialize)]
 pub(crate) struct Activities {
     pub(crate) charts: [Chart; 6],
     /// Five minutes each, the newest first, with what the charts show in their order.
-    pub(crate) rows: Vec<[u64; 6]>,
+    pub(crate) rows: Vec<[String; 6]>,
 }
 
 type Figure = (&'static str, &'static str, fn(&ActivityMinute) -> u64);
@@ -103,11 +91,11 @@ impl Activities {
             Chart::new(name, note, &minutes.iter().map(of).collect::<Vec<_>>())
         });
         let rows = minutes.rchunks(ROW).map(|minutes| {
-            let sum = |(_, _, of): Figure| minutes.iter().map(of).sum();
+            let sum = |(_, _, of): Figure| grouped(minutes.iter().map(of).sum());
             FIGURES.map(sum)
         });
         let mut rows: Vec<_> = rows.collect();
-        rows.resize(MINUTES / ROW, [0; 6]);
+        rows.resize(MINUTES / ROW, FIGURES.map(|_| grouped(0)));
         Self { charts, rows }
     }
 }
@@ -123,13 +111,6 @@ pub(crate) fn row_name(row: &usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_written_in_groups() {
-        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(in_groups(n), text);
-        }
-    }
 
     #[test]
     fn a_chart_has_a_bar_for_each_minute_with_something_and_says_the_same() {

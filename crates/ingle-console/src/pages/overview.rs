@@ -8,10 +8,10 @@ use ingle::{
     ListOptions, StoredSession,
     store::{Marks, Renew, Shared},
 };
-use ingle_operator::{shortened, size};
+use ingle_operator::{counted, grouped, shortened, size};
 use tokio::time::Instant;
 
-use super::charts::{Activities, Chart, MINUTES, in_groups, row_name};
+use super::charts::{Activities, Chart, MINUTES, row_name};
 use crate::{
     context::{Context, Top, When},
     problem::Problem,
@@ -56,9 +56,9 @@ struct Figures {
     count: String,
     is_all: bool,
     /// How many more cannot be read.
-    damaged: usize,
+    damaged: Option<String>,
     /// How many were last seen after now, which the idle time of the app makes of another one.
-    ahead: usize,
+    ahead: Option<String>,
     is_empty: bool,
     kinds: [Bar; 2],
     last_seen: Vec<Bar>,
@@ -77,13 +77,13 @@ const CLOCKS_APART_MAX: Duration = Duration::from_secs(60);
 /// A number and how long its bar is.
 struct Bar {
     name: &'static str,
-    n: usize,
+    n: String,
     width: usize,
 }
 
 impl Bar {
     fn of(name: &'static str, n: usize, max: usize) -> Self {
-        Self { name, n, width: (n * BAR_MAX).checked_div(max).unwrap_or(0) }
+        Self { name, n: grouped(n as u64), width: (n * BAR_MAX).checked_div(max).unwrap_or(0) }
     }
 }
 
@@ -200,6 +200,11 @@ impl<const N: usize> Counts<N> {
     }
 }
 
+/// A number to be told of, which none is not.
+fn some(n: usize) -> Option<String> {
+    (n > 0).then(|| grouped(n as u64))
+}
+
 struct Tally {
     n: usize,
     damaged: usize,
@@ -265,13 +270,12 @@ impl Tally {
         users.sort_by(|(name, n), (other, m)| m.cmp(n).then_with(|| name.cmp(other)));
         users.truncate(NAMED_MAX);
         let most = users.first().map_or(0, |(_, n)| *n);
-        let word = if self.n == 1 { "session" } else { "sessions" };
-        let count = format!("{} {word}", in_groups(self.n as u64));
+        let count = counted(self.n, "session");
         Figures {
             count: if is_all { count } else { format!("more than {count}") },
             is_all,
-            damaged: self.damaged,
-            ahead: self.ahead,
+            damaged: some(self.damaged),
+            ahead: some(self.ahead),
             is_empty: self.n == 0,
             kinds: [
                 Bar::of("logged in", self.logged_in, self.n),

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{extract::Path, http::StatusCode, response::Response};
 use ingle::{SessionInfo, StoredSession};
-use ingle_operator::{redacted, shortened, size};
+use ingle_operator::{grouped, redacted, shortened, size};
 
 use crate::{
     access::Role,
@@ -43,10 +43,10 @@ struct Session {
     idle: When,
     ends: When,
     ends_by_idle: bool,
-    commits: u64,
+    commits: String,
     size: String,
     rows: Vec<RowLine>,
-    more: usize,
+    more: Option<String>,
     has_hidden: bool,
     is_revealed: bool,
     can_end: bool,
@@ -96,10 +96,10 @@ pub(crate) fn answer(context: &Context, session: &StoredSession, shown: Shown) -
         idle: context.when(info.idle_deadline),
         ends: context.when(info.ends),
         ends_by_idle: info.idle_deadline < info.ends,
-        commits: info.commits,
+        commits: grouped(info.commits),
         size: size(info.data_bytes),
         rows: rows.into_iter().map(row).collect(),
-        more,
+        more: (more > 0).then(|| grouped(more as u64)),
         has_hidden: !redacted.fields.is_empty(),
         is_revealed: shown.is_revealed,
         can_end: context.must_be(Role::Operator).is_ok(),

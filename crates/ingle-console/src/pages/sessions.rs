@@ -3,6 +3,7 @@
 
 use askama::Template;
 use axum::{Json, http::StatusCode, response::Response};
+use ingle_operator::counted;
 use serde::Serialize;
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     find::{self, Found, LINES, Wanted},
     form::{Query, address},
     problem::Problem,
-    view::{Line, counted, damaged_note, line, page},
+    view::{Line, damaged_note, line, page},
 };
 
 /// What one often looks for. No store has sessions in the order of these, so each is a search.

@@ -227,11 +227,25 @@ async fn a_thousand_end_at_a_time_and_it_is_said_that_there_may_be_more() {
         scene.holding(json!({ "n": n })).await;
     }
     let asked = scene.post("/sessions/end", &[("q", "@age < 1h"), ("matching", "1")]).await;
-    assert!(asked.body.contains("End 1000 sessions?"), "{}", asked.body);
+    assert!(asked.body.contains("End 1,000 sessions?"), "{}", asked.body);
+    assert!(asked.body.contains("type their number: 1,000"), "{}", asked.body);
+    assert!(asked.body.contains("and 980 more"), "{}", asked.body);
     assert!(asked.body.contains("there may be more"), "{}", asked.body);
     assert_eq!(asked.body.matches("name=\"handle\"").count(), 1000);
     let all = scene.post("/sessions/end", &[("q", "n > 38"), ("matching", "1")]).await;
     assert!(all.body.contains("there may be more"), "{}", all.body);
     let all = scene.post("/sessions/end", &[("q", "n > 39"), ("matching", "1")]).await;
     assert!(!all.body.contains("there may be more"), "{}", all.body);
+    // Every page writes a number in the same way, and takes it as it is written.
+    let home = scene.get("").await.body;
+    let n = home.matches("<span class=\"number\">1,040</span>").count();
+    assert!(home.contains("1,040 sessions") && n == 4 && !home.contains("1040"), "{n}: {home}");
+    let none = scene.get(&question("/sessions", "n < 0")).await.body;
+    assert!(none.contains("Looked at 1,040 sessions."), "{none}");
+    let handles: Vec<&str> = asked.body.split("name=\"handle\" value=\"").skip(1).collect();
+    let handles = handles.iter().map(|rest| ("handle", &rest[..16]));
+    let mut fields = vec![("confirmed", "1"), ("count", "1,000")];
+    fields.extend(handles);
+    let ended = scene.post("/sessions/end", &fields).await;
+    assert!(ended.body.contains("1,000 sessions have ended."), "{}", ended.body);
 }
