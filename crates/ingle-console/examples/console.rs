@@ -3,9 +3,13 @@
 //!
 //! `cargo run -p ingle-console --example console`
 
-#![expect(clippy::print_stdout, reason = "the address is for whoever started this")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the address is for whoever started this"
+)]
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -25,8 +29,24 @@ use serde_json::json;
 const GREETINGS: [&str; 4] = ["Hello World", "Hallo Welt", "Hola Mundo", "Salut le Monde"];
 const USERS: [&str; 4] = ["ada@example.com", "grace@example.com", "alan@example.com", "linus"];
 
+const USAGE: &str = "Usage: cargo run -p ingle-console --example console\n\nServes the console with made-up sessions on a free port of this machine, until Ctrl-C.";
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<ExitCode, Box<dyn Error>> {
+    match std::env::args().nth(1).as_deref() {
+        None => serve().await.map(|()| ExitCode::SUCCESS),
+        Some("--help" | "-h") => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(argument) => {
+            eprintln!("There is no argument {argument:?}.\n\n{USAGE}");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
     let store = Memory::new();
     let clock = ManualClock::new(an_hour_ago());
     // Two instances of the app. The console is mounted in the first one.
