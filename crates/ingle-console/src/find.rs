@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::{context::Context, problem::Problem};
 
-/// A longer text is no question that a person asks.
-const QUESTION_MAX: usize = 1000;
+/// A text with more characters is no question that a person asks.
+pub(crate) const QUESTION_MAX: usize = 1000;
 
 /// How many sessions a page of a list or a part of a search has. With more, it would have more than 60 KiB.
 pub(crate) const LINES: usize = 30;
@@ -44,10 +44,10 @@ pub(crate) enum Wanted {
 /// `user:ada`, a handle or its beginning, or a condition.
 pub(crate) fn read(question: &str) -> Result<Wanted, String> {
     let question = question.trim();
-    if question.len() > QUESTION_MAX {
+    if question.chars().count() > QUESTION_MAX {
         return Err(format!(
             "This is too long: a search has at most {}.",
-            counted(QUESTION_MAX, "byte")
+            counted(QUESTION_MAX, "character")
         ));
     }
     if question.is_empty() {

@@ -113,7 +113,7 @@ pub(crate) async fn get(context: Context, Query(query): Query) -> Result<Respons
     let wanted = match find::read(&shown.question) {
         Ok(wanted) => wanted,
         Err(wrong) => {
-            let question = shown.question.chars().take(1000).collect();
+            let question = shown.question.chars().take(find::QUESTION_MAX).collect();
             return Ok(page(StatusCode::BAD_REQUEST, &Sessions { question, wrong, ..shown }));
         }
     };

@@ -6,9 +6,9 @@ use ingle::data::Data;
 use serde_json::{Value, json};
 
 use crate::{
-    http::{Answer, raw},
+    http::{Answer, form, raw},
     on_both_stores,
-    scene::Scene,
+    scene::{Loopback, Scene},
 };
 
 on_both_stores! {
@@ -210,6 +210,50 @@ async fn the_document_has_each_route_and_what_each_answers() {
                 }
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_document_says_who_is_sent_away_from_each_operation() {
+    let (scene, loopback) = (Scene::in_memory().await, Loopback::start().await);
+    let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            if method == "parameters" {
+                continue;
+            }
+            let path = path.replace("{handle}", "00000000000000aa");
+            let method = method.to_uppercase();
+            let head = |base: &str| format!("{method} {base}{path} HTTP/1.1\r\nX-Role: editor\r\n");
+            let end = "Connection: close\r\n\r\n";
+            let own = format!("Host: {}\r\n{end}", loopback.address);
+            let nobody = raw(loopback.address, &(head("") + &own)).await;
+            let other = format!("Host: evil.example\r\n{end}");
+            let misled = raw(scene.address, &(head("/console") + &other)).await;
+            for (answer, status) in [(nobody, 401), (misled, 421)] {
+                assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+                let kinds = &operation["responses"][status.to_string()]["content"];
+                let kind = kinds.as_object().and_then(|kinds| kinds.keys().next());
+                let told = answer.header("content-type");
+                assert_eq!(kind.map(String::as_str), told, "{method} {path} {status}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_may_be_as_long_as_the_document_says() {
+    let scene = Scene::in_memory().await;
+    let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+    let q = &document["paths"]["/api/v1/sessions"]["get"]["parameters"][0];
+    assert_eq!(q["name"], "q");
+    let most = usize::try_from(q["schema"]["maxLength"].as_u64().unwrap()).unwrap();
+    // JSON Schema counts characters, whichever bytes they have.
+    for (n, status) in [(most, 200), (most + 1, 400)] {
+        let question = format!("greeting = {}", "é".repeat(n - "greeting = ".len()));
+        let path = format!("/sessions?{}", form(&[("q", &question)]));
+        let answer = ask(&scene, "viewer", "GET", &path, "", "").await;
+        assert_eq!(answer.status, status, "{n}: {answer:?}");
     }
 }
 
