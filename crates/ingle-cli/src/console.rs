@@ -6,8 +6,8 @@ use std::{fs, io::Write as _, net::SocketAddr, path::PathBuf, str::FromStr, sync
 use clap::{ArgGroup, Args};
 use ingle::Sessions;
 use ingle_console::{
-    Claim, Grant, Iap, Identity, InvalidAccess, Oidc, Proxy, Public, PublicUrl, Role, RoleTable,
-    Roles,
+    Claim, Grant, Iap, Identity, InvalidAccess, NotReady, Oidc, Proxy, Public, PublicUrl, Role,
+    RoleTable, Roles,
 };
 use tokio::{net::TcpListener, select};
 
@@ -150,11 +150,18 @@ impl ConsoleOptions {
         if let Some(issuer) = oidc_issuer {
             let client = self.client(issuer)?;
             // Who mistyped it sees it now, and not when somebody signs in.
-            if let Err(error) = client.check(sessions.now()).await {
-                say(&format!(
+            match client.check(sessions.now()).await {
+                Ok(()) => {}
+                Err(NotReady::OtherIssuer(own)) => {
+                    return Err(Failed::usage(format!(
+                        "--oidc-issuer: the provider calls itself {own}, and nobody can sign in by another name; \
+                         write --oidc-issuer {own}"
+                    )));
+                }
+                Err(error) => say(&format!(
                     "ingle: warning: the provider {issuer} does not answer as it should: {error}; nobody can \
                      sign in until it does"
-                ));
+                )),
             }
             return Ok(client.into());
         }

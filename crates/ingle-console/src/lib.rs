@@ -60,7 +60,7 @@ pub use access::{
     Access, Grant, Identity, InvalidAccess, Proxy, Public, PublicUrl, Role, RoleTable,
 };
 #[cfg(feature = "oidc")]
-pub use provider::{Claim, Iap, IapKeys, Oidc, Roles};
+pub use provider::{Claim, Iap, IapKeys, NotReady, Oidc, Roles};
 pub use serve::{serve, serve_public};
 
 /// What all requests share.

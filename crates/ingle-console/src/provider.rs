@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use iap::{Iap, IapKeys};
-pub use oidc::Oidc;
+pub use oidc::{NotReady, Oidc};
 
 use crate::{
     access::{Grant, InvalidAccess, Role, RoleTable, is_name},

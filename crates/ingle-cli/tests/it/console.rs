@@ -1,12 +1,14 @@
 //! The console, begun by the command.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
-    net::SocketAddr,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener},
     process::{Child, ChildStderr, Command, Stdio},
+    thread,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 use testbed::http::{Answer, Browser, raw};
 
 use crate::{
@@ -210,6 +212,44 @@ async fn a_console_for_others_begins_only_if_it_is_told_how_they_are_known() {
         assert!(ended.stderr.contains(said), "{arguments:?}: {ended:?}");
         assert_eq!((ended.stdout.as_str(), ended.stderr.lines().count()), ("", 1), "{ended:?}");
     }
+}
+
+#[tokio::test]
+async fn a_console_does_not_begin_with_an_issuer_that_has_a_slash_too_much() {
+    let place = Place::sqlite().filled().await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = format!("http://{}", listener.local_addr().unwrap());
+    let metadata = json!({
+        "issuer": own,
+        "authorization_endpoint": format!("{own}/auth"),
+        "token_endpoint": format!("{own}/token"),
+        "jwks_uri": format!("{own}/keys"),
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    });
+    // It is there as long as the process of the test.
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut lines = stream.by_ref().lines().map(Result::unwrap);
+            let is_of_keys = lines.next().is_some_and(|line| line.contains("/keys"));
+            lines.find(String::is_empty);
+            let body =
+                if is_of_keys { json!({ "keys": [] }) } else { metadata.clone() }.to_string();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+            let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let wrong = format!("{own}/");
+    let arguments = [
+        &FOR_OTHERS[..],
+        &["--oidc-issuer", &wrong, "--oidc-client-id", "a", "--role", "editor=ada@example.com"],
+    ];
+    let ended = run(&place, &arguments.concat()).with(2);
+    assert!(ended.stderr.ends_with(&format!("write --oidc-issuer {own}\n")), "{ended:?}");
+    assert_eq!((ended.stdout.as_str(), ended.stderr.lines().count()), ("", 1), "{ended:?}");
 }
 
 /// A console for others that runs.

@@ -90,6 +90,31 @@ type Client = CoreClient<
     EndpointMaybeSet,
 >;
 
+/// Why nobody can sign in at a provider now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotReady {
+    /// It does not answer, or not as it should, as the text says. Sign-in asks again, so that this may be over
+    /// by then.
+    Unreachable(String),
+    /// It calls itself by this issuer, which differs by the slash at its end. Nobody can sign in before the
+    /// setting says the same.
+    OtherIssuer(String),
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => f.write_str(why),
+            Self::OtherIssuer(issuer) => {
+                write!(f, "the provider calls itself {issuer}: write it so")
+            }
+        }
+    }
+}
+
+impl std::error::Error for NotReady {}
+
 /// Sign-in by a provider of OpenID Connect, such as Google, Keycloak, Okta or Entra ID.
 ///
 /// The console asks for the scopes `openid`, `email` and `profile`, and for a code that it redeems itself
@@ -197,14 +222,27 @@ impl Oidc {
     /// Asks the provider where its parts are, such as before the console begins.
     ///
     /// # Errors
-    /// It does not answer, or not as it should. Sign-in asks again, so that this may be over by then.
-    pub async fn check(&self, now: Timestamp) -> Result<(), InvalidAccess> {
-        match self.discover(now).await {
-            Ok(_) => Ok(()),
-            Err(Refused::Unreachable(why) | Refused::Unproven(why) | Refused::NoRole(why)) => {
-                Err(InvalidAccess::new(why))
+    /// It does not answer, or not as it should, or calls itself by another issuer.
+    pub async fn check(&self, now: Timestamp) -> Result<(), NotReady> {
+        let Err(refused) = self.discover(now).await else { return Ok(()) };
+        if let Some(issuer) = self.own_issuer().await {
+            return Err(NotReady::OtherIssuer(issuer));
+        }
+        let (Refused::Unreachable(why) | Refused::Unproven(why) | Refused::NoRole(why)) = refused;
+        Err(NotReady::Unreachable(why))
+    }
+
+    /// What the provider calls itself, if that has another slash at its end. Both have to be identical
+    /// (Discovery 1.0, 4.3), and both lead to the same document.
+    async fn own_issuer(&self) -> Option<String> {
+        let bare = self.issuer.as_str().trim_end_matches('/');
+        for issuer in [bare.to_owned(), format!("{bare}/")] {
+            let url = IssuerUrl::new(issuer.clone()).ok()?;
+            if url != self.issuer && Metadata::discover_async(url, &self.web).await.is_ok() {
+                return Some(issuer);
             }
         }
+        None
     }
 
     /// What people call it: the host.

@@ -15,7 +15,7 @@ use axum::{
     routing::{get, post},
 };
 use ingle::clock::{Clock as _, SystemClock};
-use ingle_console::{Oidc, Public, Role, RoleTable, Roles};
+use ingle_console::{NotReady, Oidc, Public, Role, RoleTable, Roles};
 use serde_json::{Value, json};
 use testbed::token::{Signer, sign_by_secret, unsigned};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -320,6 +320,25 @@ async fn a_provider_that_describes_itself_wrongly_is_not_gone_to() {
     }
     liar.says(|says| says.metadata = json!({}));
     assert_eq!(liar.sign_in(&console, &mut Person::default(), "code=good").await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_whose_name_has_another_slash_at_its_end_says_how_to_write_it() {
+    let liar = Liar::start().await;
+    let (bare, slash) = (liar.issuer(), format!("{}/", liar.issuer()));
+    let roles = || Roles::ByName(RoleTable::new([(Role::Viewer, "ada@example.com")]).unwrap());
+    for (own, written) in [(&bare, &slash), (&bare, &format!("{slash}/")), (&slash, &bare)] {
+        liar.says(|says| says.metadata = json!({ "issuer": own }));
+        let check = async |issuer: &str| {
+            Oidc::new(issuer, "console", roles()).unwrap().check(SystemClock.now()).await
+        };
+        assert_eq!(check(written).await, Err(NotReady::OtherIssuer(own.clone())));
+        assert_eq!(check(own).await, Ok(()));
+    }
+    // Another name is not one that was written with a slash too much.
+    liar.says(|says| says.metadata = json!({ "issuer": "https://other.example" }));
+    let refused = liar.client().check(SystemClock.now()).await;
+    assert!(matches!(refused, Err(NotReady::Unreachable(_))), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
