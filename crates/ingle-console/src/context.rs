@@ -2,7 +2,7 @@
 //! sessions, on which all that they do is written down.
 
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, Path},
     http::{StatusCode, request::Parts},
 };
 use ingle::{Handle, Sessions, StoredSession, clock::Timestamp};
@@ -119,6 +119,46 @@ impl FromRequestParts<Console> for Context {
         let can_sign_out = parts.extensions.get::<SignedIn>().is_some();
         Ok(Self { console: console.clone(), base, grant, sessions, can_sign_out })
     }
+}
+
+/// A request about a live session, of somebody who may edit it.
+pub(crate) struct Editing(pub(crate) Context, pub(crate) StoredSession);
+
+/// The same of somebody who may end it.
+pub(crate) struct Ending(pub(crate) Context, pub(crate) StoredSession);
+
+impl FromRequestParts<Console> for Editing {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
+        on_session(parts, console, Role::Editor)
+            .await
+            .map(|(context, session)| Self(context, session))
+    }
+}
+
+impl FromRequestParts<Console> for Ending {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Problem> {
+        on_session(parts, console, Role::Operator)
+            .await
+            .map(|(context, session)| Self(context, session))
+    }
+}
+
+/// The session of the address, for whoever has this role.
+async fn on_session(
+    parts: &mut Parts,
+    console: &Console,
+    role: Role,
+) -> Result<(Context, StoredSession), Problem> {
+    let context = Context::from_request_parts(parts, console).await?;
+    context.must_be(role)?;
+    let handle = Path::<String>::from_request_parts(parts, console).await;
+    let Path(handle) = handle.map_err(|_| Problem::bad_request("The address names no session."))?;
+    let session = context.session(&handle).await?;
+    Ok((context, session))
 }
 
 /// What the frame of each page shows.

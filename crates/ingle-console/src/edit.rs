@@ -3,7 +3,6 @@
 
 use askama::Template;
 use axum::{
-    extract::Path as Route,
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
@@ -16,9 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    access::Role,
     carried::{self, Carried},
-    context::{Context, Top},
+    context::{Context, Editing, Top},
     form::{Form, Query},
     pages::session::{Shown, Undo, answer},
     problem::Problem,
@@ -125,12 +123,9 @@ mod some {
 
 /// The form of one value.
 pub(crate) async fn form(
-    context: Context,
-    Route(handle): Route<String>,
+    Editing(context, session): Editing,
     Query(query): Query,
 ) -> Result<Response, Problem> {
-    context.must_be(Role::Editor)?;
-    let session = context.session(&handle).await?;
     if query.field("path").is_none() {
         return Ok(Redirect::to(&context.href(&session)).into_response());
     }
@@ -197,12 +192,9 @@ pub(crate) fn hidden_page(
 
 /// The form of a value that is to be added to a map, a list or the session.
 pub(crate) async fn add_form(
-    context: Context,
-    Route(handle): Route<String>,
+    Editing(context, session): Editing,
     Query(query): Query,
 ) -> Result<Response, Problem> {
-    context.must_be(Role::Editor)?;
-    let session = context.session(&handle).await?;
     let container = match query.text("in") {
         "" => None,
         text => Some(path_of(text)?),
@@ -231,7 +223,7 @@ pub(crate) async fn add_form(
     let form = EditPage {
         top: context.top("sessions"),
         href: context.href(&session),
-        handle,
+        handle: session.info().handle.to_string(),
         title: "Add",
         path,
         is_named_here,
@@ -248,12 +240,9 @@ pub(crate) async fn add_form(
 
 /// Saves or removes one value.
 pub(crate) async fn save(
-    context: Context,
-    Route(handle): Route<String>,
+    Editing(context, session): Editing,
     form: Form,
 ) -> Result<Response, Problem> {
-    context.must_be(Role::Editor)?;
-    let session = context.session(&handle).await?;
     let edit = match edit_in(&form) {
         Ok(edit) => edit,
         Err(wrong) => return Ok(form_again(&context, &session, &form, wrong)),
@@ -369,12 +358,7 @@ fn form_again(context: &Context, session: &StoredSession, form: &Form, wrong: St
 }
 
 /// The whole data as JSON.
-pub(crate) async fn json_form(
-    context: Context,
-    Route(handle): Route<String>,
-) -> Result<Response, Problem> {
-    context.must_be(Role::Editor)?;
-    let session = context.session(&handle).await?;
+pub(crate) async fn json_form(Editing(context, session): Editing) -> Result<Response, Problem> {
     let shown = redacted(session.snapshot());
     Ok(whole_form(&context, &session, shown.data, !shown.fields.is_empty()))
 }
@@ -400,12 +384,9 @@ pub(crate) fn whole_form(
 
 /// Saves what differs from what was shown.
 pub(crate) async fn save_json(
-    context: Context,
-    Route(handle): Route<String>,
+    Editing(context, session): Editing,
     form: Form,
 ) -> Result<Response, Problem> {
-    context.must_be(Role::Editor)?;
-    let session = context.session(&handle).await?;
     match edits_in(&form) {
         Ok(edits) if edits.is_empty() => Ok(Redirect::to(&context.href(&session)).into_response()),
         Ok(edits) => commit(&context, &session, edits, SAVED).await,
@@ -413,7 +394,7 @@ pub(crate) async fn save_json(
             let shown = JsonPage {
                 top: context.top("sessions"),
                 href: context.href(&session),
-                handle,
+                handle: session.info().handle.to_string(),
                 before: form.text("before").to_owned(),
                 text: form.lines("value"),
                 has_hidden: false,
@@ -442,12 +423,9 @@ fn edits_in(form: &Form) -> Result<Vec<Edit>, String> {
 
 /// Makes edits that were made before: those of an undo, or those of a conflict once more.
 pub(crate) async fn apply_again(
-    context: Context,
-    Route(handle): Route<String>,
+    Editing(context, session): Editing,
     form: Form,
 ) -> Result<Response, Problem> {
-    context.must_be(Role::Editor)?;
-    let session = context.session(&handle).await?;
     if let Some(until) = form.field("until") {
         let until = until.parse().map(Timestamp::from_millis);
         if until.is_ok_and(|until| context.sessions.now() >= until) {

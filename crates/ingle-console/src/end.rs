@@ -1,13 +1,13 @@
 //! Ends of sessions: of one, of those that were selected or match, and of all of a user.
 
 use askama::Template;
-use axum::{extract::Path, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use ingle::{Error, Handle};
 use ingle_operator::{counted, grouped};
 
 use crate::{
     access::Role,
-    context::{Context, Top, handle_of},
+    context::{Context, Ending, Top, handle_of},
     find::{self, Wanted},
     form::{Form, address},
     problem::Problem,
@@ -42,9 +42,7 @@ struct ConfirmPage {
 }
 
 /// Ends one session.
-pub(crate) async fn one(context: Context, Path(handle): Path<String>) -> Result<Response, Problem> {
-    context.must_be(Role::Operator)?;
-    let session = context.session(&handle).await?;
+pub(crate) async fn one(Ending(context, session): Ending) -> Result<Response, Problem> {
     session.end().await?;
     Ok(done(&context, "/sessions", "The session has ended. Its visitor is logged out.".to_owned()))
 }

@@ -5,7 +5,6 @@
 
 use askama::Template;
 use axum::{
-    extract::Path as Route,
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
@@ -14,8 +13,7 @@ use ingle_operator::{Edit, Path, kind, redacted};
 use serde_json::Value;
 
 use crate::{
-    access::Role,
-    context::{Context, Top},
+    context::{Context, Editing, Top},
     edit::{self, DAMAGED},
     form::{Form, Query},
     problem::Problem,
@@ -85,12 +83,9 @@ impl OrderPage {
 
 /// The form of a list's order.
 pub(crate) async fn form(
-    context: Context,
-    Route(handle): Route<String>,
+    Editing(context, session): Editing,
     Query(query): Query,
 ) -> Result<Response, Problem> {
-    context.must_be(Role::Editor)?;
-    let session = context.session(&handle).await?;
     let path = edit::path_of(query.text("path"))?;
     let shown = redacted(session.snapshot()).data;
     of_list(&context, &session, &path, &shown)
@@ -145,12 +140,9 @@ fn page_of(
 
 /// Moves an item on the form, or saves the order.
 pub(crate) async fn save(
-    context: Context,
-    Route(handle): Route<String>,
+    Editing(context, session): Editing,
     form: Form,
 ) -> Result<Response, Problem> {
-    context.must_be(Role::Editor)?;
-    let session = context.session(&handle).await?;
     let damaged = || Problem::bad_request(DAMAGED);
     let path = edit::path_of(form.text("path"))?;
     let before = serde_json::from_str(form.text("before")).map_err(|_| damaged())?;

@@ -1,11 +1,10 @@
 //! Hidden values, shown to an operator of whom that is written down.
 
-use axum::{extract::Path as Route, response::Response};
+use axum::response::Response;
 use ingle_operator::{Path, redacted};
 
 use crate::{
-    access::Role,
-    context::Context,
+    context::Editing,
     edit,
     form::Form,
     order,
@@ -15,12 +14,9 @@ use crate::{
 
 /// Shows hidden values, once it is written down that this operator looks at them.
 pub(crate) async fn post(
-    context: Context,
-    Route(handle): Route<String>,
+    Editing(context, session): Editing,
     form: Form,
 ) -> Result<Response, Problem> {
-    context.must_be(Role::Editor)?;
-    let session = context.session(&handle).await?;
     let hidden = redacted(session.snapshot()).fields;
     let path: Option<Path> = match form.text("path") {
         "" => None,

@@ -151,21 +151,18 @@ fn process(context: &Context) -> Process {
 /// The bounds of the bars of times, in seconds, and of sizes, in bytes. Each bar ends before the next.
 type Bounds<const N: usize> = [(&'static str, u64); N];
 
-const LAST_SEEN: Bounds<5> = [
-    ("within a minute", 60),
-    ("1 to 60 minutes ago", 3600),
-    ("1 to 24 hours ago", 86_400),
-    ("1 to 7 days ago", 7 * 86_400),
-    ("before", u64::MAX),
-];
+const LAST_SEEN: Bounds<5> = ages(("within a minute", 60), "1 to 60 minutes ago");
+const BEGAN: Bounds<5> = ages(("within 10 minutes", 600), "10 to 60 minutes ago");
 
-const BEGAN: Bounds<5> = [
-    ("within 10 minutes", 600),
-    ("10 to 60 minutes ago", 3600),
-    ("1 to 24 hours ago", 86_400),
-    ("1 to 7 days ago", 7 * 86_400),
-    ("before", u64::MAX),
-];
+const fn ages(first: (&'static str, u64), within_the_hour: &'static str) -> Bounds<5> {
+    [
+        first,
+        (within_the_hour, 3600),
+        ("1 to 24 hours ago", 86_400),
+        ("1 to 7 days ago", 7 * 86_400),
+        ("before", u64::MAX),
+    ]
+}
 
 const SIZES: Bounds<5> = [
     ("below 1 KiB", 1024),
