@@ -171,3 +171,20 @@ async fn a_damaged_line_of_the_audit_log_hides_no_other(place: Place) {
     assert!(told.stderr.contains("1 line of the audit log cannot be read"), "{told:?}");
     run(&place, &["sessions", "list"]).ok();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_another_type_in_redis_ends_by_its_handle() {
+    let place = Place::redis().filled().await;
+    let (server, prefix) = place.url[8..].split_once("?prefix=").unwrap();
+    let server = server.parse().unwrap();
+    let key = key(ADA);
+    let name = format!("{prefix}:{{{:02x}}}:{key}", key.as_bytes()[0]);
+    testbed::redis::ask(server, &format!("DEL {name}")).unwrap();
+    testbed::redis::ask(server, &format!("RPUSH {name} x")).unwrap();
+    let shown = run(&place, &["sessions", "show", ADA]).with(1);
+    assert!(shown.stderr.contains(&format!("`ingle sessions end {ADA}` ends it")), "{shown:?}");
+    let ended = run(&place, &["sessions", "end", ADA]).ok();
+    assert!(ended.stderr.contains("1 session ended"), "{ended:?}");
+    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 3);
+    run(&place, &["sessions", "show", ADA]).with(3);
+}

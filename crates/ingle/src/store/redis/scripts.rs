@@ -126,7 +126,11 @@ return 1
 /// Answers what was there.
 pub(super) static DESTROY: Script = Script::new(concat!(
     "#!lua flags=allow-oom
-local found = redis.call('GET', KEYS[1])
+local found = redis.pcall('GET', KEYS[1])
+if type(found) == 'table' then
+  if not string.find(found.err, 'WRONGTYPE') then return found end
+  found = '?'
+end
 if found and not string.find(found, '^{\"moved_to\":') and not string.find(found, '^{\"ended\":') then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   ",
