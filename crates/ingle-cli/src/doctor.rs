@@ -108,7 +108,7 @@ pub(crate) async fn run(
     }
     let mut problems = Vec::new();
     if let Some(url) = url {
-        problems.extend(store::look(&url, options.write).await);
+        problems.extend(store::look(&url, options.write, place.timeout).await);
     }
     if let Some(page) = page {
         problems.extend(app::look(&page).await);

@@ -103,7 +103,9 @@ impl PlaceOptions {
         let name = name.or_else(|| variable("USER")).or_else(|| variable("LOGNAME"));
         let machine = rustix::system::uname();
         let from = format!("ingle on {}", machine.nodename().to_string_lossy());
-        (name.unwrap_or_else(|| "unknown".to_owned()), from)
+        // In a container, nobody may have told the program whose it is.
+        let name = name.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+        (name, from)
     }
 }
 

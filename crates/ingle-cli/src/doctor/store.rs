@@ -26,41 +26,63 @@ const FAR: Duration = Duration::from_millis(100);
 /// How long the session that is written may live, should its end fail.
 const PROBE_TIME: Duration = Duration::from_secs(60);
 
-pub(super) async fn look(url: &str, write: bool) -> Vec<Problem> {
-    if let Err(failed) = place::is_there(url) {
-        return vec![Problem::of_store("open", &failed.line())];
-    }
-    let store = match store::open(url).await {
-        Ok(store) => store,
-        Err(error) => return vec![Problem::from(&error)],
-    };
-    let warnings = match store.check(SystemClock.now()).await {
-        Ok(warnings) => warnings,
-        Err(error) => return vec![Problem::of_store("answer", &causes(&error))],
-    };
-    let mut problems: Vec<_> =
-        warnings.iter().map(|warning| Problem::warned(Part::Store, warning)).collect();
-    // Firestore says where it is, and is far from each machine that is not Google's.
-    if store.info().name != "firestore" {
-        problems.extend(distance(&*store).await);
-    }
-    if write {
-        problems.extend(keeps_a_session(&store).await);
+/// What is wrong, where each answer may take so long.
+pub(super) async fn look(url: &str, write: bool, timeout: Duration) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Err(problem) = ask(url, write, timeout, &mut problems).await {
+        problems.push(problem);
     }
     problems
 }
 
-async fn distance(store: &dyn Store) -> Option<Problem> {
+/// Adds what is wrong, up to what makes all further questions pointless.
+async fn ask(
+    url: &str,
+    write: bool,
+    timeout: Duration,
+    problems: &mut Vec<Problem>,
+) -> Result<(), Problem> {
+    place::is_there(url).map_err(|failed| Problem::of_store("open", &failed.line()))?;
+    let store = in_time("open", timeout, store::open(url)).await?;
+    let store = store.map_err(|error| Problem::from(&error))?;
+    let warnings = in_time("answer", timeout, store.check(SystemClock.now())).await?;
+    let warnings = warnings.map_err(|error| Problem::of_store("answer", &causes(&error)))?;
+    problems.extend(warnings.iter().map(|warning| Problem::warned(Part::Store, warning)));
+    // Firestore says where it is, and is far from each machine that is not Google's.
+    if store.info().name != "firestore" {
+        problems.extend(distance(&*store, timeout).await?);
+    }
+    if write {
+        problems.extend(keeps_a_session(&store, timeout).await?);
+    }
+    Ok(())
+}
+
+/// An answer of the store, if it does not take too long.
+async fn in_time<T>(
+    about: &'static str,
+    timeout: Duration,
+    answer: impl Future<Output = T>,
+) -> Result<T, Problem> {
+    tokio::time::timeout(timeout, answer).await.map_err(|_| {
+        let line = format!(
+            "the store did not answer within {timeout:?} (--timeout); see that it runs, and that no firewall \
+             is in between"
+        );
+        Problem::of_store(about, &line)
+    })
+}
+
+async fn distance(store: &dyn Store, timeout: Duration) -> Result<Option<Problem>, Problem> {
     let mut fastest = Duration::MAX;
     for _ in 0..LOADS {
-        let key = some_key()?;
+        let Some(key) = some_key() else { return Ok(None) };
         let began = Instant::now();
-        if let Err(error) = store.load(&key, SystemClock.now()).await {
-            return Some(Problem::of_store("answer", &causes(&error)));
-        }
+        let loaded = in_time("answer", timeout, store.load(&key, SystemClock.now())).await?;
+        loaded.map_err(|error| Problem::of_store("answer", &causes(&error)))?;
         fastest = fastest.min(began.elapsed());
         if fastest < FAR {
-            return None;
+            return Ok(None);
         }
     }
     let line = format!(
@@ -68,7 +90,7 @@ async fn distance(store: &dyn Store) -> Option<Problem> {
          waits as long or twice; run the app in the region of its store",
         fastest.as_millis()
     );
-    Some(Problem::of_store("far", &line))
+    Ok(Some(Problem::of_store("far", &line)))
 }
 
 /// A key that no session has.
@@ -80,15 +102,20 @@ fn some_key() -> Option<Key> {
 }
 
 /// Begins a session as large as an app may have one, changes it, and ends it.
-async fn keeps_a_session(store: &Arc<dyn Store>) -> Option<Problem> {
-    let record = Arc::new(session()?);
+async fn keeps_a_session(
+    store: &Arc<dyn Store>,
+    timeout: Duration,
+) -> Result<Option<Problem>, Problem> {
+    let Some(record) = session() else { return Ok(None) };
+    let record = Arc::new(record);
     let key = record.header.key;
-    let written = write(store, &record).await;
-    let ended = store.destroy(&key, SystemClock.now()).await;
+    let written = in_time("write", timeout, write(store, &record)).await;
+    let ended = in_time("write", timeout, store.destroy(&key, SystemClock.now())).await?;
+    let written = written?;
     let problem = |error: &(dyn std::error::Error + 'static)| {
         Problem::of_store("write", &format!("no session can be kept: {}", causes(error)))
     };
-    match (written, ended) {
+    Ok(match (written, ended) {
         (Err(error), _) => Some(problem(&error)),
         (Ok(()), Err(error)) => Some(problem(&error)),
         (Ok(()), Ok(Destroyed::Ended)) => None,
@@ -96,7 +123,7 @@ async fn keeps_a_session(store: &Arc<dyn Store>) -> Option<Problem> {
             let line = "a session that was written was not there any more when it was to be ended";
             Some(Problem::of_store("write", line))
         }
-    }
+    })
 }
 
 async fn write(store: &Arc<dyn Store>, record: &Arc<Record>) -> Result<(), CommitError> {

@@ -510,3 +510,12 @@ fn what_is_to_be_looked_at_must_be_named() {
     let ended = run(&place, &["doctor", "localhost:8080"]).with(2);
     assert!(ended.stderr.contains("begins with `https://`"), "{ended:?}");
 }
+
+#[tokio::test]
+async fn a_store_may_take_as_long_as_is_said_and_no_longer() {
+    // It takes connections, and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", silent.local_addr().unwrap());
+    let ended = doctor(&Place::sqlite(), &url, &["--timeout", "150ms"]);
+    found_one(ended, "open", &["did not answer within 150ms (--timeout)", "firewall"]);
+}

@@ -189,6 +189,17 @@ async fn an_empty_operator_is_none() {
 }
 
 #[tokio::test]
+async fn whoever_has_no_name_is_in_the_audit_log_by_their_number() {
+    let place = Place::sqlite().filled().await;
+    let mut end = program(&place);
+    end.env_remove("USER").env_remove("LOGNAME").args(["sessions", "end", ADA]);
+    Ended::of(end.output().unwrap()).ok();
+    let lines = run(&place, &["audit", "--ndjson"]).ok().lines();
+    let own = format!("uid {}", rustix::process::getuid().as_raw());
+    assert_eq!(lines[0]["operator"], own, "{lines:?}");
+}
+
+#[tokio::test]
 async fn a_folder_that_may_not_be_read_is_told_as_such() {
     let place = Place::sqlite().filled().await;
     let closed = place.folder().join("closed");
