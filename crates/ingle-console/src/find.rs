@@ -66,8 +66,8 @@ pub(crate) fn read(question: &str) -> Result<Wanted, String> {
         let is_word = question.chars().all(|c| c.is_alphanumeric() || "._-@".contains(c));
         match is_word && !question.starts_with('@') {
             true => format!(
-                "{question} alone is no search. The sessions of a user are user:{question}, and those with \
-                 a field are {question} exists."
+                "`{question}` alone is no search. The sessions of a user are `user:{question}`, and those with \
+                 a field are `{question} exists`."
             ),
             false => sentence(error),
         }
@@ -270,9 +270,9 @@ mod tests {
             ("../../etc", "At character 1, a field is missing."),
             ("views > 1 AND @user exists", "At character 11, write `and` in the place of `AND`."),
             ("greeting = 'Hola'", "At character 12, put texts and names in double quotes"),
-            ("ada@example.com", "The sessions of a user are user:ada@example.com, and"),
-            ("views", "those with a field are views exists."),
-            ("0123456789abcdef0", "0123456789abcdef0 alone is no search."),
+            ("ada@example.com", "The sessions of a user are `user:ada@example.com`, and"),
+            ("views", "those with a field are `views exists`."),
+            ("0123456789abcdef0", "`0123456789abcdef0` alone is no search."),
         ] {
             let wrong = read(text).unwrap_err();
             assert!(wrong.contains(said) && wrong.len() < 200, "{text}: {wrong}");

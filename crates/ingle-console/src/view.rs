@@ -197,6 +197,11 @@ pub(crate) fn told(value: &Value) -> String {
     shortened(&text, TOLD_COLUMNS_MAX)
 }
 
+/// The parts of a text, and whether each is code.
+pub(crate) fn prose(text: &str) -> impl Iterator<Item = (bool, &str)> {
+    text.split('`').enumerate().map(|(at, part)| (!at.is_multiple_of(2), part))
+}
+
 /// A value that is no text, without its type, which stands beside it.
 fn plain(value: &Value) -> String {
     match as_written(value) {

@@ -264,11 +264,6 @@ fn content(of: &Value) -> &Value {
     fields(&of["content"]).next().map_or(&Value::Null, |(_, content)| content)
 }
 
-/// The parts of a text, and whether each is code.
-fn prose(text: &str) -> impl Iterator<Item = (bool, &str)> {
-    text.split('`').enumerate().map(|(at, part)| (!at.is_multiple_of(2), part))
-}
-
 /// A text as it is, nothing as an empty one, and anything else as JSON.
 fn text(value: &Value) -> String {
     match value {

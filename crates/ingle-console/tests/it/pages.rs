@@ -34,9 +34,13 @@ async fn a_search_says_how_many_it_has_looked_at_and_what_is_wrong_in_it(scene: 
         ("views > 1", 200, "1 of 3 sessions match."),
         ("views > 1", 200, "<code>views: 2, "),
         ("0000", 200, "<p>No live session matches.</p>"),
-        ("views > 1 AND views exists", 400, "write `and` in the place of `AND`."),
+        (
+            "views > 1 AND views exists",
+            400,
+            "write <code>and</code> in the place of <code>AND</code>.",
+        ),
         ("greeting = 'Hola Mundo'", 400, "put texts and names in double quotes"),
-        ("grace", 400, "The sessions of a user are user:grace, and"),
+        ("grace", 400, "The sessions of a user are <code>user:grace</code>, and"),
     ] {
         let answer = scene.get(&format!("/sessions?{}", form(&[("q", question)]))).await;
         assert_eq!(answer.status, status, "{question}");
