@@ -74,7 +74,7 @@ async fn change(
         let change = move |data: &mut Data| apply(data, &wanted);
         let done = match dry_run {
             true => session.dry_run(change).await?,
-            false => session.try_update(change).await?,
+            false => for_edits(session, &edits).try_update(change).await?,
         };
         done.map_err(|conflicts| {
             tell(&conflicts);
@@ -92,6 +92,11 @@ async fn change(
         say("ingle: the session is like that already; nothing was changed");
     }
     Ok(())
+}
+
+/// The session, with what the audit log is to say of these edits, whatever becomes of them.
+fn for_edits(session: &StoredSession, edits: &[Edit]) -> StoredSession {
+    session.clone().naming(edits.iter().map(|edit| edit.path.field()))
 }
 
 /// A value as it may be shown at a place.
@@ -182,6 +187,7 @@ pub(crate) async fn edit(
         Err(no) => return Err(draft.keep(Failed::refused(no.to_string()))),
     };
     let wanted = edits.clone();
+    let session = for_edits(&session, &edits);
     match session.try_update(move |data: &mut Data| apply(data, &wanted)).await {
         Ok(Ok(())) => print(out, &session, &edits).map_err(|failed| failed.after(STORED)),
         Ok(Err(conflicts)) => {

@@ -23,7 +23,7 @@ use crate::{
     Console,
     access::Role,
     context::Context,
-    edit::{Written, edit_of},
+    edit::{Written, edit_of, for_edits},
     find,
     form::Query,
     problem::Problem,
@@ -157,6 +157,9 @@ async fn change(
 ) -> Result<Response, Problem> {
     context.must_be(Role::Editor)?;
     let Changes { edits } = json_of(&headers, &body)?;
+    if edits.is_empty() {
+        return Err(Problem::bad_request("There is no edit in `edits`. Nothing was changed."));
+    }
     if std::str::from_utf8(&body).is_ok_and(has_too_large_integer) {
         return Err(unfit("An integer in it does not fit into 64 bits.".to_owned()));
     }
@@ -175,7 +178,7 @@ async fn change(
             expected.split(',').any(|one| one.trim() == now)
         })
     };
-    let session = context.session(&handle).await?;
+    let session = for_edits(&context.session(&handle).await?, &edits);
     let done = session
         .try_update(move |data: &mut Data| match is_expected(data) {
             true => apply(data, &edits).map_err(Refused::Conflicts),

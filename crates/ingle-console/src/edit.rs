@@ -435,6 +435,9 @@ pub(crate) async fn apply_again(
     let damaged = || Problem::bad_request(DAMAGED);
     let text = carried::read(&context, &session, &form).ok_or_else(too_late)?;
     let written: Vec<Written> = serde_json::from_str(&text).map_err(|_| damaged())?;
+    if written.is_empty() {
+        return Err(damaged());
+    }
     let edits: Result<Vec<_>, _> = written.iter().map(edit_of).collect();
     let edits = edits.map_err(Problem::bad_request)?;
     let said = if form.field("until").is_some() { "Undone." } else { SAVED };
@@ -472,6 +475,7 @@ pub(crate) async fn commit(
     edits: Vec<Edit>,
     said: &str,
 ) -> Result<Response, Problem> {
+    let session = for_edits(session, &edits);
     let change = edits.clone();
     let done = session.try_update(move |data: &mut Data| apply(data, &change)).await;
     let (done, session) = match done {
@@ -481,7 +485,7 @@ pub(crate) async fn commit(
             let change = edits.clone();
             (moved.try_update(move |data: &mut Data| apply(data, &change)).await?, moved)
         }
-        done => (done?, session.clone()),
+        done => (done?, session),
     };
     if let Err(conflicts) = done {
         return conflict_page(context, &session, &edits, &conflicts);
@@ -498,6 +502,11 @@ fn undo(context: &Context, session: &StoredSession, edits: &[Edit]) -> Result<Un
         .collect();
     let until = context.sessions.now().after(carried::TIME).as_millis().to_string();
     Ok(Undo { edits: Carried::of(context, session, edits, &undone)?, until })
+}
+
+/// The session, with what the audit log is to say of these edits, whatever becomes of them.
+pub(crate) fn for_edits(session: &StoredSession, edits: &[Edit]) -> StoredSession {
+    session.clone().naming(edits.iter().map(|edit| edit.path.field()))
 }
 
 fn conflict_page(

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
-use ingle::{AuditLine, Handle, SessionPage};
+use ingle::{AuditField, AuditLine, Handle, SessionPage};
 use ingle_operator::{grouped, inert, shortened};
 
 use crate::{
@@ -105,10 +105,13 @@ fn act_line(context: &Context, act: AuditLine) -> ActLine {
         |handle: Handle| (handle.to_string(), context.base.to(&format!("/sessions/{handle}")));
     let may_see = context.must_be(Role::Editor).is_ok();
     let hash = |hash: Option<String>| hash.map_or("nothing".to_owned(), |hash| inert(&hash));
+    let hashes = |field: AuditField| match (field.before, field.after) {
+        (None, None) => "not changed".to_owned(),
+        (before, after) => format!("before {}, after {}", hash(before), hash(after)),
+    };
     let fields = act.fields.into_iter().map(|(name, field)| FieldLine {
         name: shortened(&name, 40),
-        hashes: may_see
-            .then(|| format!("before {}, after {}", hash(field.before), hash(field.after))),
+        hashes: may_see.then(|| hashes(field)),
     });
     ActLine {
         at: context.when(act.at),

@@ -71,6 +71,12 @@ async fn a_field_that_another_has_changed_is_a_conflict_and_the_text_is_kept(pla
     fs::remove_file(path).unwrap();
     let data = place.data(ADA).await.unwrap();
     assert_eq!((&data["greeting"], &data["views"]), (&json!("Theirs"), &json!(101)));
+    let log = program(&place).args(["audit", "--ndjson"]).output().unwrap();
+    let log = Ended::of(log).ok().stdout;
+    let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let refused: Vec<_> = lines.filter(|line| line["outcome"] == "refused").collect();
+    assert_eq!(refused.len(), 1, "{log}");
+    assert_eq!(refused[0]["fields"], json!({ "greeting": {}, "views": {} }));
 }
 
 async fn what_cannot_be_stored_is_told_and_the_text_is_kept(place: Place) {

@@ -40,7 +40,10 @@ fn told(answer: &Answer) -> Value {
     serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {answer:?}"))
 }
 
-async fn edit(scene: &Scene, handle: &str, lines: &str, edits: Value) -> Answer {
+/// An edit of what a session holds in some tests.
+const VIEWS: &str = r#"{"edits":[{"path":"views","before":1,"yours":2}]}"#;
+
+pub(crate) async fn edit(scene: &Scene, handle: &str, lines: &str, edits: Value) -> Answer {
     let body = json!({ "edits": edits }).to_string();
     let lines = format!("{JSON}{lines}");
     ask(scene, "editor", "PATCH", &format!("/sessions/{handle}"), &lines, &body).await
@@ -72,7 +75,8 @@ async fn a_session_is_read_and_edited_on_the_condition_of_what_was_read(scene: S
     assert_eq!(told(&edited)["data"], expected);
     assert_ne!(edited.header("etag"), Some(&*etag));
     // The data is another one now.
-    let again = edit(&scene, &handle, &if_match, json!([])).await;
+    let views = json!([{ "path": "views", "before": 1, "yours": 2 }]);
+    let again = edit(&scene, &handle, &if_match, views).await;
     assert_eq!(again.status, 412);
     let now = format!("If-Match: \"x\", {}\r\n", edited.header("etag").unwrap());
     let more = json!([{ "path": "views", "before": 1, "yours": 5 }]);
@@ -86,6 +90,7 @@ async fn a_session_is_read_and_edited_on_the_condition_of_what_was_read(scene: S
         (json!([{ "path": "x", "yours": [u64::MAX] }]), 422),
         (json!([{ "yours": 1 }]), 400),
         (json!("no list"), 400),
+        (json!([]), 400),
     ] {
         let refused = edit(&scene, &handle, "", edits.clone()).await;
         assert_eq!(refused.status, status, "{edits}: {refused:?}");
@@ -93,6 +98,8 @@ async fn a_session_is_read_and_edited_on_the_condition_of_what_was_read(scene: S
         assert_eq!(refused.header("content-type"), Some("application/problem+json"));
         assert_eq!((&problem["status"], &problem["type"]), (&json!(status), &json!("about:blank")));
     }
+    let lines = scene.sessions().audit_log(None).await.unwrap().lines;
+    assert_eq!(lines.len(), 4, "what is no edit is no act: {lines:#?}");
     let form = "Content-Type: application/x-www-form-urlencoded\r\n";
     let path = format!("/sessions/{handle}");
     assert_eq!(ask(&scene, "editor", "PATCH", &path, form, "a=1").await.status, 415);
@@ -187,7 +194,7 @@ async fn the_document_has_each_route_and_what_each_answers() {
     for (path, operations) in paths {
         for method in ["get", "post", "put", "patch", "delete"] {
             for role in ["", "viewer", "operator", "editor"] {
-                for body in ["", "{", r#"{"name":"ada"}"#, r#"{"edits":[]}"#] {
+                for body in ["", "{", r#"{"name":"ada"}"#, VIEWS] {
                     for kind in ["", JSON] {
                         let handle = scene.holding(json!({ "views": 1 })).await;
                         let path = path.strip_prefix("/api/v1").unwrap();
@@ -351,7 +358,7 @@ async fn a_program_may_do_what_its_role_may() {
     let scene = Scene::in_memory().await;
     for (method, action, body, least) in [
         ("GET", "", "", 1),
-        ("PATCH", "", r#"{"edits":[]}"#, 3),
+        ("PATCH", "", VIEWS, 3),
         ("DELETE", "", "", 2),
         ("POST", "/reveal", "", 3),
     ] {

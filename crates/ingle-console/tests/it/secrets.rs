@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::{
+    api::edit,
     http::Answer,
     log::Log,
     on_both_stores,
@@ -14,6 +15,7 @@ on_both_stores! {
     a_hidden_value_is_edited_once_it_was_seen
     an_edit_of_a_hidden_value_is_undone_and_no_page_has_the_value
     a_hidden_value_cannot_be_guessed_by_what_is_found_or_by_its_hash
+    a_guess_at_a_hidden_value_is_a_line_that_names_the_field
     no_answer_and_no_line_of_the_log_has_an_id_or_a_cookie
 }
 
@@ -152,6 +154,33 @@ async fn an_edit_of_a_hidden_value_is_undone_and_no_page_has_the_value(scene: Sc
         assert_eq!(scene.post(&of("/apply"), fields).await.status, 410);
     }
     assert_eq!(scene.data(&handle).await["password"], new);
+}
+
+async fn a_guess_at_a_hidden_value_is_a_line_that_names_the_field(scene: Scene) {
+    let handle = scene.holding(secrets()).await;
+    let at = format!("/sessions/{handle}/edit");
+    let guess = async |before: &str| {
+        // The newest line is the first one, and these have a time each.
+        scene.clock.advance(std::time::Duration::from_secs(1));
+        let edits = json!([{ "path": "password", "before": before, "yours": before }]);
+        let api = edit(&scene, &handle.to_string(), "", edits).await.status;
+        scene.clock.advance(std::time::Duration::from_secs(1));
+        let before = json!(before).to_string();
+        let fields = [("path", "password"), ("before", &*before), ("do", "remove")];
+        (api, scene.post(&at, &fields).await.status)
+    };
+    assert_eq!(guess("x").await, (409, 409));
+    assert_eq!(guess(SECRET).await, (200, 200));
+    let lines = scene.sessions().audit_log(None).await.unwrap().lines;
+    let told: Vec<_> = lines.iter().map(|line| (line.outcome, line.fields.len())).collect();
+    let (done, refused) = (ingle::AuditOutcome::Done, ingle::AuditOutcome::Refused);
+    assert_eq!(told, [(done, 1), (done, 1), (refused, 1), (refused, 1)], "{lines:#?}");
+    let hashes: Vec<_> =
+        lines.iter().map(|line| line.fields["password"].before.is_some()).collect();
+    assert_eq!(hashes, [true, false, false, false], "{lines:#?}");
+    let audit = scene.get("/audit").await.body;
+    assert_eq!(audit.matches("not changed").count(), 3, "{audit}");
+    assert!(!audit.contains(SECRET), "{audit}");
 }
 
 async fn no_answer_and_no_line_of_the_log_has_an_id_or_a_cookie(scene: Scene) {

@@ -75,7 +75,8 @@ pub struct AuditLine {
     /// To the sessions of which user, if it was to these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// To which top-level fields, at most 100. It has hashes of their values, and never the values.
+    /// To which top-level fields, at most 100: those that were changed, with hashes of their values and
+    /// never the values, and those that the operator [named](crate::StoredSession::naming) besides.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, AuditField>,
     /// How many more fields there were.
@@ -171,7 +172,8 @@ impl fmt::Display for AuditOutcome {
 }
 
 /// A field before and after an act: the SHA-256 of its value as JSON, in hexadecimal digits, or `None`
-/// where it was not there. A value that can be guessed can be told by its hash.
+/// where it was not there. A value that can be guessed can be told by its hash. Both are `None` where the
+/// act named the field and did not change it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AuditField {
@@ -240,6 +242,7 @@ impl Act {
 
 /// An act that is under way, and its line.
 pub(super) struct Begun {
+    /// With all its fields.
     line: AuditLine,
     /// Where the line is kept, if the store can list it.
     key: Option<Key>,
@@ -284,7 +287,6 @@ impl Audit {
     pub(super) async fn begin(&self, act: Act) -> Result<Option<Begun>, Error> {
         let Some(operator) = &self.operator else { return Ok(None) };
         let context = self.engine.context();
-        let more_fields = act.fields.len().saturating_sub(FIELDS_MAX);
         let line = AuditLine {
             at: context.policy.now(),
             operator: operator.name.clone(),
@@ -292,16 +294,17 @@ impl Audit {
             act: act.what,
             session: act.session,
             user: act.user,
-            fields: act.fields.into_iter().take(FIELDS_MAX).collect(),
-            more_fields,
+            fields: act.fields,
+            more_fields: 0,
             ended: None,
             outcome: AuditOutcome::Begun,
         };
+        let kept = shortened(line.clone());
         let key = match context.client.lists_by_user() {
-            true => Some(audit::begin(context, data_of(&line)).await?),
+            true => Some(audit::begin(context, data_of(&kept)).await?),
             false => None,
         };
-        tell(&line);
+        tell(&kept);
         Ok(Some(Begun { line, key }))
     }
 
@@ -315,8 +318,7 @@ impl Audit {
         let Some(Begun { mut line, key }) = begun else { return };
         line.outcome = outcome;
         complete(&mut line);
-        line.more_fields += line.fields.len().saturating_sub(FIELDS_MAX);
-        line.fields = std::mem::take(&mut line.fields).into_iter().take(FIELDS_MAX).collect();
+        let line = shortened(line);
         tell(&line);
         let Some(key) = key else { return };
         if let Err(failure) = audit::end(self.engine.context(), &key, &data_of(&line)).await {
@@ -353,6 +355,13 @@ fn data_of(line: &AuditLine) -> Data {
         Ok(Value::Object(data)) => data,
         _ => Data::new(),
     }
+}
+
+/// The line as it is kept: of many fields it names the first ones, and counts the others.
+fn shortened(mut line: AuditLine) -> AuditLine {
+    line.more_fields = line.fields.len().saturating_sub(FIELDS_MAX);
+    line.fields = line.fields.into_iter().take(FIELDS_MAX).collect();
+    line
 }
 
 /// Tells the log the same.

@@ -52,13 +52,38 @@ pub struct StoredSession {
     audit: Audit,
     record: Arc<Record>,
     info: SessionInfo,
+    /// What an edit is said to be of.
+    named: BTreeMap<String, AuditField>,
 }
 
 impl StoredSession {
     pub(super) fn new(engine: &Arc<Engine>, audit: &Audit, record: Arc<Record>) -> Self {
         let record = without_own_fields(record);
         let info = users::info(engine, &record);
-        Self { engine: Arc::clone(engine), audit: audit.clone(), record, info }
+        let (engine, audit, named) = (Arc::clone(engine), audit.clone(), BTreeMap::new());
+        Self { engine, audit, record, info, named }
+    }
+
+    /// The same session, for edits that are about these top-level fields: the audit log names them also
+    /// where an edit is refused or changes nothing. Otherwise a line names what was changed, and no more.
+    ///
+    /// Name what the answer to an edit tells of. Whoever learns that a value is not the one that they
+    /// said has guessed at it.
+    ///
+    /// ```
+    /// # async fn mend(session: ingle::StoredSession) -> Result<(), ingle::Error> {
+    /// let clear = |data: &mut ingle::data::Data| match data.remove("cart") {
+    ///     Some(_) => Ok(()),
+    ///     None => Err("there is no cart"),
+    /// };
+    /// let done = session.naming(["cart"]).try_update(clear).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn naming<N: Into<String>>(self, fields: impl IntoIterator<Item = N>) -> Self {
+        let named = fields.into_iter().map(|name| (name.into(), AuditField::default()));
+        Self { named: named.collect(), ..self }
     }
 
     /// What it was when it was found.
@@ -85,7 +110,8 @@ impl StoredSession {
         for _ in 0..commit::MOVES_MAX {
             match context.client.load(&key, deadline).await? {
                 Lookup::Live(loaded) => {
-                    return Ok(Ok(Self::new(&self.engine, &self.audit, loaded.record)));
+                    let found = Self::new(&self.engine, &self.audit, loaded.record);
+                    return Ok(Ok(Self { named: self.named.clone(), ..found }));
                 }
                 Lookup::Moved { to } => key = to,
                 Lookup::Ended => return Ok(Err(SessionEnd::Ended)),
@@ -149,13 +175,14 @@ impl StoredSession {
     {
         let session = self.clone();
         let work = |handle| async move {
-            let begun = session.audit.begin(session.act(AuditAct::Edit)).await?;
+            let act = session.act(AuditAct::Edit).with_fields(session.named.clone());
+            let begun = session.audit.begin(act).await?;
             let (done, fields) = session.change(change, &handle).await;
             let outcome = match &done {
                 Ok(Err(_)) => AuditOutcome::Refused,
                 done => AuditOutcome::of(done),
             };
-            session.audit.end(begun, outcome, |line| line.fields = fields).await;
+            session.audit.end(begun, outcome, |line| line.fields.extend(fields)).await;
             done
         };
         Detachable::new(work).await

@@ -209,11 +209,16 @@ pub(super) async fn an_operators_acts_are_lines_of_the_audit_log(scene: Scene) {
     };
     assert_eq!(found.try_update(refuse).await.unwrap(), Err("no"));
     step();
+    let named = found.clone().naming(["n", "zero"]).reload().await.unwrap().unwrap();
+    assert_eq!(named.try_update(refuse).await.unwrap(), Err("no"));
+    step();
+    named.update(|data: &mut Data| data.insert("n".to_owned(), json!(1))).await.unwrap();
+    step();
     let change = |data: &mut Data| {
         data.insert("n".to_owned(), json!(2));
         data.remove("cart");
     };
-    found.update(change).await.unwrap();
+    found.clone().naming((0..150).map(|n| format!("x{n:03}"))).update(change).await.unwrap();
     step();
     found.reload().await.unwrap().unwrap().note_reveal(&["n", "other"]).await.unwrap();
     step();
@@ -235,6 +240,8 @@ pub(super) async fn an_operators_acts_are_lines_of_the_audit_log(scene: Scene) {
         (AuditAct::End, done),
         (AuditAct::Reveal, done),
         (edit, done),
+        (edit, done),
+        (edit, AuditOutcome::Refused),
         (edit, AuditOutcome::Refused),
         (edit, done),
         (AuditAct::EndAll, done),
@@ -242,9 +249,11 @@ pub(super) async fn an_operators_acts_are_lines_of_the_audit_log(scene: Scene) {
     assert_eq!(acts, newest_first, "{lines:#?}");
     assert!(lines.iter().all(|line| line.operator == "ada@example.com"), "{lines:#?}");
     assert!(lines.iter().all(|line| line.from.as_deref() == Some("192.0.2.7")), "{lines:#?}");
-    let one_session = lines[1..7].iter().all(|line| line.session == Some(handle));
+    let one_session = lines[1..9].iter().all(|line| line.session == Some(handle));
     assert!(one_session && lines[0].session.is_none(), "{lines:#?}");
-    let [_, _, _, reveal, second, _, first, end_all] = &lines[..] else { panic!("{lines:#?}") };
+    let [_, _, _, reveal, second, unchanged, refused, unnamed, first, end_all] = &lines[..] else {
+        panic!("{lines:#?}")
+    };
     assert_eq!((end_all.user.as_deref(), end_all.ended), (Some("ada"), Some(0)));
     let hashes = |line: &AuditLine| -> BTreeMap<String, [Option<String>; 2]> {
         let fields = line.fields.clone().into_iter();
@@ -253,6 +262,13 @@ pub(super) async fn an_operators_acts_are_lines_of_the_audit_log(scene: Scene) {
     let hash = |text: &str| Some(text.to_owned());
     assert_eq!(hashes(first)["n"], [None, hash(HASH_OF_1)]);
     assert_eq!(hashes(second)["n"], [hash(HASH_OF_1), hash(HASH_OF_2)]);
+    // Of all that were changed or named, the first ones.
+    assert_eq!((second.fields.len(), second.more_fields), (100, 52));
+    assert!(unnamed.fields.is_empty(), "{unnamed:#?}");
+    for line in [refused, unchanged] {
+        let named = ["n", "zero"].map(|name| (name.to_owned(), [None, None]));
+        assert_eq!(hashes(line), named.into_iter().collect(), "{line:#?}");
+    }
     let cart = &hashes(second)["cart"];
     assert!(cart[0].is_some() && cart[1].is_none(), "{cart:?}");
     assert_eq!(hashes(reveal)["n"], [hash(HASH_OF_2), hash(HASH_OF_2)]);
