@@ -21,6 +21,7 @@ pub(crate) mod commit;
 pub(crate) mod context;
 pub(crate) mod events;
 pub(crate) mod failure;
+pub(crate) mod line;
 pub(crate) mod places;
 pub(crate) mod policy;
 mod rate_limited_log;

@@ -89,6 +89,8 @@ pub use {
 /// 12. For [`MARK_TIME`] after a renew or a destroy, a load of the old key returns
 ///     [`Lookup::Moved`] or [`Lookup::Ended`], not [`Lookup::Missing`]. A destroy that meets a
 ///     record's old key changes nothing and says where the record went.
+/// 13. An act and its line ([`Transactions`]) are both stored or neither is, and nobody finds one
+///     without the other.
 ///
 /// A store that cannot keep a law says so in its documentation and in [`Info::capabilities`]. The
 /// suite then tests the weaker law that is stated there.
@@ -173,6 +175,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The store's lists, if it can list.
     fn as_list(&self) -> Option<&dyn List>;
 
+    /// The store's transactions of two records, if it has them (law 13). As it comes, it has none.
+    fn as_transactions(&self) -> Option<&dyn Transactions> {
+        None
+    }
+
     /// Begins to listen for the ends of sessions in all processes. What ends after this has returned
     /// is told. None if the store tells of no ends, or not here.
     ///
@@ -232,6 +239,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn as_list(&self) -> Option<&dyn List> {
         (**self).as_list()
+    }
+
+    fn as_transactions(&self) -> Option<&dyn Transactions> {
+        (**self).as_transactions()
     }
 
     async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
@@ -296,6 +307,53 @@ pub trait List: Send + Sync {
         now: Timestamp,
     ) -> Result<Page, Error> {
         in_any_order(self, prefix, after, limit, now).await
+    }
+}
+
+/// Writes two records in one transaction: what an operator does to a session, and the line of the audit
+/// log that says so. Both are stored or neither is (law 13).
+///
+/// [`CommitError::Conflict`], [`CommitError::Gone`] and [`Destroyed`] speak of the act. Where it could
+/// be done and the line is no longer what it is made from, nothing is changed, and the error is
+/// [`ErrorKind::Refused`].
+#[async_trait]
+pub trait Transactions: Send + Sync {
+    /// Replaces a record as [`Store::commit`] does, and the line with it.
+    ///
+    /// # Errors
+    /// As [`Store::commit`], of the act. [`ErrorKind::Refused`] if the line has changed or is gone.
+    async fn replace_with(
+        &self,
+        act: Replace<'_>,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Version, CommitError>;
+
+    /// Ends the session under `key` as [`Store::destroy`] does, and replaces the line with it. Where
+    /// no session ends here, the line stays as it is.
+    ///
+    /// # Errors
+    /// As [`Store::destroy`]. [`ErrorKind::Refused`] if the line has changed or is gone.
+    async fn destroy_with(
+        &self,
+        key: &Key,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Destroyed, Error>;
+}
+
+/// A record that takes the place of another one, as [`Write::Replace`] has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Replace<'a> {
+    /// What the new record was made from, and the version that must still hold.
+    pub base: &'a Loaded,
+    /// What to write, under the same key.
+    pub record: &'a Arc<Record>,
+}
+
+impl<'a> From<Replace<'a>> for Write<'a> {
+    fn from(Replace { base, record }: Replace<'a>) -> Self {
+        Self::Replace { base, record }
     }
 }
 

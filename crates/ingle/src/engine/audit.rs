@@ -1,17 +1,26 @@
 //! The lines of the audit log: a record each, in the same store as the sessions.
 //!
-//! A line is written before its act, and completed after it. So no act is without a line, whatever ends
-//! the process in between. It knows nothing of what stands in a line.
+//! A line is begun before its act. It is completed with the act, in one transaction, where the store has
+//! them, else after it. So no act is without a line, whatever ends the process in between; and with
+//! transactions a line that stays begun is one whose act was not done. It knows nothing of what stands in a
+//! line.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{commit, context::Context, failure::Failure, policy::LONGEST_USE, retry::Backoff};
+use super::{
+    commit,
+    context::Context,
+    failure::Failure,
+    line::{self, Line},
+    policy::LONGEST_USE,
+    retry::Backoff,
+};
 use crate::{
     data::Data,
     id::Key,
-    record::{Op, Record, User},
+    record::{Op, User},
     store::{CommitError, Write},
 };
 
@@ -22,11 +31,19 @@ pub(crate) const AUDIT_USER: &str = "\u{1}audit";
 /// How long a line is kept.
 const KEPT_FOR: Duration = LONGEST_USE;
 
-/// Writes a line, and returns its key.
-pub(crate) async fn begin(context: &Context, data: Data) -> Result<Key, Failure> {
+/// When a line was completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Completion {
+    /// With its act, which so was done.
+    WithAct,
+    AfterAct,
+}
+
+/// Begins a line.
+pub(crate) async fn begin(context: &Context, data: Data) -> Result<Line, Failure> {
     let deadline = context.policy.deadline();
     let now = context.policy.now();
-    let (key, op) = (Key::of_audit(now)?, Op::random()?);
+    let (key, op, op_with_act) = (Key::of_audit(now)?, Op::random()?, Op::random()?);
     let mut record = context.policy.first_record(data)?;
     let header = &mut record.header;
     header.key = key;
@@ -37,24 +54,28 @@ pub(crate) async fn begin(context: &Context, data: Data) -> Result<Key, Failure>
     header.ops.push(op);
     // A line without an act does no harm. An act without a line must not be.
     match commit::create_at(context, &record.into(), op, deadline).await {
-        Ok(true) => Ok(key),
+        Ok(Some(begun)) => Ok(Line { begun, op: op_with_act }),
         Err(Failure::NoRandomness(error)) => Err(Failure::NoRandomness(error)),
         Err(Failure::Store(error)) => Err(Failure::Store(error)),
-        Ok(false) | Err(Failure::Unknown | Failure::Missing | Failure::Ended) => {
+        Ok(None) | Err(Failure::Unknown | Failure::Missing | Failure::Ended) => {
             let error = context.client.too_late("the line of the audit log could not be written");
             Err(error.into())
         }
     }
 }
 
-/// Completes a line.
-pub(crate) async fn end(context: &Context, key: &Key, data: &Data) -> Result<(), Failure> {
+/// Completes a line, unless it was completed with its act.
+pub(crate) async fn end(
+    context: &Context,
+    line: &Line,
+    data: &Data,
+) -> Result<Completion, Failure> {
     let deadline = context.policy.deadline();
     let op = Op::random()?;
     let mut backoff = Backoff::default();
     loop {
-        match write(context, key, data, op, deadline).await {
-            Ok(()) => return Ok(()),
+        match write(context, line, data, op, deadline).await {
+            Ok(completion) => return Ok(completion),
             Err(CommitError::Gone) => return Err(Failure::Missing),
             Err(CommitError::Conflict(_)) if backoff.wait(deadline).await => {}
             Err(CommitError::Conflict(_)) => return Err(Failure::Unknown),
@@ -69,20 +90,22 @@ pub(crate) async fn end(context: &Context, key: &Key, data: &Data) -> Result<(),
 
 async fn write(
     context: &Context,
-    key: &Key,
+    Line { begun, op: op_with_act }: &Line,
     data: &Data,
     op: Op,
     deadline: Instant,
-) -> Result<(), CommitError> {
+) -> Result<Completion, CommitError> {
+    let key = &begun.record.header.key;
     let base = context.client.load(key, deadline).await?.live().ok_or(CommitError::Gone)?;
-    // Nobody else writes here, so it was made before, and its answer was lost.
-    if base.record.header.ops.contains(op) {
-        return Ok(());
+    let ops = &base.record.header.ops;
+    if ops.contains(*op_with_act) {
+        return Ok(Completion::WithAct);
     }
-    let mut header = base.record.header.clone();
-    header.counter += 1;
-    header.ops.push(op);
-    let record = Record { header, data: data.clone() }.into();
-    context.client.commit(Write::Replace { base: &base, record: &record }, deadline).await?;
-    Ok(())
+    // Nobody else writes here, so it was made before, and its answer was lost.
+    if !ops.contains(op) {
+        let record = line::next(&base, data.clone(), op);
+        let write = Write::Replace { base: &base, record: &record };
+        context.client.commit(write, None, deadline).await?;
+    }
+    Ok(Completion::AfterAct)
 }

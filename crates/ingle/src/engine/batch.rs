@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     change::{Change, Copy, Refused},
     context::Context,
+    line::{Completed, LineOf},
     policy::Policy,
 };
 use crate::{
@@ -19,6 +20,8 @@ pub(crate) struct Item {
     pub(crate) change: Change,
     /// If this change renews the session.
     pub(crate) renew: Option<Box<Renewal>>,
+    /// The line of the audit log that is stored with it.
+    pub(crate) line: Option<LineOf>,
     pub(crate) verdict: Result<(), Refused>,
     /// Whether it is a use of the session, and so moves its idle deadline.
     pub(crate) is_use: bool,
@@ -65,20 +68,21 @@ impl Grant {
 
 impl Item {
     pub(crate) fn new(change: Change, renew: Option<Box<Renewal>>) -> Self {
-        Self { change, renew, verdict: Ok(()), is_use: true }
+        Self { change, renew, line: None, verdict: Ok(()), is_use: true }
     }
 }
 
 /// Changes that are committed together. A renew is the last of its batch, because after it there is
-/// nothing under the old key to change.
+/// nothing under the old key to change. A change with a line is alone in its batch, because no request's
+/// change may fail with the line.
 pub(crate) struct Batch {
     pub(crate) items: Vec<Item>,
 }
 
 /// The result of running a batch on a record.
 pub(crate) enum Next {
-    /// This record is to be written.
-    Write(Arc<Record>),
+    /// This record is to be written, and this line with it.
+    Write(Arc<Record>, Option<Completed>),
     /// No change made a difference.
     Nothing,
 }
@@ -129,7 +133,8 @@ impl Batch {
             _ if grant.is_some_and(|grant| !grant.keeps_data) => Data::new(),
             changed => changed.unwrap_or_else(|| base.data.clone()),
         };
-        Ok(Next::Write(Arc::new(Record { header, data })))
+        let line = self.items.last().and_then(|last| last.line.as_ref()).map(|line| line());
+        Ok(Next::Write(Arc::new(Record { header, data }), line))
     }
 
     /// Generates another new id, because the first one is taken.

@@ -26,7 +26,7 @@ use crate::{
     record::{FORMAT, Loaded, Version},
     store::{
         Applied, CommitError, Cursor, Damaged, Destroyed, Error, ErrorKind, Info, Listener, Lookup,
-        Page, Store, Swept, Write,
+        Page, Replace, Store, Swept, Transactions, Write,
     },
 };
 
@@ -130,13 +130,20 @@ impl Client {
         may && backoff.wait(deadline).await
     }
 
-    /// One write, sent once.
+    /// One write, sent once. A replace takes the line of its act along where the store can.
     pub(crate) async fn commit(
         &self,
         write: Write<'_>,
+        line: Option<Replace<'_>>,
         deadline: Instant,
     ) -> Result<Version, CommitError> {
-        let commit = self.store().commit(write, self.now());
+        let now = self.now();
+        let commit = match (write, self.with_line(line)) {
+            (Write::Replace { base, record }, Some((store, line))) => {
+                store.replace_with(Replace { base, record }, line, now)
+            }
+            _ => self.store().commit(write, now),
+        };
         match (self.call(Verb::Commit, &self.commits, deadline, commit).await, write) {
             (
                 Err(CommitError::Conflict(Some(newer))),
@@ -160,10 +167,29 @@ impl Client {
         self.call(Verb::Touch, &self.commits, deadline, touch).await
     }
 
-    /// One destroy, sent once.
-    pub(crate) async fn destroy(&self, key: &Key, deadline: Instant) -> Result<Destroyed, Error> {
-        let destroy = self.store().destroy(key, self.now());
+    /// One destroy, sent once. It takes the line of its act along where the store can.
+    pub(crate) async fn destroy(
+        &self,
+        key: &Key,
+        line: Option<Replace<'_>>,
+        deadline: Instant,
+    ) -> Result<Destroyed, Error> {
+        let now = self.now();
+        let destroy = match self.with_line(line) {
+            Some((store, line)) => store.destroy_with(key, line, now),
+            None => self.store().destroy(key, now),
+        };
         self.call(Verb::Destroy, &self.commits, deadline, destroy).await
+    }
+
+    /// Whether the store can write a line with its act.
+    pub(crate) fn has_transactions(&self) -> bool {
+        self.store().as_transactions().is_some()
+    }
+
+    /// A line that is there, and the store if it has transactions.
+    fn with_line<'a>(&self, line: Option<Replace<'a>>) -> Option<(&dyn Transactions, Replace<'a>)> {
+        line.and_then(|line| Some((self.store().as_transactions()?, line)))
     }
 
     /// Whether the store can list the sessions of a user.

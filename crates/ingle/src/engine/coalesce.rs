@@ -150,8 +150,8 @@ impl Leader {
         }
     }
 
-    /// Takes what waits, up to and including a renew, after which nothing is left under the key.
-    /// Ends the queue if nothing waits.
+    /// Takes what waits, up to and including a renew, after which nothing is left under the key. What has
+    /// a line is taken alone. Ends the queue if nothing waits.
     fn take_batch(&self) -> Vec<Waiting> {
         let mut shard = self.coalescer.shard(&self.key);
         let Entry::Occupied(mut queue) = shard.entry(self.key) else { return Vec::new() };
@@ -161,8 +161,12 @@ impl Leader {
             return Vec::new();
         }
         *first = None;
-        let renews = waiting.iter().position(|waiting| waiting.item.renew.is_some());
-        let end = renews.map_or(waiting.len(), |renew| renew + 1);
+        let end = waiting.iter().enumerate().find_map(|(n, Waiting { item, .. })| match item {
+            Item { renew: Some(_), .. } => Some(n + 1),
+            Item { line: Some(_), .. } => Some(n.max(1)),
+            _ => None,
+        });
+        let end = end.unwrap_or(waiting.len());
         waiting.drain(..end).collect()
     }
 }

@@ -18,6 +18,7 @@ use super::{
     context::Context,
     events::{Cause, EventKind},
     failure::Failure,
+    line::Completed,
     retry::Backoff,
     watch::SessionEnd,
 };
@@ -25,7 +26,7 @@ use crate::{
     clock::Timestamp,
     id::{Key, SessionId},
     record::{Loaded, OPS_MAX, Op, Record},
-    store::{self, Applied, CommitError, Destroyed, ErrorKind, Lookup, Write},
+    store::{self, Applied, CommitError, Destroyed, ErrorKind, Lookup, Replace, Write},
 };
 
 /// The record after a batch.
@@ -52,8 +53,8 @@ pub(crate) async fn run(
         None => Base::Fresh(Box::pin(context.load_live(key, deadline)).await?),
     };
     loop {
-        let record = match batch.prepare(&context.policy, &base.loaded().record, op)? {
-            Next::Write(record) => record,
+        let (record, line) = match batch.prepare(&context.policy, &base.loaded().record, op)? {
+            Next::Write(record, line) => (record, line),
             // On a cached record, "nothing to do" and every refusal may be out of date.
             Next::Nothing => match base {
                 Base::Fresh(loaded) => {
@@ -66,7 +67,8 @@ pub(crate) async fn run(
                 }
             },
         };
-        match attempt(context, base.loaded(), &record, op, deadline).await? {
+        let line = line.as_ref().map(Completed::write);
+        match attempt(context, base.loaded(), &record, line, op, deadline).await? {
             Attempt::Applied(loaded) => {
                 if record.header.key != *key {
                     context.watches.tell(key, SessionEnd::Renewed);
@@ -117,11 +119,12 @@ enum Attempt {
     KeyTaken,
 }
 
-/// Makes one write, or finds out that it will never be made.
+/// Makes one write, or finds out that it will never be made. If it has a line, the same holds for that.
 async fn attempt(
     context: &Context,
     base: &Loaded,
     record: &Arc<Record>,
+    line: Option<Replace<'_>>,
     op: Op,
     deadline: Instant,
 ) -> Result<Attempt, Failure> {
@@ -134,7 +137,7 @@ async fn attempt(
     context.client.budget.deposit();
     loop {
         let mut newer = None;
-        let refused = match context.client.commit(write, deadline).await {
+        let refused = match context.client.commit(write, line, deadline).await {
             Ok(version) => {
                 resolved(context, in_doubt);
                 return Ok(Attempt::Applied(Loaded { record: Arc::clone(record), version }));
@@ -307,7 +310,7 @@ pub(crate) async fn create(
         record.header.key = key;
         let created = Arc::new(record.clone());
         let write = Write::Create { record: &created };
-        let error = match context.client.commit(write, deadline).await {
+        let error = match context.client.commit(write, None, deadline).await {
             Ok(version) => return Ok((id, Loaded { record: created, version })),
             // The id is taken, which does not happen by chance. Generate another one.
             Err(CommitError::Conflict(_) | CommitError::Gone)
@@ -338,7 +341,7 @@ pub(crate) async fn create(
     }
 }
 
-/// Creates a record under a key that may be taken. False if it is.
+/// Creates a record under a key that may be taken. None if it is.
 ///
 /// Nobody destroys such a record, so a create that is made late meets another one.
 pub(crate) async fn create_at(
@@ -346,16 +349,17 @@ pub(crate) async fn create_at(
     record: &Arc<Record>,
     op: Op,
     deadline: Instant,
-) -> Result<bool, Failure> {
+) -> Result<Option<Loaded>, Failure> {
     let key = &record.header.key;
+    let write = Write::Create { record };
     let mut backoff = Backoff::default();
     let mut in_doubt = false;
     context.client.budget.deposit();
     loop {
-        let refused = match context.client.commit(Write::Create { record }, deadline).await {
-            Ok(_) => {
+        let refused = match context.client.commit(write, None, deadline).await {
+            Ok(version) => {
                 resolved(context, in_doubt);
-                return Ok(true);
+                return Ok(Some(Loaded { record: Arc::clone(record), version }));
             }
             Err(CommitError::Conflict(_) | CommitError::Gone) => None,
             Err(CommitError::Failed(error)) => {
@@ -364,21 +368,21 @@ pub(crate) async fn create_at(
             }
         };
         if !in_doubt && refused.is_none() {
-            return Ok(false);
+            return Ok(None);
         }
         if in_doubt {
             let found = context.client.load(key, deadline).await;
             match found.map_err(|_| unresolved(context))?.live() {
                 Some(loaded) if loaded.record.header.ops.contains(op) => {
                     resolved(context, true);
-                    return Ok(true);
+                    return Ok(Some(loaded));
                 }
                 Some(loaded) if loaded.record.header.counter > OPS_MAX as u64 => {
                     return Err(unresolved(context));
                 }
                 Some(_) => {
                     resolved(context, true);
-                    return Ok(false);
+                    return Ok(None);
                 }
                 None => {}
             }
@@ -404,10 +408,21 @@ pub(crate) async fn destroy(
     cause: Cause,
     deadline: Instant,
 ) -> Result<bool, Failure> {
+    destroy_with(context, key, cause, None, deadline).await
+}
+
+/// The same, with the line of this act.
+pub(crate) async fn destroy_with(
+    context: &Context,
+    key: &Key,
+    cause: Cause,
+    line: Option<Replace<'_>>,
+    deadline: Instant,
+) -> Result<bool, Failure> {
     let mut key = *key;
     for _ in 0..MOVES_MAX {
         let mut told = context.events.open(key);
-        let destroyed = destroy_here(context, &key, deadline).await;
+        let destroyed = destroy_here(context, &key, line, deadline).await;
         let known = context.cache.remove(&key);
         let destroyed = destroyed?;
         match destroyed {
@@ -432,13 +447,14 @@ pub(crate) async fn destroy(
 async fn destroy_here(
     context: &Context,
     key: &Key,
+    line: Option<Replace<'_>>,
     deadline: Instant,
 ) -> Result<Destroyed, Failure> {
     let mut backoff = Backoff::default();
     let mut in_doubt = false;
     context.client.budget.deposit();
     loop {
-        let error = match context.client.destroy(key, deadline).await {
+        let error = match context.client.destroy(key, line, deadline).await {
             // An earlier sending may have ended it.
             Ok(Destroyed::Nothing) if in_doubt => return Ok(Destroyed::Ended),
             Ok(destroyed) => return Ok(destroyed),

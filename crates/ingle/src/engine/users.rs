@@ -150,7 +150,7 @@ pub(crate) async fn update<R: Send + 'static>(
         let Some(data) = copy.into_changed() else { return returned() };
         let op = Op::random()?;
         let record: Arc<Record> = context.policy.record_of_user(key, op, data)?.into();
-        if commit::create_at(context, &record, op, deadline).await? {
+        if commit::create_at(context, &record, op, deadline).await?.is_some() {
             return returned();
         }
         // Another login was faster.

@@ -12,13 +12,14 @@ use crate::{
     data::Data,
     engine::{
         Engine,
-        audit::{self, AUDIT_USER},
+        audit::{self, AUDIT_USER, Completion},
         change::Draft,
         client::{Listing, Of},
         context::Context,
         events::EndedBy,
+        line::{Line, LineOf},
     },
-    id::{Digits, Handle, Key},
+    id::{Digits, Handle},
     record::{Loaded, Record},
     store::Cursor,
 };
@@ -131,7 +132,9 @@ impl fmt::Display for AuditAct {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AuditOutcome {
-    /// It is under way, or nobody wrote down how it went, because the process or the store failed.
+    /// It is under way, or nobody wrote down how it went, because the process or the store failed. An
+    /// edit, or the end of one session, was not done then if the store has
+    /// [transactions](crate::store::Transactions).
     Begun,
     /// It was done.
     Done,
@@ -140,7 +143,7 @@ pub enum AuditOutcome {
     /// The store failed. A change or an end of one session was not made. An end of several may have
     /// ended some.
     Failed,
-    /// The store did not say whether it was done.
+    /// The store did not say whether it was done. With transactions, it was not.
     Unknown,
 }
 
@@ -244,8 +247,18 @@ impl Act {
 pub(super) struct Begun {
     /// With all its fields.
     line: AuditLine,
-    /// Where the line is kept, if the store can list it.
-    key: Option<Key>,
+    /// The line in the store, if that can list it.
+    kept: Option<Line>,
+}
+
+fn ended(
+    mut line: AuditLine,
+    outcome: AuditOutcome,
+    complete: impl FnOnce(&mut AuditLine),
+) -> AuditLine {
+    line.outcome = outcome;
+    complete(&mut line);
+    shortened(line)
 }
 
 /// Writes the lines of what one operator does, or none where nobody operates.
@@ -299,35 +312,53 @@ impl Audit {
             ended: None,
             outcome: AuditOutcome::Begun,
         };
-        let kept = shortened(line.clone());
-        let key = match context.client.lists_by_user() {
-            true => Some(audit::begin(context, data_of(&kept)).await?),
+        let told = shortened(line.clone());
+        let kept = match context.client.lists_by_user() {
+            true => Some(audit::begin(context, data_of(&told)).await?),
             false => None,
         };
-        tell(&kept);
-        Ok(Some(Begun { line, key }))
+        tell(&told);
+        Ok(Some(Begun { line, kept }))
     }
 
-    /// Completes the line of an act.
+    /// What completes the line of an act together with the act, if the store can.
+    pub(super) fn with_act(
+        &self,
+        begun: Option<&Begun>,
+        complete: impl Fn(&mut AuditLine) + Send + 'static,
+    ) -> Option<LineOf> {
+        let Begun { line, kept } = begun?;
+        let (line, kept) = (line.clone(), kept.clone()?);
+        let done = move || {
+            let line = ended(line.clone(), AuditOutcome::Done, &complete);
+            kept.completed(data_of(&line))
+        };
+        self.engine.context().client.has_transactions().then(|| Box::new(done) as LineOf)
+    }
+
+    /// Completes the line of an act, unless that was done with the act.
     pub(super) async fn end(
         &self,
         begun: Option<Begun>,
         outcome: AuditOutcome,
         complete: impl FnOnce(&mut AuditLine) + Send,
     ) {
-        let Some(Begun { mut line, key }) = begun else { return };
-        line.outcome = outcome;
-        complete(&mut line);
-        let line = shortened(line);
-        tell(&line);
-        let Some(key) = key else { return };
-        if let Err(failure) = audit::end(self.engine.context(), &key, &data_of(&line)).await {
-            let error = Error::from(failure);
-            tracing::error!(
-                %error,
-                "a line of the audit log stays as begun, because its outcome could not be stored"
-            );
+        let Some(Begun { line, kept }) = begun else { return };
+        let mut line = ended(line, outcome, complete);
+        if let Some(kept) = kept {
+            match audit::end(self.engine.context(), &kept, &data_of(&line)).await {
+                Ok(Completion::WithAct) => line.outcome = AuditOutcome::Done,
+                Ok(Completion::AfterAct) => {}
+                Err(failure) => {
+                    let error = Error::from(failure);
+                    tracing::error!(
+                        %error,
+                        "a line of the audit log may stay as begun, because its outcome could not be stored"
+                    );
+                }
+            }
         }
+        tell(&line);
     }
 }
 

@@ -205,8 +205,10 @@ impl Sessions {
 
     /// The same sessions, for an operator: what they do is written down.
     ///
-    /// Each act is one line of the audit log, in the same store. It is written before the act, and
-    /// completed after it, and nothing is done where it cannot be written. It is kept for 400 days. In
+    /// Each act is one line of the audit log, in the same store. It is begun before the act, and nothing
+    /// is done where it cannot be written. An edit, or the end of one session, completes it in the same
+    /// transaction where the store has [`Transactions`](crate::store::Transactions) (SQLite, PostgreSQL):
+    /// both are stored or neither is. Otherwise it is completed after the act. It is kept for 400 days. In
     /// addition both are events of `tracing` at the level of information. On a store without lists
     /// (memcached) the events are all.
     ///

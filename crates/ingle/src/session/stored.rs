@@ -10,7 +10,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    audit::{Act, Audit, AuditAct, AuditField, AuditOutcome, changed_fields},
+    audit::{Act, Audit, AuditAct, AuditField, AuditOutcome, Begun, changed_fields},
     change_view,
     error::Error,
     users::{self, SessionInfo},
@@ -28,6 +28,7 @@ use crate::{
         change::{Change, Copy, Draft},
         coalesce, commit,
         events::{Cause, EndReason},
+        line::Completed,
         watch::SessionEnd,
     },
     id::Key,
@@ -177,7 +178,7 @@ impl StoredSession {
         let work = |handle| async move {
             let act = session.act(AuditAct::Edit).with_fields(session.named.clone());
             let begun = session.audit.begin(act).await?;
-            let (done, fields) = session.change(change, &handle).await;
+            let (done, fields) = session.change(change, begun.as_ref(), &handle).await;
             let outcome = match &done {
                 Ok(Err(_)) => AuditOutcome::Refused,
                 done => AuditOutcome::of(done),
@@ -247,10 +248,12 @@ impl StoredSession {
         Act::on_session(what, self.info.handle)
     }
 
-    /// Runs a change, and returns also which fields it has changed.
+    /// Runs a change, and returns also which fields it has changed. The store completes the line with it if
+    /// it can.
     async fn change<T, R, E>(
         &self,
         mut change: impl FnMut(&mut T) -> Result<R, E> + Send + 'static,
+        begun: Option<&Begun>,
         handle: &DetachHandle,
     ) -> (Result<Result<R, E>, Error>, BTreeMap<String, AuditField>)
     where
@@ -269,7 +272,13 @@ impl StoredSession {
             *last.lock().unwrap_or_else(PoisonError::into_inner) = Some((done, fields));
             Ok(())
         };
-        let item = Item { is_use: false, ..Item::new(Box::new(run), None) };
+        let last = Arc::clone(&last_run);
+        let line = self.audit.with_act(begun, move |line| {
+            if let Some((_, fields)) = &*last.lock().unwrap_or_else(PoisonError::into_inner) {
+                line.fields.extend(fields.clone());
+            }
+        });
+        let item = Item { is_use: false, line, ..Item::new(Box::new(run), None) };
         let (key, deadline) = (self.record.header.key, engine.context().policy.deadline());
         let outcome = coalesce::submit(&engine.coalescer, key, item, deadline, handle).await;
         let last = last_run.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -296,7 +305,10 @@ pub(super) async fn end(
         let begun = audit.begin(Act::on_session(AuditAct::End, key.handle())).await?;
         let context = engine.context();
         let cause = Cause::new(EndReason::PickedOut, audit.ended_by(), user.as_deref());
-        let ended = commit::destroy(context, &key, cause, context.policy.deadline()).await;
+        let line = audit.with_act(begun.as_ref(), |_| {}).map(|line| line());
+        let line = line.as_ref().map(Completed::write);
+        let deadline = context.policy.deadline();
+        let ended = commit::destroy_with(context, &key, cause, line, deadline).await;
         let ended = ended.map_err(Error::from);
         let outcome = match &ended {
             Ok(false) => AuditOutcome::Refused,

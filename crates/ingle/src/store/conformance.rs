@@ -44,11 +44,12 @@ mod renew;
 mod round_trip;
 mod sharing;
 mod touch;
+mod transactions;
 mod trial;
 
 pub use self::{
     conditions::*, deadlines::*, lists::*, marks::*, place::Place, renew::*, round_trip::*,
-    sharing::*, touch::*, trial::Trial,
+    sharing::*, touch::*, transactions::*, trial::Trial,
 };
 
 /// After this long a law is taken for stuck. It is not how long one may take.
@@ -149,6 +150,13 @@ macro_rules! conformance {
             law_12_a_marked_key_is_taken
             law_12_marks_are_no_records
             law_12_a_race_leaves_the_mark_of_the_first
+            law_13_an_act_and_its_line_are_both_stored
+            law_13_an_act_that_is_not_done_leaves_its_line_as_it_was
+            law_13_an_act_without_its_line_is_not_done
+            law_13_a_call_that_is_sent_again_is_made_once
+            law_13_of_racing_acts_one_is_made_and_has_its_line
+            law_13_a_race_with_an_end_leaves_both_lines_right
+            law_13_readers_never_find_one_without_the_other
         }
     };
     ($store:ident, $open:expr; $($law:ident)*) => {

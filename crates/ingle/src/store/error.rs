@@ -80,6 +80,12 @@ impl Error {
         Self { applied, ..self }
     }
 
+    /// The error of an act whose line of the audit log is no longer what it was. Nothing was changed.
+    pub(super) fn of_line(store: &'static str) -> Self {
+        let error = Self::new(store, ErrorKind::Refused, Applied::No);
+        error.with_source("the act's line of the audit log was changed or removed meanwhile")
+    }
+
     /// What a caller can do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

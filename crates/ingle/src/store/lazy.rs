@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Listener, Lookup,
-    OpenError, Page, Store, Swept, Warning, Write,
+    OpenError, Page, Store, Swept, Transactions, Warning, Write,
 };
 use crate::{
     clock::Timestamp,
@@ -174,6 +174,11 @@ impl Store for Lazy {
 
     fn as_list(&self) -> Option<&dyn List> {
         self.0.info.capabilities.lists_by_user.then_some(self)
+    }
+
+    /// None before it is open. The line of an act is begun before the act, which opens it.
+    fn as_transactions(&self) -> Option<&dyn Transactions> {
+        self.0.opened.get()?.as_transactions()
     }
 
     async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {

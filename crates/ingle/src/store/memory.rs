@@ -9,6 +9,7 @@
 //! | 10 | looks at every record |
 //! | 11 | within one process; no other can reach the map |
 //! | 12 | the mark takes the record's place in the map |
+//! | 13 | both records change under the same lock |
 //!
 //! An acknowledged commit survives nothing: the records end with the process.
 
@@ -21,8 +22,8 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    Capabilities, CommitError, Cursor, Destroyed, Error, Info, List, Lookup, Page, Store, Swept,
-    Warning, Write, by_handle, mark::Mark,
+    Capabilities, CommitError, Cursor, Destroyed, Error, Info, List, Lookup, Page, Replace, Store,
+    Swept, Transactions, Warning, Write, by_handle, mark::Mark,
 };
 use crate::{
     clock::Timestamp,
@@ -124,14 +125,7 @@ impl Store for Memory {
     }
 
     async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, Error> {
-        Ok(self.locked(|records| match records.get_mut(key) {
-            Some(Entry::Mark(mark)) => mark.destroyed(now),
-            Some(entry) => {
-                *entry = Entry::Mark(Mark::ended(now));
-                Destroyed::Ended
-            }
-            None => Destroyed::Nothing,
-        }))
+        Ok(self.locked(|records| destroy(records, key, now)))
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error> {
@@ -157,6 +151,40 @@ impl Store for Memory {
 
     fn as_list(&self) -> Option<&dyn List> {
         Some(self)
+    }
+
+    fn as_transactions(&self) -> Option<&dyn Transactions> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Transactions for Memory {
+    async fn replace_with(
+        &self,
+        act: Replace<'_>,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        self.locked(|records| {
+            check(records, act.base, now)?;
+            write_line(records, line, now)?;
+            commit(records, act.into(), now)
+        })
+    }
+
+    async fn destroy_with(
+        &self,
+        key: &Key,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Destroyed, Error> {
+        self.locked(|records| {
+            if records.get(key).and_then(Entry::record).is_some() {
+                write_line(records, line, now)?;
+            }
+            Ok(destroy(records, key, now))
+        })
     }
 }
 
@@ -229,6 +257,22 @@ fn commit(records: &mut Records, write: Write<'_>, now: Timestamp) -> Result<Ver
     let record = write.record();
     records.insert(record.header.key, Entry::Record(Arc::clone(record)));
     Ok(version(record))
+}
+
+fn destroy(records: &mut Records, key: &Key, now: Timestamp) -> Destroyed {
+    match records.get_mut(key) {
+        Some(Entry::Mark(mark)) => mark.destroyed(now),
+        Some(entry) => {
+            *entry = Entry::Mark(Mark::ended(now));
+            Destroyed::Ended
+        }
+        None => Destroyed::Nothing,
+    }
+}
+
+/// Writes the line of an act, which follows under the same lock.
+fn write_line(records: &mut Records, line: Replace<'_>, now: Timestamp) -> Result<(), Error> {
+    commit(records, line.into(), now).map(drop).map_err(|_| Error::of_line("memory"))
 }
 
 /// The condition of a create, and of a renew for its new key.

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
-    CommitError, Cursor, Destroyed, Error, Info, List, Listener, Lookup, OpenError, Page, Store,
-    Swept, Warning, Write,
+    CommitError, Cursor, Destroyed, Error, Info, List, Listener, Lookup, OpenError, Page, Replace,
+    Store, Swept, Transactions, Warning, Write,
 };
 use crate::{
     clock::Timestamp,
@@ -62,6 +62,7 @@ use write::Writer;
 /// | 10 | an index on user and key |
 /// | 11 | the row's lock: who waits for it decides on what the row is then |
 /// | 12 | a row of the same table, written by the statement that renews or destroys |
+/// | 13 | one statement locks the line, does the act, and writes the line |
 ///
 /// Each statement is a transaction of its own and one round trip. Commits that are made at the same
 /// time in this process go in one statement, and each of them stands or falls alone. None is sent a
@@ -128,7 +129,9 @@ impl Store for Postgres {
     async fn commit(&self, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
         match write {
             Write::Create { record } => self.writer.create(record, now).await,
-            Write::Replace { base, record } => self.writer.replace(base, record, now).await,
+            Write::Replace { base, record } => {
+                self.writer.replace(Replace { base, record }, now).await
+            }
             Write::Renew { base, record } => self.writer.renew(base, record, now).await,
         }
     }
@@ -143,7 +146,7 @@ impl Store for Postgres {
     }
 
     async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, Error> {
-        self.writer.destroy(key, now).await
+        self.writer.destroy(key, None, now).await
     }
 
     async fn sweep(&self, now: Timestamp, limit: usize) -> Result<Swept, Error> {
@@ -177,11 +180,36 @@ impl Store for Postgres {
         Some(self)
     }
 
+    fn as_transactions(&self) -> Option<&dyn Transactions> {
+        Some(self)
+    }
+
     /// On a connection of its own, if it is no pooler's and no pool of the app's.
     async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
         let ends = self.pool.listen().await;
         let ends = ends.map_err(|failure| failure.of_read(self.pool.names()))?;
         Ok(ends.map(|ends| Box::new(ends) as Box<dyn Listener>))
+    }
+}
+
+#[async_trait]
+impl Transactions for Postgres {
+    async fn replace_with(
+        &self,
+        act: Replace<'_>,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        self.writer.replace_with(act, line, now).await
+    }
+
+    async fn destroy_with(
+        &self,
+        key: &Key,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Destroyed, Error> {
+        self.writer.destroy(key, Some(line), now).await
     }
 }
 

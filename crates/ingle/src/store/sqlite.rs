@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Applied, CommitError, Cursor, Destroyed, Error, Info, List, Listener, Lookup, OpenError, Page,
-    Store, Swept, Warning, Write,
+    Replace, Store, Swept, Transactions, Warning, Write,
 };
 use crate::{
     clock::Timestamp,
@@ -35,6 +35,7 @@ mod writer;
 
 use error::{NAME, Unserved, no_thread};
 use queue::ask;
+use write::OwnedReplace;
 
 /// How many dead rows go in one transaction, so that a long sweep does not hold up the commits.
 const SWEEP_CHUNK: usize = 256;
@@ -56,6 +57,7 @@ const SWEEP_CHUNK: usize = 256;
 /// | 10 | an index on user and key |
 /// | 11 | the file's lock: one transaction writes at a time, whichever process it is of |
 /// | 12 | the mark takes the record's row, in the same transaction |
+/// | 13 | both rows change within one transaction |
 ///
 #[doc = include_str!("../../docs/sqlite.md")]
 #[derive(Clone)]
@@ -212,9 +214,36 @@ impl Store for Sqlite {
         Some(self)
     }
 
+    fn as_transactions(&self) -> Option<&dyn Transactions> {
+        Some(self)
+    }
+
     /// The newest marks, which are read a few times a second.
     async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
         Ok(Some(Box::new(listen::Ends::listen(self.reads.clone()).await?)))
+    }
+}
+
+#[async_trait]
+impl Transactions for Sqlite {
+    async fn replace_with(
+        &self,
+        act: Replace<'_>,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        let (act, line) = (OwnedReplace::of(act)?, OwnedReplace::of(line)?);
+        self.change(move |transaction| write::replace_with(transaction, &act, &line, now)).await
+    }
+
+    async fn destroy_with(
+        &self,
+        key: &Key,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Destroyed, Error> {
+        let (key, line) = (*key, OwnedReplace::of(line)?);
+        self.change(move |transaction| write::destroy_with(transaction, &key, &line, now)).await
     }
 }
 

@@ -14,7 +14,7 @@ use ingle::{
     record::{Loaded, Version},
     store::{
         Applied, Capabilities, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List,
-        Lookup, Memory, Page, Store, Swept, Write,
+        Lookup, Memory, Page, Replace, Store, Swept, Transactions, Write,
         conformance::{self, Trial},
     },
 };
@@ -62,6 +62,14 @@ enum Flaw {
     LeavesNoMark,
     /// A destroy of the old key ends the session where a renew has moved it.
     DestroysWhatMoved,
+    /// An act is done, and then its line is written.
+    ActsFirst,
+    /// A line is written, and then its act is done.
+    WritesLinesFirst,
+    /// An act is done and its line is left as it was.
+    LeavesLines,
+    /// A line that is not as it was is called a conflict of the act.
+    BlamesActs,
 }
 
 /// A store in memory with a flaw.
@@ -214,6 +222,50 @@ impl Store for Broken {
             _ => Some(self),
         }
     }
+
+    fn as_transactions(&self) -> Option<&dyn Transactions> {
+        let has_them =
+            [Flaw::ActsFirst, Flaw::WritesLinesFirst, Flaw::LeavesLines, Flaw::BlamesActs];
+        has_them.contains(&self.flaw).then_some(self)
+    }
+}
+
+#[async_trait]
+impl Transactions for Broken {
+    async fn replace_with(
+        &self,
+        act: Replace<'_>,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        if self.flaw == Flaw::WritesLinesFirst {
+            self.memory.commit(line.into(), now).await?;
+            pause().await;
+            return self.memory.commit(act.into(), now).await;
+        }
+        if self.flaw == Flaw::BlamesActs {
+            self.check(line.base, now).await?;
+            return self.memory.replace_with(act, line, now).await;
+        }
+        let version = self.memory.commit(act.into(), now).await?;
+        pause().await;
+        if self.flaw == Flaw::ActsFirst {
+            self.memory.commit(line.into(), now).await?;
+        }
+        Ok(version)
+    }
+
+    async fn destroy_with(
+        &self,
+        key: &Key,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Destroyed, Error> {
+        if self.flaw == Flaw::WritesLinesFirst {
+            let _ = self.memory.commit(line.into(), now).await;
+        }
+        self.memory.destroy(key, now).await
+    }
 }
 
 #[async_trait]
@@ -357,6 +409,25 @@ fn a_store_without_marks_is_caught() {
     check(Flaw::LeavesNoMark, conformance::law_12_a_destroy_leaves_a_mark);
     check(Flaw::LeavesNoMark, conformance::law_12_a_race_leaves_the_mark_of_the_first);
     check(Flaw::DestroysWhatMoved, conformance::law_12_a_destroy_says_where_a_record_went);
+}
+
+#[test]
+fn an_act_and_a_line_in_two_steps_are_caught_in_either_order() {
+    for flaw in [Flaw::ActsFirst, Flaw::WritesLinesFirst] {
+        check(flaw, conformance::law_13_an_act_without_its_line_is_not_done);
+        check(flaw, conformance::law_13_readers_never_find_one_without_the_other);
+    }
+    let line_stays = conformance::law_13_an_act_that_is_not_done_leaves_its_line_as_it_was;
+    check(Flaw::WritesLinesFirst, line_stays);
+    check(Flaw::WritesLinesFirst, conformance::law_13_of_racing_acts_one_is_made_and_has_its_line);
+}
+
+#[test]
+fn a_line_that_is_lost_or_blamed_on_the_act_is_caught() {
+    check(Flaw::LeavesLines, conformance::law_13_an_act_and_its_line_are_both_stored);
+    check(Flaw::LeavesLines, conformance::law_13_a_race_with_an_end_leaves_both_lines_right);
+    check(Flaw::LeavesLines, conformance::law_13_a_call_that_is_sent_again_is_made_once);
+    check(Flaw::BlamesActs, conformance::law_13_an_act_without_its_line_is_not_done);
 }
 
 #[test]

@@ -139,6 +139,7 @@ fn every_law_is_in_the_macro() {
         include_str!("../../src/store/conformance/round_trip.rs"),
         include_str!("../../src/store/conformance/sharing.rs"),
         include_str!("../../src/store/conformance/touch.rs"),
+        include_str!("../../src/store/conformance/transactions.rs"),
     ];
     let laws: Vec<&str> = sources
         .iter()

@@ -22,7 +22,8 @@ pub(crate) mod listening;
 mod operators;
 
 use operators::{
-    a_line_of_the_audit_log_is_no_session, an_operator_ends_every_session_that_had_begun,
+    a_line_of_the_audit_log_is_no_session, an_edit_whose_answer_was_lost_is_one_line_and_done_once,
+    an_edit_whose_line_was_removed_fails_no_request, an_operator_ends_every_session_that_had_begun,
     an_operator_finds_a_session_and_changes_and_ends_it,
     an_operator_finds_sessions_by_how_their_handles_begin,
     an_operator_follows_a_session_to_its_end, an_operator_sees_what_has_expired_until_it_is_swept,

@@ -8,9 +8,12 @@ fn coalescer() -> Arc<Coalescer> {
     Arc::new(Coalescer::new(Context::new(Arc::new(Memory::new()), Policy::default(), ids)))
 }
 
-fn enqueue_now(coalescer: &Arc<Coalescer>) -> Enqueued {
+fn item() -> Item {
+    Item::new(Box::new(|_| Ok(())), None)
+}
+
+fn enqueue_now(coalescer: &Arc<Coalescer>, item: Item) -> Enqueued {
     let mut enqueued = None;
-    let item = Item::new(Box::new(|_| Ok(())), None);
     let deadline = Instant::now() + Duration::from_secs(60);
     drop(Detachable::new(|handle| {
         enqueued = Some(enqueue(coalescer, KEY, item, deadline, &handle));
@@ -20,7 +23,7 @@ fn enqueue_now(coalescer: &Arc<Coalescer>) -> Enqueued {
 }
 
 fn first(coalescer: &Arc<Coalescer>) -> Leader {
-    let Enqueued::Leads(leader, _) = enqueue_now(coalescer) else {
+    let Enqueued::Leads(leader, _) = enqueue_now(coalescer, item()) else {
         panic!("a commit is under way")
     };
     leader
@@ -28,7 +31,13 @@ fn first(coalescer: &Arc<Coalescer>) -> Leader {
 
 /// Joins a queue in which a commit is under way.
 fn waits(coalescer: &Arc<Coalescer>) -> (Ticket, oneshot::Receiver<Outcome>) {
-    let Enqueued::Waits(ticket, answer) = enqueue_now(coalescer) else { panic!("nobody is there") };
+    waits_with(coalescer, item())
+}
+
+fn waits_with(coalescer: &Arc<Coalescer>, item: Item) -> (Ticket, oneshot::Receiver<Outcome>) {
+    let Enqueued::Waits(ticket, answer) = enqueue_now(coalescer, item) else {
+        panic!("nobody is there")
+    };
     (ticket, answer)
 }
 
@@ -44,6 +53,24 @@ async fn a_change_that_is_being_committed_cannot_be_taken_back_as_another_s() {
     assert!(matches!(withdraw(&coalescer, KEY, one).result, Err(Failure::Unknown)));
     assert!(matches!(withdraw(&coalescer, KEY, other).result, Err(Failure::Unknown)));
     assert!(matches!(withdraw(&coalescer, KEY, last).result, Err(Failure::Store(_))));
+}
+
+#[tokio::test]
+async fn a_change_with_a_line_is_taken_alone() {
+    let coalescer = coalescer();
+    let leader = first(&coalescer);
+    let with_line = || Item { line: Some(Box::new(|| panic!("it never runs"))), ..item() };
+    let has_line = [false, false, true, true, false];
+    let answers = has_line
+        .map(|has_line| waits_with(&coalescer, if has_line { with_line() } else { item() }));
+    let batches: Vec<Vec<bool>> = std::iter::from_fn(|| {
+        let batch = leader.take_batch();
+        let batch = batch.iter().map(|waiting| waiting.item.line.is_some()).collect::<Vec<_>>();
+        (!batch.is_empty()).then_some(batch)
+    })
+    .collect();
+    assert_eq!(batches, [vec![false, false], vec![true], vec![true], vec![false]]);
+    drop(answers);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::{
     record::Version,
     store::{
         Applied, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List, Listener, Lookup,
-        Page, Store, Swept, Warning, Write,
+        Page, Replace, Store, Swept, Transactions, Warning, Write,
     },
 };
 
@@ -46,7 +46,7 @@ pub struct Faulty {
 pub enum Step {
     /// The `n`th call of [`Store::load`].
     Load(u64),
-    /// The `n`th call of [`Store::commit`], [`Store::touch`] or [`Store::destroy`].
+    /// The `n`th call of [`Store::commit`], [`Store::touch`], [`Store::destroy`] or [`Transactions`].
     Commit(u64),
     /// The `n`th call of [`Store::sweep`].
     Sweep(u64),
@@ -323,9 +323,39 @@ impl Store for Faulty {
         self.store.as_list().map(|_| self as &dyn List)
     }
 
+    fn as_transactions(&self) -> Option<&dyn Transactions> {
+        self.store.as_transactions().map(|_| self as &dyn Transactions)
+    }
+
     async fn listen(&self) -> Result<Option<Box<dyn Listener>>, Error> {
         let standing = self.script(|script| script.standing);
         self.go("listen", standing, self.store.listen(), |_| {}).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Transactions for Faulty {
+    async fn replace_with(
+        &self,
+        act: Replace<'_>,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        let inner = self.store.as_transactions().ok_or_else(|| self.error(Applied::No))?;
+        let owned = OwnedWrite::ReplaceWith { act: act.into(), line: line.into() };
+        self.write(owned, now, inner.replace_with(act, line, now)).await
+    }
+
+    async fn destroy_with(
+        &self,
+        key: &Key,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Destroyed, Error> {
+        let inner = self.store.as_transactions().ok_or_else(|| self.error(Applied::No))?;
+        let owned = OwnedWrite::DestroyWith { key: *key, line: line.into() };
+        self.write(owned, now, inner.destroy_with(key, line, now)).await
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     id::Key,
     record::{Loaded, Record, Version},
-    store::{CommitError, Store, Write},
+    store::{CommitError, Replace, Store, Transactions, Write},
 };
 
 /// A commit, a touch or a destroy that owns what it writes.
@@ -18,6 +18,31 @@ pub(super) enum OwnedWrite {
     Renew { base: Loaded, record: Arc<Record> },
     Touch { key: Key, idle_deadline: Timestamp },
     Destroy { key: Key },
+    ReplaceWith { act: OwnedReplace, line: OwnedReplace },
+    DestroyWith { key: Key, line: OwnedReplace },
+}
+
+/// A [`Replace`] that owns what it writes.
+#[derive(Clone, Debug)]
+pub(super) struct OwnedReplace {
+    pub(super) base: Loaded,
+    pub(super) record: Arc<Record>,
+}
+
+impl OwnedReplace {
+    pub(super) fn new(base: &Loaded, record: Record) -> Self {
+        Self { base: base.clone(), record: Arc::new(record) }
+    }
+
+    pub(super) fn borrowed(&self) -> Replace<'_> {
+        Replace { base: &self.base, record: &self.record }
+    }
+}
+
+impl From<Replace<'_>> for OwnedReplace {
+    fn from(Replace { base, record }: Replace<'_>) -> Self {
+        Self { base: base.clone(), record: Arc::clone(record) }
+    }
 }
 
 impl OwnedWrite {
@@ -49,6 +74,8 @@ impl OwnedWrite {
             Self::Renew { .. } => "renew",
             Self::Touch { .. } => "touch",
             Self::Destroy { .. } => "destroy",
+            Self::ReplaceWith { .. } => "replace with a line",
+            Self::DestroyWith { .. } => "destroy with a line",
         }
     }
 
@@ -68,6 +95,14 @@ impl OwnedWrite {
             Self::Destroy { key } => {
                 return Ok(store.destroy(key, now).await.map(|_| Version(0))?);
             }
+            Self::ReplaceWith { act, line } => {
+                let (act, line) = (act.borrowed(), line.borrowed());
+                return transactions(store).replace_with(act, line, now).await;
+            }
+            Self::DestroyWith { key, line } => {
+                let destroyed = transactions(store).destroy_with(key, line.borrowed(), now).await;
+                return Ok(destroyed.map(|_| Version(0))?);
+            }
         };
         store.commit(write, now).await
     }
@@ -85,4 +120,8 @@ impl From<Write<'_>> for OwnedWrite {
             }
         }
     }
+}
+
+fn transactions(store: &dyn Store) -> &dyn Transactions {
+    store.as_transactions().expect("law 13: a store has its transactions for good")
 }

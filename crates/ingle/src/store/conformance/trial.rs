@@ -97,6 +97,13 @@ impl Trial {
         self.handles.each_ref().map(|store| store.as_list())
     }
 
+    /// Whether law 13 is promised, which both handles must agree on.
+    pub(super) fn has_transactions(&self) -> bool {
+        let [one, other] = self.handles.each_ref().map(|store| store.as_transactions().is_some());
+        assert_eq!(one, other, "law 13: two handles must agree whether there are transactions");
+        one
+    }
+
     /// Writes through the handle whose turn it is.
     pub(super) async fn commit(&self, write: &OwnedWrite, now: Timestamp) -> Outcome {
         loop {

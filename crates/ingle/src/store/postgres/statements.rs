@@ -1,5 +1,7 @@
 //! The statements, each of them a transaction of its own and one round trip.
 
+use std::sync::LazyLock;
+
 use tokio_postgres::types::Type;
 
 /// Which statement.
@@ -20,9 +22,15 @@ pub(super) enum Kind {
     List,
     ListByUser,
     Ping,
+    /// A replace with the line of its act.
+    ReplaceWith,
+    /// A destroy with the line of its act.
+    DestroyWith,
+    /// The same without telling those who listen.
+    DestroyUntoldWith,
 }
 
-pub(super) const KINDS: usize = 13;
+pub(super) const KINDS: usize = 16;
 
 const KEY: Type = Type::BYTEA;
 const TIME: Type = Type::TIMESTAMPTZ;
@@ -52,6 +60,11 @@ const RENEW: &[Type] = &[
 ];
 const RECORD: &[Type] = RENEW.split_at(12).0;
 const REPLACE: &[Type] = RENEW.split_at(17).0;
+const DESTROY: &[Type] = &[KEY, TIME, TIME];
+
+/// Those of an act, and then those of the replace of its line.
+static REPLACE_WITH: LazyLock<Vec<Type>> = LazyLock::new(|| [REPLACE, REPLACE].concat());
+static DESTROY_WITH: LazyLock<Vec<Type>> = LazyLock::new(|| [DESTROY, REPLACE].concat());
 
 impl Kind {
     /// The types of its parameters.
@@ -77,11 +90,13 @@ impl Kind {
                 }
             }
             Self::Touch => const { &[KEY, TIME, TIME] },
-            Self::Destroy | Self::DestroyUntold => const { &[KEY, TIME, TIME] },
+            Self::Destroy | Self::DestroyUntold => const { DESTROY },
             Self::Sweep => const { &[TIME, INTEGER] },
             Self::List => const { &[KEY, TIME, INTEGER] },
             Self::ListByUser => const { &[KEY, TIME, INTEGER, Type::TEXT] },
             Self::Ping => &[],
+            Self::ReplaceWith => &REPLACE_WITH,
+            Self::DestroyWith | Self::DestroyUntoldWith => &DESTROY_WITH,
         }
     }
 }
@@ -125,6 +140,25 @@ macro_rules! live {
     };
 }
 
+/// Which row is what a replace or a renew is made from.
+macro_rules! base {
+    () => {
+        concat!("key = $14 AND counter = $15 AND epoch = $16 AND ops = $17 AND ", live!("$13"))
+    };
+}
+
+macro_rules! replace {
+    () => {
+        concat!(
+            "UPDATE TABLE AS s SET key = $1, format = $2, created = $3, idle_deadline = $4, \
+             absolute_deadline = $5, idle_timeout_ms = $6, user_name = $7, login = $8, \
+             epoch = $9, counter = $10, ops = $11, data = $12, sweep_at = least(sweep_at, $4, $5) \
+             WHERE ",
+            base!()
+        )
+    };
+}
+
 /// Turns a live row into the mark of an end.
 ///
 /// It tells those who listen of it, when it is committed. Nothing else does: a transaction that notifies
@@ -133,6 +167,20 @@ macro_rules! live {
 macro_rules! destroy {
     () => {
         concat!("UPDATE TABLE AS s SET ", mark!("NULL", "$3"), " WHERE key = $1 AND ", live!("$2"))
+    };
+}
+
+/// Tells those who listen.
+macro_rules! told {
+    () => {
+        " RETURNING pg_notify('ingle_ended', encode(key, 'hex'))"
+    };
+}
+
+/// Lets an act be done only where its line is as it was.
+macro_rules! with_line {
+    () => {
+        " AND EXISTS (SELECT FROM line)"
     };
 }
 
@@ -160,14 +208,7 @@ const TEXTS: [&str; KINDS] = [
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, least($4, $5)) \
          ON CONFLICT (key) DO NOTHING RETURNING counter"
     ),
-    concat!(
-        "UPDATE TABLE AS s SET key = $1, format = $2, created = $3, idle_deadline = $4, \
-         absolute_deadline = $5, idle_timeout_ms = $6, user_name = $7, login = $8, \
-         epoch = $9, counter = $10, ops = $11, data = $12, sweep_at = least(sweep_at, $4, $5) \
-         WHERE key = $14 AND counter = $15 AND epoch = $16 AND ops = $17 AND ",
-        live!("$13"),
-        " RETURNING counter"
-    ),
+    concat!(replace!(), " RETURNING 1"),
     RENEW_TEXT,
     BATCH,
     concat!(
@@ -177,7 +218,7 @@ const TEXTS: [&str; KINDS] = [
         live!("$3"),
         " RETURNING 1"
     ),
-    concat!(destroy!(), " RETURNING pg_notify('ingle_ended', encode(key, 'hex'))"),
+    concat!(destroy!(), told!()),
     concat!(destroy!(), " RETURNING 1"),
     concat!("DELETE FROM TABLE AS s WHERE key = $1 AND ", dead!("$2"), " RETURNING 1"),
     SWEEP,
@@ -198,6 +239,21 @@ const TEXTS: [&str; KINDS] = [
     // It also fails where the table is gone, or is not this user's to read.
     "SELECT current_setting('transaction_read_only')::bool, \
          (SELECT count(*) FROM (SELECT FROM TABLE LIMIT 0) AS none)",
+    // Of these three, only the act.
+    concat!(replace!(), with_line!(), " RETURNING 1"),
+    concat!(destroy!(), with_line!(), told!()),
+    concat!(destroy!(), with_line!(), " RETURNING 1"),
+];
+
+/// The line's part of an act's statement: its row is locked before the act, and written after it.
+const LINE: [&str; 3] = [
+    concat!(
+        "WITH line AS MATERIALIZED (SELECT FROM TABLE AS s WHERE ",
+        base!(),
+        " FOR NO KEY UPDATE), act AS ("
+    ),
+    ") ",
+    concat!(replace!(), " AND EXISTS (SELECT FROM act) RETURNING 1"),
 ];
 
 /// Moves a record and leaves a mark: where the condition holds, the row becomes the mark, and the record is
@@ -206,8 +262,8 @@ const RENEW_TEXT: &str = concat!(
     "WITH base AS ( \
          UPDATE TABLE AS s SET ",
     mark!("$1", "$18"),
-    " WHERE key = $14 AND counter = $15 AND epoch = $16 AND ops = $17 AND ",
-    live!("$13"),
+    " WHERE ",
+    base!(),
     " RETURNING 1 \
      ) INSERT INTO TABLE (",
     columns!(),
@@ -263,10 +319,31 @@ pub(super) struct Statements([String; KINDS]);
 
 impl Statements {
     pub(super) fn new(table: &str) -> Self {
-        Self(TEXTS.map(|text| text.replace("TABLE", table)))
+        let mut texts = TEXTS.map(str::to_owned);
+        for kind in [Kind::ReplaceWith, Kind::DestroyWith, Kind::DestroyUntoldWith] {
+            let act_params = kind.types().len() - REPLACE.len();
+            if let Some(text) = texts.get_mut(kind as usize) {
+                let [before, between, after] = LINE.map(|part| shifted(part, act_params));
+                *text = [&*before, text, &between, &after].concat();
+            }
+        }
+        Self(texts.map(|text| text.replace("TABLE", table)))
     }
 
     pub(super) fn sql(&self, kind: Kind) -> &str {
         self.0.get(kind as usize).map_or("", String::as_str)
     }
+}
+
+/// The same with parameters that begin so much later.
+fn shifted(sql: &str, by: usize) -> String {
+    let mut parts = sql.split('$');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        let number = number.parse::<usize>().unwrap_or_default() + by;
+        text.push_str(&format!("${number}{rest}"));
+    }
+    text
 }

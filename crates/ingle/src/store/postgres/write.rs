@@ -7,7 +7,7 @@ use tokio_postgres::{Row, error::SqlState};
 use super::{
     batch::{BatchQueue, Decision},
     codec::{self, Param},
-    error::{Failure, contended},
+    error::{Failure, NAME, contended},
     pool::Pool,
     statements::Kind,
 };
@@ -15,7 +15,7 @@ use crate::{
     clock::Timestamp,
     id::Key,
     record::{Loaded, Record, Version},
-    store::{CommitError, Destroyed, Error, Lookup, mark::Mark},
+    store::{CommitError, Destroyed, Error, Lookup, Replace, mark::Mark},
 };
 
 /// How often a create, a renew or a destroy is tried: each time the key was in its way, and then was
@@ -55,8 +55,7 @@ impl Writer {
     /// A replace, in a batch if it can be.
     pub(super) async fn replace(
         &self,
-        base: &Loaded,
-        record: &Record,
+        Replace { base, record }: Replace<'_>,
         now: Timestamp,
     ) -> Result<Version, CommitError> {
         if base.record.header.only_moves(&record.header) {
@@ -66,7 +65,7 @@ impl Writer {
                 Decision::Undecided => {}
             }
         }
-        let params = conditional(base, record, now)?;
+        let params = conditional(Replace { base, record }, now)?;
         let rows = self.ask(Kind::Replace, params).await;
         match rows.map_err(|failure| self.failed(&failure))?.first() {
             Some(_) => Ok(version(record)),
@@ -74,15 +73,36 @@ impl Writer {
         }
     }
 
+    /// A replace with the line of its act, in one statement.
+    pub(super) async fn replace_with(
+        &self,
+        act: Replace<'_>,
+        line: Replace<'_>,
+        now: Timestamp,
+    ) -> Result<Version, CommitError> {
+        let mut params = conditional(act, now)?;
+        params.extend(conditional(line, now)?);
+        let rows = self.ask(Kind::ReplaceWith, params).await;
+        if !rows.map_err(|failure| self.failed(&failure))?.is_empty() {
+            return Ok(version(act.record));
+        }
+        Err(match self.why_not(act.base, now).await {
+            CommitError::Conflict(Some(found)) if is_base(&found, act.base) => {
+                Error::of_line(NAME).into()
+            }
+            why => why,
+        })
+    }
+
     pub(super) async fn renew(
         &self,
         base: &Loaded,
-        record: &Record,
+        record: &Arc<Record>,
         now: Timestamp,
     ) -> Result<Version, CommitError> {
         let mark = Mark::moved(record.header.key, now);
         for _ in 0..ATTEMPTS_MAX {
-            let mut params = conditional(base, record, now)?;
+            let mut params = conditional(Replace { base, record }, now)?;
             params.push(Param::Time(mark.until));
             match self.ask(Kind::Renew, params).await {
                 Ok(rows) if rows.is_empty() => return Err(self.why_not(base, now).await),
@@ -110,15 +130,28 @@ impl Writer {
         rows.first().map(drop).ok_or(CommitError::Gone)
     }
 
-    pub(super) async fn destroy(&self, key: &Key, now: Timestamp) -> Result<Destroyed, Error> {
-        let mark = Mark::ended(now);
-        let params = || vec![Param::key(key), Param::Time(now), Param::Time(mark.until)];
+    /// A destroy, with the line of its act if it has one.
+    pub(super) async fn destroy(
+        &self,
+        key: &Key,
+        line: Option<Replace<'_>>,
+        now: Timestamp,
+    ) -> Result<Destroyed, Error> {
+        let until = Mark::ended(now).until;
+        let params = || {
+            let mut params = vec![Param::key(key), Param::Time(now), Param::Time(until)];
+            params
+                .extend(line.map(|line| conditional(line, now)).transpose()?.into_iter().flatten());
+            Ok::<_, Error>(params)
+        };
+        let (told, untold) = match line {
+            None => (Kind::Destroy, Kind::DestroyUntold),
+            Some(_) => (Kind::DestroyWith, Kind::DestroyUntoldWith),
+        };
         for _ in 0..ATTEMPTS_MAX {
-            let ended = match self.ask(Kind::Destroy, params()).await {
+            let ended = match self.ask(told, params()?).await {
                 // The session ends, even if those who wait for that learn of it later.
-                Err(failure) if may_not_tell(&failure) => {
-                    self.ask(Kind::DestroyUntold, params()).await
-                }
+                Err(failure) if may_not_tell(&failure) => self.ask(untold, params()?).await,
                 ended => ended,
             };
             if !ended.map_err(|failure| self.failed(&failure))?.is_empty() {
@@ -128,6 +161,7 @@ impl Writer {
             match self.load(key, now).await? {
                 Lookup::Moved { to } => return Ok(Destroyed::Moved { to }),
                 Lookup::Ended | Lookup::Missing => return Ok(Destroyed::Nothing),
+                Lookup::Live(_) if line.is_some() => return Err(Error::of_line(NAME)),
                 Lookup::Live(_) => {}
             }
         }
@@ -178,11 +212,17 @@ fn may_not_tell(failure: &Failure) -> bool {
 }
 
 /// The parameters of a replace, and the first ones of a renew.
-fn conditional(base: &Loaded, record: &Record, now: Timestamp) -> Result<Vec<Param>, Error> {
+fn conditional(Replace { base, record }: Replace<'_>, now: Timestamp) -> Result<Vec<Param>, Error> {
     let mut params = codec::params(record)?;
     params.push(Param::Time(now));
     params.extend(codec::condition(base));
     Ok(params)
+}
+
+/// Whether the condition of a write on `base` still holds.
+fn is_base(found: &Loaded, base: &Loaded) -> bool {
+    let (now, then) = (&found.record.header, &base.record.header);
+    found.version == base.version && now.epoch == then.epoch && now.ops == then.ops
 }
 
 fn version(record: &Record) -> Version {

@@ -4,23 +4,35 @@
 //! the other changes of the transaction never notice.
 
 use rusqlite::{
-    Connection, OptionalExtension as _, Transaction, params, params_from_iter, types::ToSqlOutput,
+    Connection, OptionalExtension as _, Savepoint, Transaction, params, params_from_iter,
+    types::ToSqlOutput,
 };
 
-use super::codec::{self, Entry, MarkRow, Row, millis, select};
+use super::{
+    codec::{self, Entry, MarkRow, Row, millis, select},
+    error::NAME,
+};
 use crate::{
     clock::Timestamp,
     id::Key,
     record::{Loaded, Record, Version},
-    store::{CommitError, Destroyed, Error, Write, mark::Mark},
+    store::{CommitError, Destroyed, Error, Replace, Write, mark::Mark},
 };
 
 /// A [`Write`] that can wait in a queue: it owns what it writes, already encoded.
 #[derive(Debug)]
 pub(super) enum OwnedWrite {
     Create { row: Row },
-    Replace { base: Base, row: Row, indexes_stay: bool },
+    Replace(OwnedReplace),
     Renew { base: Base, row: Row },
+}
+
+/// A [`Replace`] that can wait as well.
+#[derive(Debug)]
+pub(super) struct OwnedReplace {
+    base: Base,
+    row: Row,
+    indexes_stay: bool,
 }
 
 /// What must still be there. The epoch tells a record from an older one with the same key and
@@ -81,12 +93,9 @@ impl OwnedWrite {
     pub(super) fn of(write: Write<'_>) -> Result<Self, Error> {
         Ok(match write {
             Write::Create { record } => Self::Create { row: Row::of(record)? },
-            Write::Replace { base, record } => Self::Replace {
-                base: Base::of(base),
-                row: Row::of(record)?,
-                indexes_stay: base.record.header.user == record.header.user
-                    && dead_at(&base.record) <= dead_at(record),
-            },
+            Write::Replace { base, record } => {
+                Self::Replace(OwnedReplace::of(Replace { base, record })?)
+            }
             Write::Renew { base, record } => {
                 Self::Renew { base: Base::of(base), row: Row::of(record)? }
             }
@@ -101,15 +110,31 @@ impl OwnedWrite {
     ) -> Done<Version, CommitError> {
         match self {
             Self::Create { row } => create(transaction, row, now),
-            Self::Replace { base, row, indexes_stay: true } => {
-                let sql = replace_sql!("");
-                replace(transaction, sql, base, row, now)
-            }
-            Self::Replace { base, row, indexes_stay: false } => {
-                let sql = replace_sql!("user = ?7, login = ?8, sweep_at = min(sweep_at, ?4, ?5),");
-                replace(transaction, sql, base, row, now)
-            }
+            Self::Replace(replace) => replace.run(transaction, now),
             Self::Renew { base, row } => renew(transaction, base, row, now),
+        }
+    }
+}
+
+impl OwnedReplace {
+    pub(super) fn of(Replace { base, record }: Replace<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            base: Base::of(base),
+            row: Row::of(record)?,
+            indexes_stay: base.record.header.user == record.header.user
+                && dead_at(&base.record) <= dead_at(record),
+        })
+    }
+
+    fn run(&self, connection: &Connection, now: Timestamp) -> Done<Version, CommitError> {
+        let sql = match self.indexes_stay {
+            true => replace_sql!(""),
+            false => replace_sql!("user = ?7, login = ?8, sweep_at = min(sweep_at, ?4, ?5),"),
+        };
+        let parameters = self.row.parameters().into_iter().chain(self.base.condition(now));
+        match connection.prepare_cached(sql)?.execute(params_from_iter(parameters))? {
+            1 => Ok(Ok(self.row.version())),
+            _ => why_not(connection, &self.base.key, now),
         }
     }
 }
@@ -126,20 +151,6 @@ fn create(connection: &Connection, row: &Row, now: Timestamp) -> Done<Version, C
         // The key is taken; what is dead there, a record or a mark, makes way.
         || (delete_dead(connection, row.key(), now)? && insert(connection, row)?);
     Ok(if created { Ok(row.version()) } else { Err(CommitError::Conflict(None)) })
-}
-
-fn replace(
-    connection: &Connection,
-    sql: &str,
-    base: &Base,
-    row: &Row,
-    now: Timestamp,
-) -> Done<Version, CommitError> {
-    let parameters = row.parameters().into_iter().chain(base.condition(now));
-    match connection.prepare_cached(sql)?.execute(params_from_iter(parameters))? {
-        1 => Ok(Ok(row.version())),
-        _ => why_not(connection, &base.key, now),
-    }
 }
 
 fn renew(
@@ -197,6 +208,46 @@ pub(super) fn destroy(
         Some(Err(unreadable)) => Err(unreadable.into()),
         Some(Ok(Entry::Record(_))) | None => Ok(Destroyed::Nothing),
     })
+}
+
+/// Replaces a record and the line of this act.
+pub(super) fn replace_with(
+    transaction: &mut Transaction<'_>,
+    act: &OwnedReplace,
+    line: &OwnedReplace,
+    now: Timestamp,
+) -> Done<Version, CommitError> {
+    let savepoint = transaction.savepoint()?;
+    let replaced = act.run(&savepoint, now)?;
+    match replaced {
+        Ok(version) => {
+            Ok(write_line(savepoint, line, now)?.map(|()| version).map_err(CommitError::from))
+        }
+        refused => Ok(refused),
+    }
+}
+
+/// Makes a record's row a mark, and replaces the line of this act.
+pub(super) fn destroy_with(
+    transaction: &mut Transaction<'_>,
+    key: &Key,
+    line: &OwnedReplace,
+    now: Timestamp,
+) -> Done<Destroyed, Error> {
+    let savepoint = transaction.savepoint()?;
+    match destroy(&savepoint, key, now)? {
+        Ok(Destroyed::Ended) => Ok(write_line(savepoint, line, now)?.map(|()| Destroyed::Ended)),
+        nothing => Ok(nothing),
+    }
+}
+
+/// Writes the line of the act that the savepoint has. Dropped without its commit, the savepoint takes both
+/// back.
+fn write_line(savepoint: Savepoint<'_>, line: &OwnedReplace, now: Timestamp) -> Done<(), Error> {
+    if line.run(&savepoint, now)?.is_err() {
+        return Ok(Err(Error::of_line(NAME)));
+    }
+    savepoint.commit().map(Ok)
 }
 
 /// Writes a row where none is, dead or live.

@@ -5,11 +5,12 @@ use std::{process::Command, time::Duration};
 use ingle::{
     clock::{Clock as _, SystemClock},
     record::{Loaded, Version},
-    store::{Applied, CommitError, ErrorKind, Postgres, Store as _},
+    store::{Applied, CommitError, ErrorKind, Postgres, Replace, Store as _},
 };
+use serde_json::json;
 use tokio::{join, time::sleep};
 
-use super::{Scene, shell};
+use super::{Scene, next, shell};
 use crate::batching::{self, add, give_up, one_of_two_is_made, views};
 
 /// A store and the records that are in it, each with its number as views.
@@ -102,6 +103,51 @@ async fn nobody_waits_for_the_lock_of_another_session() {
             assert_eq!((error.kind(), error.applied()), (ErrorKind::Contended, Applied::No));
         }
         Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// Whoever had the lock before it either changed nothing that counts, or made it a conflict.
+#[tokio::test]
+async fn an_act_with_a_line_that_waited_for_a_lock_decides_on_what_is_there_then() {
+    for (change, is_made) in [
+        ("format = format", true),
+        ("idle_deadline = idle_deadline + '1 s'::interval", true),
+        ("counter = counter + 1", false),
+    ] {
+        let scene = Scene::new().await;
+        let bases = batching::filled(&scene.store().await, 2).await;
+        let other = shell(scene.server).await;
+        // Of the act, and then of its line.
+        for locked in 0..2 {
+            let store = scene.store_that_waits().await;
+            let now = SystemClock.now();
+            let found = [&bases[0], &bases[1]].map(|base| base.record.header.key);
+            let act = store.load(&found[0], now).await.unwrap().live().unwrap();
+            let line = store.load(&found[1], now).await.unwrap().live().unwrap();
+            let lock =
+                format!("BEGIN; UPDATE TABLE SET {change} WHERE data->>'views' = '{locked}'");
+            other.batch_execute(&lock.replace("TABLE", &scene.table)).await.unwrap();
+            let records = [(&act, 0), (&line, 1)]
+                .map(|(base, n)| next(base, json!({ "views": n, "is_next": true })));
+            let act = Replace { base: &act, record: &records[0] };
+            let line = Replace { base: &line, record: &records[1] };
+            let transactions = store.as_transactions().unwrap();
+            let unlock = async {
+                let waiting = scene.commit_waits().await;
+                other.batch_execute("COMMIT").await.unwrap();
+                drop(waiting);
+            };
+            let (done, ()) = join!(transactions.replace_with(act, line, now), unlock);
+            match (is_made, locked, done) {
+                (true, _, Ok(_)) | (false, 0, Err(CommitError::Conflict(Some(_)))) => {}
+                (false, 1, Err(CommitError::Failed(error))) => {
+                    assert_eq!((error.kind(), error.applied()), (ErrorKind::Refused, Applied::No));
+                }
+                (.., done) => panic!("{change}, {locked}: {done:?}"),
+            }
+            let written = "SELECT count(*) FROM TABLE WHERE data ? 'is_next'";
+            assert_eq!(scene.text(written).await, if is_made { "2" } else { "0" }, "{change}");
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a server tells of ends, and where it does not.
 
-use ingle::store::{Lookup, Store};
+use ingle::{
+    record::Version,
+    store::{Destroyed, Lookup, Replace, Store},
+};
 use testbed::postgres::Postgres as Server;
 
 use super::*;
@@ -10,10 +13,20 @@ use crate::users::listening::hears_again_on;
 const LISTENING: &str =
     "FROM pg_stat_activity WHERE query LIKE '%; LISTEN ingle_ended' AND pid <> pg_backend_pid()";
 
-async fn ends(store: &Postgres, key: Key) {
+/// Ends a session, as an operator does if the end has a line.
+async fn ends(store: &Postgres, key: Key, has_line: bool) {
     let now = SystemClock.now();
     create(store, &record(key, now, views(1))).await;
-    store.destroy(&key, now).await.unwrap();
+    if has_line {
+        let base = create(store, &record(random_key(), now, views(2))).await;
+        let line = Replace { base: &base, record: &next(&base, views(3)) };
+        let ended = store.as_transactions().unwrap().destroy_with(&key, line, now).await;
+        assert_eq!(ended.unwrap(), Destroyed::Ended);
+        let found = store.load(&base.record.header.key, now).await.unwrap().live().unwrap();
+        assert_eq!(found.version, Version(2), "the line is stored with the end");
+    } else {
+        store.destroy(&key, now).await.unwrap();
+    }
     assert_eq!(store.load(&key, now).await.unwrap(), Lookup::Ended);
 }
 
@@ -32,10 +45,14 @@ async fn a_session_ends_also_where_nobody_may_be_told() {
     config.user = "quiet".to_owned();
     let store = Postgres::open(config).await.unwrap();
     let mut listener = store.listen().await.unwrap().unwrap();
-    ends(&store, key(1)).await;
-    assert_eq!(listener.next().await.unwrap(), key(1), "no right more than the table's is needed");
+    for (n, has_line) in [(1, false), (4, true)] {
+        ends(&store, key(n), has_line).await;
+        let law = "no right more than the table's is needed";
+        assert_eq!(listener.next().await.unwrap(), key(n), "{law}");
+    }
     scene.sql("REVOKE EXECUTE ON FUNCTION pg_notify(text, text) FROM PUBLIC").await;
-    ends(&store, key(2)).await;
+    ends(&store, key(2), false).await;
+    ends(&store, key(5), true).await;
     scene.sql("SELECT pg_notify('ingle_ended', 'nonsense')").await;
     scene.sql(&format!("SELECT pg_notify('ingle_ended', '{}')", key(3))).await;
     assert_eq!(listener.next().await.unwrap(), key(3));
@@ -52,7 +69,7 @@ async fn nobody_listens_through_a_pooler() {
     let direct = scene.store().await;
     let mut listener = direct.listen().await.unwrap().unwrap();
     let ended = random_key();
-    ends(&store, ended).await;
+    ends(&store, ended, false).await;
     // Others that share the database end sessions, too.
     while listener.next().await.unwrap() != ended {}
 }
@@ -74,7 +91,7 @@ async fn who_listens_outlasts_the_servers_limit_for_idle_connections() {
     timeout(LONG, others_end).await.expect("the server ends what is idle");
     let other = scene.store().await;
     let ended = random_key();
-    ends(&other, ended).await;
+    ends(&other, ended, false).await;
     while listener.next().await.unwrap() != ended {}
 }
 

@@ -36,6 +36,8 @@ macro_rules! users_on {
             an_operators_acts_are_lines_of_the_audit_log
             an_operator_ends_every_session_that_had_begun
             a_line_of_the_audit_log_is_no_session
+            an_edit_whose_answer_was_lost_is_one_line_and_done_once
+            an_edit_whose_line_was_removed_fails_no_request
             an_operator_follows_a_session_to_its_end
         }
     };

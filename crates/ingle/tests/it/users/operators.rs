@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use ingle::{
     AuditAct, AuditLine, AuditOutcome, HandlePrefix, ListOptions, Operator, Sessions,
     StoredSession,
+    clock::Timestamp,
     data::Data,
     store::{self, Applied, ErrorKind},
 };
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::{common::Intercept, log::Log};
@@ -372,53 +374,255 @@ pub(super) async fn an_operator_follows_a_session_to_its_end(scene: Scene) {
     assert_eq!(found.reload().await.unwrap().unwrap_err(), SessionEnd::Ended);
 }
 
-/// Ends a session as an operator, on a store that fails these writes: the 1st is the line, the 2nd the end,
-/// and the 3rd completes the line.
-async fn end_with(
-    faults: impl IntoIterator<Item = (u64, Fault)>,
-) -> (Result<bool, Error>, Vec<AuditOutcome>, usize) {
-    let (memory, faulty) = faulty();
+/// What an operator does to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    Edit,
+    End,
+}
+
+/// What came of a deed.
+#[derive(Debug)]
+struct Came {
+    told: Result<(), Error>,
+    /// How often it was done.
+    n_done: u64,
+    outcomes: Vec<AuditOutcome>,
+}
+
+/// Does it on a store, with transactions or without, that fails these writes: the 1st is the line, the 2nd the
+/// deed, and the 3rd completes the line.
+async fn do_with(
+    deed: Deed,
+    has_transactions: bool,
+    faults: impl IntoIterator<Item = (Step, Fault)>,
+) -> Came {
+    let memory = Memory::new();
     logged_in(&shop(&layer(memory.clone())), "ada").await;
+    let store: Arc<dyn Store> = match has_transactions {
+        true => Arc::new(memory.clone()),
+        false => Arc::new(Intercept::new(memory.clone())),
+    };
+    let faulty = Faulty::new(store);
     let sessions = layer_as_it_comes(faulty.clone()).sessions().operated_by(ada());
     let found = listed(&sessions, &ListOptions::new()).await.remove(0);
-    for (n, fault) in faults {
-        faulty.on(Step::Commit(n), fault);
+    for (step, fault) in faults {
+        faulty.on(step, fault);
     }
-    let ended = found.end().await;
+    let told = match deed {
+        Deed::Edit => found.update(count).await,
+        Deed::End => found.end().await.map(|ended| assert!(ended, "it lived")),
+    };
+    // Until all that was held up has landed.
+    tokio::time::sleep(Duration::from_secs(60)).await;
     let sessions = layer(memory).sessions();
     let outcomes = log_of(&sessions).await.iter().map(|line| line.outcome).collect();
-    (ended, outcomes, listed(&sessions, &ListOptions::new()).await.len())
+    let left = listed(&sessions, &ListOptions::new()).await;
+    let n_done = match (deed, left.first()) {
+        (Deed::Edit, Some(session)) => {
+            session.snapshot().get("n").map_or(0, |n| n.as_u64().unwrap())
+        }
+        (Deed::Edit, None) => panic!("nobody has ended it"),
+        (Deed::End, left) => u64::from(left.is_none()),
+    };
+    Came { told, n_done, outcomes }
+}
+
+fn count(data: &mut Data) {
+    let n = data.get("n").map_or(0, |n| n.as_u64().unwrap());
+    data.insert("n".to_owned(), json!(n + 1));
 }
 
 /// From this write on, all fail, more than are tried again.
-fn from(first: u64, fault: Fault) -> impl Iterator<Item = (u64, Fault)> {
-    (first..first + 1000).map(move |n| (n, fault))
+fn from(first: u64, fault: Fault) -> impl Iterator<Item = (Step, Fault)> {
+    (first..first + 1000).map(move |n| (Step::Commit(n), fault))
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_act_of_an_operator_is_without_a_line() {
     let (begun, done) = (AuditOutcome::Begun, AuditOutcome::Done);
     let lost = Fault::LoseAnswer;
+    for (deed, has_transactions) in
+        [Deed::Edit, Deed::End].into_iter().flat_map(|deed| [(deed, true), (deed, false)])
+    {
+        let story = format!("{deed:?}, with transactions: {has_transactions}");
+        for n in 1..=3 {
+            let came = do_with(deed, has_transactions, [(Step::Commit(n), lost)]).await;
+            assert!(came.told.is_ok(), "answer {n} is lost: {story}: {came:?}");
+            assert_eq!((came.n_done, came.outcomes), (1, vec![done]), "answer {n}: {story}");
+        }
+        for fault in [Fault::Refuse, Fault::LoseRequest] {
+            let came = do_with(deed, has_transactions, from(1, fault)).await;
+            assert!(matches!(came.told, Err(Error::Unavailable(_))), "{story}: {came:?}");
+            let seen = (came.n_done, came.outcomes);
+            assert_eq!(seen, (0, vec![]), "{fault:?}: no line, so no act: {story}");
+        }
+        let came = do_with(deed, has_transactions, from(2, Fault::Refuse)).await;
+        assert!(matches!(came.told, Err(Error::Unavailable(_))), "{story}: {came:?}");
+        assert_eq!((came.n_done, came.outcomes), (0, vec![begun]), "{story}");
+        // The act is done, and then nothing is.
+        let came = do_with(deed, has_transactions, from(3, Fault::Refuse)).await;
+        assert!(came.told.is_ok(), "{story}: {came:?}");
+        let outcome = if has_transactions { done } else { begun };
+        assert_eq!((came.n_done, came.outcomes), (1, vec![outcome]), "{story}");
+    }
+    // Nobody learns whether it was done, but the log.
+    for (has_transactions, outcome) in [(true, done), (false, AuditOutcome::Unknown)] {
+        let came = do_with(Deed::End, has_transactions, from(2, lost)).await;
+        assert!(matches!(came.told, Err(Error::OutcomeUnknown)), "{came:?}");
+        assert_eq!((came.n_done, came.outcomes), (1, vec![outcome]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_fails_a_line_says_done_if_and_only_if_the_act_was_done() {
+    let (short, long) = (Duration::from_millis(20), Duration::from_secs(20));
+    let faults = [
+        Fault::Refuse,
+        Fault::LoseRequest,
+        Fault::LoseAnswer,
+        Fault::Delay(Duration::from_millis(300)),
+        Fault::Hang,
+        Fault::HangAfter,
+        Fault::Late(short),
+        Fault::Late(long),
+    ];
+    let mut plans = Vec::new();
+    for fault in faults {
+        plans.extend((1..=4).map(|n| vec![(Step::Commit(n), fault)]));
+        plans.extend((1..=4).map(|n| from(n, fault).collect()));
+        let loads = |n| (n..n + 1000).map(|n| (Step::Load(n), Fault::Hang));
+        plans.extend(
+            (1..=2).map(|n| [(Step::Commit(2), fault)].into_iter().chain(loads(n)).collect()),
+        );
+        for other in faults {
+            plans.push(vec![(Step::Commit(2), fault), (Step::Commit(3), other)]);
+        }
+    }
+    let mut unknown = 0;
+    for deed in [Deed::Edit, Deed::End] {
+        for has_transactions in [true, false] {
+            for plan in &plans {
+                let came = do_with(deed, has_transactions, plan.iter().copied()).await;
+                let shown: Vec<_> = plan.iter().take(3).collect();
+                let story = format!("{deed:?}, {has_transactions}, {shown:?}: {came:?}");
+                assert!(came.outcomes.len() <= 1, "one act is one line: {story}");
+                match came.told {
+                    Ok(()) => assert_eq!(came.n_done, 1, "acknowledged, so done once: {story}"),
+                    Err(Error::OutcomeUnknown) => assert!(came.n_done <= 1, "not twice: {story}"),
+                    Err(_) => assert_eq!(came.n_done, 0, "refused, so not done: {story}"),
+                }
+                let outcome = came.outcomes.first();
+                let is_told = outcome == Some(&AuditOutcome::Done);
+                if has_transactions {
+                    assert_eq!(is_told, came.n_done == 1, "both or neither: {story}");
+                } else {
+                    assert!(!is_told || came.n_done == 1, "what is told was done: {story}");
+                    let is_open = [AuditOutcome::Begun, AuditOutcome::Unknown];
+                    let is_open = outcome.is_some_and(|outcome| is_open.contains(outcome));
+                    assert!(is_told || is_open || came.n_done == 0, "not told, not done: {story}");
+                }
+                unknown += usize::from(matches!(came.told, Err(Error::OutcomeUnknown)));
+            }
+        }
+    }
+    assert!(unknown > 0, "some plan hides what became of the act");
+}
+
+/// Lets somebody remove all lines by hand.
+async fn remove_lines(store: &dyn Store, now: Timestamp) {
+    let list = store.as_list().expect("there are lines");
+    let page = list.list_by_user("\u{1}audit", None, 100, now).await.unwrap();
+    for line in page.records {
+        store.destroy(&line.record.header.key, now).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_lives_on_where_the_line_of_its_end_was_removed() {
+    for has_transactions in [true, false] {
+        let memory = Memory::new();
+        logged_in(&shop(&layer(memory.clone())), "ada").await;
+        let store: Arc<dyn Store> = match has_transactions {
+            true => Arc::new(memory.clone()),
+            false => Arc::new(Intercept::new(memory.clone())),
+        };
+        let faulty = Faulty::new(store);
+        let sessions = layer_as_it_comes(faulty.clone()).sessions().operated_by(ada());
+        let found = listed(&sessions, &ListOptions::new()).await.remove(0);
+        faulty.on(Step::Commit(2), Fault::Delay(Duration::from_millis(200)));
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            remove_lines(&memory, SystemClock.now()).await;
+        };
+        let (ended, ()) = tokio::join!(found.end(), meanwhile);
+        match (has_transactions, ended) {
+            (true, Err(Error::Unavailable(error))) => assert_eq!(error.kind(), ErrorKind::Refused),
+            (false, Ok(true)) => {}
+            (_, ended) => panic!("{has_transactions}: {ended:?}"),
+        }
+        let n_left = listed(&sessions, &ListOptions::new()).await.len();
+        assert_eq!(n_left, usize::from(has_transactions));
+        assert!(log_of(&sessions).await.is_empty());
+    }
+}
+
+pub(super) async fn an_edit_whose_answer_was_lost_is_one_line_and_done_once(scene: Scene) {
+    if !scene.lists() {
+        return;
+    }
+    let [here, _] = scene.apps();
+    logged_in(&here, "ada").await;
     for n in 1..=3 {
-        let (ended, outcomes, n_left) = end_with([(n, lost)]).await;
-        assert!(ended.is_ok(), "answer {n} is lost: {ended:?}");
-        assert_eq!((outcomes, n_left), (vec![done], 0), "answer {n} is lost");
+        scene.clock.advance(Duration::from_millis(1));
+        let faulty = Faulty::new(Arc::clone(&scene.store));
+        let layer = layer(faulty.clone()).clock(Arc::new(scene.clock.clone()));
+        let sessions = layer.sessions().operated_by(ada());
+        let found = listed(&sessions, &ListOptions::new()).await.remove(0);
+        // Of the line, of the act, and of what completes the line, where it is not completed with the act.
+        faulty.on(Step::Commit(n), Fault::LoseAnswer);
+        found.update(count).await.unwrap();
+        let found = found.reload().await.unwrap().unwrap();
+        assert_eq!(found.snapshot()["n"], json!(n));
+        let lines = log_of(&sessions).await;
+        assert_eq!(lines.len() as u64, n, "{lines:#?}");
+        assert_eq!(lines[0].outcome, AuditOutcome::Done, "{lines:#?}");
+        assert!(lines[0].fields["n"].after.is_some(), "{lines:#?}");
+        let n_writes = if scene.store.as_transactions().is_some() { 2 } else { 3 };
+        assert_eq!(faulty.commits(), n_writes, "{:?}", faulty.log());
     }
-    for fault in [Fault::Refuse, Fault::LoseRequest] {
-        let (ended, outcomes, n_left) = end_with(from(1, fault)).await;
-        assert!(matches!(ended, Err(Error::Unavailable(_))), "{fault:?}: {ended:?}");
-        assert_eq!((outcomes, n_left), (vec![], 1), "{fault:?}: no line, so no act");
+}
+
+pub(super) async fn an_edit_whose_line_was_removed_fails_no_request(scene: Scene) {
+    if !scene.lists() {
+        return;
     }
-    let (ended, outcomes, n_left) = end_with(from(2, Fault::Refuse)).await;
-    assert!(matches!(ended, Err(Error::Unavailable(_))), "{ended:?}");
-    assert_eq!((outcomes, n_left), (vec![begun], 1));
-    let (ended, outcomes, n_left) = end_with(from(2, lost)).await;
-    assert!(matches!(ended, Err(Error::OutcomeUnknown)), "{ended:?}");
-    // So was the answer of what completes the line.
-    assert_eq!((outcomes, n_left), (vec![AuditOutcome::Unknown], 0));
-    let (ended, outcomes, n_left) = end_with(from(3, Fault::Refuse)).await;
-    assert!(ended.is_ok(), "the act was done: {ended:?}");
-    assert_eq!((outcomes, n_left), (vec![begun], 0));
+    let [here, _] = scene.apps();
+    let visitor = logged_in(&here, "ada").await;
+    let sessions = scene.layers[0].sessions().operated_by(ada());
+    let found = listed(&sessions, &ListOptions::new()).await.remove(0);
+    let (store, now) = (Arc::clone(&scene.store), scene.clock.now());
+    let edit = found.update(move |data: &mut Data| {
+        let remove = remove_lines(&*store, now);
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(remove));
+        count(data);
+    });
+    let mut visits = JoinSet::new();
+    for _ in 0..20 {
+        let (here, mut visitor) = (here.clone(), visitor.clone());
+        visits.spawn(async move { visitor.get(&here, "/cart/book").await.status });
+    }
+    let (edited, visited) = tokio::join!(edit, visits.join_all());
+    assert!(visited.iter().all(|status| *status == StatusCode::OK), "{visited:?}");
+    let found = found.reload().await.unwrap().unwrap();
+    assert_eq!(found.snapshot()["cart"].as_array().unwrap().len(), 20);
+    let is_done = found.snapshot().contains_key("n");
+    match scene.store.as_transactions() {
+        // Nothing is done that the log does not know of.
+        Some(_) => assert!(matches!(edited, Err(Error::Unavailable(_))) && !is_done, "{edited:?}"),
+        None => assert!(edited.is_ok() && is_done, "{edited:?}"),
+    }
+    assert!(log_of(&sessions).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
