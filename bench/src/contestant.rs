@@ -116,10 +116,15 @@ const ALL: [Contestant; 34] = [
 /// The app of Google's tutorial, which needs Python.
 const TUTORIAL: Contestant = peer("the tutorial's app", Place::Firestore, Kind::Tutorial);
 
+/// All of one store.
+pub(crate) fn all_on(place: Place) -> impl Iterator<Item = Contestant> {
+    ALL.into_iter().chain([TUTORIAL]).filter(move |one| one.place == place)
+}
+
 /// Those that are installed, on one store. A line says which are not.
 pub(crate) fn on(place: Place) -> Vec<Contestant> {
     let mut found = Vec::new();
-    for contestant in ALL.into_iter().chain([TUTORIAL]).filter(|one| one.place == place) {
+    for contestant in all_on(place) {
         match contestant.program() {
             Ok(program) if program.is_file() => found.push(contestant),
             _ => {

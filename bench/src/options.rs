@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stores::{CONNECTIONS, SESSIONS};
+use crate::stores::{CONNECTIONS, CONNECTIONS_MORE, SESSIONS};
 
 /// What people are told who ask wrongly.
 pub(crate) const USAGE: &str = "\
@@ -20,9 +20,10 @@ Options:
   --quick        a look at `stores` in two minutes, which is printed and not written down
   --repeats N    how often everything is measured [default: 3]
   --seconds S    how long each slice is measured [default: 1.5]
-  --redis        of `stores` those on servers of Redis alone, which are printed and not written down
-  --connections N  how many requests of `stores` are under way [default: 32]; with another number it
-                 is printed and not written down
+  --redis        of `stores` those on servers of Redis alone, which have a section of their own, with
+                 32 connections and with 128
+  --connections N  how many requests of `stores` are under way [default: 32]; with a number that has
+                 no section it is printed and not written down
   --sessions N   how many sessions `scale` goes up to [default: 1000000]
 ";
 
@@ -85,9 +86,14 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether it is too little to be written down.
-    pub(crate) fn is_look(&self) -> bool {
-        self.quick || self.only_redis || self.connections != CONNECTIONS
+    /// The section that `stores` is written into. None for a look, which is printed alone.
+    pub(crate) fn stores_section(&self) -> Option<&'static str> {
+        match (self.quick, self.only_redis, self.connections) {
+            (false, false, CONNECTIONS) => Some("stores"),
+            (false, true, CONNECTIONS) => Some("redis-32"),
+            (false, true, CONNECTIONS_MORE) => Some("redis-128"),
+            _ => None,
+        }
     }
 
     /// `1 repeat`, or `3 repeats`.
@@ -134,11 +140,25 @@ mod tests {
             (quick.how_often(), parse("").unwrap().how_often()),
             ("1 repeat".to_owned(), "3 repeats".to_owned())
         );
-        assert!(quick.is_look() && !parse("").unwrap().is_look());
         let many = parse("--connections 128 --redis").unwrap();
-        assert_eq!((many.connections, many.only_redis, many.is_look()), (128, true, true));
+        assert_eq!((many.connections, many.only_redis), (128, true));
         assert_eq!(parse("nothing").unwrap_err(), "there is no `nothing`");
         assert!(parse("--seconds 0").unwrap_err().contains("from 0.1 to 60"));
         assert!(parse("--repeats").unwrap_err().contains("needs a number"));
+    }
+
+    #[test]
+    fn only_what_has_a_section_is_written_down() {
+        let section = |line: &str| {
+            let line: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+            Options::parse(&line).unwrap().stores_section()
+        };
+        assert_eq!(section(""), Some("stores"));
+        assert_eq!(section("--redis --repeats 12"), Some("redis-32"));
+        assert_eq!(section("--redis --connections 128"), Some("redis-128"));
+        for look in ["--quick", "--quick --redis", "--connections 128", "--redis --connections 64"]
+        {
+            assert_eq!(section(look), None, "{look}");
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     spread::Spread,
 };
 
+mod aims;
 mod measure;
 mod picture;
 mod report;
@@ -29,6 +30,9 @@ pub(crate) const SESSIONS: usize = 1000;
 
 /// Requests under way, unless another number is asked for.
 pub(crate) const CONNECTIONS: usize = 32;
+
+/// The other number that servers of Redis are measured with.
+pub(crate) const CONNECTIONS_MORE: usize = 128;
 
 /// The picture's name, beside the document.
 const PICTURE: &str = "benchmarks.svg";
@@ -71,11 +75,14 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         all.extend(on.with_context(|| format!("on {}", place.name()))?);
     }
     let text = report::text(&all, options, load.as_deref());
-    if options.is_look() {
+    let Some(section) = options.stores_section() else {
         println!("\n{text}");
         return Ok(());
+    };
+    document::write(section, &text)?;
+    if options.only_redis {
+        return Ok(());
     }
-    document::write("stores", &text)?;
     let picture = picture::svg(&report::picture(&all), &report::below(options))?;
     document::write_picture(PICTURE, &picture)?;
     let mut facts = Facts::read();

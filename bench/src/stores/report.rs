@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     Measured, OnPlace, SESSIONS,
+    aims::{self, Load},
     measure::{Kept, Round},
     picture::{Group, Row},
 };
@@ -30,38 +31,85 @@ const PACKAGES: [&str; 8] = [
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// A column: its head, and what an app has there.
-type Column = (&'static str, fn(&Measured) -> String);
+/// A column: its head, and what an app of a store has there.
+type Column = (&'static str, fn(&OnPlace, &Measured) -> String);
 
-const COLUMNS: [Column; 15] = [
-    ("kept %, 1 process", |app| kept(&app.one_process, |kept| kept.kept)),
-    ("kept %, 2 processes", |app| kept(&app.two_processes, |kept| kept.kept)),
-    ("failed %", failed),
-    ("spread ÷ plain", |app| shown(app, ratio, |round| to_plain(round, &round.spread))),
-    ("hot ÷ plain", |app| shown(app, ratio, |round| to_plain(round, &round.hot))),
-    ("plain, requests/s", |app| shown(app, whole, |round| Some(round.plain?.rate))),
-    ("spread, requests/s", |app| shown(app, whole, |round| Some(round.spread.rate))),
-    ("hot, requests/s", |app| shown(app, whole, |round| Some(round.hot.rate))),
-    ("spread p50, p99 ms", |app| latencies(app, |round| round.spread)),
-    ("hot p50, p99 ms", |app| latencies(app, |round| round.hot)),
-    ("app CPU, µs/request", |app| shown(app, whole, |round| Some(round.spread.app_us))),
-    ("store CPU, µs/request", store_cpu),
-    ("trips/request: alone, hot", trips),
-    ("store bytes/new session", |app| {
-        app.session_bytes.map_or_else(|| NOT_MEASURED.to_owned(), whole)
-    }),
-    ("MiB", |app| whole(app.memory_bytes / MIB)),
+const KEPT_BY_ONE: Column =
+    ("kept %, 1 process", |_, app| kept(&app.one_process, |kept| kept.kept));
+const KEPT_BY_TWO: Column =
+    ("kept %, 2 processes", |_, app| kept(&app.two_processes, |kept| kept.kept));
+const SPREAD_RATE: Column =
+    ("spread, requests/s", |_, app| shown(app, whole, |round| Some(round.spread.rate)));
+const HOT_RATE: Column =
+    ("hot, requests/s", |_, app| shown(app, whole, |round| Some(round.hot.rate)));
+const SPREAD_BY_HAND: Column =
+    ("spread ÷ by hand", |on, app| aims::cell(on, app, By::Hand, Load::Spread));
+const HOT_BY_HAND: Column = ("hot ÷ by hand", |on, app| aims::cell(on, app, By::Hand, Load::Hot));
+const SPREAD_BEST_PEER: Column =
+    ("spread ÷ best peer", |on, app| aims::cell(on, app, By::Peer, Load::Spread));
+const HOT_BEST_PEER: Column =
+    ("hot ÷ best peer", |on, app| aims::cell(on, app, By::Peer, Load::Hot));
+const APP_CPU: Column =
+    ("app CPU, µs/request", |_, app| shown(app, whole, |round| Some(round.spread.app_us)));
+const STORE_CPU: Column = ("store CPU, µs/request", |_, app| store_cpu(app));
+const TRIPS: Column = ("trips/request: alone, hot", |_, app| trips(app));
+const SESSION_BYTES: Column = ("store bytes/new session", |_, app| {
+    app.session_bytes.map_or_else(|| NOT_MEASURED.to_owned(), whole)
+});
+
+/// Of a table of one store.
+const COLUMNS: [Column; 19] = [
+    KEPT_BY_ONE,
+    KEPT_BY_TWO,
+    ("failed %", |_, app| failed(app)),
+    ("spread ÷ plain", |_, app| shown(app, ratio, |round| to_plain(round, &round.spread))),
+    ("hot ÷ plain", |_, app| shown(app, ratio, |round| to_plain(round, &round.hot))),
+    SPREAD_BY_HAND,
+    HOT_BY_HAND,
+    SPREAD_BEST_PEER,
+    HOT_BEST_PEER,
+    ("plain, requests/s", |_, app| shown(app, whole, |round| Some(round.plain?.rate))),
+    SPREAD_RATE,
+    HOT_RATE,
+    ("spread p50, p99 ms", |_, app| latencies(app, |round| round.spread)),
+    ("hot p50, p99 ms", |_, app| latencies(app, |round| round.hot)),
+    APP_CPU,
+    STORE_CPU,
+    TRIPS,
+    SESSION_BYTES,
+    ("MiB", |_, app| whole(app.memory_bytes / MIB)),
+];
+
+/// Of the one table of all servers of Redis.
+const REDIS_COLUMNS: [Column; 12] = [
+    KEPT_BY_ONE,
+    KEPT_BY_TWO,
+    SPREAD_BY_HAND,
+    HOT_BY_HAND,
+    SPREAD_BEST_PEER,
+    HOT_BEST_PEER,
+    SPREAD_RATE,
+    HOT_RATE,
+    APP_CPU,
+    STORE_CPU,
+    TRIPS,
+    SESSION_BYTES,
 ];
 
 /// The whole section. `load` is what the machine had to do before.
 pub(super) fn text(all: &[OnPlace], options: &Options, load: Option<&str>) -> String {
     let mut text = where_measured(all, options, load);
-    for on in all {
-        text.push_str(&table(on));
+    if options.only_redis {
+        text.push_str(&by_server(all));
+        text.push_str(&aims::table(all));
+    } else {
+        for on in all {
+            text.push_str(&table(on));
+        }
+        text.push_str(&aims::table(all));
+        text.push_str(&frameworks(all));
+        text.push_str(&kinds(all));
     }
-    text.push_str(&beside_peers(all));
-    text.push_str(&frameworks(all));
-    text.push_str(&kinds(all));
     text.push_str(&wrongs(all));
     text
 }
@@ -96,26 +144,51 @@ fn where_measured(all: &[OnPlace], options: &Options, load: Option<&str>) -> Str
 }
 
 fn table(on: &OnPlace) -> String {
-    let mut table = format!("| on {} |", on.place.title());
-    for (head, _) in COLUMNS {
-        _ = write!(table, " {head} |");
-    }
-    table.push_str("\n|---|");
-    table.push_str(&"---|".repeat(COLUMNS.len()));
+    let mut table = head(&format!("| on {} |", on.place.title()), &COLUMNS);
     for app in &on.measured {
-        let name = app.contestant.name;
-        let name =
-            if app.contestant.by == By::Ingle { format!("**{name}**") } else { name.to_owned() };
-        _ = write!(table, "\n| {name} |");
-        for (_, cell) in COLUMNS {
-            _ = write!(table, " {} |", cell(app));
+        _ = write!(table, "\n| {} |", name(app));
+        cells(&mut table, on, app, &COLUMNS);
+    }
+    table.push_str("\n\n");
+    table
+}
+
+/// The apps of all servers, one after the other.
+fn by_server(all: &[OnPlace]) -> String {
+    let mut table = head("| server | app |", &REDIS_COLUMNS);
+    for on in all {
+        // Its settings stand above.
+        let server = on.described.split(" (").next().unwrap_or_default();
+        for app in &on.measured {
+            _ = write!(table, "\n| {server} | {} |", name(app));
+            cells(&mut table, on, app, &REDIS_COLUMNS);
         }
     }
     table.push_str("\n\n");
     table
 }
 
-const NOT_MEASURED: &str = "–";
+/// The first line of a table and the one below it.
+fn head(first: &str, columns: &[Column]) -> String {
+    let mut head = first.to_owned();
+    columns.iter().for_each(|(name, _)| _ = write!(head, " {name} |"));
+    let n_columns = head.matches('|').count() - 1;
+    _ = write!(head, "\n|{}", "---|".repeat(n_columns));
+    head
+}
+
+fn cells(table: &mut String, on: &OnPlace, app: &Measured, columns: &[Column]) {
+    columns.iter().for_each(|(_, cell)| _ = write!(table, " {} |", cell(on, app)));
+}
+
+/// Ours stands out.
+fn name(app: &Measured) -> String {
+    let name = app.contestant.name;
+    if app.contestant.by == By::Ingle { format!("**{name}**") } else { name.to_owned() }
+}
+
+/// What an app has in a column that says nothing of it.
+pub(super) const NOT_MEASURED: &str = "–";
 
 fn to_plain(round: &Round, slice: &Slice) -> Option<f64> {
     Some(slice.rate / round.plain?.rate)
@@ -133,7 +206,7 @@ fn kept(repeats: &[Kept], value: fn(&Kept) -> f64) -> String {
 }
 
 /// 100 means all.
-fn percent(value: f64) -> String {
+pub(super) fn percent(value: f64) -> String {
     if value == 0.0 || value == 100.0 { whole(value) } else { tenth(value) }
 }
 
@@ -245,37 +318,6 @@ pub(super) fn facts(on: &OnPlace, facts: &mut Facts) {
     set("untouched", |round| round.untouched);
     set("read", |round| round.read);
     set("update", |round| Some(round.spread));
-}
-
-/// Ingle beside the fastest of its peers, on each store.
-fn beside_peers(all: &[OnPlace]) -> String {
-    let mut table = "Requests per second of ingle, as times those of the fastest peer.\n\n\
-                     | | sessions in turn | fastest peer | one session for all | fastest peer |\n\
-                     |---|---|---|---|---|"
-        .to_owned();
-    for on in all {
-        let Some(cells) = beside_peer(on, |round| round.spread)
-            .and_then(|spread| Some([spread, beside_peer(on, |round| round.hot)?]))
-        else {
-            continue;
-        };
-        let [spread, hot] = cells.map(|(times, peer)| format!("{times} | {peer}"));
-        _ = write!(table, "\n| {} | {spread} | {hot} |", on.place.title());
-    }
-    table.push_str("\n\n");
-    table
-}
-
-/// How many times the fastest peer, and which that is. None without a peer.
-fn beside_peer(on: &OnPlace, slice: fn(&Round) -> Slice) -> Option<(String, &'static str)> {
-    let rate = |app: &Measured| app.median(|round| Some(slice(round).rate)).unwrap_or_default();
-    let ingle = on.measured.iter().find(|app| app.contestant.by == By::Ingle)?;
-    let peers = on.measured.iter().filter(|app| app.contestant.by == By::Peer);
-    let fastest = peers.max_by(|one, other| rate(one).total_cmp(&rate(other)))?;
-    if rate(fastest) == 0.0 {
-        return Some((NOT_MEASURED.to_owned(), "none answers any"));
-    }
-    Some((ratio(rate(ingle) / rate(fastest)), fastest.contestant.name))
 }
 
 /// What a framework costs: the same app on axum and on actix-web, each against its own floor.
