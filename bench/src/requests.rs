@@ -7,10 +7,18 @@ use std::{fmt::Write as _, fs};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{contestant::workspace, document, machine, spread::tenth};
+use crate::{
+    contestant::workspace,
+    document, machine,
+    spread::{tenth, thousands},
+};
 
-/// Where `cargo xtask bench` put it.
-const FILE: &str = "target/bench/requests.txt";
+/// Where `cargo xtask bench` put what was timed, and what was counted where there is valgrind.
+const TIMES: &str = "target/bench/requests.txt";
+const INSTRUCTIONS: &str = "target/bench/instructions.txt";
+
+/// Requests of one session that are under way at once, in the row that has more than one.
+const TOGETHER: i64 = 32;
 
 /// The names in the benchmark, and what they are to people.
 const NAMES: [(&str, &str); 12] = [
@@ -43,18 +51,33 @@ const STEPS: [(&str, &str, &str); 6] = [
 struct Measured {
     name: String,
     nanoseconds: f64,
+    /// None without valgrind.
+    instructions: Option<i64>,
     /// Pieces of memory that were taken from the heap, and their bytes.
     allocations: f64,
     bytes: String,
 }
 
 pub(crate) fn run() -> Result<()> {
-    let printed = fs::read_to_string(workspace().join(FILE));
-    let printed = printed
-        .with_context(|| format!("could not read {FILE}: run `cargo xtask bench requests`"))?;
-    let measured = parsed(&printed);
-    ensure!(!measured.is_empty(), "{FILE} is not what the benchmark prints");
+    let read = |file: &str| {
+        let text = fs::read_to_string(workspace().join(file));
+        text.with_context(|| format!("could not read {file}: run `cargo xtask bench requests`"))
+    };
+    let mut measured = parsed(&read(TIMES)?);
+    ensure!(!measured.is_empty(), "{TIMES} is not what the benchmark prints");
+    count(&mut measured, &read(INSTRUCTIONS)?);
     document::write("requests", &text(&measured))
+}
+
+/// Adds the instructions, of lines that begin with a kind and the number for one request.
+fn count(measured: &mut [Measured], counted: &str) {
+    for line in counted.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(name), Some(number)) = (words.next(), words.next()) else { continue };
+        if let Some(one) = measured.iter_mut().find(|one| one.name == name) {
+            one.instructions = number.parse().ok();
+        }
+    }
 }
 
 /// The part of a line between two bars, where the median is.
@@ -66,13 +89,13 @@ fn parsed(printed: &str) -> Vec<Measured> {
     let mut all: Vec<Measured> = Vec::new();
     let mut lines = printed.lines();
     while let Some(line) = lines.next() {
+        let line = inner(line);
         let head = line.strip_prefix("├─ ").or_else(|| line.strip_prefix("╰─ "));
-        if let Some((name, time)) =
-            head.and_then(|head| Some((head.split(' ').next()?, median(head)?)))
+        if let Some((name, nanoseconds)) =
+            head.and_then(|head| Some((head.split(' ').next()?, nanoseconds(median(head)?)?)))
         {
-            let nanoseconds = nanoseconds(time).unwrap_or(f64::NAN);
             all.push(Measured { name: name.to_owned(), nanoseconds, ..Measured::default() });
-        } else if inner(line).starts_with("alloc:")
+        } else if line.starts_with("alloc:")
             && let Some(last) = all.last_mut()
         {
             let [count, bytes] =
@@ -84,9 +107,9 @@ fn parsed(printed: &str) -> Vec<Measured> {
     all
 }
 
-/// A line without the branch of the tree that passes it.
+/// A line without the branches of the tree that pass it.
 fn inner(line: &str) -> &str {
-    line.strip_prefix('│').unwrap_or(line).trim_start()
+    line.trim_start_matches(['│', ' '])
 }
 
 fn nanoseconds(time: &str) -> Option<f64> {
@@ -102,8 +125,8 @@ fn nanoseconds(time: &str) -> Option<f64> {
 
 fn text(measured: &[Measured]) -> String {
     let mut text = format!(
-        "Medians. Machine: {}.\n\n| | µs | more than the handler alone | heap allocations | bytes of them |\n\
-         |---|---|---|---|---|",
+        "Medians. Machine: {}.\n\n| | µs | more than the handler alone | instructions | heap allocations | bytes of them |\n\
+         |---|---|---|---|---|---|",
         machine::processor()
     );
     let find = |name: &str| measured.iter().find(|one| one.name == name);
@@ -112,32 +135,45 @@ fn text(measured: &[Measured]) -> String {
         let Some(one) = find(name) else { continue };
         _ = write!(
             text,
-            "\n| {described} | {:.2} | {:.2} | {} | {} |",
+            "\n| {described} | {:.2} | {:.2} | {} | {} | {} |",
             one.nanoseconds / 1e3,
             (one.nanoseconds - floor) / 1e3,
+            instructions(one.instructions.map(|each| each * n_at_once(name))),
             counted(one.allocations),
             one.bytes,
         );
     }
-    text.push_str("\n\n| step | µs | heap allocations |\n|---|---|---|");
+    text.push_str("\n\n| step | µs | instructions | heap allocations |\n|---|---|---|---|");
     for (step, with, without) in STEPS {
         let (Some(with), Some(without)) = (find(with), find(without)) else { continue };
         _ = write!(
             text,
-            "\n| {step} | {:.2} | {} |",
+            "\n| {step} | {:.2} | {} | {} |",
             (with.nanoseconds - without.nanoseconds) / 1e3,
+            instructions(with.instructions.zip(without.instructions).map(|(a, b)| a - b)),
             counted(with.allocations - without.allocations),
         );
     }
     if let Some(together) = find("update_together") {
         _ = write!(
             text,
-            "\n| one of 32 that are combined, all of it | {:.2} | {} |",
-            together.nanoseconds / 32e3,
-            counted(together.allocations / 32.0),
+            "\n| one of 32 that are combined, all of it | {:.2} | {} | {} |",
+            together.nanoseconds / 1e3 / TOGETHER as f64,
+            instructions(together.instructions),
+            counted(together.allocations / TOGETHER as f64),
         );
     }
     text
+}
+
+/// How many requests a row is of.
+fn n_at_once(name: &str) -> i64 {
+    if name == "update_together" { TOGETHER } else { 1 }
+}
+
+fn instructions(number: Option<i64>) -> String {
+    let number = number.and_then(|number| usize::try_from(number).ok());
+    number.map_or_else(|| "–".to_owned(), thousands)
 }
 
 /// Whole numbers need no fraction.
@@ -151,15 +187,16 @@ mod tests {
 
     const PRINTED: &str = "\
 Timer precision: 20 ns
-requests             fastest       │ slowest       │ median        │ mean          │ samples │ iters
-├─ no_layer          120 ns        │ 1.2 µs        │ 150 ns        │ 160.2 ns      │ 100     │ 100
-│                    max alloc:    │               │               │               │         │
-│                      1           │ 1             │ 1             │ 1             │         │
-│                      64 B        │ 64 B          │ 64 B          │ 64 B          │         │
-│                    alloc:        │               │               │               │         │
-│                      2           │ 2             │ 2             │ 2             │         │
-│                      128 B       │ 128 B         │ 128 B         │ 128 B         │         │
-╰─ update            2 µs          │ 9 µs          │ 2.35 µs       │ 2.4 µs        │ 100     │ 100
+times                fastest       │ slowest       │ median        │ mean          │ samples │ iters
+╰─ request                         │               │               │               │         │
+   ├─ no_layer       120 ns        │ 1.2 µs        │ 150 ns        │ 160.2 ns      │ 100     │ 100
+   │                 max alloc:    │               │               │               │         │
+   │                   1           │ 1             │ 1             │ 1             │         │
+   │                   64 B        │ 64 B          │ 64 B          │ 64 B          │         │
+   │                 alloc:        │               │               │               │         │
+   │                   2           │ 2             │ 2             │ 2             │         │
+   │                   128 B       │ 128 B         │ 128 B         │ 128 B         │         │
+   ╰─ update         2 µs          │ 9 µs          │ 2.35 µs       │ 2.4 µs        │ 100     │ 100
                      alloc:        │               │               │               │         │
                        31          │ 33            │ 31.5          │ 31.7          │         │
                        4.1 KB      │ 4.2 KB        │ 4.1 KB        │ 4.1 KB        │         │
@@ -167,22 +204,34 @@ requests             fastest       │ slowest       │ median        │ mean 
 
     #[test]
     fn what_divan_prints_is_read() {
-        let [floor, update] = parsed(PRINTED).try_into().unwrap();
+        let mut measured = parsed(PRINTED);
+        count(&mut measured, "update 12345 31\nno_layer 2000 1\nother 1 1\n\n");
+        let [floor, update] = measured.try_into().unwrap();
         assert_eq!((floor.nanoseconds, floor.allocations, &*floor.bytes), (150.0, 2.0, "128 B"));
         assert_eq!((update.nanoseconds, update.allocations), (2350.0, 31.5));
         let text = text(&[floor, update]);
-        assert!(text.contains("\n| `update`, warm | 2.35 | 2.20 | 31.5 | 4.1 KB |\n"), "{text}");
+        assert!(
+            text.contains("\n| `update`, warm | 2.35 | 2.20 | 12,345 | 31.5 | 4.1 KB |\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_step_is_a_difference() {
-        let request = |name: &str, nanoseconds, allocations| Measured {
+        let request = |name: &str, nanoseconds, instructions, allocations| Measured {
             name: name.to_owned(),
             nanoseconds,
+            instructions,
             allocations,
             bytes: String::new(),
         };
-        let text = text(&[request("no_cookie", 400.0, 5.0), request("untouched", 650.0, 6.0)]);
-        assert!(text.ends_with("| to read the cookie and to make the key | 0.25 | 1 |"), "{text}");
+        let last = |with, without| {
+            let with = request("untouched", 650.0, with, 6.0);
+            let text = text(&[request("no_cookie", 400.0, without, 5.0), with]);
+            text.lines().last().unwrap().to_owned()
+        };
+        let step = "| to read the cookie and to make the key | 0.25 |";
+        assert_eq!(last(Some(6_500), Some(5_000)), format!("{step} 1,500 | 1 |"));
+        assert_eq!(last(Some(6_500), None), format!("{step} – | 1 |"));
     }
 }

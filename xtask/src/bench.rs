@@ -8,6 +8,7 @@ use std::fs;
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    budget,
     step::{self, Steps, cargo, root},
     tools,
 };
@@ -20,8 +21,9 @@ const PEERS: [&str; 4] =
     ["peer-actix-session", "peer-axum-session", "peer-reference", "peer-tower-sessions"];
 const PEER_ON_FIRESTORE: &str = "peer-firestore";
 
-/// What the benchmark without a network printed, for the program that writes it down.
+/// What the benchmark without a network printed and what was counted, for the program that writes it down.
 const REQUESTS: &str = "target/bench/requests.txt";
+const INSTRUCTIONS: &str = "target/bench/instructions.txt";
 
 /// What must be there for which arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,6 +100,8 @@ fn prepare(steps: &mut Steps, wanted: &Wanted) -> Result<()> {
     })?;
     if wanted.requests {
         steps.run("measure without a network", requests)?;
+        let counted = budget::lines(steps)?;
+        keep(INSTRUCTIONS, &counted)?;
     }
     Ok(())
 }
@@ -110,15 +114,19 @@ fn build_peers(packages: &[&str]) -> Result<()> {
 }
 
 fn requests() -> Result<()> {
-    let bench = ["bench", "--package", "bench", "--bench", "requests", "--"];
+    let bench = ["bench", "--package", "bench-requests", "--bench", "times", "--"];
     // In the order of the source, and long enough to be steady.
     let sorted = ["--sort", "location", "--min-time", "1", "--color", "never"];
     let printed = step::capture(cargo(&[bench.as_slice(), &sorted].concat()))?;
     print!("{printed}");
-    let path = root().join(REQUESTS);
+    keep(REQUESTS, &printed)
+}
+
+fn keep(file: &str, text: &str) -> Result<()> {
+    let path = root().join(file);
     let folder = path.parent().unwrap_or(root());
     fs::create_dir_all(folder).context("could not make a folder for what was measured")?;
-    fs::write(&path, printed).with_context(|| format!("could not write {REQUESTS}"))
+    fs::write(&path, text).with_context(|| format!("could not write {file}"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::{
-    api, bench, book, deploy, examples, manifests, metadata, package, providers,
+    api, bench, book, budget, deploy, examples, manifests, metadata, package, providers,
     step::{self, Steps, capture, cargo},
     suite, tidy, torture,
 };
@@ -43,6 +43,7 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
     package::run(steps)?;
     providers::run(steps)?;
     steps.run("default dependencies", default_dependencies)?;
+    budget::run(steps, &[])?;
     examples::run(steps)?;
     torture::run(steps, &["--short"])
 }

@@ -8,6 +8,7 @@
 mod api;
 mod bench;
 mod book;
+mod budget;
 mod ci;
 mod deploy;
 mod examples;
@@ -37,6 +38,9 @@ Tasks:
                 measure greetings beside its peers on every store, or what NAME says, and
                 write it into docs/benchmarks.md; `--quick` is a look in two minutes, and
                 `cargo xtask bench help` tells the rest
+  budget [--bless]
+                check that a warm request takes no more instructions and allocations than
+                bench/budget.txt has, or write that file
   torture [PART…] [--short] [--times N] [--seed N]
                 break everything around the app, and check that its promises hold; the
                 report is target/torture/report.md
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         ["test", args @ ..] => suite::run(&mut steps, args),
         [suite::TOOLS] => suite::install(&mut steps),
         ["bench", args @ ..] => bench::run(&mut steps, args),
+        ["budget", args @ ..] => budget::run(&mut steps, args),
         ["torture", args @ ..] => torture::run(&mut steps, args),
         ["deploy-test", args @ ..] => deploy::run(&mut steps, args),
         ["api", args @ ..] => api::run(&mut steps, args),

@@ -124,6 +124,24 @@ pub(crate) fn install_strace() -> Result<()> {
     Ok(())
 }
 
+/// Installs valgrind where it is missing, as Debian's package. False where it cannot be had: a line says so.
+pub(crate) fn install_valgrind() -> Result<bool> {
+    let version = || printed(Command::new("valgrind").arg("--version"));
+    if version().is_none()
+        && let Err(error) = install_packages(&["valgrind"])
+    {
+        println!("valgrind could not be installed: {error:#}.");
+    }
+    let Some(version) = version() else {
+        println!(
+            "valgrind is not installed (on Debian, `apt-get install valgrind`): nothing is counted."
+        );
+        return Ok(false);
+    };
+    println!("{} is there.", version.trim_end());
+    Ok(true)
+}
+
 /// Makes the Python environment of the tutorial's app. False if there is no Python for it.
 pub(crate) fn install_tutorial() -> Result<bool> {
     let is_there = install_python(&tutorial::environment(), &tutorial::requirements())?;

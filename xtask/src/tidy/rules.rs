@@ -69,6 +69,7 @@ fn in_src(path: &str) -> bool {
         Some("bench" | "torture" | "xtask") => match folders.next() {
             Some("src" | "benches") => true,
             Some("peers") => folders.nth(1) == Some("src"),
+            Some("requests") => matches!(folders.next(), Some("src" | "benches")),
             _ => false,
         },
         _ => false,
