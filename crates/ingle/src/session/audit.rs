@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::error::Error;
@@ -375,13 +375,39 @@ pub(super) async fn page(context: &Context, after: Option<&Cursor>) -> Result<Au
     Ok(AuditPage { lines, damaged, next: page.next })
 }
 
+/// A field as a record has it. Its name is a text there: not every store takes each name for that of a field.
+#[derive(Serialize, Deserialize)]
+struct NamedField {
+    name: String,
+    #[serde(flatten)]
+    field: AuditField,
+}
+
 /// What stands in a record of the audit log, if it is as it was written.
 fn line_in(record: &Record) -> Option<AuditLine> {
-    let line = serde_json::from_value(Value::Object(record.data.clone()));
-    line.inspect_err(|_| tracing::error!("a line of the audit log is not as it was written")).ok()
+    let read = || {
+        let mut data = record.data.clone();
+        let fields = data.remove("fields").map(serde_json::from_value::<Vec<NamedField>>);
+        let fields = fields.transpose()?.into_iter().flatten();
+        let fields = fields.map(|NamedField { name, field }| (name, field)).collect();
+        let line: AuditLine = serde_json::from_value(data.into())?;
+        Ok::<_, serde_json::Error>(AuditLine { fields, ..line })
+    };
+    read().inspect_err(|_| tracing::error!("a line of the audit log is not as it was written")).ok()
 }
 
 fn data_of(line: &AuditLine) -> Data {
+    let mut data = told(line);
+    if data.remove("fields").is_some() {
+        let fields = line.fields.clone().into_iter();
+        let fields = fields.map(|(name, field)| json!(NamedField { name, field }));
+        data.insert("fields".to_owned(), fields.collect());
+    }
+    data
+}
+
+/// A line as JSON for whoever is told of it.
+fn told(line: &AuditLine) -> Data {
     match serde_json::to_value(line) {
         Ok(Value::Object(data)) => data,
         _ => Data::new(),
@@ -399,7 +425,7 @@ fn shortened(mut line: AuditLine) -> AuditLine {
 fn tell(line: &AuditLine) {
     let text =
         |text: &Option<String>| text.as_deref().unwrap_or_default().escape_debug().to_string();
-    let fields = Value::Object(data_of(line)).get("fields").map(Value::to_string);
+    let fields = told(line).get("fields").map(Value::to_string);
     tracing::info!(
         operator = %line.operator.escape_debug(),
         from = text(&line.from),
