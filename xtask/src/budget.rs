@@ -3,7 +3,8 @@
 //!
 //! valgrind's callgrind counts them, on a processor that it makes up: its features are the same on every
 //! machine with AVX2, so the C library takes the same `memcpy`, and there is no instruction for SHA-256,
-//! which is therefore counted as software. No clock has a part in it. What is left to differ is the
+//! which is therefore counted as software. The clock stands still, or a request that the machine lets
+//! wait would meet the library's time limits. What is left to differ is the
 //! compiler, the C library and valgrind, which the file names.
 
 use std::{
@@ -31,8 +32,8 @@ const READY: u64 = 320;
 /// By how many percent the instructions may differ from their line.
 const PERCENT: u64 = 3;
 
-/// By how many hundredths the allocations may. Each one that is made for every request is a hundred. A
-/// request that the machine makes wait for long can take a few more, as if another process were there.
+/// By how many hundredths the allocations may. One for every request is a hundred; less is by chance, as
+/// where a number that is drawn has fewer digits.
 const HUNDREDTHS: u64 = 50;
 
 /// What the allocator is called by. `realloc` is there for what grows.
@@ -96,7 +97,7 @@ fn count(steps: &mut Steps) -> Result<Option<Costs>> {
 
 fn build() -> Result<PathBuf> {
     // By itself, or it could be given features that only others need.
-    step::run(cargo(&["build", "--release", "--package", PROGRAM]))?;
+    step::run(cargo(&["build", "--release", "--package", PROGRAM, "--features", "still"]))?;
     let target = metadata::load()?;
     Ok(Path::new(metadata::string(&target, "target_directory")).join("release").join(PROGRAM))
 }

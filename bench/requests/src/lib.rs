@@ -3,7 +3,7 @@
 //! Whole requests, by the public API alone, on one thread. What one step takes is the difference of two
 //! of them: a request with a cookie that nobody looks at, less one without a cookie, is to read the
 //! cookie and to make the key. `benches/times.rs` tells how long they take and `main.rs` is run by a
-//! profiler, which counts instructions; neither counts what a [`Subject`] makes ready for a request.
+//! profiler, which counts instructions (feature `still`); neither counts what a [`Subject`] makes ready for a request.
 
 use std::{convert::Infallible, fmt, sync::Arc};
 
@@ -181,7 +181,7 @@ impl Subject {
     /// Where the machine gives no runtime, or the library does not do what it promises.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = runtime();
         let store = Arc::new(Memory::new());
         let cookie = runtime.block_on(begun(&store, kind.data_bytes()));
         let bare = service_fn(|request: Request<()>| handle(request, Work::Nothing));
@@ -238,6 +238,14 @@ impl Subject {
         }
         left
     }
+}
+
+fn runtime() -> Runtime {
+    let mut runtime = Builder::new_current_thread();
+    runtime.enable_all();
+    #[cfg(feature = "still")]
+    runtime.start_paused(true);
+    runtime.build().expect("a runtime")
 }
 
 /// Begins a session with so many bytes of data besides the visit, and returns its cookie.
