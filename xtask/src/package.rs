@@ -42,6 +42,7 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
         steps.run(&format!("test {name} from its package"), || {
             copy_workspace(name)?;
             unpack(name, version)?;
+            mark(version)?;
             let manifest = format!("{COPY}/Cargo.toml");
             let place = ["--package", name, "--manifest-path", &manifest, "--target-dir", "target"];
             step::run(cargo(&[["check", "--all-features"].as_slice(), &place].concat()))?;
@@ -95,6 +96,22 @@ fn unpack(name: &str, version: &str) -> Result<()> {
     fs::rename(original, place.join("Cargo.toml")).context("could not rename Cargo.toml.orig")
 }
 
+/// Gives the crates of the copy a version of their own. Cargo tells crates apart by name, version, and place
+/// in the workspace. With the same version it would take what it built here for what it builds of the
+/// checkout, and see no change there.
+fn mark(version: &str) -> Result<()> {
+    let manifest = root().join(COPY).join("Cargo.toml");
+    let text = fs::read_to_string(&manifest).context("could not read the copy's Cargo.toml")?;
+    let marked = marked(&text, version).context("the workspace's Cargo.toml has no version")?;
+    fs::write(&manifest, marked).context("could not write the copy's Cargo.toml")
+}
+
+fn marked(manifest: &str, version: &str) -> Option<String> {
+    let line = format!("\nversion = \"{version}\"\n");
+    let marked = format!("\nversion = \"{version}+packaged\"\n");
+    manifest.contains(&line).then(|| manifest.replacen(&line, &marked, 1))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -109,5 +126,15 @@ mod tests {
         ] });
         assert_eq!(version(&metadata, "ingle").unwrap(), "0.1.0");
         version(&metadata, "absent").unwrap_err();
+    }
+
+    #[test]
+    fn the_copys_crates_have_another_version() {
+        let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        let metadata = metadata::load().unwrap();
+        let version = version(&metadata, "ingle").unwrap();
+        let marked = marked(&manifest, &version).unwrap();
+        assert_eq!(marked.replace("+packaged", ""), manifest);
+        assert_eq!(super::marked("[workspace]\n", &version), None);
     }
 }
