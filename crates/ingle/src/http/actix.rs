@@ -106,7 +106,7 @@ where
             let mut extensions = request.extensions_mut();
             let mut slots = extensions.remove::<Slots>().unwrap_or_default();
             let session = in_flight.session();
-            let is_free = slots.put(self.adapter.slot, self.door.cookie_name(), session);
+            let is_free = slots.put(self.adapter.slot, &self.door, session);
             let has_outer = slots.has_outer();
             extensions.insert(slots);
             (is_free, has_outer)
@@ -244,14 +244,20 @@ fn keep_cors(from: &HeaderMap, to: &mut HeaderMap) {
 
 fn apply(change: &HeaderChange, headers: &mut HeaderMap) {
     let name = HeaderName::from_static(change.name());
-    // Every part was checked when the cookie was made, so this cannot fail.
-    let Ok(mut value) = HeaderValue::from_str(change.value()) else { return };
+    let value = match change {
+        HeaderChange::Append { value, .. } => {
+            headers.append(name, HeaderValue::from_static(value));
+            return;
+        }
+        HeaderChange::Replace { value, .. } => HeaderValue::from_static(value),
+        HeaderChange::SetCookie { value, .. } => {
+            // Every part was checked when the cookie was made, so this cannot fail.
+            let Ok(mut value) = HeaderValue::from_str(value) else { return };
+            value.set_sensitive(true);
+            value
+        }
+    };
     change.warn_of_public(headers.get_all(&name).map(HeaderValue::as_bytes));
-    value.set_sensitive(matches!(change, HeaderChange::SetCookie { .. }));
-    if matches!(change, HeaderChange::Append { .. }) {
-        headers.append(name, value);
-        return;
-    }
     let others = headers.get_all(&name).filter(|other| !change.replaces(other.as_bytes()));
     let others: Vec<HeaderValue> = others.cloned().collect();
     headers.insert(name.clone(), value);

@@ -182,7 +182,7 @@ impl InFlight {
         }
         let mut headers = Vec::new();
         if looked {
-            headers.push(HeaderChange::Append { name: "vary", value: "Cookie".to_owned() });
+            headers.push(HeaderChange::Append { name: "vary", value: "Cookie" });
         }
         if let Some(value) = settings.cookie.write(&pending) {
             headers.push(HeaderChange::no_store());
@@ -198,7 +198,7 @@ impl InFlight {
             }
         }
         if settings.clear_site_data && matches!(pending, PendingCookie::Ended { by_logout: true }) {
-            let value = "\"cookies\", \"storage\"".to_owned();
+            let value = "\"cookies\", \"storage\"";
             headers.push(HeaderChange::Replace { name: "clear-site-data", value });
         }
         Finished { door: self.door, headers, error }
@@ -244,14 +244,14 @@ pub enum HeaderChange {
         /// The header's name, in lower case.
         name: &'static str,
         /// Its value: visible ASCII.
-        value: String,
+        value: &'static str,
     },
     /// Replaces all other headers of its name.
     Replace {
         /// The header's name, in lower case.
         name: &'static str,
         /// Its value: visible ASCII.
-        value: String,
+        value: &'static str,
     },
     /// Adds a Set-Cookie header and replaces those that [set the same cookie](Self::replaces). If a
     /// response sets a cookie twice, each browser decides which one counts (RFC 6265bis 4.1.1).
@@ -267,7 +267,7 @@ impl HeaderChange {
     /// A response that sets a cookie is for one visitor and for no cache, whatever the app said
     /// (the lesson of CVE-2023-30861 and CVE-2024-26144).
     fn no_store() -> Self {
-        Self::Replace { name: "cache-control", value: "no-store".to_owned() }
+        Self::Replace { name: "cache-control", value: "no-store" }
     }
 
     fn set_cookie(cookie: &Cookie, value: String) -> Self {
@@ -287,9 +287,8 @@ impl HeaderChange {
     #[must_use]
     pub fn value(&self) -> &str {
         match self {
-            Self::Append { value, .. }
-            | Self::Replace { value, .. }
-            | Self::SetCookie { value, .. } => value,
+            Self::Append { value, .. } | Self::Replace { value, .. } => value,
+            Self::SetCookie { value, .. } => value,
         }
     }
 

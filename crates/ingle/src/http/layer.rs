@@ -404,7 +404,7 @@ fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<O
     let in_flight = door.begin(headers).fetched(request.method().as_str(), header_of(request));
     let extensions = request.extensions_mut();
     let slots: &mut Slots = extensions.get_or_insert_default();
-    let is_free = slots.put(adapter.slot, door.cookie_name(), in_flight.session());
+    let is_free = slots.put(adapter.slot, door, in_flight.session());
     let has_outer = slots.has_outer();
     if is_free && adapter.slot == Slot::unnamed() {
         // Also for handlers that ask for it by its type.
@@ -508,14 +508,20 @@ fn keep_cors(from: &HeaderMap, to: &mut HeaderMap) {
 
 fn apply(change: &HeaderChange, headers: &mut HeaderMap) {
     let name = HeaderName::from_static(change.name());
-    // Every part was checked when the cookie was made, so this cannot fail.
-    let Ok(mut value) = HeaderValue::from_str(change.value()) else { return };
+    let value = match change {
+        HeaderChange::Append { value, .. } => {
+            headers.append(name, HeaderValue::from_static(value));
+            return;
+        }
+        HeaderChange::Replace { value, .. } => HeaderValue::from_static(value),
+        HeaderChange::SetCookie { value, .. } => {
+            // Every part was checked when the cookie was made, so this cannot fail.
+            let Ok(mut value) = HeaderValue::from_str(value) else { return };
+            value.set_sensitive(true);
+            value
+        }
+    };
     change.warn_of_public(headers.get_all(&name).iter().map(HeaderValue::as_bytes));
-    value.set_sensitive(matches!(change, HeaderChange::SetCookie { .. }));
-    if matches!(change, HeaderChange::Append { .. }) {
-        headers.append(name, value);
-        return;
-    }
     let others = headers.get_all(&name).iter().filter(|other| !change.replaces(other.as_bytes()));
     let others: Vec<HeaderValue> = others.cloned().collect();
     headers.insert(name.clone(), value);

@@ -2,7 +2,10 @@
 
 use std::any::TypeId;
 
-use super::{door::HeaderChange, response::ErrorResponse};
+use super::{
+    door::{Door, HeaderChange},
+    response::ErrorResponse,
+};
 use crate::session::Session;
 
 /// Names one session of a request: the one without a name, or one with a name.
@@ -24,15 +27,18 @@ impl Slot {
 
 /// What the extensions of a request hold.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Slots(Vec<(Slot, String, Session)>);
+pub(super) struct Slots(Vec<(Slot, Door, Session)>);
 
 impl Slots {
-    /// Puts a session into a slot, with the name of the cookie that it came in. False if the slot
-    /// or the cookie is taken, because then nobody could say which session a handler gets.
-    pub(super) fn put(&mut self, slot: Slot, cookie: &str, session: &Session) -> bool {
-        let is_taken = self.0.iter().any(|(other, name, _)| *other == slot || name == cookie);
+    /// Puts a session into a slot, with the door that it came in by. False if the slot or the door's
+    /// cookie is taken, because then nobody could say which session a handler gets.
+    pub(super) fn put(&mut self, slot: Slot, door: &Door, session: &Session) -> bool {
+        let is_taken = self
+            .0
+            .iter()
+            .any(|(other, by, _)| *other == slot || by.cookie_name() == door.cookie_name());
         if !is_taken {
-            self.0.push((slot, cookie.to_owned(), session.clone()));
+            self.0.push((slot, door.clone(), session.clone()));
         }
         !is_taken
     }

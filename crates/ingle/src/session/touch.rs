@@ -72,9 +72,8 @@ impl Shared {
         let (Standing::Live(id), Some(record)) = (&state.standing, &state.snapshot) else {
             return None;
         };
-        self.kept_for(record)?;
         let has_news = !matches!(state.pending, PendingCookie::Nothing);
-        if has_news || state.skips_touch || state.responded {
+        if !self.is_kept(record) || has_news || state.skips_touch || state.responded {
             return None;
         }
         let (header, now) = (&record.header, self.policy().now());
@@ -99,9 +98,14 @@ impl Shared {
     /// How long the browser is to keep the cookie: as long as the session can live from now on. None
     /// for until it closes.
     pub(super) fn kept_for(&self, record: &Record) -> Option<Duration> {
-        let Header { absolute_deadline, user, .. } = &record.header;
-        let is_kept = self.keeps_cookie || user.as_ref().is_some_and(|user| user.is_remembered);
-        is_kept.then(|| absolute_deadline.since(self.policy().now()))
+        let until = record.header.absolute_deadline;
+        self.is_kept(record).then(|| until.since(self.policy().now()))
+    }
+
+    /// Whether the browser is to keep the cookie when it closes.
+    fn is_kept(&self, record: &Record) -> bool {
+        let user = record.header.user.as_ref();
+        self.keeps_cookie || user.is_some_and(|user| user.is_remembered)
     }
 }
 
