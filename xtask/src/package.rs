@@ -133,8 +133,8 @@ mod tests {
         let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
         let metadata = metadata::load().unwrap();
         let version = version(&metadata, "ingle").unwrap();
-        let marked = marked(&manifest, &version).unwrap();
+        let marked = marked(&manifest, version).unwrap();
         assert_eq!(marked.replace("+packaged", ""), manifest);
-        assert_eq!(super::marked("[workspace]\n", &version), None);
+        assert_eq!(super::marked("[workspace]\n", version), None);
     }
 }
