@@ -75,9 +75,15 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let app = Router::new().route("/", get(lead)).nest("/console", console);
     println!("Open http://{address}/console");
     let visitors = async {
+        let mut moving = moving;
         for n in 0.. {
             clock.set(SystemClock.now());
-            come(if n % 3 == 0 { &other } else { &layer }, &moving, n).await?;
+            let came = come(if n % 3 == 0 { &other } else { &layer }, &moving, n).await;
+            // An operator has ended the session, so its visitor begins another one. Any other error is a
+            // page that a visitor sees, such as where an operator has made a text of the count.
+            if let Err(ingle::Error::Interrupted) = came {
+                moving = visit(&layer, "", async |session| fill_whole(session).await).await?;
+            }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         Ok::<_, Box<dyn Error>>(())
