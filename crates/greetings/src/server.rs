@@ -72,8 +72,8 @@ pub(crate) enum Ended {
     AtOnce(u8),
 }
 
-/// Serves on these threads until a signal comes, then finishes what runs. `on_stop` hears how many connections there are,
-/// and ends what would not end by itself.
+/// Serves on these threads until a signal comes, then finishes what runs. `on_stop` hears how many
+/// connections there are, and ends what would not end by itself.
 pub(crate) async fn serve<A>(
     listener: TcpListener,
     app: A,

@@ -10,7 +10,7 @@ use std::{
 
 use ingle::{StoredSession, data::Data};
 use ingle_operator::{
-    Conflict, Edit, Path, apply, differences, has_too_large_integer, inert, typed,
+    Conflict, Edit, Path, apply, differences, for_edits, has_too_large_integer, inert, typed,
 };
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -92,11 +92,6 @@ async fn change(
         say("ingle: the session is like that already; nothing was changed");
     }
     Ok(())
-}
-
-/// The session, with what the audit log is to say of these edits, whatever becomes of them.
-fn for_edits(session: &StoredSession, edits: &[Edit]) -> StoredSession {
-    session.clone().naming(edits.iter().map(|edit| edit.path.field()))
 }
 
 /// A value as it may be shown at a place.

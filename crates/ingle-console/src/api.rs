@@ -13,7 +13,7 @@ use axum::{
 };
 use ingle::{StoredSession, data::Data};
 use ingle_operator::{
-    Conflict, Edit, apply, has_too_large_integer, holds_hidden, instant, redacted,
+    Conflict, Edit, apply, for_edits, has_too_large_integer, holds_hidden, instant, redacted,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use crate::{
     Console,
     access::Role,
     context::Context,
-    edit::{Written, edit_of, for_edits},
+    edit::{Written, edit_of},
     find,
     form::Query,
     problem::Problem,

@@ -8,8 +8,8 @@ use axum::{
 };
 use ingle::{Error, StoredSession, clock::Timestamp, data::Data};
 use ingle_operator::{
-    Conflict, Edit, NoEdit, Path, Segment, apply, differences, has_too_large_integer, holds_hidden,
-    inert, of_text, redacted, sentence,
+    Conflict, Edit, NoEdit, Path, Segment, apply, differences, for_edits, has_too_large_integer,
+    holds_hidden, inert, of_text, redacted, sentence,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -502,11 +502,6 @@ fn undo(context: &Context, session: &StoredSession, edits: &[Edit]) -> Result<Un
         .collect();
     let until = context.sessions.now().after(carried::TIME).as_millis().to_string();
     Ok(Undo { edits: Carried::of(context, session, edits, &undone)?, until })
-}
-
-/// The session, with what the audit log is to say of these edits, whatever becomes of them.
-pub(crate) fn for_edits(session: &StoredSession, edits: &[Edit]) -> StoredSession {
-    session.clone().naming(edits.iter().map(|edit| edit.path.field()))
 }
 
 fn conflict_page(

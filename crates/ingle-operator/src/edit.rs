@@ -1,7 +1,7 @@
 //! Edits of a session beside what the app changes meanwhile: each is made only where the value is still
 //! the one that was shown.
 
-use ingle::data::Data;
+use ingle::{StoredSession, data::Data};
 use serde_json::Value;
 
 use crate::{
@@ -112,6 +112,12 @@ impl Edit {
             yours: self.yours.clone(),
         })
     }
+}
+
+/// The session, with what the audit log is to say of these edits, whatever becomes of them.
+#[must_use]
+pub fn for_edits(session: &StoredSession, edits: &[Edit]) -> StoredSession {
+    session.clone().naming(edits.iter().map(|edit| edit.path.field()))
 }
 
 /// Makes all edits, or none if one is in conflict with what is there now.

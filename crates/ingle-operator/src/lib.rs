@@ -15,7 +15,7 @@ mod value;
 
 pub use anonymise::Anonymiser;
 pub use condition::{Condition, NotACondition};
-pub use edit::{Conflict, Edit, NoEdit, apply, changed, differences};
+pub use edit::{Conflict, Edit, NoEdit, apply, changed, differences, for_edits};
 pub use human::{
     NotADuration, NotASize, age, ago, bytes, counted, duration, grouped, instant, sentence, size,
 };

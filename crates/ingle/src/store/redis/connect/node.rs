@@ -1,4 +1,4 @@
-//! A server, and the connection that this process has with it.
+//! A server, and the connections that this process has with it.
 //!
 //! Each runtime has one at a time: where each thread has a runtime of its own, no call waits for another
 //! thread to send it. When it is lost, the next call makes another, in a task of its own, so that it comes
@@ -51,7 +51,7 @@ pub(super) struct Node {
     pub(super) settings: Arc<Settings>,
     /// Whether the server is part of a cluster, as it said when it was last connected with.
     is_cluster: AtomicBool,
-    /// Those of the runtimes in which somebody called.
+    /// The connection of each runtime in which somebody called.
     states: Mutex<Vec<(Option<runtime::Id>, State)>>,
 }
 
