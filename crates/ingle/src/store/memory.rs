@@ -244,18 +244,22 @@ impl Memory {
 }
 
 fn commit(records: &mut Records, write: Write<'_>, now: Timestamp) -> Result<Version, CommitError> {
+    let record = write.record();
+    let entry = || Entry::Record(Arc::clone(record));
     match write {
-        Write::Create { record } => free(records, &record.header.key, now)?,
-        Write::Replace { base, .. } => check(records, base, now)?,
-        Write::Renew { base, record } => {
+        Write::Replace { base, .. } => *check(records, base, now)? = Arc::clone(record),
+        Write::Create { .. } => {
+            free(records, &record.header.key, now)?;
+            records.insert(record.header.key, entry());
+        }
+        Write::Renew { base, .. } => {
             let (from, to) = (base.record.header.key, record.header.key);
             check(records, base, now)?;
             free(records, &to, now)?;
             records.insert(from, Entry::Mark(Mark::moved(to, now)));
+            records.insert(to, entry());
         }
     }
-    let record = write.record();
-    records.insert(record.header.key, Entry::Record(Arc::clone(record)));
     Ok(version(record))
 }
 
@@ -283,18 +287,23 @@ fn free(records: &Records, key: &Key, now: Timestamp) -> Result<(), CommitError>
     }
 }
 
-/// The condition of a replace and of a renew.
-fn check(records: &Records, base: &Loaded, now: Timestamp) -> Result<(), CommitError> {
-    match records.get(&base.record.header.key).and_then(Entry::record) {
-        Some(record) if record.is_dead(now) => Err(CommitError::Gone),
-        None => Err(CommitError::Gone),
-        Some(record) if version(record) != base.version => Err(CommitError::Conflict(None)),
-        // The counter begins anew in each life of a key, so an earlier life may have had this count.
-        Some(record) if record.header.epoch != base.record.header.epoch => {
-            Err(CommitError::Conflict(None))
-        }
-        Some(_) => Ok(()),
+/// The condition of a replace and of a renew. Returns what the write takes the place of.
+fn check<'a>(
+    records: &'a mut Records,
+    base: &Loaded,
+    now: Timestamp,
+) -> Result<&'a mut Arc<Record>, CommitError> {
+    let Some(Entry::Record(record)) = records.get_mut(&base.record.header.key) else {
+        return Err(CommitError::Gone);
+    };
+    if record.is_dead(now) {
+        return Err(CommitError::Gone);
     }
+    // The counter begins anew in each life of a key, so an earlier life may have had this count.
+    if version(record) != base.version || record.header.epoch != base.record.header.epoch {
+        return Err(CommitError::Conflict(None));
+    }
+    Ok(record)
 }
 
 fn version(record: &Record) -> Version {
