@@ -26,6 +26,9 @@ pub(crate) const ID_CHARS: usize = 43;
 const KEY_DOMAIN: &[u8] = b"ingle key v1";
 const USER_DOMAIN: &[u8] = b"ingle user v1";
 
+/// What SHA-256 takes at once.
+const BLOCK_BYTES: usize = 64;
+
 /// How the keys of records end that are no sessions: that of a user, and a line of the audit log. A
 /// session's key ends so once in 2^64.
 const USER_KEY_END: [u8; 8] = [0; 8];
@@ -121,7 +124,7 @@ impl fmt::Debug for SessionId {
 /// in each. The same holds for users.
 #[derive(Clone)]
 pub(crate) struct HashedIds {
-    /// The hash of everything before the id, so that a key costs one block.
+    /// The hash of everything before the id, in whole blocks, so that a key costs one block.
     ids: Sha256,
     users: Sha256,
 }
@@ -131,7 +134,9 @@ impl HashedIds {
         // The length keeps ("ab", "c…") and ("a", "bc…") apart.
         let length = (namespace.len() as u64).to_be_bytes();
         let [ids, users] = [KEY_DOMAIN, USER_DOMAIN].map(|domain| {
-            Sha256::new().chain_update(domain).chain_update(length).chain_update(namespace)
+            let mut before = [domain, &length, namespace.as_bytes()].concat();
+            before.resize(before.len().next_multiple_of(BLOCK_BYTES), 0);
+            Sha256::new_with_prefix(before)
         });
         Self { ids, users }
     }
