@@ -4,10 +4,9 @@
 
 use std::{
     convert::Infallible,
-    future::ready,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -18,7 +17,11 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http_body_util::Limited;
-use tokio::{sync::Semaphore, time::timeout};
+use pin_project_lite::pin_project;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Timeout, timeout},
+};
 use tower::{Layer, Service};
 
 pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -55,11 +58,10 @@ pub(crate) struct Within<S> {
 impl<S> Service<Request> for Within<S>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
-    S::Future: Send + 'static,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Answer<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
@@ -68,21 +70,48 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
             let large = (StatusCode::PAYLOAD_TOO_LARGE, "a body may have 256 KiB\n");
-            return Box::pin(ready(Ok(large.into_response())));
+            return Answer::Refused { response: Some(large.into_response()) };
         }
         // In a queue all would only be late.
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             let busy = (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")], "busy, try again\n");
-            return Box::pin(ready(Ok(busy.into_response())));
+            return Answer::Refused { response: Some(busy.into_response()) };
         };
         let request = if request.body().is_end_stream() { request } else { request.map(bounded) };
         let answer = timeout(self.time, self.inner.call(request));
-        Box::pin(async move {
-            let answer = answer.await;
-            drop(permit);
-            let late = (StatusCode::SERVICE_UNAVAILABLE, "it took too long\n");
-            answer.unwrap_or_else(|_| Ok(late.into_response()))
-        })
+        Answer::Worked { answer, permit: Some(permit) }
+    }
+}
+
+pin_project! {
+    /// The future of [`Within`].
+    #[project = Step]
+    pub(crate) enum Answer<F> {
+        Refused { response: Option<Response> },
+        Worked {
+            #[pin]
+            answer: Timeout<F>,
+            permit: Option<OwnedSemaphorePermit>,
+        },
+    }
+}
+
+impl<F: Future<Output = Result<Response, Infallible>>> Future for Answer<F> {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            // Nobody polls it again when it is done.
+            Step::Refused { response } => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
+            }
+            Step::Worked { answer, permit } => {
+                let answer = ready!(answer.poll(context));
+                drop(permit.take());
+                let late = (StatusCode::SERVICE_UNAVAILABLE, "it took too long\n");
+                Poll::Ready(answer.unwrap_or_else(|_| Ok(late.into_response())))
+            }
+        }
     }
 }
 
