@@ -23,7 +23,7 @@ use crate::{
     engine::{
         batch::{Grant, Item, Proof, Renewal},
         change::{Change, Copy, Draft, Edit, Reads, Refused},
-        coalesce,
+        coalesce::{self, Outcome},
         commit::{self, Done},
         context::Context,
         events::{Cause, EndReason, EndedBy, EventKind, Opening, Refusal},
@@ -352,39 +352,19 @@ impl Shared {
         let Some(id) = id else {
             return Box::pin(self.begin(change, grant, deadline, handle)).await;
         };
-        let (mut renewal, mut reserved, mut told) = (None, None, None);
-        if !renew.is_kept() {
-            let new = self.engine.context().id_to_renew(&id.key())?;
-            told = Some(self.engine.context().events.open_move(id.key(), new.key()));
-            let reserve =
-                self.reserve_place(new.key(), Some(&id), grant.as_deref(), deadline, handle);
-            reserved = Box::pin(reserve).await?;
-            renewal = Some(Box::new(Renewal { id: new, grant: grant.clone() }));
-        }
-        let item = Item::new(change, renewal);
-        let coalescer = &self.engine.coalescer;
-        let coalesce::Outcome { item, result } =
-            coalesce::submit(coalescer, id.key(), item, deadline, handle).await;
-        if let Some(reserved) = &reserved
-            && (item.verdict.is_err() || !matches!(&result, Ok(_) | Err(Failure::Unknown)))
-        {
-            Box::pin(self.leave_place(reserved, handle)).await;
-        }
+        let Outcome { item, result } = if renew.is_kept() {
+            let item = Item::new(change, None);
+            coalesce::submit(&self.engine.coalescer, id.key(), item, deadline, handle).await
+        } else {
+            Box::pin(self.submit_renewal(&id, change, grant.as_ref(), deadline, handle)).await?
+        };
         match result {
             Ok(done) => {
                 if let Err(Refused::LostUpdate { .. }) = item.verdict {
                     meter::lost_update();
                 }
                 let renewed = item.renew.filter(|_| item.verdict.is_ok());
-                let renewed = renewed.map(|renewal| renewal.id);
-                if let Some(renewed) = &renewed {
-                    let record = &done.loaded.record;
-                    note(&mut told, record, EventKind::Renewed { before: id.handle() });
-                    let from = grant.as_deref().is_none_or(Grant::goes_on).then(|| id.key());
-                    Box::pin(self.confirm(renewed, from, record, reserved, handle)).await?;
-                    note_proof(&mut told, record, grant.as_deref());
-                }
-                self.committed(id, renewed, done);
+                self.committed(id, renewed.map(|renewal| renewal.id), done);
                 Ok(item.verdict?)
             }
             Err(Failure::Ended) => Err(self.interrupted(&id)),
@@ -394,6 +374,43 @@ impl Shared {
             }
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    /// Commits a change that moves the session to a new id.
+    async fn submit_renewal(
+        &self,
+        id: &SessionId,
+        change: Change,
+        grant: Option<&Arc<Grant>>,
+        deadline: Instant,
+        handle: &DetachHandle,
+    ) -> Result<Outcome, Error> {
+        let context = self.engine.context();
+        let new = context.id_to_renew(&id.key())?;
+        let mut told = Some(context.events.open_move(id.key(), new.key()));
+        let rights = grant.map(|grant| &**grant);
+        let reserved = self.reserve_place(new.key(), Some(id), rights, deadline, handle).await?;
+        let renewal = Box::new(Renewal { id: new, grant: grant.cloned() });
+        let item = Item::new(change, Some(renewal));
+        let outcome =
+            coalesce::submit(&self.engine.coalescer, id.key(), item, deadline, handle).await;
+        let Outcome { item, result } = &outcome;
+        match (result, &item.verdict, &item.renew) {
+            (Ok(done), Ok(()), Some(renewal)) => {
+                let record = &done.loaded.record;
+                note(&mut told, record, EventKind::Renewed { before: id.handle() });
+                let from = rights.is_none_or(Grant::goes_on).then(|| id.key());
+                self.confirm(&renewal.id, from, record, reserved, handle).await?;
+                note_proof(&mut told, record, rights);
+            }
+            (Err(Failure::Unknown), Ok(()), _) => {}
+            _ => {
+                if let Some(reserved) = &reserved {
+                    self.leave_place(reserved, handle).await;
+                }
+            }
+        }
+        Ok(outcome)
     }
 
     fn committed(&self, id: SessionId, renewed: Option<SessionId>, done: Done) {
