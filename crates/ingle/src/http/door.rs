@@ -1,6 +1,6 @@
 //! The door between HTTP and sessions, without HTTP types of any version.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use super::{
     cookie::{self, Cookie},
@@ -16,6 +16,9 @@ use crate::{
 
 /// The status of what cannot be done now.
 const UNAVAILABLE: u16 = 503;
+
+/// What a response says that depends on the session. Most say no more.
+const VARY: &[HeaderChange] = &[HeaderChange::Append { name: "vary", value: "Cookie" }];
 
 /// Gives requests their sessions, and says what to tell the browser.
 /// [`SessionLayer::door`](crate::SessionLayer::door) makes it. Clones share everything.
@@ -164,13 +167,23 @@ impl InFlight {
     /// Commits what the handler recorded, and says what the response must tell the browser. The commit
     /// goes on to its end when this future is dropped.
     pub async fn finish(self, handler: HandlerOutcome) -> Finished {
-        let outcome = match self.session.close_at_once() {
-            Some(outcome) => outcome,
-            None => {
-                let session = self.session.clone();
-                Detachable::new(|handle| session.close(handler, handle)).await
-            }
-        };
+        match self.finish_at_once() {
+            Ok(finished) => finished,
+            Err(in_flight) => in_flight.finish_with_store(handler).await,
+        }
+    }
+
+    /// Finishes if there is nothing left to do with the store, which is the usual case.
+    pub(super) fn finish_at_once(self) -> Result<Finished, Self> {
+        match self.session.close_at_once() {
+            Some(outcome) => Ok(self.conclude(outcome)),
+            None => Err(self),
+        }
+    }
+
+    pub(super) async fn finish_with_store(self, handler: HandlerOutcome) -> Finished {
+        let session = self.session.clone();
+        let outcome = Detachable::new(|handle| session.close(handler, handle)).await;
         self.conclude(outcome)
     }
 
@@ -180,11 +193,9 @@ impl InFlight {
         if let Some(error) = &error {
             tracing::debug!(%error, "a session's changes could not be committed");
         }
-        let mut headers = Vec::new();
-        if looked {
-            headers.push(HeaderChange::Append { name: "vary", value: "Cookie" });
-        }
+        let mut headers = Cow::Borrowed(if looked { VARY } else { &[] });
         if let Some(value) = settings.cookie.write(&pending) {
+            let headers = headers.to_mut();
             headers.push(HeaderChange::no_store());
             headers.push(HeaderChange::set_cookie(&settings.cookie, value));
             let is_out_of_use = match self.by_legacy {
@@ -199,7 +210,7 @@ impl InFlight {
         }
         if settings.clear_site_data && matches!(pending, PendingCookie::Ended { by_logout: true }) {
             let value = "\"cookies\", \"storage\"";
-            headers.push(HeaderChange::Replace { name: "clear-site-data", value });
+            headers.to_mut().push(HeaderChange::Replace { name: "clear-site-data", value });
         }
         Finished { door: self.door, headers, error }
     }
@@ -210,7 +221,7 @@ impl InFlight {
 #[derive(Debug)]
 pub struct Finished {
     door: Door,
-    headers: Vec<HeaderChange>,
+    headers: Cow<'static, [HeaderChange]>,
     error: Option<Error>,
 }
 

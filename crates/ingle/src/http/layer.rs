@@ -8,19 +8,20 @@ use std::{
     num::{NonZeroU32, NonZeroUsize},
     pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
     body::ResponseBody,
     cookie::{self, Cookie},
-    door::{Door, HeaderChange, IdSchemes, InFlight, Settings},
+    door::{Door, Finished, HeaderChange, IdSchemes, InFlight, Settings},
     named::SessionName,
     plain,
     response::is_cors,
@@ -375,25 +376,73 @@ where
         self.inner.poll_ready(context)
     }
 
-    /// The way of a request: `open`, the handler, `close`.
+    /// The way of a request: `open`, the handler, its reply.
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let adapter = self.adapter.clone();
-        ResponseFuture(match open(&self.door, &adapter, &mut request) {
+        ResponseFuture(match open(&self.door, &self.adapter, &mut request) {
             Some(opened) => {
                 let handler = self.inner.call(request);
-                Box::pin(async move {
-                    let response = handler.await?;
-                    Ok(close(opened, adapter, response).await)
-                })
+                Box::pin(Answering::Handler { handler, opened: Some(opened) })
             }
             None => Box::pin(async { Ok(nested()) }),
         })
     }
 }
 
+pin_project! {
+    /// The handler, and in its place what follows it. An `async` block would hold the handler twice: as
+    /// what it was given, and as what it awaits.
+    #[project = Step]
+    enum Answering<F, R> {
+        Handler {
+            #[pin]
+            handler: F,
+            // There until the handler is done.
+            opened: Option<Opened>,
+        },
+        Closing { closing: Pin<Box<dyn Future<Output = Response<ResponseBody<R>>> + Send>> },
+    }
+}
+
+impl<F, R, E> Future for Answering<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Send + 'static,
+{
+    type Output = Result<Response<ResponseBody<R>>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let (opened, response) = match self.as_mut().project() {
+            Step::Handler { handler, opened } => {
+                let response = ready!(handler.poll(context))?;
+                (opened.take(), response)
+            }
+            Step::Closing { closing } => return closing.as_mut().poll(context).map(Ok),
+        };
+        // Nobody polls it again when it is done.
+        let Some(Opened { in_flight, reply }) = opened else { return Poll::Pending };
+        match in_flight.finish_at_once() {
+            Ok(finished) => Poll::Ready(Ok(reply.of(&finished, response))),
+            Err(in_flight) => {
+                let closing = Box::pin(async move {
+                    let finished = in_flight.finish_with_store(outcome(&response)).await;
+                    reply.of(&finished, response)
+                });
+                self.set(Self::Closing { closing });
+                self.poll(context)
+            }
+        }
+    }
+}
+
 /// A session on its way through a handler.
 struct Opened {
     in_flight: InFlight,
+    reply: Reply,
+}
+
+/// How this layer replies when the session is done.
+struct Reply {
+    adapter: Adapter,
     /// Whether another layer is around this one.
     has_outer: bool,
 }
@@ -410,7 +459,8 @@ fn open<B>(door: &Door, adapter: &Adapter, request: &mut Request<B>) -> Option<O
         // Also for handlers that ask for it by its type.
         extensions.insert(in_flight.session().clone());
     }
-    is_free.then_some(Opened { in_flight, has_outer })
+    let reply = Reply { adapter: adapter.clone(), has_outer };
+    is_free.then_some(Opened { in_flight, reply })
 }
 
 /// Finds the headers of a request by their names. In HTTP/2 the authority is its Host.
@@ -434,38 +484,35 @@ fn outcome<R>(response: &Response<R>) -> HandlerOutcome {
     }
 }
 
-/// Commits, and makes the response say what became of the session.
-async fn close<R>(
-    Opened { in_flight, has_outer }: Opened,
-    adapter: Adapter,
-    mut response: Response<R>,
-) -> Response<ResponseBody<R>> {
-    let finished = in_flight.finish(outcome(&response)).await;
-    let extensions = response.extensions_mut();
-    let Told(mut told) = extensions.remove().unwrap_or_default();
-    // Where this layer leaves it as it is, one around it may not.
-    let is_ours = adapter.replaces_errors() || !has_outer;
-    let returned = is_ours.then(|| extensions.remove::<Error>()).flatten();
-    let returned = adapter.returned(returned.as_ref(), has_outer);
-    let mut response = match finished.error().or(returned) {
-        Some(error) => {
-            let mut answer = adapter.error(error).map(ResponseBody::error);
-            keep_cors(response.headers(), answer.headers_mut());
-            let mut response = answer;
-            told.iter().for_each(|change| apply(change, response.headers_mut()));
-            response
+impl Reply {
+    /// Makes the response say what became of the session.
+    fn of<R>(&self, finished: &Finished, mut response: Response<R>) -> Response<ResponseBody<R>> {
+        let Self { adapter, has_outer } = self;
+        let extensions = response.extensions_mut();
+        let Told(mut told) = extensions.remove().unwrap_or_default();
+        // Where this layer leaves it as it is, one around it may not.
+        let is_ours = adapter.replaces_errors() || !has_outer;
+        let returned = is_ours.then(|| extensions.remove::<Error>()).flatten();
+        let returned = adapter.returned(returned.as_ref(), *has_outer);
+        let mut response = match finished.error().or(returned) {
+            Some(error) => {
+                let mut answer = adapter.error(error).map(ResponseBody::error);
+                keep_cors(response.headers(), answer.headers_mut());
+                told.iter().for_each(|change| apply(change, answer.headers_mut()));
+                answer
+            }
+            None => response.map(ResponseBody::handler),
+        };
+        for change in finished.headers() {
+            apply(change, response.headers_mut());
         }
-        None => response.map(ResponseBody::handler),
-    };
-    for change in finished.headers() {
-        apply(change, response.headers_mut());
+        finished.answered(response.status().as_u16());
+        if *has_outer {
+            told.extend_from_slice(finished.headers());
+            response.extensions_mut().insert(Told(told));
+        }
+        response
     }
-    finished.answered(response.status().as_u16());
-    if has_outer {
-        told.extend_from_slice(finished.headers());
-        response.extensions_mut().insert(Told(told));
-    }
-    response
 }
 
 impl Adapter {
@@ -500,14 +547,20 @@ impl Adapter {
 fn keep_cors(from: &HeaderMap, to: &mut HeaderMap) {
     let has: Vec<HeaderName> = to.keys().filter(|name| is_cors(name.as_str())).cloned().collect();
     for (name, value) in from {
-        if is_cors(name.as_str()) && !has.contains(name) || *name == http::header::VARY {
+        if is_cors(name.as_str()) && !has.contains(name) || *name == header::VARY {
             to.append(name.clone(), value.clone());
         }
     }
 }
 
 fn apply(change: &HeaderChange, headers: &mut HeaderMap) {
-    let name = HeaderName::from_static(change.name());
+    // By their constants these need not be read each time.
+    let name = match change.name() {
+        "vary" => header::VARY,
+        "cache-control" => header::CACHE_CONTROL,
+        "set-cookie" => header::SET_COOKIE,
+        other => HeaderName::from_static(other),
+    };
     let value = match change {
         HeaderChange::Append { value, .. } => {
             headers.append(name, HeaderValue::from_static(value));

@@ -27,25 +27,44 @@ impl Slot {
 
 /// What the extensions of a request hold.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Slots(Vec<(Slot, Door, Session)>);
+pub(super) struct Slots {
+    /// Most requests have one.
+    first: Option<Taken>,
+    others: Vec<Taken>,
+}
+
+/// A slot that is taken, with the door that its session came in by.
+#[derive(Clone, Debug)]
+struct Taken {
+    slot: Slot,
+    door: Door,
+    session: Session,
+}
 
 impl Slots {
     /// Puts a session into a slot, with the door that it came in by. False if the slot or the door's
     /// cookie is taken, because then nobody could say which session a handler gets.
     pub(super) fn put(&mut self, slot: Slot, door: &Door, session: &Session) -> bool {
-        let is_taken = self
-            .0
-            .iter()
-            .any(|(other, by, _)| *other == slot || by.cookie_name() == door.cookie_name());
-        if !is_taken {
-            self.0.push((slot, door.clone(), session.clone()));
+        let shares =
+            |other: &Taken| other.slot == slot || other.door.cookie_name() == door.cookie_name();
+        if self.taken().any(shares) {
+            return false;
         }
-        !is_taken
+        let taken = Taken { slot, door: door.clone(), session: session.clone() };
+        match self.first {
+            None => self.first = Some(taken),
+            Some(_) => self.others.push(taken),
+        }
+        true
+    }
+
+    fn taken(&self) -> impl Iterator<Item = &Taken> {
+        self.first.iter().chain(&self.others)
     }
 
     /// Whether a layer is around the one that was the last to put its session here.
     pub(super) fn has_outer(&self) -> bool {
-        self.0.len() > 1
+        !self.others.is_empty()
     }
 
     /// The answer to a request whose sessions would share a slot or a cookie.
@@ -59,7 +78,7 @@ impl Slots {
 
     #[allow(dead_code, reason = "only the extractors of frameworks ask")]
     pub(super) fn get(&self, slot: Slot) -> Option<&Session> {
-        self.0.iter().find(|(other, ..)| *other == slot).map(|(.., session)| session)
+        self.taken().find(|taken| taken.slot == slot).map(|taken| &taken.session)
     }
 }
 
