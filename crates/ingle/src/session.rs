@@ -547,7 +547,7 @@ where
 {
     let stored = draft.data();
     let (result, patch) = update::update::<T, R, E, Refused>(place, &stored, rules, change)?;
-    patch.into_iter().for_each(|(name, value)| draft.set(name, value));
+    draft.apply(patch);
     Ok(result)
 }
 

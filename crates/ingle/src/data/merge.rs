@@ -18,8 +18,8 @@ use super::{
     Data,
     fields::{Field, Fields, Owner, Part},
     law::{Law, is_twice},
+    patch::Patch,
     path::set,
-    shown::Patch,
     unstorable,
 };
 
@@ -63,13 +63,13 @@ where
         patch.extend(difference(law.stored, renamed));
     }
     changes(before, after, renamed.unwrap_or(law.stored), misfits, view, &mut |name, value| {
-        patch.insert(name.to_owned(), value);
+        patch.set(name.to_owned(), value);
     });
     if law.unstorable.get() {
-        for value in patch.values_mut() {
+        patch.retain(|name, value| {
             value.take_if(|value| !unstorable::leave_out(value));
-        }
-        patch.retain(|name, _| !unstorable::is_another(name));
+            !unstorable::is_another(name)
+        });
     }
     patch
 }

@@ -13,9 +13,10 @@ use super::{
     law::{Law, Reading},
     merge::{self, Unchanged},
     order::alike,
+    patch::Patch,
     path::{object, object_mut, set, step},
     rename::{Names, renamed},
-    shown::{Patch, Shown},
+    shown::Shown,
     unstorable,
 };
 

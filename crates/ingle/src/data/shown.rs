@@ -1,13 +1,8 @@
 //! What a type sees of the data.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
-use super::{Data, FLASH, TICKETS, is_own};
-
-/// Fields to set (`Some`) and to remove (`None`).
-pub(crate) type Patch = BTreeMap<String, Option<Value>>;
+use super::{Data, FLASH, TICKETS, is_own, patch::Patch};
 
 /// The data as a type sees it: what is stored, with a patch applied to it, and without the library's
 /// own field.
@@ -34,14 +29,13 @@ impl<'a> Shown<'a> {
     }
 
     pub(super) fn fields(self) -> impl Iterator<Item = (&'a str, &'a Value)> {
-        let is_patched = move |name: &str| self.patch.is_some_and(|patch| patch.contains_key(name));
-        let stored = self.stored.iter().filter(move |(name, _)| !is_patched(name));
-        let patched = self.patch.into_iter().flatten();
-        let patched = patched.filter_map(|(name, value)| Some((name, value.as_ref()?)));
-        stored
-            .chain(patched)
-            .map(|(name, value)| (&**name, value))
-            .filter(|(name, _)| !is_own(name))
+        let is_patched =
+            move |name: &str| self.patch.is_some_and(|patch| patch.get(name).is_some());
+        let stored = self.stored.iter().map(|(name, value)| (&**name, value));
+        let stored = stored.filter(move |(name, _)| !is_patched(name));
+        let patched = self.patch.into_iter().flat_map(Patch::iter);
+        let patched = patched.filter_map(|(name, value)| Some((name, value?)));
+        stored.chain(patched).filter(|(name, _)| !is_own(name))
     }
 
     /// The stored data, if that is what there is to see.

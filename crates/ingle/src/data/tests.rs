@@ -284,7 +284,7 @@ fn fuzz_data_in_and_out() {
             )
         };
         let Ok((_, patch)) = run(|_| ()) else { return Ok(()) };
-        assert_eq!(patch, shown::Patch::new(), "{stored:?}");
+        assert_eq!(patch, patch::Patch::new(), "{stored:?}");
         // And one that is changed writes what it says, and what was not there; it leaves all else.
         let (seen, patch) = run(|seen| seen.a = seen.a.wrapping_add(1)).unwrap();
         let seen = seen.unwrap();

@@ -10,10 +10,11 @@ use super::{
     fields::Fields,
     law::{Law, Reading},
     merge::{self, Unchanged},
+    patch::Patch,
     read::{Mend, Place, Read, read},
     rename::{Names, renamed},
     settle::settle,
-    shown::{Patch, Shown},
+    shown::Shown,
     typed::WrongType,
 };
 

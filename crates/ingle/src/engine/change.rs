@@ -12,7 +12,7 @@ use crate::{
     clock::Timestamp,
     data::{
         Data, FLASH, InvalidValue, Limits, Reason, TICKETS, data_len, field_len, is_own, json_len,
-        typed::WrongType, update::Rules,
+        patch::Patch, typed::WrongType, update::Rules,
     },
     record::{Record, data_of},
 };
@@ -48,12 +48,12 @@ impl From<InvalidValue> for Refused {
 /// The data as one change sees it: what is stored, and what the change has set so far.
 pub(crate) struct Draft<'a> {
     stored: &'a Data,
-    patch: Vec<(String, Option<Value>)>,
+    patch: Patch,
 }
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(stored: &'a Data) -> Self {
-        Self { stored, patch: Vec::new() }
+        Self { stored, patch: Patch::new() }
     }
 
     /// The data before this change.
@@ -62,26 +62,32 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
-        match self.patch.iter().find(|(other, _)| other == name) {
-            Some((_, value)) => value.as_ref(),
+        match self.patch.get(name) {
+            Some(value) => value.as_ref(),
             None => self.stored.get(name),
         }
     }
 
     /// Sets a field (`Some`) or removes it (`None`).
     pub(crate) fn set(&mut self, name: String, value: Option<Value>) {
-        match self.patch.iter_mut().find(|(other, _)| *other == name) {
-            Some((_, old)) => *old = value,
-            None => self.patch.push((name, value)),
+        self.patch.set(name, value);
+    }
+
+    /// Sets and removes what a patch says.
+    pub(crate) fn apply(&mut self, patch: Patch) {
+        if self.patch.is_empty() {
+            self.patch = patch;
+        } else {
+            self.patch.extend(patch);
         }
     }
 
     /// The whole data as it is now.
     pub(crate) fn data(&self) -> Cow<'a, Data> {
         let mut data = Cow::Borrowed(self.stored);
-        for (name, value) in &self.patch {
+        for (name, value) in self.patch.iter() {
             match value {
-                Some(value) => drop(data.to_mut().insert(name.clone(), value.clone())),
+                Some(value) => drop(data.to_mut().insert(name.to_owned(), value.clone())),
                 None => drop(data.to_mut().remove(name)),
             }
         }
@@ -90,12 +96,12 @@ impl<'a> Draft<'a> {
 
     /// The names of the fields that this change has set or removed so far.
     pub(crate) fn changed(&self) -> impl Iterator<Item = &str> {
-        self.patch.iter().map(|(name, _)| name.as_str())
+        self.patch.iter().map(|(name, _)| name)
     }
 
     /// What is to be written. A value that equals the old one is no change.
-    fn into_patch(mut self) -> Vec<(String, Option<Value>)> {
-        self.patch.retain(|(name, value)| value.as_ref() != self.stored.get(name));
+    fn into_patch(mut self) -> Patch {
+        self.patch.retain(|name, value| value.as_ref() != self.stored.get(name));
         self.patch
     }
 }
@@ -143,13 +149,9 @@ impl<'a> Copy<'a> {
     /// How many bytes the data would have. Where there is no room, one-time messages give way, and
     /// then tickets, the oldest first: those that nobody takes must not keep the app from storing
     /// anything else.
-    fn fit(
-        &self,
-        patch: &mut Vec<(String, Option<Value>)>,
-        limits: &Limits,
-    ) -> Result<usize, InvalidValue> {
+    fn fit(&self, patch: &mut Patch, limits: &Limits) -> Result<usize, InvalidValue> {
         // Of tickets that this change itself issues, one stays at least: its text is on its way.
-        let issued = usize::from(patch.iter().any(|(name, _)| name == TICKETS));
+        let issued = usize::from(patch.get(TICKETS).is_some());
         loop {
             match self.check(patch, limits) {
                 Err(InvalidValue { reason: Reason::TooLarge { .. }, .. })
@@ -161,18 +163,9 @@ impl<'a> Copy<'a> {
     }
 
     /// Drops the first item of one of the library's own lists. False if no more than `kept` are left.
-    fn drop_first(
-        &self,
-        list: &str,
-        kept: usize,
-        patch: &mut Vec<(String, Option<Value>)>,
-    ) -> bool {
-        if !patch.iter().any(|(name, _)| name == list) {
-            patch.push((list.to_owned(), self.data.get(list).cloned()));
-        }
-        let Some((_, items)) = patch.iter_mut().find(|(name, _)| name == list) else {
-            return false;
-        };
+    fn drop_first(&self, list: &str, kept: usize, patch: &mut Patch) -> bool {
+        let items = patch.entry(list, || self.data.get(list).cloned());
+        let Some(items) = items else { return false };
         let Some(Value::Array(left)) = items else { return false };
         if left.len() <= kept {
             return false;
@@ -185,11 +178,7 @@ impl<'a> Copy<'a> {
     }
 
     /// How many bytes the data would have. Data that outgrew a limit elsewhere may still shrink.
-    fn check(
-        &self,
-        patch: &[(String, Option<Value>)],
-        limits: &Limits,
-    ) -> Result<usize, InvalidValue> {
+    fn check(&self, patch: &Patch, limits: &Limits) -> Result<usize, InvalidValue> {
         // The first field needs no comma, so an empty object counts one byte less.
         let empty = usize::from(self.data.is_empty());
         let before = self.bytes.unwrap_or_else(|| data_len(&self.data) - empty);
@@ -197,7 +186,7 @@ impl<'a> Copy<'a> {
         let ours = [FLASH, TICKETS].into_iter().filter(|name| self.data.contains_key(*name));
         let fields_before = self.data.len() - ours.count();
         let (mut bytes, mut fields) = (before, fields_before);
-        for (name, value) in patch {
+        for (name, value) in patch.iter() {
             let counts = usize::from(!is_own(name));
             if let Some(old) = self.data.get(name) {
                 bytes = bytes.saturating_sub(field_len(name, old));

@@ -115,7 +115,7 @@ fn what_was_never_stored_is_stored_if_the_next_read_would_give_another() {
     let look = |_: &mut Form| Ok::<_, ()>(());
     let place = Place::Field("form");
     let (_, patch) = update::<Form, _, _, Unfit>(place, &absent, &rules(), look).unwrap();
-    assert!(patch["form"].is_some());
+    assert!(patch.get("form").is_some_and(Option::is_some));
     let stored = json!({"items": [{"sku": "A", "price": 1}, {"sku": "B", "price": 2}]});
     for change in [(|_| ()) as fn(&mut Lists), |lists| lists.n = 1, |lists| lists.items.reverse()] {
         for after in both::<Lists>(&stored, change) {
