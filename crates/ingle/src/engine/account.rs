@@ -150,3 +150,6 @@ impl Account {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

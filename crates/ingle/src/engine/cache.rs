@@ -96,3 +96,6 @@ fn cache<V: Clone, W: Weighter<Key, V> + Clone>(
 ) -> Cache<Key, V, W, RandomState> {
     Cache::with(max, weight_max, weighter, RandomState::default(), DefaultLifecycle::default())
 }
+
+#[cfg(test)]
+mod tests;

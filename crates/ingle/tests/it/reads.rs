@@ -92,6 +92,27 @@ async fn a_field_that_is_read_again_is_compared_with_the_later_read() {
     }
 }
 
+#[tokio::test]
+async fn one_s_own_update_contradicts_no_read_before_it() {
+    let layer = layer(faulty().1);
+    let app = process(&layer);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/increment").await.ok();
+    for whole in [false, true] {
+        let held = Held::begin(&layer, &visitor.cookie).await;
+        let session = &held.session;
+        let before = match whole {
+            false => n(session).await.unwrap(),
+            true => session.data::<serde_json::Map<_, _>>().await.unwrap()["n"].as_i64().unwrap(),
+        };
+        session.field("n").update(|n: &mut i64| *n += 1).await.unwrap();
+        session.insert("n", before + 10).unwrap();
+        session.commit().await.expect("no other request changed it");
+        assert_eq!(n(session).await, Some(before + 10));
+        held.respond(StatusCode::OK).await.ok();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_an_unknown_outcome_a_read_asks_the_store() {
     let (_, store) = faulty();

@@ -1,7 +1,10 @@
 //! What stands between the requests and a store that is slow, silent or confused.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -9,10 +12,14 @@ use http::StatusCode;
 use ingle::{
     Error, Key, Session,
     clock::{Clock as _, SystemClock},
-    store::{Fault, List as _, Memory, Step},
+    store::{self, Applied, CommitError, ErrorKind, Fault, List as _, Memory, Step},
 };
+use tokio::time::Instant;
 
-use crate::common::{Held, Intercept, Visitor, app, faulty, layer};
+use crate::{
+    common::{Held, Intercept, Visitor, app, faulty, layer, layer_as_it_comes},
+    log::Log,
+};
 
 async fn add(session: Session) -> Result<(), Error> {
     session.field("n").update(|n: &mut u64| *n += 1).await
@@ -52,6 +59,48 @@ async fn what_could_get_no_answer_in_time_is_not_sent() {
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.header("retry-after"), "1", "surely nothing happened");
     assert_eq!(store.log(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_write_is_left_alone_with_writes_and_its_operators_are_told() {
+    let (log, _catching) = Log::catch();
+    let (is_down, n_writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let mut store = Intercept::new(Memory::new());
+    let (down, asked) = (Arc::clone(&is_down), Arc::clone(&n_writes));
+    store.commit = Arc::new(move |_| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        let full = || store::Error::new("test", ErrorKind::Unavailable, Applied::No);
+        let full = || CommitError::Failed(full().with_source("the disk is full"));
+        down.load(Ordering::Relaxed).then(full)
+    });
+    let app = app(&layer_as_it_comes(store)).on("/add", add).on("/read", read);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/add").await.ok();
+    let told = |what: &str| log.text().matches(what).count();
+
+    is_down.store(true, Ordering::Relaxed);
+    n_writes.store(0, Ordering::Relaxed);
+    let began = Instant::now();
+    for _ in 0..20 {
+        let answer = app.get("/add", &visitor.cookie).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(app.get("/read", &visitor.cookie).await.ok().body, "1");
+    }
+    // After sixteen failures in a row there is one write per pause.
+    let n_pauses = began.elapsed().as_millis() / 250;
+    let n_asked = u128::from(n_writes.load(Ordering::Relaxed));
+    assert!((16..=16 + n_pauses).contains(&n_asked), "{n_asked} writes, {n_pauses} pauses");
+    assert_eq!(told("the session store fails; it is asked only now and then"), 1);
+    assert!(told("a call of the session store failed") > 0);
+    assert!(told("the disk is full") > 0, "{}", log.text());
+    assert_eq!(told("the session store answers again"), 0);
+
+    is_down.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    for _ in 0..3 {
+        app.get("/add", &visitor.cookie).await.ok();
+    }
+    assert_eq!(told("the session store answers again"), 1);
 }
 
 #[tokio::test(start_paused = true)]

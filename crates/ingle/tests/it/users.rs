@@ -9,7 +9,7 @@ use ingle::{
     Error, Label, Lifetime, Login, OnOutage, OnUserLimit, Session, SessionEnd, SessionLayer, User,
     clock::{Clock as _, ManualClock, SystemClock},
     record::Record,
-    store::{Fault, Faulty, Memory, Step, Store, conformance::Place},
+    store::{Fault, Faulty, List as _, Memory, Step, Store, Write, conformance::Place},
 };
 
 use tokio::task::JoinHandle;
@@ -677,6 +677,29 @@ async fn a_session_that_an_end_of_all_has_left_over_is_listed_and_can_be_ended()
     assert!(held.session.end_sibling(&listed.handle).await.unwrap());
     held.respond(StatusCode::OK).await.ok();
     assert_eq!(app.get("/user", &other.cookie).await.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn a_user_whose_record_is_damaged_is_not_taken_for_a_new_one() {
+    let memory = Memory::new();
+    layer(memory.clone()).sessions().end_all_of("ada").await.unwrap();
+    let now = SystemClock.now();
+    let base = memory.list(None, 10, now).await.unwrap().records.remove(0);
+    assert!(base.record.header.key.is_of_user());
+    let mut damaged = Record::clone(&base.record);
+    damaged.header.counter += 1;
+    damaged.data.insert("generation".to_owned(), "a text".into());
+    let write = Write::Replace { base: &base, record: &Arc::new(damaged) };
+    memory.commit(write, now).await.unwrap();
+    let layer = layer(memory);
+    let login = shop(&layer).get("/login/ada", "").await;
+    assert_eq!(login.status, StatusCode::INTERNAL_SERVER_ERROR);
+    match layer.sessions().end_all_of("ada").await {
+        Err(Error::Damaged(error)) => {
+            assert_eq!(error.to_string(), "the memory store holds what is not a readable record");
+        }
+        ended => panic!("{ended:?}"),
+    }
 }
 
 /// Makes an end of the others fail after its new generation was stored.

@@ -115,6 +115,22 @@ fn numbers_count_and_arrays_grow_from_nothing() {
 }
 
 #[test]
+fn a_wrong_type_is_told_with_what_was_found() {
+    for (stored, expected) in [
+        (json!(true), "found a boolean, expected an array"),
+        (json!(1), "found a number, expected an array"),
+        (json!("x"), "found a text, expected an array"),
+        (json!({}), "found an object, expected an array"),
+    ] {
+        let stored = data(json!({ "list": stored }));
+        let mut push = edit(Edit::Push { field: "list".into(), value: json!(1) });
+        let refused = Copy::of(&stored).apply(&mut push, &Limits::default());
+        let Err(Refused::WrongType(error)) = refused else { panic!("{refused:?}") };
+        assert_eq!((error.path.as_str(), error.message.as_str()), ("list", expected));
+    }
+}
+
+#[test]
 fn limits_hold_to_the_byte_and_what_is_too_large_already_may_shrink() {
     // `{"a":"…"}` has 8 bytes beside the text.
     let (_, verdicts) = run(json!({}), vec![insert("a", json!("x".repeat(52)), None)]);
@@ -125,11 +141,16 @@ fn limits_hold_to_the_byte_and_what_is_too_large_already_may_shrink() {
     let huge = json!({"a": "x".repeat(500), "b": "y".repeat(500)});
     let shrink = vec![edit(Edit::Remove { field: "a".into(), read: None })];
     assert_eq!(run(huge.clone(), shrink).1, ["ok"]);
+    let same_size = vec![insert("a", json!("z".repeat(500)), None)];
+    assert_eq!(run(huge.clone(), same_size).1, ["ok"]);
     assert_eq!(run(huge, vec![insert("c", json!(1), None)]).1, ["invalid"]);
 
     let three = json!({"a": 1, "b": 1, "c": 1});
     assert_eq!(run(three.clone(), vec![insert("d", json!(1), None)]).1, ["invalid"]);
     assert_eq!(run(three, vec![insert("c", json!(2), None)]).1, ["ok"]);
+    let four = json!({"a": 1, "b": 1, "c": 1, "d": 1});
+    assert_eq!(run(four.clone(), vec![insert("d", json!(2), None)]).1, ["ok"]);
+    assert_eq!(run(four, vec![insert("e", json!(1), None)]).1, ["invalid"]);
 }
 
 #[test]

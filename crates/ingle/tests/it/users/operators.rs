@@ -1,13 +1,16 @@
 //! What operators see of sessions and do to them, and what is written down of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use ingle::{
     AuditAct, AuditLine, AuditOutcome, HandlePrefix, ListOptions, Operator, Sessions,
     StoredSession,
     clock::Timestamp,
     data::Data,
-    store::{self, Applied, ErrorKind},
+    store::{self, Applied, CommitError, ErrorKind},
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -644,6 +647,26 @@ async fn a_line_says_what_became_of_an_act_that_failed() {
         let lines = log_of(&sessions).await;
         let outcomes: Vec<_> = lines.iter().map(|line| line.outcome).collect();
         assert_eq!(outcomes, [outcome]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_others_write_to_is_completed_unless_they_never_stop() {
+    for (n_conflicts, outcome) in [(1, AuditOutcome::Done), (10_000, AuditOutcome::Begun)] {
+        let memory = Memory::new();
+        logged_in(&shop(&layer(memory.clone())), "ada").await;
+        let (mut store, n_asked) = (Intercept::new(memory), AtomicUsize::new(0));
+        store.commit = Arc::new(move |write| {
+            let is_line = |record: &Record| record.header.key.is_of_audit();
+            let completes = matches!(write, Write::Replace { record, .. } if is_line(record));
+            let is_beaten = completes && n_asked.fetch_add(1, Ordering::Relaxed) < n_conflicts;
+            is_beaten.then_some(CommitError::Conflict(None))
+        });
+        let sessions = layer_as_it_comes(store).sessions().operated_by(ada());
+        let found = listed(&sessions, &ListOptions::new()).await.remove(0);
+        assert!(found.end().await.unwrap());
+        let outcomes: Vec<_> = log_of(&sessions).await.iter().map(|line| line.outcome).collect();
+        assert_eq!(outcomes, [outcome], "{n_conflicts} conflicts");
     }
 }
 
