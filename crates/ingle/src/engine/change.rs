@@ -375,10 +375,6 @@ enum Whole {
 }
 
 impl Reads {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.fields.is_empty() && matches!(self.whole, Whole::Unread)
-    }
-
     /// Notes a read. The last read of a field is the one that counts.
     pub(crate) fn note(&mut self, field: &str, seen: Option<&Value>) {
         self.fields.insert(field.to_owned(), seen.cloned());

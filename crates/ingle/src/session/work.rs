@@ -279,9 +279,7 @@ impl Shared {
             edits.iter().try_for_each(|edit| edit.apply(draft, &rules))?;
             let returned = change(draft).inspect_err(|_| locked(&run).change_refused = true)?;
             let mut reads = reads.clone();
-            if !reads.is_empty() {
-                reads.follow(draft);
-            }
+            reads.follow(draft);
             let before = locked(&run).returned.replace((returned, reads));
             drop(before);
             Ok(())
