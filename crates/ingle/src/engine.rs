@@ -63,6 +63,9 @@ impl Engine {
 }
 
 #[cfg(test)]
+mod scripted;
+
+#[cfg(test)]
 mod tests {
     use super::{breaker::Breaker, client::CALLS_MAX, coalesce::WAITING_MAX, retry::RetryBudget};
     use crate::store::page;

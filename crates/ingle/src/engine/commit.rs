@@ -477,3 +477,6 @@ fn unresolved(context: &Context) -> Failure {
     context.client.meter.unknown_unresolved();
     Failure::Unknown
 }
+
+#[cfg(test)]
+mod tests;

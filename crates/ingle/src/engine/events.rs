@@ -309,3 +309,6 @@ fn log(event: &Event) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,3 +45,6 @@ pub(super) fn next(base: &Loaded, data: Data, op: Op) -> Arc<Record> {
     header.ops.push(op);
     Record { header, data }.into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -301,3 +301,6 @@ fn touch_every(idle: Duration) -> Duration {
     let tenth = idle / 10;
     if idle < TOUCH_EVERY_MIN * 2 { tenth } else { tenth.max(TOUCH_EVERY_MIN) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,3 +76,6 @@ impl Backoff {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,3 +46,6 @@ async fn sweep(client: &Client) -> Result<(), Error> {
         tokio::time::sleep(PAUSE).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

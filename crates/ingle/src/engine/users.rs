@@ -249,3 +249,6 @@ async fn end(coalescer: &Arc<Coalescer>, keys: Vec<Key>, cause: &Cause) -> Resul
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

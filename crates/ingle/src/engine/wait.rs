@@ -159,3 +159,6 @@ async fn look(coalescer: &Coalescer, key: &Key) {
     };
     context.watches.tell(key, end);
 }
+
+#[cfg(test)]
+mod tests;

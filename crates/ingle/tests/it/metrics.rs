@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use ingle::{
     Error, Session,
-    store::{Fault, Step},
+    clock::{Clock as _, SystemClock, Timestamp},
+    store::{Fault, List as _, Step, Store as _, Write},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
@@ -89,6 +90,27 @@ async fn the_counters_tell_the_story() {
     assert_eq!(counted(&snapshotter), expected(two_live));
     here.get("/read", &format!("{}; {}x", one.cookie, other.cookie)).await.ok();
     assert_eq!(counted(&snapshotter), expected([("loads", 1), ("touches_skipped", 1)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_went_back_in_time_is_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let (memory, store) = faulty();
+    let app = app(&layer(store)).on("/count", count);
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/count").await.ok();
+    let now = SystemClock.now();
+    let old = memory.list(None, 1, now).await.unwrap().records.remove(0).record;
+    visitor.get(&app, "/count").await.ok();
+    // The mark of this destroy is over.
+    memory.destroy(&old.header.key, Timestamp::from_millis(0)).await.unwrap();
+    memory.commit(Write::Create { record: &old }, now).await.unwrap();
+    assert_eq!(counted(&snapshotter), expected([("commits", 2)]));
+    visitor.get(&app, "/count").await.ok();
+    let back = [("commits", 1), ("conflicts", 1), ("loads", 1), ("regressions", 1), ("replays", 1)];
+    assert_eq!(counted(&snapshotter), expected(back));
 }
 
 #[tokio::test]
