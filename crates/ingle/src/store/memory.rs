@@ -313,3 +313,23 @@ fn version(record: &Record) -> Version {
 fn loaded(record: &Arc<Record>) -> Loaded {
     Loaded { record: Arc::clone(record), version: version(record) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Epoch, Header};
+
+    #[tokio::test]
+    async fn a_last_page_that_is_full_names_no_next_one() {
+        let (store, now) = (Memory::new(), Timestamp::from_millis(5));
+        for number in 1..=4 {
+            let header = Header::foreign(Key::from_bytes([number; 32]), now, Epoch::from_bits(1));
+            let record = &Arc::new(Record { header, data: crate::data::Data::new() });
+            store.commit(Write::Create { record }, now).await.unwrap();
+        }
+        let first = store.list(None, 2, now).await.unwrap();
+        assert!(first.next.is_some());
+        let last = store.list(first.next.as_ref(), 2, now).await.unwrap();
+        assert_eq!((last.records.len(), last.next), (2, None));
+    }
+}

@@ -42,6 +42,7 @@ use crate::common::{Answer, App, Intercept, Visitor, app};
 
 mod batches;
 mod plain;
+mod refusals;
 
 const UUID: &str = "0b2f6c1e-7a3d-4c55-9d0a-5e1f2a3b4c5d";
 

@@ -270,6 +270,18 @@ async fn a_sweep_goes_on_over_its_chunks_up_to_the_limit() {
 }
 
 #[tokio::test]
+async fn a_session_that_a_commit_lets_die_earlier_is_swept_when_it_dies() {
+    let Opened { folder: _kept, store, .. } = opened().await;
+    let base = create(&store, &record(1, 1, json!({}))).await;
+    let mut next = (*record(1, 2, json!({}))).clone();
+    let end = NOW.after(Duration::from_secs(10));
+    next.header.idle_deadline = end;
+    let write = Write::Replace { base: &base, record: &Arc::new(next) };
+    store.commit(write, NOW).await.unwrap();
+    assert_eq!(store.sweep(end, 10).await.unwrap(), Swept { deleted: 1, more: false });
+}
+
+#[tokio::test]
 async fn an_edit_by_hand_is_a_commit() {
     let Opened { folder: _kept, store, shell } = opened().await;
     let base = create(&store, &record(1, 1, json!({ "n": 1 }))).await;

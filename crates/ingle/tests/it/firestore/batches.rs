@@ -3,6 +3,10 @@
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
     BeginTransactionRequest, RollbackRequest, batch_get_documents_request::ConsistencySelector,
 };
+use ingle::{
+    record::{Loaded, Record},
+    store::Write,
+};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -46,6 +50,34 @@ async fn commits_at_the_same_time_are_one_call() {
     assert_eq!(wire.calls().unwrap() - before, 2, "32 at most in each");
     for (number, base) in (0..).zip(&bases) {
         assert_eq!(views(&stored(&store, base).await), 1000 + number);
+    }
+}
+
+/// Another app may have locked such a document, and a call has room for few that are large.
+#[tokio::test]
+async fn commits_of_plain_ids_and_large_ones_are_a_call_each() {
+    let mut scene = Scene::new().await.with(Ids::Plain);
+    let wire = Proxy::start(testbed::firestore::hidane()).await.unwrap();
+    scene.config.emulator = Some(wire.address.to_string());
+    let store = scene.store().await;
+    let hashed = filled(&store, 4).await;
+    let mut plain = Vec::new();
+    for (number, base) in hashed.iter().enumerate() {
+        let mut record = Record::clone(&base.record);
+        let id = format!("{}{number}", &UUID[..UUID.len() - 1]);
+        record.header.key = Key::of_plain_id(&id).unwrap();
+        let record = Arc::new(record);
+        let create = Write::Create { record: &record };
+        let version = store.commit(create, SystemClock.now()).await.unwrap();
+        plain.push(Loaded { record, version });
+    }
+    for (bases, bytes) in [(&plain, 10), (&hashed, 100_000)] {
+        let data = json!({ "text": "x".repeat(bytes) });
+        let before = wire.calls().unwrap();
+        for commit in bases.iter().map(|base| begin(&store, base, &data)).collect::<Vec<_>>() {
+            commit.await.unwrap().unwrap();
+        }
+        assert_eq!(wire.calls().unwrap() - before, 4, "{bytes}");
     }
 }
 

@@ -370,3 +370,59 @@ async fn a_late_first_step_revives_nothing_that_was_destroyed() {
         assert_eq!(crash.found().await, [None, None]);
     }
 }
+
+/// Of two that would move a session to one key, none takes what the other has put there for its own.
+#[tokio::test]
+async fn a_renew_goes_on_from_no_first_step_but_its_own() {
+    type Other = dyn Fn(&mut Record, &mut Key);
+    let others: [&Other; 3] = [
+        &|record, _| record.header.ops.push(Op::random().unwrap()),
+        &|record, _| _ = record.data.insert("n".to_owned(), json!(7)),
+        &|_, from| *from = random_key(),
+    ];
+    for change in others {
+        for mut crash in Crash::each().await {
+            let ([mut from, _], [_, name]) = (crash.keys(), crash.names());
+            let mut record = Record::clone(&crash.record);
+            change(&mut record, &mut from);
+            let Record { header, data } = record;
+            let arriving = json!({ "arriving_from": from, "header": header, "data": data });
+            assert_eq!(crash.shells[1].set(&name, &arriving.to_string(), "ME T600"), "HD");
+            let renewed = crash.renew_again().await;
+            assert!(
+                matches!(&renewed, Err(CommitError::Conflict(Some(old))) if *old == crash.base),
+                "{renewed:?}"
+            );
+            assert_eq!(crash.found().await, [Some(crash.base.clone()), None]);
+        }
+    }
+}
+
+/// A load finishes the renew, and a commit follows, before the one who made the renew comes to its last step.
+#[tokio::test]
+async fn a_renew_that_others_went_on_from_hands_out_no_version_of_theirs() {
+    for crash in Crash::each().await {
+        let ([old, new], [name, _], now) = (crash.keys(), crash.names(), crash.scene.now);
+        let Crash { scene, store, base, record, shells: [mut shell, _] } = crash;
+        let renew = store.commit(Write::Renew { base: &base, record: &record }, now);
+        let mut renew = std::pin::pin!(renew);
+        // Until the answer to its second step is there, and not read.
+        while shell.get(&name).unwrap().value.get("left_for").is_none() {
+            assert!(up_to(1, renew.as_mut()).await.is_none());
+        }
+        let other = scene.store().await;
+        let found = scene.found(&other, &new).await.unwrap();
+        let theirs = next(&found, 7);
+        other.commit(Write::Replace { base: &found, record: &theirs }, now).await.unwrap();
+        let version = renew.await.unwrap();
+        let renewed = Loaded { record: Arc::clone(&record), version };
+        let late = next(&renewed, 8);
+        let late = store.commit(Write::Replace { base: &renewed, record: &late }, now).await;
+        assert!(
+            matches!(&late, Err(CommitError::Conflict(Some(newer))) if newer.record == theirs),
+            "{late:?}"
+        );
+        assert_eq!(store.load(&old, now).await.unwrap(), Lookup::Moved { to: new });
+        assert_eq!(n_of(&scene.found(&store, &new).await.unwrap()), 7);
+    }
+}

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use ingle::{
     clock::{Clock as _, SystemClock},
-    store::{Applied, CommitError, ErrorKind, Store as _, Write},
+    store::{Applied, CommitError, Destroyed, ErrorKind, Lookup, Store as _, Write},
 };
 use serde_json::json;
 
@@ -105,6 +105,27 @@ async fn an_edit_under_way_is_waited_for_and_then_seen() {
     // Its own snapshot still shows the base; what is handed back must not be that.
     let Err(CommitError::Conflict(Some(newer))) = committed else { panic!("{committed:?}") };
     assert_eq!(newer.record.data, *views(41).as_object().unwrap());
+}
+
+/// A person takes the row out and puts it back: to the statement that waits for it, it is gone.
+#[tokio::test]
+async fn a_row_that_is_put_back_while_its_session_ends_is_ended() {
+    let scene = Scene::new().await;
+    let store = scene.store_that_waits().await;
+    let now = SystemClock.now();
+    create(&store, &record(key(1), now, views(1))).await;
+    scene.sql("BEGIN").await;
+    scene.sql("SELECT * INTO TEMPORARY kept FROM TABLE").await;
+    scene.sql("DELETE FROM TABLE").await;
+    scene.sql("INSERT INTO TABLE SELECT * FROM kept").await;
+    let put_back = async {
+        scene.commit_waits().await;
+        scene.sql("COMMIT").await;
+    };
+    let ended = key(1);
+    let (destroyed, ()) = tokio::join!(store.destroy(&ended, now), put_back);
+    assert_eq!(destroyed.unwrap(), Destroyed::Ended);
+    assert_eq!(store.load(&ended, now).await.unwrap(), Lookup::Ended);
 }
 
 #[tokio::test]

@@ -3,12 +3,15 @@
 
 #![expect(clippy::print_stdout, reason = "`--nocapture` shows what visitors were told")]
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::StatusCode;
 use ingle::{
     clock::{Clock as _, SystemClock},
-    record::Loaded,
+    record::{Loaded, Record},
     store::{
         self, Applied, CommitError, ErrorKind, Lookup, OpenErrorKind, Postgres, PostgresConfig,
         Store as _, Write,
@@ -284,6 +287,40 @@ async fn what_happened_is_told_as_it_is_known() {
     assert!(why(&error).starts_with(nobody), "{error:?}");
     tokio::task::block_in_place(|| server.restart());
     replace(&store, &base, views(3)).await;
+}
+
+/// A trigger of the app's own refuses the first change, and would let a second one pass.
+#[tokio::test]
+async fn a_renew_or_an_end_that_is_refused_is_not_made_again() {
+    let scene = Scene::new().await;
+    let store = scene.store().await;
+    let now = SystemClock.now();
+    let base = create(&store, &record(key(1), now, views(1))).await;
+    scene.sql("CREATE SEQUENCE TABLE_n").await;
+    scene
+        .sql(
+            "CREATE FUNCTION TABLE_once() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN IF nextval(''TABLE_n'') = 1 THEN RAISE EXCEPTION ''no''; END IF; \
+              RETURN NEW; END'",
+        )
+        .await;
+    scene
+        .sql(
+            "CREATE TRIGGER once BEFORE UPDATE ON TABLE FOR EACH ROW EXECUTE FUNCTION TABLE_once()",
+        )
+        .await;
+    let mut moved = Record::clone(&next(&base, views(2)));
+    moved.header.key = key(2);
+    let moved = Arc::new(moved);
+    let renew = Write::Renew { base: &base, record: &moved };
+    let Err(CommitError::Failed(error)) = store.commit(renew, now).await else {
+        panic!("it was made again")
+    };
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Refused, Applied::No));
+    scene.sql("SELECT setval('TABLE_n', 1, false)").await;
+    let error = store.destroy(&key(1), now).await.unwrap_err();
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Refused, Applied::No));
+    assert_eq!(scene.only(&store).await, base, "as it was");
 }
 
 #[tokio::test(flavor = "multi_thread")]

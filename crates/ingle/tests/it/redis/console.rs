@@ -186,6 +186,23 @@ async fn no_write_is_made_over_an_edit() {
     }
 }
 
+/// Such an edit leaves the counter and the ops as they were.
+#[tokio::test]
+async fn no_write_is_made_over_an_edit_of_a_deadline() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let base = create(&store, &record(random_key(), None)).await;
+    let name = scene.name(&base.record.header.key);
+    let end = now().after(minutes(100));
+    scene.set_number(&name, "absolute_deadline", end.as_millis());
+    match replace(&store, &base, |_| {}).await {
+        Err(CommitError::Conflict(Some(newer))) => {
+            assert_eq!(newer.record.header.absolute_deadline, end);
+        }
+        ended => panic!("{ended:?}"),
+    }
+}
+
 /// The lines of the page, as a shell runs them.
 struct Page<'a> {
     scene: &'a Scene,
@@ -319,6 +336,52 @@ async fn what_is_no_record_is_told_and_left_alone() {
         assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::No));
     }
     assert_eq!(scene.text(&name), "hunter2");
+}
+
+/// As a tool writes it that puts a space between the parts.
+#[tokio::test]
+async fn a_dead_record_in_another_form_is_not_touched() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let base = create(&store, &record(random_key(), None)).await;
+    let key = base.record.header.key;
+    let name = scene.name(&key);
+    scene.set_number(&name, "idle_deadline", 1);
+    let dead = scene.text(&name).replacen('{', "{ ", 1);
+    scene.set_text(&name, &dead);
+    let touched = store.touch(&key, now().after(minutes(90)), now()).await;
+    assert!(matches!(touched, Err(CommitError::Gone)), "{touched:?}");
+    assert_eq!(scene.text(&name), dead);
+}
+
+#[tokio::test]
+async fn a_record_that_was_copied_to_another_key_is_nobodys_session_there() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let base = create(&store, &record(random_key(), None)).await;
+    let other = create(&store, &record(random_key(), None)).await;
+    let (key, other_key) = (base.record.header.key, other.record.header.key);
+    let name = scene.name(&key);
+    let text = scene.text(&scene.name(&other_key));
+    let copy = text.replacen('{', "{ ", 1);
+    scene.set_text(&name, &copy);
+    let Err(CommitError::Failed(error)) = store.touch(&key, now().after(minutes(90)), now()).await
+    else {
+        panic!("another's session was touched")
+    };
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    for idle_deadline in [other.record.header.idle_deadline.as_millis(), 1] {
+        scene.set_number(&name, "idle_deadline", idle_deadline);
+        match replace(&store, &base, |_| {}).await {
+            Err(CommitError::Conflict(Some(found))) => {
+                assert_eq!(found.record.header.key, other_key, "who asks sees whose it is");
+            }
+            ended => panic!("{ended:?}"),
+        }
+    }
+    let error = store.destroy(&key, now()).await.unwrap_err();
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Corrupt, Applied::Unknown));
+    assert_eq!(scene.text(&scene.name(&other_key)), text, "its own session lives");
 }
 
 /// As after a failover: the counter went back, and others moved it on to the same number.

@@ -1,7 +1,10 @@
 //! Commits of several sessions that meet: one write, perhaps one call of a script, and each of them for itself.
 
 use ingle::store::{Applied, ErrorKind};
-use testbed::redis::{ask, start};
+use testbed::{
+    proxy::Proxy,
+    redis::{ask, start},
+};
 
 use super::*;
 use crate::batching::{add, begin, filled, give_up, one_of_two_is_made, stored, views};
@@ -38,6 +41,18 @@ async fn commits_that_meet_are_one_call() {
     for (number, base) in (1..).zip(bases) {
         assert_eq!(views(&stored(&store, base).await), 1000 + number);
     }
+}
+
+#[tokio::test]
+async fn a_commit_on_what_is_there_is_one_trip() {
+    let wire = Proxy::start(testbed::redis::server()).await.unwrap();
+    let store = Scene::on(wire.address).store().await;
+    let base = create(&store, &record(random_key(), Some("mary"))).await;
+    // The server learns the script, if it needs one.
+    let base = replace(&store, &base, |_| {}).await.unwrap();
+    let before = wire.trips();
+    replace(&store, &base, |_| {}).await.unwrap();
+    assert_eq!(wire.trips() - before, 1);
 }
 
 #[tokio::test]

@@ -221,3 +221,16 @@ async fn neither_a_set_nor_its_size_is_left_of_sessions_that_ended() {
     };
     tokio::time::timeout(minutes(5), gone).await.expect("nothing is left");
 }
+
+/// On one server both are written in one step, or neither is.
+#[tokio::test]
+async fn a_session_whose_key_is_taken_does_not_join_its_users_set() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let taken = create(&store, &record(random_key(), None)).await;
+    let late = record(taken.record.header.key, Some("mary"));
+    let created = store.commit(Write::Create { record: &late }, now()).await;
+    assert!(matches!(created, Err(CommitError::Conflict(_))), "{created:?}");
+    let sets = scene.ask(&format!("KEYS {}:user:*:mary", scene.config.prefix));
+    assert!(!sets.contains("mary"), "{sets}");
+}
