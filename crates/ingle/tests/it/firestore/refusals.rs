@@ -184,6 +184,10 @@ async fn what_is_refused_though_nothing_has_changed_is_no_conflict() {
     let version = store.commit(create, now).await.unwrap();
     let created = Loaded { record, version };
     assert_eq!(views(&stored(&store, &created).await), 0);
+    // What has it is dead, and makes way.
+    let later = created.record.header.absolute_deadline;
+    gate.refuse(COMMIT, Code::InvalidArgument, 1);
+    store.commit(Write::Create { record: &created.record }, later).await.unwrap();
 }
 
 #[tokio::test]
