@@ -3,8 +3,8 @@
 use anyhow::{Result, bail};
 
 use crate::{
-    api, bench, book, budget, deploy, examples, manifests, metadata, package, providers,
-    step::{self, Steps, capture, cargo},
+    api, bench, book, budget, deploy, examples, manifests, metadata, package, providers, semver,
+    step::{self, Beside, Steps, capture, cargo},
     suite, tidy, torture,
 };
 
@@ -32,7 +32,7 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
     let everything = ["--workspace", "--all-targets"];
     steps.run("clippy, default features", || clippy(&everything, &[]))?;
     steps.run("clippy, all features", || clippy(&everything, &["--all-features"]))?;
-    suite::run(steps, &[])?;
+    tests(steps)?;
     each_feature_alone(steps)?;
     steps.run("documentation", || {
         let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--all-features"]);
@@ -40,12 +40,22 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
         step::run(doc)
     })?;
     api::run(steps, &[])?;
+    semver::run(steps)?;
     package::run(steps)?;
-    providers::run(steps)?;
     steps.run("default dependencies", default_dependencies)?;
     budget::run(steps, &[])?;
-    examples::run(steps)?;
     torture::run(steps, &["--short"])
+}
+
+/// The suite, and beside it what is mostly compiled: the tests are mostly waited for.
+fn tests(steps: &mut Steps) -> Result<()> {
+    suite::build(steps)?;
+    let beside = [Beside::start(examples::TASK)?, Beside::start(providers::TASK)?];
+    let tested = suite::test(steps, &[]);
+    // Whatever became of the tests: nothing goes on behind what has ended.
+    let joined = beside.map(|task| steps.join(task));
+    tested?;
+    joined.into_iter().collect()
 }
 
 /// Checks these with every warning an error.

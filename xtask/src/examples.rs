@@ -1,8 +1,10 @@
-//! The example apps: a workspace of their own, which is built and tested in a folder of its own.
+//! `cargo xtask examples`: builds and tests the example apps, a workspace of their own, in a folder of its own.
 
 use anyhow::Result;
 
 use crate::step::{self, Steps, cargo};
+
+pub(crate) const TASK: &str = "examples";
 
 /// The examples' workspace, and the folder that it is built in.
 const WORKSPACE: (&str, &str) = ("examples/Cargo.toml", "target/examples");

@@ -16,6 +16,7 @@ mod manifests;
 mod metadata;
 mod package;
 mod providers;
+mod semver;
 mod step;
 mod suite;
 mod tidy;
@@ -49,9 +50,11 @@ Tasks:
                 a fake of it, the others in containers, and each file by the linter of
                 its kind
   api [--bless] check that the public API is the one in crates/ingle/public-api.txt, or write it
+  semver        check that the version of the library fits what changed since its last release
   manifests     check that the library can be added to apps with other crates for SQLite
   package       build and test the library as it is published
   providers     check that the library leaves the cryptography of TLS to the app
+  examples      build and test the example apps
   book          build the book of docs/ into target/book, and check its links
   tidy          check the rules that the compiler does not know
   ci            everything that must pass before a change is merged
@@ -73,9 +76,11 @@ fn main() -> ExitCode {
         ["torture", args @ ..] => torture::run(&mut steps, args),
         ["deploy-test", args @ ..] => deploy::run(&mut steps, args),
         ["api", args @ ..] => api::run(&mut steps, args),
+        ["semver"] => semver::run(&mut steps),
         ["manifests"] => manifests::run(&mut steps),
         ["package"] => package::run(&mut steps),
-        ["providers"] => providers::run(&mut steps),
+        [examples::TASK] => examples::run(&mut steps),
+        [providers::TASK] => providers::run(&mut steps),
         ["book"] => book::run(&mut steps),
         ["tidy"] => steps.run("tidy", tidy::run),
         ["ci"] => ci::run(&mut steps),

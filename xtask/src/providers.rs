@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::step::{Steps, capture, cargo, root};
 
+pub(crate) const TASK: &str = "providers";
+
 /// The app's workspace, and the folder that it is built in.
 pub(crate) const MANIFEST: &str = "xtask/providers/Cargo.toml";
 const TARGET: &str = "target/providers";

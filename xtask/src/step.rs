@@ -79,10 +79,10 @@ impl Default for Steps {
 
 impl Beside {
     /// Starts a task of this program, and keeps what it prints for [`Steps::join`].
-    pub(crate) fn start(name: &'static str, task: &str) -> Result<Self> {
+    pub(crate) fn start(task: &'static str) -> Result<Self> {
         let mut command = Command::new(env::current_exe().context("could not find this program")?);
         command.arg(task);
-        Self::spawn(name, command)
+        Self::spawn(task, command)
     }
 
     fn spawn(name: &'static str, mut command: Command) -> Result<Self> {
@@ -123,6 +123,15 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
         // CI builds once and throws away: files for the next build are only cost.
         command.env("CARGO_INCREMENTAL", "0");
     }
+    command
+}
+
+/// A git command in a repository.
+pub(crate) fn git(repository: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    // A checkout may belong to another user than the one who runs this, as in a container.
+    command.arg("-c").arg(format!("safe.directory={}", repository.display()));
+    command.args(args).current_dir(repository);
     command
 }
 

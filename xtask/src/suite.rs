@@ -98,7 +98,13 @@ pub(crate) fn install(steps: &mut Steps) -> Result<()> {
 
 /// Runs all tests of the workspace, doctests too. `args` are handed to `cargo test`.
 pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
-    let tools = Beside::start("tools", TOOLS)?;
+    build(steps)?;
+    test(steps, args)
+}
+
+/// Builds the tests, and installs what they need meanwhile.
+pub(crate) fn build(steps: &mut Steps) -> Result<()> {
+    let tools = Beside::start(TOOLS)?;
     // Cargo builds a crate's programs for its integration tests, so this builds those as well.
     let built = steps.run("build the tests", || {
         println!("Builds every crate and program with all features.");
@@ -107,7 +113,11 @@ pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
     // Whatever became of the build: what is installed by half is installed anew.
     let installed = steps.join(tools);
     built?;
-    installed?;
+    installed
+}
+
+/// Starts the servers, and runs the tests that are built.
+pub(crate) fn test(steps: &mut Steps, args: &[&str]) -> Result<()> {
     let mut skipped = Vec::new();
     let servers = steps.run("start the servers", || start(&mut skipped))?;
     steps.run("run the tests", || {

@@ -11,14 +11,11 @@ mod rings;
 mod rules;
 mod source;
 
-use std::{fmt, fs, process::Command};
+use std::{fmt, fs};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{
-    metadata,
-    step::{capture, root},
-};
+use crate::{metadata, step::root, tracked};
 
 /// One place where a rule is broken.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,21 +77,13 @@ fn check_dependencies(files: &[TextFile]) -> Result<Vec<Violation>> {
 
 /// Every text file that is committed, or would be by `git add --all`.
 fn text_files() -> Result<Vec<TextFile>> {
-    let mut git = Command::new("git");
-    // A checkout may belong to another user than the one who runs this, as in a container.
-    git.arg("-c").arg(format!("safe.directory={}", root().display()));
-    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root());
     let mut files = Vec::new();
-    for path in capture(git)?.split_terminator('\0') {
-        let full = root().join(path);
-        // Git lists a file that was deleted and not yet committed; links are seen at their target.
-        if !full.is_file() || full.is_symlink() {
-            continue;
-        }
-        let bytes = fs::read(&full).with_context(|| format!("could not read {path}"))?;
+    for path in tracked::files()? {
+        let bytes =
+            fs::read(root().join(&path)).with_context(|| format!("could not read {path}"))?;
         // What is not UTF-8 is no text.
         if let Ok(text) = String::from_utf8(bytes) {
-            files.push(TextFile { path: path.to_owned(), text });
+            files.push(TextFile { path, text });
         }
     }
     Ok(files)

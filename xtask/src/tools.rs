@@ -26,6 +26,10 @@ const PYTHON_FITS: &str = "import sys, venv, ensurepip; sys.exit(sys.version_inf
 /// The crate that makes packages for Debian, and its version.
 const CARGO_DEB: (&str, &str) = ("cargo-deb", "3.8.0");
 
+/// The crate that compares two versions of a library's API, and its version. It reads what rustdoc writes for
+/// other programs, so it moves with Rust.
+const SEMVER_CHECKS: (&str, &str) = ("cargo-semver-checks", "0.51.0");
+
 /// A profile of cargo for a tool that runs for minutes: to optimize it takes longer than all that it
 /// does. It stays a release in all else, so what a debug build checks ends no request of a test.
 const TOOL_PROFILE: [&str; 6] = [
@@ -45,6 +49,11 @@ pub(crate) fn install_hidane() -> Result<()> {
 /// Installs what makes a package for Debian of a crate, and returns it.
 pub(crate) fn install_cargo_deb() -> Result<PathBuf> {
     install_program(CARGO_DEB)
+}
+
+/// Installs what compares two versions of a library's API, and returns it.
+pub(crate) fn install_semver_checks() -> Result<PathBuf> {
+    install_program(SEMVER_CHECKS)
 }
 
 /// Installs a program of crates.io in this version, not optimized.
