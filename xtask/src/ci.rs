@@ -50,12 +50,12 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
 /// The suite, and beside it what is mostly compiled: the tests are mostly waited for.
 fn tests(steps: &mut Steps) -> Result<()> {
     suite::build(steps)?;
-    let beside = [Beside::start(examples::TASK)?, Beside::start(providers::TASK)?];
+    let beside = [examples::TASK, providers::TASK];
+    let beside = beside.map(|task| Beside::start(task, &[task]));
     let tested = suite::test(steps, &[]);
     // Whatever became of the tests: nothing goes on behind what has ended.
-    let joined = beside.map(|task| steps.join(task));
-    tested?;
-    joined.into_iter().collect()
+    let joined = beside.into_iter().collect::<Result<Vec<_>>>().and_then(|all| steps.join_all(all));
+    tested.and(joined)
 }
 
 /// Checks these with every warning an error.

@@ -34,6 +34,9 @@ Usage: cargo xtask TASK
 Tasks:
   test [ARGS…]  install what the tests need, start the servers that they share, and
                 run every test and doctest; ARGS go to `cargo test`
+  test-redis NAME
+                run the tests of Redis that are built on another server of it, such as
+                'Valkey 9.1.2'
   tools         only install what the tests need
   bench [NAME] [OPTIONS]
                 measure greetings beside its peers on every store, or what NAME says, and
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
     let mut steps = Steps::default();
     let result = match args.as_slice() {
         ["test", args @ ..] => suite::run(&mut steps, args),
+        [suite::EDITION, name] => suite::on_edition(&mut steps, name),
         [suite::TOOLS] => suite::install(&mut steps),
         ["bench", args @ ..] => bench::run(&mut steps, args),
         ["budget", args @ ..] => budget::run(&mut steps, args),

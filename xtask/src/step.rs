@@ -60,6 +60,12 @@ impl Steps {
         Ok(())
     }
 
+    /// Waits for all of them, whatever becomes of one.
+    pub(crate) fn join_all(&mut self, beside: impl IntoIterator<Item = Beside>) -> Result<()> {
+        let ended: Vec<_> = beside.into_iter().map(|task| self.join(task)).collect();
+        ended.into_iter().collect()
+    }
+
     pub(crate) fn print_table(&self) {
         let names = self.done.iter().map(|(name, _)| name.as_str()).chain(["total"]);
         let width = names.map(str::len).max().unwrap_or_default();
@@ -79,10 +85,10 @@ impl Default for Steps {
 
 impl Beside {
     /// Starts a task of this program, and keeps what it prints for [`Steps::join`].
-    pub(crate) fn start(task: &'static str) -> Result<Self> {
+    pub(crate) fn start(name: &'static str, task: &[&str]) -> Result<Self> {
         let mut command = Command::new(env::current_exe().context("could not find this program")?);
-        command.arg(task);
-        Self::spawn(task, command)
+        command.args(task);
+        Self::spawn(name, command)
     }
 
     fn spawn(name: &'static str, mut command: Command) -> Result<Self> {

@@ -7,7 +7,7 @@
 
 use std::{env, net::SocketAddr, process::Command, thread};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use testbed::{
     Server, axe, chromium, collector, firestore, memcached, oidc, postgres, prometheus,
     redis::{self, Edition},
@@ -20,6 +20,9 @@ use crate::{
 
 /// The task that installs what the tests need: [`install`].
 pub(crate) const TOOLS: &str = "tools";
+
+/// The task that runs the tests of Redis on one of its other servers: [`on_edition`].
+pub(crate) const EDITION: &str = "test-redis";
 
 /// A part of the name of every test that needs Google's emulator of Firestore.
 const GOOGLE: &str = "google";
@@ -104,7 +107,7 @@ pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
 
 /// Builds the tests, and installs what they need meanwhile.
 pub(crate) fn build(steps: &mut Steps) -> Result<()> {
-    let tools = Beside::start(TOOLS)?;
+    let tools = Beside::start(TOOLS, &[TOOLS])?;
     // Cargo builds a crate's programs for its integration tests, so this builds those as well.
     let built = steps.run("build the tests", || {
         println!("Builds every crate and program with all features.");
@@ -129,17 +132,31 @@ pub(crate) fn test(steps: &mut Steps, args: &[&str]) -> Result<()> {
     // Who names a test wants that one.
     if args.is_empty() {
         drop(servers);
-        Edition::ALL.into_iter().try_for_each(|edition| on_edition(steps, edition))?;
+        on_editions(steps)?;
     }
     Ok(())
 }
 
-/// Runs the tests of Redis on another server, if it is installed.
-fn on_edition(steps: &mut Steps, edition: Edition) -> Result<()> {
-    if !edition.is_installed() {
+/// Runs the tests of Redis on its other servers, on all at once: the tests are mostly waited for.
+fn on_editions(steps: &mut Steps) -> Result<()> {
+    let (there, missing): (Vec<_>, Vec<_>) =
+        Edition::ALL.into_iter().partition(|edition| edition.is_installed());
+    for edition in missing {
         println!("{} is not installed: its tests are left out.", edition.name);
-        return Ok(());
     }
+    let start = |edition: Edition| Beside::start(edition.name, &[EDITION, edition.name]);
+    let beside = there.into_iter().map(start).collect::<Result<Vec<_>>>()?;
+    steps.join_all(beside)
+}
+
+/// Runs the tests of Redis on the server of this name.
+pub(crate) fn on_edition(steps: &mut Steps, name: &str) -> Result<()> {
+    let edition = Edition::ALL.into_iter().find(|edition| edition.name == name);
+    let edition = edition.with_context(|| {
+        let names = Edition::ALL.map(|edition| format!("`{}`", edition.name));
+        format!("there is no `{name}`: there are {}", names.join(", "))
+    })?;
+    ensure!(edition.is_installed(), "{name} is not installed: `cargo xtask {TOOLS}` does so");
     steps.run(&format!("run the tests of Redis on {}", edition.name), || {
         let mut servers = Servers::default();
         servers.add(redis::SHARED, Server::start(edition.program(&[])?)?);
