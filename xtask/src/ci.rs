@@ -47,7 +47,7 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
     torture::run(steps, &["--short"])
 }
 
-/// The suite, and beside it what is mostly compiled: the tests are mostly waited for.
+/// The suite, and beside it the builds that have folders of their own: where a test waits, they go on.
 fn tests(steps: &mut Steps) -> Result<()> {
     suite::build(steps)?;
     let beside = [examples::TASK, providers::TASK];

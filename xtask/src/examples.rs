@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::step::{self, Steps, cargo};
 
+/// [`run`] as a task.
 pub(crate) const TASK: &str = "examples";
 
 /// The examples' workspace, and the folder that it is built in.

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::step::{Steps, capture, cargo, root};
 
+/// [`run`] as a task.
 pub(crate) const TASK: &str = "providers";
 
 /// The app's workspace, and the folder that it is built in.

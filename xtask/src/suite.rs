@@ -137,7 +137,7 @@ pub(crate) fn test(steps: &mut Steps, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Runs the tests of Redis on its other servers, on all at once: the tests are mostly waited for.
+/// Runs the tests of Redis on its other servers, on all at once: where one waits, another goes on.
 fn on_editions(steps: &mut Steps) -> Result<()> {
     let (there, missing): (Vec<_>, Vec<_>) =
         Edition::ALL.into_iter().partition(|edition| edition.is_installed());
