@@ -20,11 +20,10 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{
-    metadata,
+    metadata::{self, LIBRARY},
     step::{self, Steps, cargo, root},
 };
 
-const LIBRARY: &str = "ingle";
 const LIST: &str = "crates/ingle/public-api.txt";
 
 /// The version of rustdoc's format that is read here, and the Rust that writes it.

@@ -3,13 +3,12 @@
 use anyhow::{Result, bail};
 
 use crate::{
-    api, bench, book, budget, deploy, examples, manifests, metadata, package, providers, semver,
-    step::{self, Beside, Steps, capture, cargo},
+    api, bench, book, budget, deploy, examples, manifests,
+    metadata::{self, LIBRARY},
+    package, providers, semver,
+    step::{self, Steps, capture, cargo},
     suite, tidy, torture,
 };
-
-/// The library that others add to their app, and whose features and weight are checked.
-const LIBRARY: &str = "ingle";
 
 /// Crates that nobody should have to build who did not ask for them.
 const NOT_BY_DEFAULT: [&str; 4] = ["tonic", "redis", "tokio-postgres", "openssl-sys"];
@@ -50,12 +49,7 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
 /// The suite, and beside it the builds that have folders of their own: where a test waits, they go on.
 fn tests(steps: &mut Steps) -> Result<()> {
     suite::build(steps)?;
-    let beside = [examples::TASK, providers::TASK];
-    let beside = beside.map(|task| Beside::start(task, &[task]));
-    let tested = suite::test(steps, &[]);
-    // Whatever became of the tests: nothing goes on behind what has ended.
-    let joined = beside.into_iter().collect::<Result<Vec<_>>>().and_then(|all| steps.join_all(all));
-    tested.and(joined)
+    steps.beside([[examples::TASK], [providers::TASK]], |steps| suite::test(steps, &[]))
 }
 
 /// Checks these with every warning an error.

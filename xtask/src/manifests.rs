@@ -15,11 +15,9 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{
-    metadata,
+    metadata::{self, LIBRARY},
     step::{self, Steps, cargo, root},
 };
-
-const LIBRARY: &str = "ingle";
 
 /// The dependency that links SQLite. The feature that turns it on is left out.
 const SQLITE: &str = "dep:rusqlite";

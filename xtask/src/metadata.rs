@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use crate::step::{capture, cargo};
 
+/// The library that others add to their app.
+pub(crate) const LIBRARY: &str = "ingle";
+
 /// The output of `cargo metadata`, with every feature on.
 pub(crate) fn load() -> Result<Value> {
     let text = capture(cargo(&["metadata", "--format-version", "1", "--all-features"]))?;

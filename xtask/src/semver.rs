@@ -8,11 +8,10 @@ use std::{path::Path, process::Command};
 use anyhow::Result;
 
 use crate::{
+    metadata::LIBRARY,
     step::{self, Steps, capture, git, root},
     tools,
 };
-
-const LIBRARY: &str = "ingle";
 
 pub(crate) fn run(steps: &mut Steps) -> Result<()> {
     let Some(tag) = steps.run("newest release", || newest_release(root()))? else {

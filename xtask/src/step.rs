@@ -24,8 +24,8 @@ pub(crate) struct Steps {
 
 /// A step that runs beside others, as a process of its own.
 #[derive(Debug)]
-pub(crate) struct Beside {
-    name: &'static str,
+struct Beside {
+    name: String,
     shown: String,
     /// What it prints. A file, for a pipe would not end before the last program that it started.
     printed: File,
@@ -44,9 +44,23 @@ impl Steps {
         result.with_context(|| format!("step `{name}` failed after {}", seconds(took)))
     }
 
+    /// Runs these tasks of this program as processes of their own, and `work` beside them. Whatever becomes
+    /// of one, all others come to their end first, so that nothing goes on behind what has ended.
+    pub(crate) fn beside<'a, Task: AsRef<[&'a str]>>(
+        &mut self,
+        tasks: impl IntoIterator<Item = Task>,
+        work: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let started: Vec<_> = tasks.into_iter().map(|task| Beside::start(task.as_ref())).collect();
+        let worked = work(self);
+        let ended: Vec<_> = started.into_iter().map(|task| self.join(task?)).collect();
+        worked?;
+        ended.into_iter().collect()
+    }
+
     /// Waits for a step that runs beside others, and prints what it printed. Its time is its own, not
     /// that of the waiting.
-    pub(crate) fn join(&mut self, beside: Beside) -> Result<()> {
+    fn join(&mut self, beside: Beside) -> Result<()> {
         let Beside { name, shown, mut printed, waiting } = beside;
         println!("\n== {name}, which ran beside the rest\n$ {shown}");
         let Ok((ended, took)) = waiting.join() else { bail!("nobody waits for `{shown}`") };
@@ -58,12 +72,6 @@ impl Steps {
             bail!("step `{name}` failed after {}: `{shown}` ended with {status}", seconds(took));
         }
         Ok(())
-    }
-
-    /// Waits for all of them, whatever becomes of one.
-    pub(crate) fn join_all(&mut self, beside: impl IntoIterator<Item = Beside>) -> Result<()> {
-        let ended: Vec<_> = beside.into_iter().map(|task| self.join(task)).collect();
-        ended.into_iter().collect()
     }
 
     pub(crate) fn print_table(&self) {
@@ -85,13 +93,13 @@ impl Default for Steps {
 
 impl Beside {
     /// Starts a task of this program, and keeps what it prints for [`Steps::join`].
-    pub(crate) fn start(name: &'static str, task: &[&str]) -> Result<Self> {
+    fn start(task: &[&str]) -> Result<Self> {
         let mut command = Command::new(env::current_exe().context("could not find this program")?);
         command.args(task);
-        Self::spawn(name, command)
+        Self::spawn(task.join(" "), command)
     }
 
-    fn spawn(name: &'static str, mut command: Command) -> Result<Self> {
+    fn spawn(name: String, mut command: Command) -> Result<Self> {
         println!("\n== {name}, beside the rest: what it prints is shown when it has ended");
         let printed = tempfile::tempfile().context("could not make a file for what is printed")?;
         let copy = || printed.try_clone().context("could not share the file for what is printed");
@@ -179,7 +187,7 @@ mod tests {
     fn shell(script: &str) -> Result<()> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Steps::default().join(Beside::spawn("a name", command)?)
+        Steps::default().join(Beside::spawn("a name".to_owned(), command)?)
     }
 
     #[test]
@@ -188,5 +196,20 @@ mod tests {
         let error = shell("exit 3").expect_err("it fails").to_string();
         assert!(error.starts_with("step `a name` failed after "), "{error}");
         assert!(error.ends_with("`sh -c exit 3` ended with exit status: 3"), "{error}");
+    }
+
+    #[test]
+    fn what_runs_beside_work_is_waited_for_though_both_fail() {
+        // This program is that of the tests, which lists them, and has no such option.
+        let mut steps = Steps::default();
+        let tasks = [["--list"], ["--no-such-option"], ["--list"]];
+        let ended = steps.beside(tasks, |_| bail!("the work failed"));
+        assert_eq!(ended.expect_err("it fails").to_string(), "the work failed");
+        let names: Vec<_> = steps.done.iter().map(|(name, _)| name.as_str()).collect();
+        let listed = "--list, beside the rest";
+        assert_eq!(names, [listed, "--no-such-option, beside the rest", listed]);
+        let error = steps.beside(tasks, |_| Ok(())).expect_err("a task fails").to_string();
+        assert!(error.starts_with("step `--no-such-option` failed"), "{error}");
+        assert_eq!(steps.done.len(), 6);
     }
 }

@@ -14,7 +14,7 @@ use testbed::{
 };
 
 use crate::{
-    step::{self, Beside, Steps, cargo},
+    step::{self, Steps, cargo},
     tools,
 };
 
@@ -107,16 +107,14 @@ pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
 
 /// Builds the tests, and installs what they need meanwhile.
 pub(crate) fn build(steps: &mut Steps) -> Result<()> {
-    let tools = Beside::start(TOOLS, &[TOOLS])?;
-    // Cargo builds a crate's programs for its integration tests, so this builds those as well.
-    let built = steps.run("build the tests", || {
-        println!("Builds every crate and program with all features.");
-        step::run(cargo(&[&TEST, ["--no-run"].as_slice()].concat()))
-    });
-    // Whatever became of the build: what is installed by half is installed anew.
-    let installed = steps.join(tools);
-    built?;
-    installed
+    // What is installed by half is installed anew, so a build that fails waits for it all the same.
+    steps.beside([[TOOLS]], |steps| {
+        // Cargo builds a crate's programs for its integration tests, so this builds those as well.
+        steps.run("build the tests", || {
+            println!("Builds every crate and program with all features.");
+            step::run(cargo(&[&TEST, ["--no-run"].as_slice()].concat()))
+        })
+    })
 }
 
 /// Starts the servers, and runs the tests that are built.
@@ -144,9 +142,7 @@ fn on_editions(steps: &mut Steps) -> Result<()> {
     for edition in missing {
         println!("{} is not installed: its tests are left out.", edition.name);
     }
-    let start = |edition: Edition| Beside::start(edition.name, &[EDITION, edition.name]);
-    let beside = there.into_iter().map(start).collect::<Result<Vec<_>>>()?;
-    steps.join_all(beside)
+    steps.beside(there.into_iter().map(|edition| [EDITION, edition.name]), |_| Ok(()))
 }
 
 /// Runs the tests of Redis on the server of this name.
