@@ -9,9 +9,10 @@ use redis::{Cmd, Pipeline, Value};
 use self::{
     cluster::Cluster,
     dial::Address,
-    link::{Link, refused},
+    link::Link,
     listen::Ends,
     node::{Node, Settings},
+    pipeline::refused,
     tls::Tls,
 };
 use super::{
@@ -31,6 +32,7 @@ use crate::{
 pub(super) mod check;
 mod cluster;
 mod dial;
+mod frame;
 mod greet;
 mod link;
 mod listen;
@@ -43,9 +45,9 @@ mod tls;
 pub(super) use self::{
     cluster::{ASK_TIME_MAX, HOPS_MAX},
     dial::STEP_TIME_MAX,
-    link::{CALL_TIME_MAX, COMMANDS_WAITING, SILENCE_MAX},
+    link::SILENCE_MAX,
     node::PAUSE,
-    pipeline::MAX_BATCH,
+    pipeline::{CALL_TIME_MAX, CALLS_WAITING, MAX_BATCH},
 };
 
 /// The servers, and how the keys on them are named.
@@ -165,11 +167,11 @@ impl Client {
     }
 
     /// Sends a command whose answer nobody needs, without making its caller wait.
-    pub(super) fn tell(&self, partition: Partition, mut command: Cmd) {
+    pub(super) fn tell(&self, partition: Partition, command: Cmd) {
         if let Some(node) = self.servers.owner(partition) {
             detach::spawn(async move {
                 if let Ok(link) = node.link().await {
-                    link.tell(&mut command).await;
+                    link.tell(&command);
                 }
             });
         }

@@ -477,10 +477,7 @@ async fn a_store_that_is_not_open_yet_says_which_keys_a_session_can_move_to() {
 #[test]
 fn the_page_says_the_bounds_of_the_code() {
     let own = [
-        (
-            "commands that wait to be written, on one connection",
-            connect::COMMANDS_WAITING.to_string(),
-        ),
+        ("calls that wait for answers, on one connection", connect::CALLS_WAITING.to_string()),
         ("calls in one write", connect::MAX_BATCH.to_string()),
         ("one call", page::time(connect::CALL_TIME_MAX)),
         ("silence on a connection on which calls wait", page::time(connect::SILENCE_MAX)),

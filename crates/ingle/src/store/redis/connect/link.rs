@@ -1,8 +1,4 @@
-//! One connection to one server: made, looked at, used by all calls at once, and given up.
-//!
-//! Many calls are under way on it (`pipeline.rs`), and Redis answers in the order in which they were sent. The
-//! client beneath gives each answer to whoever sent its command; one that is not waited for any
-//! more is read all the same, so a call that was dropped shifts no answer.
+//! One connection to one server: made, looked at, used by all calls at once (`pipeline.rs`), and given up.
 
 use std::{
     sync::{
@@ -12,9 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{
-    AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, Value, aio::MultiplexedConnection,
-};
+use redis::{Cmd, Pipeline as Commands, Value};
 use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
 
 use super::{
@@ -23,15 +17,12 @@ use super::{
         error::{self, Cause, Failure},
         scripts::swap::Swap,
     },
-    dial::{Address, STEP_TIME_MAX, Stream, dial},
-    pipeline::Pipelines,
+    dial::{Address, dial},
+    pipeline::{self, CALL_TIME_MAX, Pipeline, refused},
     server::Server,
     tls::Tls,
 };
 use crate::detach;
-
-/// No call takes longer, whoever made it; the guard of a session gives it far less.
-pub(in crate::store) const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A connection on which no answer came to anybody for so long, though some waited, is given up.
 pub(in crate::store) const SILENCE_MAX: Duration = Duration::from_millis(300);
@@ -39,13 +30,9 @@ pub(in crate::store) const SILENCE_MAX: Duration = Duration::from_millis(300);
 /// How long what is still under way on a connection that was given up may take.
 const GRACE: Duration = CALL_TIME_MAX;
 
-/// How many commands wait to be written before callers are made to wait.
-pub(in crate::store) const COMMANDS_WAITING: usize = 256;
-
 /// An open connection.
 pub(super) struct Link {
-    connection: MultiplexedConnection,
-    pipelines: Pipelines,
+    pipeline: Arc<Pipeline>,
     life: Arc<Life>,
     /// What the server has said of itself, when it was asked.
     server: Option<Server>,
@@ -109,7 +96,22 @@ impl Life {
 impl Link {
     /// Connects, and says nothing yet.
     pub(super) async fn open(tls: Option<&Tls>, address: &Address) -> Result<Self, Cause> {
-        Self::over(dial(tls, address).await?, &address.to_string()).await
+        let (pipeline, driver) = pipeline::over(dial(tls, address).await?);
+        let life = Arc::new(Life {
+            open: AtomicBool::new(true),
+            ifeq: AtomicBool::new(false),
+            began: Instant::now(),
+            silent_since: AtomicU64::new(0),
+            runtime: Handle::current(),
+            driver: OnceLock::new(),
+        });
+        let driving = Driving(Arc::clone(&life));
+        let driver = detach::spawn_on(&life.runtime, async move {
+            driver.run().await;
+            drop(driving);
+        });
+        let _ = life.driver.set(driver);
+        Ok(Self { pipeline, life, server: None })
     }
 
     /// The connection with what the server has said of itself.
@@ -141,8 +143,7 @@ impl Link {
     /// Sends a command and returns its answer, or the server's refusal.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Failure> {
         let call = Call::begin(&self.life);
-        let answer = self.pipelines.call(command.clone()).await;
-        call.end(answer)
+        call.end(self.pipeline.call(command).await)
     }
 
     /// Makes a swap, together with those that meet it. Answers `OK` if it is done, else what there is, or
@@ -151,43 +152,36 @@ impl Link {
     /// No async function, which would keep room for the swap until the answer comes.
     pub(super) fn swap(&self, swap: Swap) -> impl Future<Output = Result<Value, Failure>> {
         let call = Call::begin(&self.life);
-        let answer = if self.has_ifeq() {
-            self.pipelines.call(swap.native())
-        } else {
-            self.pipelines.swap(swap)
-        };
+        let answer = self.pipeline.swap(swap, self.has_ifeq());
         async move { call.end(answer.await) }
     }
 
-    /// Sends commands at once and returns their answers, each with what is said of it alone.
+    /// Sends commands in one piece and returns their answers, each with what is said of it alone.
     pub(super) async fn call_all(
         &self,
-        commands: &Pipeline,
+        commands: &Commands,
     ) -> Result<Vec<Result<Value, Failure>>, Failure> {
-        let mut connection = self.connection.clone();
         let call = Call::begin(&self.life);
-        let answer = connection.send_packed_commands(commands, 0, commands.len()).await;
-        match call.end(answer.map(Value::Array))? {
-            Value::Array(answers) => {
-                Ok(answers.into_iter().map(|answer| self.life.read(answer)).collect())
+        let mut answers = Vec::with_capacity(commands.len());
+        for answer in self.pipeline.call_all(commands.cmd_iter()) {
+            match answer.await {
+                Ok(answer) => answers.push(self.life.read(answer)),
+                Err(failure) => return call.end(Err(failure)).map(|_| answers),
             }
-            _ => Err(Failure::Lost("there are too few answers".to_owned())),
         }
+        call.end(Ok(Value::Nil)).map(|_| answers)
     }
 
     /// Sends a command whose answer nobody needs.
-    pub(super) async fn tell(&self, command: &mut Cmd) {
-        command.set_no_response(true);
+    pub(super) fn tell(&self, command: &Cmd) {
         // What is told only saves work, so nothing is lost with it.
-        let _ = self.connection.clone().send_packed_command(command).await;
+        drop(self.pipeline.call(command));
     }
 }
 
-/// An answer, or the refusal that it is.
-pub(super) fn refused(answer: Value) -> Result<Value, Failure> {
-    match answer {
-        Value::ServerError(refusal) => Err(Failure::Refused(refusal)),
-        answer => Ok(answer),
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.pipeline.leave();
     }
 }
 
@@ -204,17 +198,17 @@ impl<'a> Call<'a> {
         Self { life, over: false }
     }
 
-    fn end(mut self, answer: redis::RedisResult<Value>) -> Result<Value, Failure> {
+    fn end(mut self, answer: Result<Value, Failure>) -> Result<Value, Failure> {
         self.over = true;
         match answer {
             Ok(answer) => {
                 self.life.silent_since.store(0, Ordering::Relaxed);
                 self.life.read(answer)
             }
-            Err(error) => {
+            Err(failure) => {
                 // Silence, or bytes that make no sense: whatever comes next is not to be trusted.
                 self.life.give_up();
-                Err(Failure::Lost(error.to_string()))
+                Err(failure)
             }
         }
     }
@@ -234,37 +228,5 @@ struct Driving(Arc<Life>);
 impl Drop for Driving {
     fn drop(&mut self) {
         self.0.open.store(false, Ordering::Relaxed);
-    }
-}
-
-impl Link {
-    /// Speaks Redis on a stream, with a task of its own that writes and reads.
-    async fn over(stream: Box<dyn Stream>, server: &str) -> Result<Self, Cause> {
-        // The client beneath asks nothing by itself: what it would say of the answers is less than
-        // is known.
-        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
-        let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(STEP_TIME_MAX))
-            .set_response_timeout(Some(CALL_TIME_MAX))
-            .set_pipeline_buffer_size(COMMANDS_WAITING);
-        let made = MultiplexedConnection::new_with_config(&info, stream, settings).await;
-        let (connection, driver) =
-            made.map_err(|error| error::not_redis(server, &error.to_string()))?;
-        let life = Arc::new(Life {
-            open: AtomicBool::new(true),
-            ifeq: AtomicBool::new(false),
-            began: Instant::now(),
-            silent_since: AtomicU64::new(0),
-            runtime: Handle::current(),
-            driver: OnceLock::new(),
-        });
-        let driving = Driving(Arc::clone(&life));
-        let driver = detach::spawn_on(&life.runtime, async move {
-            driver.await;
-            drop(driving);
-        });
-        let _ = life.driver.set(driver);
-        let pipelines = Pipelines::new(connection.clone());
-        Ok(Self { connection, pipelines, life, server: None })
     }
 }

@@ -1,0 +1,133 @@
+//! Streams that are narrow, silent or say what nobody asked, as no server is for long.
+
+use redis::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    task::JoinHandle,
+};
+
+use super::*;
+use crate::detach;
+
+/// A connection, the server's end of it, and its task.
+fn connected(width: usize) -> (Arc<Pipeline>, DuplexStream, JoinHandle<()>) {
+    let (ours, theirs) = duplex(width);
+    let (pipeline, driver) = over(Box::new(ours));
+    (pipeline, theirs, tokio::spawn(driver.run()))
+}
+
+fn set(text: &str) -> Cmd {
+    let mut command = redis::cmd("SET");
+    command.arg("name").arg(text);
+    command
+}
+
+/// Reads as many commands, and answers each with its place.
+async fn serve(mut server: DuplexStream, commands: Vec<Cmd>) -> DuplexStream {
+    for (place, command) in commands.iter().enumerate() {
+        let expected = command.get_packed_command();
+        let mut found = vec![0; expected.len()];
+        server.read_exact(&mut found).await.unwrap();
+        assert_eq!(found, expected, "command {place}");
+        server.write_all(format!(":{place}\r\n").as_bytes()).await.unwrap();
+    }
+    server
+}
+
+#[tokio::test]
+async fn each_call_has_its_answer_on_a_stream_that_takes_little_at_a_time() {
+    let texts = ["x", &"y".repeat(100), &"z".repeat(BUFFER)];
+    let commands: Vec<_> = texts.iter().cycle().take(5 * MAX_BATCH + 3).map(|t| set(t)).collect();
+    for width in [9, 1000, 1 << 20] {
+        let (pipeline, server, _) = connected(width);
+        let server = tokio::spawn(serve(server, commands.clone()));
+        let answers: Vec<_> = commands.iter().map(|command| pipeline.call(command)).collect();
+        for (place, answer) in (0..).zip(answers) {
+            assert_eq!(answer.await.unwrap(), Value::Int(place), "{width}");
+        }
+        server.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_complete_is_written_before_anybody_else_runs() {
+    let (pipeline, mut server, _) = connected(1 << 20);
+    let answers: Vec<_> = (0..MAX_BATCH).map(|_| pipeline.call(&set("x"))).collect();
+    assert!(!pipeline.state().has_unwritten());
+    let one = pipeline.call(&set("x"));
+    assert!(pipeline.state().has_unwritten(), "it waits for others");
+    server.write_all(":1\r\n".repeat(MAX_BATCH + 1).as_bytes()).await.unwrap();
+    for answer in answers.into_iter().chain([one]) {
+        assert_eq!(answer.await.unwrap(), Value::Int(1));
+    }
+}
+
+#[tokio::test]
+async fn what_was_called_is_done_before_a_connection_that_is_left_ends() {
+    let (pipeline, server, driver) = connected(64);
+    let commands = vec![set("x"); 2];
+    // Of one nobody reads the answer.
+    drop(pipeline.call(&commands[0]));
+    let answer = pipeline.call(&commands[1]);
+    pipeline.leave();
+    let mut server = serve(server, commands).await;
+    assert_eq!(answer.await.unwrap(), Value::Int(1));
+    driver.await.unwrap();
+    drop(pipeline);
+    assert_eq!(server.read(&mut [0]).await.unwrap(), 0, "the stream is closed");
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_tells_all_who_wait_and_is_closed() {
+    let (pipeline, mut server, driver) = connected(64);
+    let sent = pipeline.call(&set("x"));
+    server.read_u8().await.unwrap();
+    let waits = pipeline.call(&set("x"));
+    driver.abort();
+    for answer in [sent, waits] {
+        assert!(matches!(answer.await, Err(Failure::Lost(_))));
+    }
+    assert!(matches!(pipeline.call(&set("x")).await, Err(Failure::NotSent(_))));
+    while server.read(&mut [0; 64]).await.unwrap() > 0 {}
+}
+
+/// As a server does that has too many clients, or is in protected mode.
+#[tokio::test]
+async fn a_refusal_that_comes_before_any_call_is_told_to_each() {
+    let (pipeline, mut server, driver) = connected(64);
+    server.write_all(b"-ERR max number of clients reached\r\n").await.unwrap();
+    driver.await.unwrap();
+    let Err(Failure::Refused(refusal)) = pipeline.call(&set("x")).await else { unreachable!() };
+    assert_eq!(refusal.details(), Some("max number of clients reached"));
+}
+
+#[tokio::test]
+async fn what_nobody_asked_for_ends_a_connection() {
+    for said in ["+OK\r\n", "HTTP/1.1 400 Bad Request\r\n"] {
+        let (pipeline, mut server, driver) = connected(64);
+        server.write_all(said.as_bytes()).await.unwrap();
+        driver.await.unwrap();
+        assert!(matches!(pipeline.call(&set("x")).await, Err(Failure::NotSent(_))), "{said}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_a_call_may_take() {
+    let (pipeline, server, driver) = connected(1 << 20);
+    let begin = Instant::now();
+    tokio::time::sleep(CALL_TIME_MAX * 3 / 2).await;
+    let late = pipeline.call(&set("x"));
+    detach::spawn(async move { drop(late.await) });
+    driver.await.unwrap();
+    // To the millisecond, as timers are.
+    assert_eq!(begin.elapsed().as_secs(), (CALL_TIME_MAX * 5 / 2).as_secs());
+    drop(server);
+}
+
+#[tokio::test]
+async fn beyond_so_many_calls_nothing_is_sent() {
+    let (pipeline, _server, _) = connected(64);
+    let waiting: Vec<_> = (0..CALLS_WAITING).map(|_| pipeline.call(&set("x"))).collect();
+    let Err(Failure::NotSent(_)) = pipeline.call(&set("x")).await else { unreachable!() };
+    drop(waiting);
+}
