@@ -19,6 +19,7 @@ pub mod data;
 mod id;
 
 // What all rings use.
+mod deadline;
 mod detach;
 mod jitter;
 mod meter;

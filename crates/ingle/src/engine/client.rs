@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::{
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
+    deadline::timeout_at,
     id::{HandlePrefix, Key},
     meter::{Meter, Verb, activity::Recent},
     record::{FORMAT, Loaded, Version},

@@ -23,10 +23,7 @@ use std::{
 };
 
 use foldhash::quality::RandomState;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     batch::{Batch, Item},
@@ -35,6 +32,7 @@ use super::{
     failure::Failure,
 };
 use crate::{
+    deadline::timeout_at,
     detach::{self, DetachHandle},
     id::Key,
     jitter,
