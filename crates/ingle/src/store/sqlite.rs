@@ -30,6 +30,7 @@ mod listen;
 mod queue;
 mod reader;
 mod schema;
+mod wakes;
 mod write;
 mod writer;
 

@@ -47,7 +47,7 @@ pub(super) use self::{
     dial::STEP_TIME_MAX,
     link::SILENCE_MAX,
     node::PAUSE,
-    pipeline::{CALL_TIME_MAX, CALLS_WAITING, MAX_BATCH},
+    pipeline::{BATCH, CALL_TIME_MAX, CALLS_WAITING},
 };
 
 /// The servers, and how the keys on them are named.

@@ -478,7 +478,7 @@ async fn a_store_that_is_not_open_yet_says_which_keys_a_session_can_move_to() {
 fn the_page_says_the_bounds_of_the_code() {
     let own = [
         ("calls that wait for answers, on one connection", connect::CALLS_WAITING.to_string()),
-        ("calls in one write", connect::MAX_BATCH.to_string()),
+        ("calls in one write", format!("{} to {}", connect::BATCH.start(), connect::BATCH.end())),
         ("one call", page::time(connect::CALL_TIME_MAX)),
         ("silence on a connection on which calls wait", page::time(connect::SILENCE_MAX)),
         ("each step of making a connection", page::time(connect::STEP_TIME_MAX)),

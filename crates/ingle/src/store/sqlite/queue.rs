@@ -2,7 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::error::Unserved;
+use super::{error::Unserved, wakes};
 use crate::store::{Applied, Error};
 
 /// How many commits may wait, and how many loads: a tenth of a second of work. Beyond it an error at
@@ -25,5 +25,7 @@ pub(super) async fn ask<J, T, E: From<Error>>(
         mpsc::error::TrySendError::Full(_) => Unserved::QueueFull.error(Applied::No),
         mpsc::error::TrySendError::Closed(_) => Unserved::NoThread.error(Applied::No),
     })?;
-    outcome.await.unwrap_or_else(|_| Err(Unserved::NoThread.error(unanswered).into()))
+    wakes::gathered(outcome)
+        .await
+        .unwrap_or_else(|_| Err(Unserved::NoThread.error(unanswered).into()))
 }

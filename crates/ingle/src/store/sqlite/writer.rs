@@ -18,6 +18,7 @@ use super::{
     error::{Poisoned, after_commit, failed, no_thread},
     list::{self, Chunk},
     queue::queue,
+    wakes,
 };
 use crate::{
     clock::Timestamp,
@@ -175,9 +176,11 @@ impl Writer {
         let done = self.transaction(|transaction| {
             Ok(group.iter_mut().try_for_each(|change| change.run(transaction))?)
         });
-        for change in group.drain(..) {
-            change.reply(done.as_ref().copied().map_err(GroupFailure::error));
-        }
+        wakes::together(|| {
+            for change in group.drain(..) {
+                change.reply(done.as_ref().copied().map_err(GroupFailure::error));
+            }
+        });
     }
 
     fn sweep(&mut self, now: Timestamp, limit: usize) -> Result<Chunk, Error> {

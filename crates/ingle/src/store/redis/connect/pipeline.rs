@@ -11,6 +11,7 @@ use std::{
     fmt,
     future::poll_fn,
     io, mem,
+    ops::RangeInclusive,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
@@ -35,9 +36,9 @@ use super::{
     frame,
 };
 
-/// How many calls go together at most: many enough to cost little, and few enough that the server is at
-/// work on some while this process makes others.
-pub(in crate::store) const MAX_BATCH: usize = 16;
+/// How many calls go together: as many as wait for their answers already, so that the server is at work on
+/// some while this process makes others, but enough to cost little.
+pub(in crate::store) const BATCH: RangeInclusive<usize> = 8..=16;
 
 /// How many calls wait for their answers at most.
 pub(in crate::store) const CALLS_WAITING: usize = 4096;
@@ -63,8 +64,9 @@ struct State {
     written: usize,
     /// Whether the stream may still hold some of what was written.
     is_held: bool,
-    /// How many calls came since the last write.
+    /// How many calls came since the last write, and how many of those before have no answer yet.
     calls: usize,
+    under_way: usize,
     /// The swaps whose commands are still to be made.
     swaps: Vec<Pending>,
     /// Who waits, in the order of the answers.
@@ -144,7 +146,7 @@ impl Pipeline {
 
     /// Writes what came if it is many, else sees to it that somebody does.
     fn send(&self, mut state: MutexGuard<'_, State>) {
-        if state.calls >= MAX_BATCH && !state.is_blocked {
+        if state.calls >= state.under_way.clamp(*BATCH.start(), *BATCH.end()) && !state.is_blocked {
             // What cannot be written now the task writes, and it is the task that fails.
             let _ = state.poll_write(&mut Context::from_waker(Waker::noop()));
         }
@@ -161,6 +163,7 @@ impl Pipeline {
             refused(answer)?;
             return Err(lost("the server answered what nobody asked"));
         };
+        state.under_way = state.under_way.saturating_sub(callers.len());
         match callers {
             Callers::OfHash(call, callers) if is_unknown_script(&answer) => {
                 state.push(&swap::script().with_text(&call), Callers::OfText(callers));
@@ -268,6 +271,7 @@ impl State {
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.end_group();
         self.calls = 0;
+        self.under_way = self.waiting.iter().map(|waiting| waiting.callers.len()).sum();
         let Ok(writer) = &mut self.writer else { return Poll::Ready(Ok(())) };
         let mut writer = Pin::new(writer);
         self.is_held = true;
@@ -287,6 +291,13 @@ impl State {
 }
 
 impl Callers {
+    fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::OfHash(_, callers) | Self::OfText(callers) => callers.len(),
+        }
+    }
+
     /// Gives each its part of an answer; who asked may have gone meanwhile.
     fn tell(self, answer: Value) {
         match self {
@@ -347,6 +358,7 @@ pub(super) fn over(stream: Box<dyn Stream>) -> (Arc<Pipeline>, Driver) {
         written: 0,
         is_held: false,
         calls: 0,
+        under_way: 0,
         swaps: Vec::new(),
         waiting: VecDeque::new(),
         is_attended: false,
