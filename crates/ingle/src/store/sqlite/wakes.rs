@@ -110,8 +110,8 @@ fn wake(mut due: Vec<Due>) {
         let id = runtime.id();
         let same: Vec<_> = due.extract_if(.., |Due(bell)| bell.runtime.id() == id).collect();
         if same.len() > 1 && here != Some(id) {
-            // A runtime that has ended drops the task at once. One that does not run has these wait, which
-            // are tasks of it and wait for that anyway.
+            // A runtime that has ended drops the task at once. One that does not run has these wait for that:
+            // its timers do not run either, and with them no deadline.
             drop(detach::spawn_on(&runtime, async move { drop(same) }));
         }
     }

@@ -1,4 +1,4 @@
-//! Where an answer ends in what a server has sent, and what it says: version 2 of Redis' protocol.
+//! Finds the answers in what a server has sent, in version 2 of Redis' protocol.
 
 use bytes::{Buf as _, BytesMut};
 use redis::Value;
@@ -9,59 +9,93 @@ const LINE_MAX: usize = 64 * 1024;
 /// The longest text, which is Redis' own bound.
 const TEXT_MAX: usize = 512 * 1024 * 1024;
 
+/// For so many bytes there is room when more is read, and not much more is kept.
+const ROOM: usize = 16 * 1024;
+
 /// What was sent is no answer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("the answer makes no sense")]
-pub(super) struct NoSense;
+pub(super) struct Malformed;
 
-/// Takes the first answer, if all of it is there.
-pub(super) fn take(bytes: &mut BytesMut) -> Result<Option<Value>, NoSense> {
-    let Some(end) = end(bytes)? else { return Ok(None) };
-    let answer = bytes.get(..end).unwrap_or_default();
-    let answer = match answer {
-        b"+OK\r\n" => Value::Okay,
-        b":1\r\n" => Value::Int(1),
-        other => redis::parse_redis_value(other).map_err(|_| NoSense)?,
-    };
-    bytes.advance(end);
-    Ok(Some(answer))
+/// What has come and was not taken yet, and how far it was looked through.
+#[derive(Debug)]
+pub(super) struct Frames {
+    bytes: BytesMut,
+    /// Where the part of the first answer begins that is looked at next.
+    at: usize,
+    /// How many parts of it are still to come. An answer is one part, and an array has more.
+    parts: usize,
 }
 
-/// Where the first answer ends.
-fn end(bytes: &[u8]) -> Result<Option<usize>, NoSense> {
-    let (mut at, mut parts) = (0, 1_usize);
-    while parts > 0 {
-        let Some(line) = bytes.get(at..).map(line).transpose()?.flatten() else { return Ok(None) };
-        at += line.len() + 2;
-        parts -= 1;
-        match line.split_first() {
-            Some((b'+' | b'-' | b':', _)) => {}
-            Some((b'$', length)) => at += length_of(length)?.map_or(0, |length| length + 2),
-            Some((b'*', count)) => parts += length_of(count)?.unwrap_or(0),
-            _ => return Err(NoSense),
-        }
+impl Frames {
+    pub(super) fn new() -> Self {
+        Self { bytes: BytesMut::new(), at: 0, parts: 1 }
     }
-    Ok((at <= bytes.len()).then_some(at))
+
+    /// Where to put what comes next.
+    pub(super) fn room(&mut self) -> &mut BytesMut {
+        self.bytes.reserve(ROOM);
+        &mut self.bytes
+    }
+
+    /// Takes the first answer, if all of it is there.
+    pub(super) fn take(&mut self) -> Result<Option<Value>, Malformed> {
+        if !self.is_whole()? {
+            return Ok(None);
+        }
+        let answer = match self.bytes.get(..self.at).unwrap_or_default() {
+            b"+OK\r\n" => Value::Okay,
+            b":1\r\n" => Value::Int(1),
+            other => redis::parse_redis_value(other).map_err(|_| Malformed)?,
+        };
+        self.bytes.advance(self.at);
+        if self.at > ROOM && self.bytes.is_empty() {
+            // Room for a large answer is not kept.
+            self.bytes = BytesMut::new();
+        }
+        (self.at, self.parts) = (0, 1);
+        Ok(Some(answer))
+    }
+
+    /// Looks for the end of the first answer, from where it was looked for before.
+    fn is_whole(&mut self) -> Result<bool, Malformed> {
+        while self.parts > 0 {
+            let Some(line) = self.bytes.get(self.at..).map(line).transpose()?.flatten() else {
+                return Ok(false);
+            };
+            let (text, parts) = match line.split_first() {
+                Some((b'+' | b'-' | b':', _)) => (0, 0),
+                Some((b'$', length)) => (length_of(length)?.map_or(0, |length| length + 2), 0),
+                Some((b'*', count)) => (0, length_of(count)?.unwrap_or(0)),
+                _ => return Err(Malformed),
+            };
+            self.at += line.len() + 2 + text;
+            self.parts += parts;
+            self.parts -= 1;
+        }
+        Ok(self.at <= self.bytes.len())
+    }
 }
 
 /// The line that these bytes begin with, without its end.
-fn line(bytes: &[u8]) -> Result<Option<&[u8]>, NoSense> {
+fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     match bytes.iter().take(LINE_MAX).position(|byte| *byte == b'\n') {
         Some(end) => {
-            bytes.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or(NoSense).map(Some)
+            let line = bytes.get(..end).and_then(|line| line.strip_suffix(b"\r"));
+            line.ok_or(Malformed).map(Some)
         }
         None if bytes.len() < LINE_MAX => Ok(None),
-        None => Err(NoSense),
+        None => Err(Malformed),
     }
 }
 
 /// How much follows; nothing at all, not even an end, where it is -1.
-fn length_of(digits: &[u8]) -> Result<Option<usize>, NoSense> {
+fn length_of(digits: &[u8]) -> Result<Option<usize>, Malformed> {
     if digits == b"-1" {
         return Ok(None);
     }
     let length = str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-    length.filter(|length| *length <= TEXT_MAX).ok_or(NoSense).map(Some)
+    length.filter(|length| *length <= TEXT_MAX).ok_or(Malformed).map(Some)
 }
 
 #[cfg(test)]
@@ -69,15 +103,15 @@ mod tests {
     use super::*;
 
     /// All answers in these bytes, which come in pieces of this length.
-    fn answers(bytes: &[u8], piece: usize) -> Result<Vec<Value>, NoSense> {
-        let (mut buffer, mut answers) = (BytesMut::new(), Vec::new());
+    fn answers(bytes: &[u8], piece: usize) -> Result<Vec<Value>, Malformed> {
+        let (mut frames, mut answers) = (Frames::new(), Vec::new());
         for piece in bytes.chunks(piece) {
-            buffer.extend_from_slice(piece);
-            while let Some(answer) = take(&mut buffer)? {
+            frames.room().extend_from_slice(piece);
+            while let Some(answer) = frames.take()? {
                 answers.push(answer);
             }
         }
-        assert!(buffer.is_empty(), "{buffer:?} is left");
+        assert!(frames.bytes.is_empty(), "{frames:?} is left");
         Ok(answers)
     }
 
@@ -121,12 +155,42 @@ mod tests {
             "*+\r\n",
             "%1\r\n",
         ] {
-            assert_eq!(answers(wrong.as_bytes(), 1), Err(NoSense), "{wrong:?}");
+            assert_eq!(answers(wrong.as_bytes(), 1), Err(Malformed), "{wrong:?}");
         }
         let endless = [b'+'; LINE_MAX];
-        assert_eq!(answers(&endless, 1000), Err(NoSense));
+        assert_eq!(answers(&endless, 1000), Err(Malformed));
         // Room is made for what has come, not for what is announced.
-        let mut begun = BytesMut::from("*536870912\r\n$536870912\r\nx");
-        assert_eq!(take(&mut begun), Ok(None));
+        assert_eq!(answers_begun(b"*536870912\r\n$536870912\r\nx"), Ok(None));
+    }
+
+    fn answers_begun(bytes: &[u8]) -> Result<Option<Value>, Malformed> {
+        let mut frames = Frames::new();
+        frames.room().extend_from_slice(bytes);
+        let answer = frames.take();
+        assert!(frames.bytes.capacity() <= 2 * ROOM);
+        answer
+    }
+
+    #[test]
+    fn each_part_of_an_answer_is_looked_at_once_however_it_comes() {
+        let mut frames = Frames::new();
+        let (head, part) = (b"*1000\r\n", b"$4\r\npart\r\n");
+        frames.room().extend_from_slice(head);
+        for seen in 0..1000 {
+            assert_eq!(frames.take(), Ok(None));
+            assert_eq!((frames.at, frames.parts), (head.len() + seen * part.len(), 1000 - seen));
+            frames.room().extend_from_slice(part);
+        }
+        let Ok(Some(Value::Array(parts))) = frames.take() else { unreachable!() };
+        assert_eq!(parts.len(), 1000);
+    }
+
+    #[test]
+    fn room_for_a_large_answer_is_not_kept() {
+        let mut frames = Frames::new();
+        let text = "x".repeat(100 * ROOM);
+        frames.room().extend_from_slice(format!("${}\r\n{text}\r\n", text.len()).as_bytes());
+        assert_eq!(frames.take(), Ok(Some(Value::BulkString(text.into_bytes()))));
+        assert!(frames.room().capacity() <= 2 * ROOM);
     }
 }

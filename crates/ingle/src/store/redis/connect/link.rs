@@ -61,6 +61,10 @@ impl Life {
         }
     }
 
+    fn hear(&self) {
+        self.silent_since.store(0, Ordering::Relaxed);
+    }
+
     fn is_silent(&self) -> bool {
         let since = self.silent_since.load(Ordering::Relaxed);
         since != 0 && self.now().saturating_sub(since) >= codec::millis(SILENCE_MAX)
@@ -107,8 +111,7 @@ impl Link {
         });
         let driving = Driving(Arc::clone(&life));
         let driver = detach::spawn_on(&life.runtime, async move {
-            driver.run().await;
-            drop(driving);
+            driver.run(|| drop(driving)).await;
         });
         let _ = life.driver.set(driver);
         Ok(Self { pipeline, life, server: None })
@@ -165,7 +168,10 @@ impl Link {
         let mut answers = Vec::with_capacity(commands.len());
         for answer in self.pipeline.call_all(commands.cmd_iter()) {
             match answer.await {
-                Ok(answer) => answers.push(self.life.read(answer)),
+                Ok(answer) => {
+                    self.life.hear();
+                    answers.push(self.life.read(answer));
+                }
                 Err(failure) => return call.end(Err(failure)).map(|_| answers),
             }
         }
@@ -202,9 +208,11 @@ impl<'a> Call<'a> {
         self.over = true;
         match answer {
             Ok(answer) => {
-                self.life.silent_since.store(0, Ordering::Relaxed);
+                self.life.hear();
                 self.life.read(answer)
             }
+            // The connection has ended by itself, or has too much to do.
+            Err(failure @ Failure::NotSent(_)) => Err(failure),
             Err(failure) => {
                 // Silence, or bytes that make no sense: whatever comes next is not to be trusted.
                 self.life.give_up();

@@ -1,8 +1,8 @@
 //! The calls of one connection. Those that are made at the same time are sent in one write, and answers come in
 //! the order in which their calls were sent. Swaps that take a script are one call of it.
 //!
-//! Each call gives its bytes to the connection. The one that completes a batch writes it. For a batch that
-//! nobody completes the connection's task comes (`Driver`), when those who are about to call have done so:
+//! Each call gives its bytes to the connection, and the call that completes a batch writes it. The task of
+//! the connection (`Driver`) writes what is no whole batch, when those who are about to call have done so:
 //! nobody waits for a clock. An answer that is not waited for any more is read all the same, so that a call
 //! which was dropped shifts no answer.
 
@@ -18,7 +18,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
 use redis::{Cmd, Value};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWrite as _, ReadHalf, WriteHalf},
@@ -33,7 +32,7 @@ use super::{
         scripts::swap::{self, Swap},
     },
     dial::Stream,
-    frame,
+    frame::Frames,
 };
 
 /// How many calls go together: as many as wait for their answers already, so that the server is at work on
@@ -46,7 +45,7 @@ pub(in crate::store) const CALLS_WAITING: usize = 4096;
 /// No call takes longer, whoever made it; the guard of a session gives it far less.
 pub(in crate::store) const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// For so many bytes there is room when answers are read, and so many are kept for what is written.
+/// Room for so many bytes is kept for what is written.
 const BUFFER: usize = 16 * 1024;
 
 /// The side of those who call.
@@ -64,9 +63,10 @@ struct State {
     written: usize,
     /// Whether the stream may still hold some of what was written.
     is_held: bool,
-    /// How many calls came since the last write, and how many of those before have no answer yet.
-    calls: usize,
-    under_way: usize,
+    /// How many calls came since the last write.
+    unwritten_calls: usize,
+    /// How many calls have no answer yet, with these.
+    unanswered_calls: usize,
     /// The swaps whose commands are still to be made.
     swaps: Vec<Pending>,
     /// Who waits, in the order of the answers.
@@ -130,7 +130,7 @@ impl Pipeline {
     }
 
     /// Makes a swap by the server's own command or by the script; what this returns is `OK`, or what there
-    /// is if it is not done. Nothing is sent if what this returns is dropped before the batch is written.
+    /// is if it is not done. Most are not sent if what this returns is dropped before the batch is written.
     pub(super) fn swap(&self, swap: Swap, is_native: bool) -> Answer {
         let mut state = self.state();
         let answer = state.swap(swap, is_native);
@@ -146,7 +146,7 @@ impl Pipeline {
 
     /// Writes what came if it is many, else sees to it that somebody does.
     fn send(&self, mut state: MutexGuard<'_, State>) {
-        if state.calls >= state.under_way.clamp(*BATCH.start(), *BATCH.end()) && !state.is_blocked {
+        if state.has_whole_batch() && !state.is_blocked {
             // What cannot be written now the task writes, and it is the task that fails.
             let _ = state.poll_write(&mut Context::from_waker(Waker::noop()));
         }
@@ -163,9 +163,10 @@ impl Pipeline {
             refused(answer)?;
             return Err(lost("the server answered what nobody asked"));
         };
-        state.under_way = state.under_way.saturating_sub(callers.len());
+        state.unanswered_calls = state.unanswered_calls.saturating_sub(callers.len());
         match callers {
             Callers::OfHash(call, callers) if is_unknown_script(&answer) => {
+                state.unanswered_calls += callers.len();
                 state.push(&swap::script().with_text(&call), Callers::OfText(callers));
                 self.send(state);
             }
@@ -191,7 +192,7 @@ impl Pipeline {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic on the way leaves at most a command without its callers, and the answers in order.
+        // Nothing panics between a command and the entry of those who wait for its answer.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -210,7 +211,7 @@ impl State {
         if let Some(caller) = self.admit(caller) {
             let is_large = swap.is_large();
             self.swaps.push(Pending { swap, is_native, caller });
-            if is_large {
+            if is_large || self.swaps.len() >= *BATCH.end() {
                 self.end_group();
             }
         }
@@ -220,8 +221,9 @@ impl State {
     /// Counts a call, or refuses it.
     fn admit(&mut self, caller: Caller) -> Option<Caller> {
         let why = match &self.writer {
-            Ok(_) if self.waiting.len() < CALLS_WAITING => {
-                self.calls += 1;
+            Ok(_) if self.unanswered_calls < CALLS_WAITING => {
+                self.unanswered_calls += 1;
+                self.unwritten_calls += 1;
                 return Some(caller);
             }
             Ok(_) => Failure::NotSent(not_now("too many calls wait for this server")),
@@ -248,6 +250,7 @@ impl State {
         for Pending { swap, is_native, caller } in swaps.drain(..) {
             if caller.is_closed() {
                 // Its caller has given up, and nothing of it was sent.
+                self.unanswered_calls = self.unanswered_calls.saturating_sub(1);
             } else if is_native {
                 self.push(&swap.native(), Callers::One(caller));
             } else {
@@ -267,18 +270,31 @@ impl State {
         self.written < self.bytes.len() || self.is_held || !self.swaps.is_empty()
     }
 
+    /// Whether as many calls came as were without an answer before, within the bounds of a batch.
+    fn has_whole_batch(&self) -> bool {
+        let before = self.unanswered_calls.saturating_sub(self.unwritten_calls);
+        self.unwritten_calls >= before.clamp(*BATCH.start(), *BATCH.end())
+    }
+
     /// Writes all that came.
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.end_group();
-        self.calls = 0;
-        self.under_way = self.waiting.iter().map(|waiting| waiting.callers.len()).sum();
+        self.unwritten_calls = 0;
         let Ok(writer) = &mut self.writer else { return Poll::Ready(Ok(())) };
         let mut writer = Pin::new(writer);
         self.is_held = true;
         while let Some(bytes @ [_, ..]) = self.bytes.get(self.written..) {
-            match ready!(writer.as_mut().poll_write(context, bytes))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.written += written,
+            match writer.as_mut().poll_write(context, bytes) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => self.written += written,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    if self.written > self.bytes.len() / 2 {
+                        // More may come for as long as the server is behind.
+                        self.bytes.drain(..mem::take(&mut self.written));
+                    }
+                    return Poll::Pending;
+                }
             }
         }
         self.bytes.clear();
@@ -287,6 +303,11 @@ impl State {
         ready!(writer.poll_flush(context))?;
         self.is_held = false;
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether nobody waits for anything, and nobody will.
+    fn is_over(&self) -> bool {
+        self.is_left && self.waiting.is_empty() && !self.has_unwritten()
     }
 }
 
@@ -357,8 +378,8 @@ pub(super) fn over(stream: Box<dyn Stream>) -> (Arc<Pipeline>, Driver) {
         bytes: Vec::new(),
         written: 0,
         is_held: false,
-        calls: 0,
-        under_way: 0,
+        unwritten_calls: 0,
+        unanswered_calls: 0,
         swaps: Vec::new(),
         waiting: VecDeque::new(),
         is_attended: false,
@@ -370,9 +391,10 @@ pub(super) fn over(stream: Box<dyn Stream>) -> (Arc<Pipeline>, Driver) {
 }
 
 impl Driver {
-    /// Runs until the connection ends, or nobody needs it.
-    pub(super) async fn run(mut self) {
-        let ended = {
+    /// Runs until the connection ends, or nobody needs it. Then it says so by `ended`, before those who wait
+    /// learn of it and make another.
+    pub(super) async fn run(mut self, ended: impl FnOnce()) {
+        let why = {
             let pipeline = &*self.pipeline;
             let mut reading = pin!(read(pipeline, &mut self.reader));
             let mut writing = pin!(write(pipeline));
@@ -388,7 +410,8 @@ impl Driver {
             })
             .await
         };
-        if let Err(why) = ended {
+        ended();
+        if let Err(why) = why {
             self.pipeline.close(&why);
         }
     }
@@ -402,13 +425,12 @@ impl Drop for Driver {
 
 /// Reads answers until nobody waits for one, and nobody will.
 async fn read(pipeline: &Pipeline, reader: &mut ReadHalf<Box<dyn Stream>>) -> Result<(), Failure> {
-    let mut bytes = BytesMut::new();
+    let mut frames = Frames::new();
     loop {
-        bytes.reserve(BUFFER);
-        if reader.read_buf(&mut bytes).await.map_err(lost)? == 0 {
+        if reader.read_buf(frames.room()).await.map_err(lost)? == 0 {
             return Err(lost("the server closed the connection"));
         }
-        while let Some(answer) = frame::take(&mut bytes).map_err(lost)? {
+        while let Some(answer) = frames.take().map_err(lost)? {
             pipeline.answer(answer)?;
         }
         if pipeline.state().is_over() {
@@ -447,13 +469,6 @@ async fn patience(pipeline: &Pipeline) -> Result<(), Failure> {
             return Err(lost("the server did not answer within 10 seconds"));
         }
         sleep_until(until).await;
-    }
-}
-
-impl State {
-    /// Whether nobody waits for anything, and nobody will.
-    fn is_over(&self) -> bool {
-        self.is_left && self.waiting.is_empty() && !self.has_unwritten()
     }
 }
 

@@ -14,7 +14,7 @@ fn connected(width: usize) -> (Arc<Pipeline>, DuplexStream, JoinSet<()>) {
     let (ours, theirs) = duplex(width);
     let (pipeline, driver) = over(Box::new(ours));
     let mut task = JoinSet::new();
-    task.spawn(driver.run());
+    task.spawn(driver.run(|| ()));
     (pipeline, theirs, task)
 }
 
@@ -69,7 +69,7 @@ async fn a_batch_that_is_complete_is_written_before_anybody_else_runs() {
     for answer in answers {
         assert_eq!(answer.await.unwrap(), Value::Int(1));
     }
-    assert_eq!(pipeline.state().under_way, 0);
+    assert_eq!(pipeline.state().unanswered_calls, 0);
 }
 
 #[tokio::test]
@@ -140,4 +140,29 @@ async fn beyond_so_many_calls_nothing_is_sent() {
     let waiting: Vec<_> = (0..CALLS_WAITING).map(|_| pipeline.call(&set("x"))).collect();
     let Err(Failure::NotSent(_)) = pipeline.call(&set("x")).await else { unreachable!() };
     drop(waiting);
+}
+
+/// A server that is always a little behind, so that there is never nothing to write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_is_not_kept_while_more_comes() {
+    let (pipeline, mut server, _task) = connected(1 << 20);
+    let command = set(&"y".repeat(100_000));
+    let bytes = command.get_packed_command().len();
+    let mut callers = JoinSet::new();
+    for _ in 0..64 {
+        let (pipeline, command) = (Arc::clone(&pipeline), command.clone());
+        callers.spawn(async move {
+            for _ in 0..10 {
+                pipeline.call(&command).await.unwrap();
+            }
+        });
+    }
+    let (mut buffer, mut most) = (vec![0; bytes], 0);
+    for _ in 0..64 * 10 {
+        server.read_exact(&mut buffer).await.unwrap();
+        server.write_all(b":1\r\n").await.unwrap();
+        most = most.max(pipeline.state().bytes.len());
+    }
+    while callers.join_next().await.is_some() {}
+    assert!(most <= 3 * 64 * bytes, "{most}");
 }
