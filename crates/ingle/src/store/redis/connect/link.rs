@@ -110,9 +110,7 @@ impl Link {
             driver: OnceLock::new(),
         });
         let driving = Driving(Arc::clone(&life));
-        let driver = detach::spawn_on(&life.runtime, async move {
-            driver.run(|| drop(driving)).await;
-        });
+        let driver = detach::spawn_on(&life.runtime, driver.run(move || drop(driving)));
         let _ = life.driver.set(driver);
         Ok(Self { pipeline, life, server: None })
     }

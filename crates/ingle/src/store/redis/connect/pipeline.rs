@@ -163,14 +163,13 @@ impl Pipeline {
             refused(answer)?;
             return Err(lost("the server answered what nobody asked"));
         };
-        state.unanswered_calls = state.unanswered_calls.saturating_sub(callers.len());
         match callers {
             Callers::OfHash(call, callers) if is_unknown_script(&answer) => {
-                state.unanswered_calls += callers.len();
                 state.push(&swap::script().with_text(&call), Callers::OfText(callers));
                 self.send(state);
             }
             callers => {
+                state.unanswered_calls = state.unanswered_calls.saturating_sub(callers.len());
                 drop(state);
                 callers.tell(answer);
             }
@@ -188,7 +187,7 @@ impl Pipeline {
         let waiting = mem::take(&mut state.waiting);
         drop(state);
         waiting.into_iter().for_each(|waiting| waiting.callers.fail(why));
-        Callers::OfText(swaps.into_iter().map(|swap| swap.caller).collect()).fail(why);
+        swaps.into_iter().for_each(|swap| Callers::One(swap.caller).fail(why));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
