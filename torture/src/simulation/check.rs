@@ -78,9 +78,11 @@ impl<'a> Life<'a> {
         self.check_reads(&record.doc, &mut tell);
     }
 
-    /// Also by a visit that came before the life had its name, or did not tell it.
+    /// Also by a visit that came before the life had its name, or did not tell it, or whose cookie a renew has
+    /// replaced meanwhile.
     fn may_be_destroyed(&self) -> bool {
-        let is_ours = |cookie| self.visits.iter().any(|visit| visit.cookie == Some(cookie));
+        let brought = self.visits.iter().filter_map(|visit| visit.cookie);
+        let ours: Vec<usize> = brought.flat_map(|cookie| self.history.line_of(cookie)).collect();
         let mut destroys = self
             .history
             .visits
@@ -88,7 +90,7 @@ impl<'a> Life<'a> {
             .filter(|visit| visit.kind == Kind::Destroy && visit.outcome != Outcome::Refused);
         destroys.any(|destroy| match &destroy.life {
             Some(life) => life == self.name,
-            None => destroy.cookie.is_some_and(|cookie| destroy.hung_up || is_ours(cookie)),
+            None => destroy.cookie.is_some_and(|cookie| destroy.hung_up || ours.contains(&cookie)),
         })
     }
 

@@ -120,6 +120,13 @@ impl History {
         self.visits.len() as u64
     }
 
+    /// A cookie, and those that the browser had before it, the latest first.
+    fn line_of(&self, cookie: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(cookie), |cookie| {
+            self.visits.iter().find(|visit| visit.got == Some(*cookie))?.cookie
+        })
+    }
+
     /// The name of each thing that happened, to be counted.
     pub(super) fn events(&self) -> impl Iterator<Item = String> {
         self.visits.iter().map(|visit| format!("{:?}: {:?}", visit.kind, visit.outcome))

@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use super::{
     check,
-    visit::Outcome,
+    visit::{Kind, Outcome, Visit},
     world::{History, simulate},
 };
 
@@ -70,9 +72,46 @@ fn what_comes_back_is_found() {
         if destroy.cookie.is_none_or(|cookie| history.cookies[cookie].is_none()) {
             return false;
         }
-        destroy.kind = super::visit::Kind::Destroy;
+        destroy.kind = Kind::Destroy;
         history.visits.push(destroy);
         true
     });
     assert!(back.iter().any(|what| what.contains("I6: ")), "{back:?}");
+}
+
+/// A destroy comes with a cookie that a renew has replaced, before a visit gives the life its name.
+#[test]
+fn a_destroy_of_the_cookie_of_before_explains_why_a_life_is_gone() {
+    let millis = Duration::from_millis;
+    let visit = |token, kind, cookie, got, life: Option<&str>| Visit {
+        client: 0,
+        process: 0,
+        kind,
+        token,
+        cookie,
+        got,
+        began: millis(10 * u64::from(token)),
+        ended: millis(10 * u64::from(token) + 1),
+        hung_up: false,
+        life: life.map(str::to_owned),
+        outcome: Outcome::Done,
+        seen: None,
+    };
+    let destroy = Visit { ended: millis(90), ..visit(3, Kind::Destroy, Some(0), None, None) };
+    let mut history = History {
+        visits: vec![
+            visit(1, Kind::Blind, None, Some(0), None),
+            visit(2, Kind::Renew, Some(0), Some(1), None),
+            destroy,
+            visit(4, Kind::Update, Some(1), None, Some("4")),
+        ],
+        calls: Vec::new(),
+        left: Vec::new(),
+        cookies: vec![None, None],
+        undead: 0,
+    };
+    assert_eq!(check::broken(&history), [""; 0]);
+    // The cookie of another session explains nothing.
+    history.visits[1].got = None;
+    assert_eq!(check::broken(&history), ["life 4: I1: it is gone, and nobody ended it"]);
 }

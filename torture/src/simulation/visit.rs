@@ -114,6 +114,8 @@ pub(crate) struct Visit {
     pub(crate) token: u32,
     /// The number of the cookie that it brought.
     pub(crate) cookie: Option<usize>,
+    /// The number of the one that it got.
+    pub(crate) got: Option<usize>,
     pub(crate) began: Duration,
     pub(crate) ended: Duration,
     /// Whether the client hung up.

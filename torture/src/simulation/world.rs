@@ -57,17 +57,26 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// A cookie, and those from which renews have led to it, the latest first.
+    pub(crate) fn line_of(&self, cookie: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(cookie), |cookie| {
+            let mut renews = self.visits.iter().filter(|visit| visit.kind == Kind::Renew);
+            renews.find(|renew| renew.got == Some(*cookie))?.cookie
+        })
+    }
+
     /// All of it as text, without a byte that is not of the seed's making.
     pub(crate) fn log(&self) -> String {
         let mut log = String::new();
         for visit in &self.visits {
-            let Visit { client, process, kind, token, cookie, hung_up, life, outcome, .. } = visit;
+            let Visit { client, process, kind, token, cookie, got, .. } = visit;
+            let Visit { hung_up, life, outcome, .. } = visit;
             let (began, ended) = (visit.began.as_micros(), visit.ended.as_micros());
             // Writing to a `String` cannot fail.
             let _ = writeln!(
                 log,
                 "{began:>8} to {ended:>8} client {client} process {process} cookie {cookie:?} \
-                 {kind:?} {token} -> {outcome:?}, life {life:?}, hung up {hung_up}"
+                 {kind:?} {token} -> {outcome:?}, got {got:?}, life {life:?}, hung up {hung_up}"
             );
             if let Some(seen) = &visit.seen {
                 let _ = writeln!(log, "    saw {seen:?}");
@@ -301,9 +310,7 @@ impl Client {
         let answer = timeout(patience, asked);
         let (response, set) =
             answer.await.map_or((None, None), |(response, set)| (Some(response), set));
-        if let Some(set) = set {
-            self.keep(&set);
-        }
+        let got = set.and_then(|set| self.keep(&set));
         let Told { life, outcome, seen } = task.told();
         let told = response.as_ref().map_or(Outcome::Unknown, told_by);
         let visit = Visit {
@@ -312,6 +319,7 @@ impl Client {
             kind,
             token,
             cookie,
+            got,
             began,
             ended: self.began.elapsed(),
             hung_up: response.is_none(),
@@ -322,13 +330,15 @@ impl Client {
         locked(&self.visits).push(visit);
     }
 
-    /// Puts a cookie in the jar, or takes out what there is.
-    fn keep(&self, value: &str) {
+    /// Puts a cookie in the jar, or takes out what there is. Returns its number.
+    fn keep(&self, value: &str) -> Option<usize> {
         let mut cookies = locked(&self.cookies);
-        *locked(&self.jar.0) = (!value.is_empty()).then(|| {
+        let cookie = (!value.is_empty()).then(|| {
             cookies.push(value.to_owned());
             cookies.len() - 1
         });
+        *locked(&self.jar.0) = cookie;
+        cookie
     }
 
     fn kind(&mut self) -> Kind {

@@ -68,9 +68,15 @@ fn check_own(history: &History, visit: &Visit, broken: &mut Vec<String>) {
         other.began.0 != visit.began.0
             && (other.ended.0 > visit.began.0 || other.outcome != Outcome::Done)
     };
+    // A logout ends the session also where it has been moved on since that logout began.
+    let is_logout_of_before = |other: &Visit| {
+        let mut line = history.line_of(got);
+        other.kind == Kind::Logout && line.any(|before| other.cookie == Some(before))
+    };
     let is_ended_by = |other: &&Visit| {
         let is_own = other.cookie == Some(got) && other.kind != Kind::Who;
-        is_own || other.kind.is_end_of_several() && is_later(other)
+        let is_end = other.kind.is_end_of_several() || is_logout_of_before(other);
+        is_own || is_end && is_later(other)
     };
     let ends_oldest = history.limit.is_some_and(|(_, beyond)| beyond == OnUserLimit::EndOldest);
     let is_login = |other: &&Visit| other.kind == Kind::Login && is_later(other);

@@ -73,3 +73,36 @@ fn a_login_that_is_lost_and_an_id_that_stays_are_found() {
     });
     assert!(stays.iter().any(|what| what.contains("I15: ")), "{stays:?}");
 }
+
+/// A browser logs in, hangs up a logout, logs in again before that has reached the store, and is logged out then.
+#[test]
+fn a_logout_nobody_waited_for_may_end_what_the_session_was_moved_to() {
+    let visit = |order: u64, kind, cookie, got, outcome| Visit {
+        client: 0,
+        process: 0,
+        kind,
+        cookie,
+        got,
+        began: (order, Duration::ZERO),
+        ended: (order + 1, Duration::ZERO),
+        outcome,
+        is_user: None,
+    };
+    let cookie = |login_began| Cookie { value: String::new(), login_began, is_alive: false };
+    let mut history = History {
+        limit: None,
+        visits: vec![
+            visit(0, Kind::Login, None, Some(0), Outcome::Done),
+            visit(2, Kind::Logout, Some(0), None, Outcome::Unknown),
+            visit(4, Kind::Renew, Some(0), Some(1), Outcome::Done),
+            visit(6, Kind::Login, Some(1), Some(2), Outcome::Done),
+        ],
+        cookies: vec![cookie(0), cookie(0), cookie(6)],
+        most: 1,
+        calls: Vec::new(),
+    };
+    assert_eq!(broken(&history), [""; 0]);
+    // One that was over before the login began has ended nothing of it.
+    history.visits[1].outcome = Outcome::Done;
+    assert!(broken(&history).iter().any(|what| what.contains("I14: cookie 2")), "{history:?}");
+}
