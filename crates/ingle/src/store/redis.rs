@@ -2,8 +2,9 @@
 //!
 //! `write.rs` and `list.rs` are what is asked for, `scripts.rs` the writes that are more than one command,
 //! `connect.rs` the way to the servers; `codec.rs` is a record as a string, `names.rs` what keys are called,
-//! `user_set.rs` who is listed where, and `mend.rs` what happens when that was changed by hand. It knows no cookie and no id. What is promised stands on [`Redis`] and
-//! in `docs/redis.md`.
+//! `user_set.rs` who is listed where, and `mend.rs` what happens when that was changed by hand. `last_writes.rs`
+//! knows for which records Redis need not be told again when to delete them. It knows no cookie and no id. What is
+//! promised stands on [`Redis`] and in `docs/redis.md`.
 
 use std::{fmt, sync::Arc};
 
@@ -23,6 +24,7 @@ mod codec;
 mod config;
 mod connect;
 mod error;
+mod last_writes;
 mod list;
 mod mend;
 mod names;

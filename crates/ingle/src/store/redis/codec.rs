@@ -50,10 +50,20 @@ impl Entry {
 /// The largest data of a record. Redis would take 512 MiB, and serve nobody else meanwhile.
 pub(super) const DATA_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How long Redis keeps a record after its deadline, and a user's set after the deadline of the last record in
-/// it. Redis counts the time from the commit on, so its clock may show what it will; this is for instances of
-/// the app whose clocks differ.
+/// How long Redis keeps a record after its deadline at least, and a user's set after the deadline of the last
+/// record in it. Redis counts the time from a write on, so its clock may show what it will; this is for
+/// instances of the app whose clocks differ.
 pub(super) const SLACK: Duration = Duration::from_secs(15 * 60);
+
+/// A deadline that moves within one span of so long, as with most commits, needs no other time of expiry: each
+/// one is long enough for the last deadline of its span.
+const SPAN: Duration = Duration::from_secs(5 * 60);
+
+/// How long after its deadline Redis is told to delete a record.
+pub(super) const KEPT: Duration = SLACK.saturating_add(SPAN);
+
+/// With each commit of so many Redis is told the time in any case: a person may have taken it away.
+const TOLD_EVERY: u64 = 16;
 
 /// How long Redis keeps a mark. Its own end is [`MARK_TIME`] by the clock of the app.
 pub(super) const MARK_EXPIRY: Duration = Duration::from_secs(10 * 60);
@@ -61,8 +71,17 @@ const _: () = assert!(MARK_EXPIRY.as_secs() > 5 * MARK_TIME.as_secs(), "clocks d
 
 /// In how many milliseconds Redis may delete a record: when it is dead by any clock.
 pub(super) fn expiry(header: &Header, now: Timestamp) -> u64 {
-    let dead = header.idle_deadline.min(header.absolute_deadline);
-    millis(dead.since(now).saturating_add(SLACK))
+    millis(dead(header).since(now).saturating_add(KEPT))
+}
+
+/// Whether Redis must be told that for a record in the place of this one, for which it was told.
+pub(super) fn moves_expiry(base: &Header, header: &Header) -> bool {
+    let span = |header| dead(header).as_millis() / millis(SPAN);
+    span(base) != span(header) || header.counter.is_multiple_of(TOLD_EVERY)
+}
+
+fn dead(header: &Header) -> Timestamp {
+    header.idle_deadline.min(header.absolute_deadline)
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

@@ -18,6 +18,7 @@ use self::{
 use super::{
     config::RedisConfig,
     error::{self, Cause, Failure},
+    last_writes::LastWrites,
     names::{Names, Partition},
     scripts::{
         Script,
@@ -53,6 +54,7 @@ pub(super) use self::{
 /// The servers, and how the keys on them are named.
 pub(super) struct Client {
     pub(super) names: Names,
+    pub(super) last_writes: LastWrites,
     servers: Servers,
 }
 
@@ -67,7 +69,8 @@ impl Client {
         let tls = Tls::of(config).await?;
         let settings = Arc::new(Settings { config: config.clone(), tls, pulse: Pulse::start() });
         let servers = Servers::find(&settings).await?;
-        Ok(Self { names: Names::new(&config.prefix), servers })
+        let names = Names::new(&config.prefix);
+        Ok(Self { names, last_writes: LastWrites::default(), servers })
     }
 
     pub(super) fn is_cluster(&self) -> bool {

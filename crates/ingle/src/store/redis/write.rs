@@ -8,7 +8,7 @@
 use redis::{Cmd, Value};
 
 use super::{
-    codec::{self, Entry, MARK_EXPIRY, SLACK, Unreadable},
+    codec::{self, Entry, KEPT, MARK_EXPIRY, Unreadable},
     connect::Client,
     error::{Failure, NAME, contended},
     names::Partition,
@@ -91,11 +91,19 @@ pub(super) async fn advance(
     record: &Record,
     now: Timestamp,
 ) -> Result<Version, CommitError> {
-    let swap = Swap::of(&client.names, &base.record, record, now)?;
+    let (header, writes) = (&record.header, &client.last_writes);
+    let mut swap = Swap::of(&client.names, &base.record, record, now)?;
     let version = codec::version(swap.new_text());
-    let answer = client.swap(Partition::of(&record.header.key), swap).await;
+    let is_own = writes.is_last(&header.key, base.version);
+    if is_own && !codec::moves_expiry(&base.record.header, header) {
+        swap = swap.keeping_expiry();
+    }
+    let answer = client.swap(Partition::of(&header.key), swap).await;
     match answer.map_err(|failure| client.error(failure))? {
-        Value::Okay => Ok(version),
+        Value::Okay => {
+            writes.note(&header.key, version);
+            Ok(version)
+        }
         undone => {
             let found = codec::found(undone).map_err(Error::from)?;
             Box::pin(replace_what_stands(client, base, record, found, now)).await
@@ -316,7 +324,7 @@ pub(super) async fn touch(
     let command = |script: &Script| {
         let mut command = script.call(1);
         command.arg(client.names.record(key)).arg(now.as_millis());
-        command.arg(idle_deadline.as_millis()).arg(codec::millis(SLACK));
+        command.arg(idle_deadline.as_millis()).arg(codec::millis(KEPT));
         command
     };
     let script = &scripts::TOUCH;

@@ -46,31 +46,115 @@ async fn redis_deletes_a_record_after_its_deadline() {
         assert!(ttl <= expected && ttl + 60_000 > expected, "{ttl} is not near {expected}");
     };
     let name = scene.name(&base.record.header.key);
-    near(ttl(&name), minutes(60 + 15));
+    near(ttl(&name), minutes(60 + 20));
     let to = now().after(minutes(90));
     store.touch(&base.record.header.key, to, now()).await.unwrap();
-    near(ttl(&name), minutes(90 + 15));
-    replace(&store, &base, |record| record.header.idle_deadline = now().after(minutes(20)))
-        .await
-        .unwrap();
-    near(ttl(&name), minutes(20 + 15));
+    near(ttl(&name), minutes(90 + 20));
+    let base = replace(&store, &base, |record| record.header.idle_deadline = to).await.unwrap();
+    let sooner = now().after(minutes(20));
+    replace(&store, &base, |record| record.header.idle_deadline = sooner).await.unwrap();
+    near(ttl(&name), minutes(20 + 20));
     let users = scene.ask(&format!("KEYS {}:user:*", scene.config.prefix));
     near(ttl(users.lines().last().unwrap()), minutes(120 + 15));
 }
 
 /// As when it was edited without `KEEPTTL`.
 #[tokio::test]
-async fn each_commit_and_each_touch_sets_the_expiry() {
+async fn an_expiry_that_is_missing_is_set_again() {
     let scene = Scene::new();
     let store = scene.store().await;
     let base = create(&store, &record(random_key(), None)).await;
-    let name = scene.name(&base.record.header.key);
-    scene.ask(&format!("PERSIST {name}"));
-    let base = replace(&store, &base, |_| {}).await.unwrap();
-    assert_ne!(scene.ask(&format!("PTTL {name}")), ":-1");
-    scene.ask(&format!("PERSIST {name}"));
-    store.touch(&base.record.header.key, now().after(minutes(90)), now()).await.unwrap();
-    assert_ne!(scene.ask(&format!("PTTL {name}")), ":-1");
+    let key = base.record.header.key;
+    let name = scene.name(&key);
+    let lose_expiry = || {
+        scene.ask(&format!("PERSIST {name}"));
+        assert_eq!(scene.ask(&format!("PTTL {name}")), ":-1");
+    };
+    let is_set = |what: &str| assert_ne!(scene.ask(&format!("PTTL {name}")), ":-1", "{what}");
+    lose_expiry();
+    store.touch(&key, now().after(minutes(90)), now()).await.unwrap();
+    is_set("by a touch");
+    let mut base = live(&store, &key).await.unwrap();
+    lose_expiry();
+    base = replace(&store, &base, |_| {}).await.unwrap();
+    is_set("by a commit on what this process did not write");
+    lose_expiry();
+    base = replace(&store, &base, |record| record.header.idle_deadline = now().after(minutes(30)))
+        .await
+        .unwrap();
+    is_set("by a deadline that moves far");
+    lose_expiry();
+    for _ in 0..16 {
+        base = replace(&store, &base, |_| {}).await.unwrap();
+    }
+    is_set("by one commit of sixteen");
+}
+
+/// Where `SET … IFEQ` commits, it tells the time of expiry each time.
+#[tokio::test]
+async fn a_commit_keeps_the_expiry_of_what_this_process_wrote() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let base = create(&store, &record(random_key(), None)).await;
+    let key = base.record.header.key;
+    let name = scene.name(&key);
+    // In the middle of a span.
+    let span = minutes(5).as_millis() as u64;
+    let idle = now().after(minutes(60)).as_millis() / span * span + span / 2;
+    let move_by = |by: i64| {
+        let idle = Timestamp::from_millis(idle.saturating_add_signed(by));
+        move |record: &mut Record| record.header.idle_deadline = idle
+    };
+    let base = replace(&store, &base, move_by(0)).await.unwrap();
+    let until = format!(":{}", now().after(minutes(70)).as_millis());
+    let set = || {
+        assert_eq!(scene.ask(&format!("PEXPIREAT {name} {}", &until[1..])), ":1");
+        assert_eq!(scene.ask(&format!("PEXPIRETIME {name}")), until);
+    };
+    set();
+    let base = replace(&store, &base, move_by(120_000)).await.unwrap();
+    let base = replace(&store, &base, move_by(-120_000)).await.unwrap();
+    let is_kept = scene.ask(&format!("PEXPIRETIME {name}")) == until;
+    assert_eq!(is_kept, !is_native(&store));
+    set();
+    let other = scene.store().await;
+    let base = replace(&other, &base, move_by(0)).await.unwrap();
+    assert_ne!(scene.ask(&format!("PEXPIRETIME {name}")), until, "another process wrote");
+    set();
+    replace(&other, &base, move_by(300_000)).await.unwrap();
+    assert_ne!(scene.ask(&format!("PEXPIRETIME {name}")), until, "in another span");
+}
+
+/// A script may write before it looks.
+#[tokio::test]
+async fn a_commit_that_is_refused_leaves_the_text_and_the_expiry_as_they_were() {
+    let scene = Scene::new();
+    let store = scene.store().await;
+    let first = create(&store, &record(random_key(), None)).await;
+    // What this process wrote, and what another one did.
+    let own = replace(&store, &first, |_| {}).await.unwrap();
+    let other = scene.store().await;
+    let key = own.record.header.key;
+    let name = scene.name(&key);
+    let edited = with_data(&scene.text(&name), r#"{"views":41}"#);
+    let until = now().after(minutes(45)).as_millis().to_string();
+    for store in [&store, &other] {
+        let stale = async || replace(store, &own, |_| {}).await.unwrap_err();
+        for text in [edited.as_str(), "7", "[]", ""] {
+            scene.set_text(&name, text);
+            scene.ask(&format!("PEXPIREAT {name} {until}"));
+            stale().await;
+            assert_eq!(scene.text(&name), text);
+            assert_eq!(scene.ask(&format!("PEXPIRETIME {name}")), format!(":{until}"));
+        }
+        scene.ask(&format!("DEL {name}"));
+        assert!(matches!(stale().await, CommitError::Gone));
+        assert_eq!(scene.ask(&format!("EXISTS {name}")), ":0");
+        scene.ask(&format!("RPUSH {name} 1 2 3"));
+        stale().await;
+        assert_eq!(scene.ask(&format!("LLEN {name}")), ":3");
+        scene.ask(&format!("DEL {name}"));
+    }
 }
 
 /// A record's text with other data.

@@ -2,10 +2,14 @@
 //!
 //! A server that has `SET … IFEQ` makes it by that command alone. It compares the strings byte by byte, answers
 //! nothing where they differ or there is none, and tells its replicas and its append-only file `SET … PXAT`,
-//! which servers of any age take.
+//! which servers of any age take. That is so where the command gives a time of expiry, so it always does.
 //!
 //! Any other server makes it by a script. That takes any number of them, since half of what a short script
 //! costs is to be run at all: those that meet on a connection are one call. Each stands or falls alone.
+//!
+//! Where the time of expiry stays, the script writes first and looks at what it has displaced: one command
+//! instead of two. It puts back what it should not have displaced. A script is one step for all clients, replicas
+//! and files, so nobody reads what stood there in between.
 
 use redis::{Cmd, Value};
 
@@ -14,17 +18,25 @@ use crate::{clock::Timestamp, record::Record, store::Error};
 
 use super::super::{codec, names::Names};
 
-/// Three arguments for each key: what must be there, what is to be there, and for how many milliseconds.
+/// Three arguments for each key: what must be there, what is to be there, and for how many milliseconds, or
+/// nothing if the time of expiry is to stay.
 ///
 /// Answers 1 if all is done; else the places of those that are not, each with what there is.
 static SWAP: Script = Script::new(
     "#!lua
 local at, undone = 1, nil
 for place, key in ipairs(KEYS) do
-  local found = redis.pcall('GET', key)
-  if found == ARGV[at] then
-    redis.call('SET', key, ARGV[at + 1], 'PX', ARGV[at + 2])
+  local old, new, expiry, found = ARGV[at], ARGV[at + 1], ARGV[at + 2], nil
+  if expiry == '' then
+    found = redis.pcall('SET', key, new, 'XX', 'KEEPTTL', 'GET')
+    if found ~= old and type(found) == 'string' then
+      redis.call('SET', key, found, 'KEEPTTL')
+    end
   else
+    found = redis.pcall('GET', key)
+    if found == old then redis.call('SET', key, new, 'PX', expiry) end
+  end
+  if found ~= old then
     undone = undone or {}
     table.insert(undone, place)
     table.insert(undone, found)
@@ -57,7 +69,10 @@ pub(in crate::store) struct Swap {
     name: usize,
     /// What is to be there.
     new: Vec<u8>,
+    /// For how many milliseconds.
     expiry: u64,
+    /// Whether it may keep the time that what is there has.
+    keeps_expiry: bool,
 }
 
 impl Swap {
@@ -99,7 +114,14 @@ impl Swap {
             name,
             new: codec::text(record)?,
             expiry: codec::expiry(&record.header, now),
+            keeps_expiry: false,
         })
+    }
+
+    /// The same where what is there has its time of expiry already. A large one is not written before it is known
+    /// to stand: replicas would have to be sent both.
+    pub(in crate::store) fn keeping_expiry(self) -> Self {
+        Self { keeps_expiry: !self.is_large(), ..self }
     }
 
     /// What is to be there.
@@ -140,7 +162,12 @@ pub(in crate::store) fn call(all: &[Swap]) -> Cmd {
     }
     for one in all {
         let (_, old) = one.name_and_old();
-        command.arg(old).arg(&one.new).arg(one.expiry);
+        command.arg(old).arg(&one.new);
+        if one.keeps_expiry {
+            command.arg(b"")
+        } else {
+            command.arg(one.expiry)
+        };
     }
     command
 }
