@@ -16,10 +16,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     config::{Address, MemcachedConfig, claim},
@@ -32,6 +29,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     data::Limits,
+    deadline::timeout_at,
     id::Key,
     record::Op,
     store::{Warning, floor::pulse::Pulse},
