@@ -133,10 +133,6 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    if env::var_os("CI").is_some() {
-        // CI builds once and throws away: files for the next build are only cost.
-        command.env("CARGO_INCREMENTAL", "0");
-    }
     command
 }
 
