@@ -1,6 +1,10 @@
 //! Cargo, for the parts that build something and run it.
 
-use std::{env, ffi::OsStr, path::Path};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    path::Path,
+};
 
 use tokio::process::Command;
 
@@ -12,8 +16,21 @@ pub(crate) fn workspace() -> &'static Path {
 
 /// A cargo command in the workspace.
 pub(crate) fn cargo<const N: usize>(args: [&str; N]) -> Command {
-    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
+    begun(Command::new(program()), args)
+}
+
+/// The same at the lowest priority, for what goes on beside something that is timed.
+pub(crate) fn patient_cargo<const N: usize>(args: [&str; N]) -> Command {
+    let mut nice = Command::new("nice");
+    nice.arg("-n19").arg(program());
+    begun(nice, args)
+}
+
+fn program() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+fn begun<const N: usize>(mut command: Command, args: [&str; N]) -> Command {
     command.args(args).current_dir(workspace());
     // What cargo tells this program of itself would be news to the build scripts of others, which
     // would be built again.

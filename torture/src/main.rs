@@ -25,9 +25,10 @@ mod simulation;
 use std::{env, process::ExitCode};
 
 use anyhow::{Context as _, Result, ensure};
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, task::JoinHandle};
 
-use options::{Options, Part};
+use bugs::Suite;
+use options::{Length, Options, Part};
 use report::{Report, Section};
 
 fn main() -> ExitCode {
@@ -56,9 +57,10 @@ fn run(options: &Options) -> Result<()> {
     println!("seed {}", options.seed);
     let runtime = Runtime::new().context("could not start the runtime")?;
     let mut report = Report::new(options);
+    let mut planted = beside(&runtime, options);
     for part in &options.parts {
         println!("\n== {}", part.name());
-        let section = runtime.block_on(part_of(*part, options));
+        let section = runtime.block_on(part_of(*part, options, planted.as_mut()));
         report.add(section.with_context(|| format!("{} did not run", part.name()))?);
     }
     report.write()?;
@@ -66,7 +68,18 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-async fn part_of(part: Part, options: &Options) -> Result<Section> {
+/// The build for the bugs, while histories are made in CI: those wait for half of their time.
+fn beside(runtime: &Runtime, options: &Options) -> Option<JoinHandle<Result<Suite>>> {
+    let is_asked = |part| options.parts.contains(&part);
+    let is_beside = is_asked(Part::Histories) && is_asked(Part::Bugs);
+    (is_beside && options.length == Length::Short).then(|| runtime.spawn(Suite::build()))
+}
+
+async fn part_of(
+    part: Part,
+    options: &Options,
+    planted: Option<&mut JoinHandle<Result<Suite>>>,
+) -> Result<Section> {
     match part {
         Part::Histories => histories::run(options).await,
         Part::Crash => crash::run(options).await,
@@ -75,6 +88,12 @@ async fn part_of(part: Part, options: &Options) -> Result<Section> {
         Part::Model => model::run(options).await,
         Part::Simulation => simulation::run(options).await,
         Part::Fuzz => fuzz::run(options).await,
-        Part::Bugs => bugs::run(options).await,
+        Part::Bugs => {
+            let suite = match planted {
+                Some(planted) => planted.await.context("the build for the bugs panicked")?,
+                None => Suite::build().await,
+            };
+            bugs::run(options, &suite?).await
+        }
     }
 }
