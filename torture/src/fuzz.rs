@@ -4,7 +4,7 @@
 //! what it tests; `crates/ingle/src/fuzz.rs` is how they are driven. Here they only get more time than a plain
 //! `cargo test` gives them.
 
-use std::process::Stdio;
+use std::{num::NonZeroUsize, process::Stdio, thread};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -22,8 +22,9 @@ pub(crate) async fn run(options: &Options) -> Result<Section> {
         // CI has built the tests as they are by default, and to build them takes longer than to run.
         tests.arg("--release");
     }
-    // One after the other, so that each has a whole processor for its time.
-    tests.args(["fuzz_", "--", "--nocapture", "--test-threads", "1"]);
+    // As many at once as there are processors, so that each has a whole one for its time.
+    let at_once = thread::available_parallelism().map_or(1, NonZeroUsize::get).to_string();
+    tests.args(["fuzz_", "--", "--nocapture", "--test-threads", &at_once]);
     tests.env("ARBTEST_BUDGET_MS", (seconds * 1000).to_string());
     tests.stdin(Stdio::null()).stderr(Stdio::piped());
     let output = tests.output().await.context("could not run cargo")?;

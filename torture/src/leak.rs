@@ -73,21 +73,21 @@ const LATER_HTTP: Fault = Fault::Late(LATE_HTTP.0, LATE_HTTP.1);
 #[rustfmt::skip]
 const SCENES: [Scene; 17] = [
     Scene { kind: Kind::Sqlite, clients: 32, fault: LATER, one_in: 1, short: 3000, usual: 30_000, over_http: false },
-    Scene { kind: Kind::Redis, clients: 32, fault: LATER, one_in: 20, short: 3000, usual: 20_000, over_http: false },
-    Scene { kind: Kind::Redis, clients: 2, fault: LATER, one_in: 20, short: 1000, usual: 10_000, over_http: false },
-    Scene { kind: Kind::Valkey, clients: 32, fault: LATER, one_in: 20, short: 3000, usual: 20_000, over_http: false },
+    Scene { kind: Kind::Redis, clients: 32, fault: LATER, one_in: 20, short: 2000, usual: 20_000, over_http: false },
+    Scene { kind: Kind::Redis, clients: 2, fault: LATER, one_in: 20, short: 500, usual: 10_000, over_http: false },
+    Scene { kind: Kind::Valkey, clients: 32, fault: LATER, one_in: 20, short: 2000, usual: 20_000, over_http: false },
     Scene { kind: Kind::Memcached, clients: 32, fault: LATER, one_in: 40, short: 3000, usual: 20_000, over_http: false },
     Scene { kind: Kind::Memcached, clients: 2, fault: LATER, one_in: 20, short: 1000, usual: 10_000, over_http: false },
-    Scene { kind: Kind::Postgres { pool: 1 }, clients: 4, fault: LATER, one_in: 40, short: 1500, usual: 10_000, over_http: false },
+    Scene { kind: Kind::Postgres { pool: 1 }, clients: 4, fault: LATER, one_in: 40, short: 750, usual: 10_000, over_http: false },
     Scene { kind: Kind::Postgres { pool: 2 }, clients: 8, fault: LATER, one_in: 40, short: 1500, usual: 20_000, over_http: false },
-    Scene { kind: Kind::Redis, clients: 16, fault: LATER_HTTP, one_in: 20, short: 1000, usual: 4000, over_http: true },
-    Scene { kind: Kind::Valkey, clients: 16, fault: LATER_HTTP, one_in: 20, short: 1000, usual: 4000, over_http: true },
+    Scene { kind: Kind::Redis, clients: 16, fault: LATER_HTTP, one_in: 20, short: 600, usual: 4000, over_http: true },
+    Scene { kind: Kind::Valkey, clients: 16, fault: LATER_HTTP, one_in: 20, short: 600, usual: 4000, over_http: true },
     Scene { kind: Kind::Memcached, clients: 16, fault: LATER_HTTP, one_in: 30, short: 1000, usual: 4000, over_http: true },
     Scene { kind: Kind::Postgres { pool: 2 }, clients: 16, fault: LATER_HTTP, one_in: 100, short: 1000, usual: 4000, over_http: true },
     Scene { kind: Kind::Redis, clients: 8, fault: Fault::Again, one_in: 30, short: 2000, usual: 10_000, over_http: false },
     Scene { kind: Kind::Valkey, clients: 8, fault: Fault::Again, one_in: 30, short: 2000, usual: 10_000, over_http: false },
     Scene { kind: Kind::Memcached, clients: 8, fault: Fault::Again, one_in: 60, short: 2000, usual: 10_000, over_http: false },
-    Scene { kind: Kind::Firestore, clients: 32, fault: LATER, one_in: 12, short: 2000, usual: 20_000, over_http: false },
+    Scene { kind: Kind::Firestore, clients: 32, fault: LATER, one_in: 12, short: 1200, usual: 20_000, over_http: false },
     Scene { kind: Kind::Firestore, clients: 16, fault: LATER_HTTP, one_in: 60, short: 1000, usual: 4000, over_http: true },
 ];
 

@@ -10,6 +10,9 @@ use crate::{
     suite, tidy, torture,
 };
 
+/// [`each_feature_alone`] as a task.
+pub(crate) const FEATURES: &str = "features";
+
 /// Crates that nobody should have to build who did not ask for them.
 const NOT_BY_DEFAULT: [&str; 4] = ["tonic", "redis", "tokio-postgres", "openssl-sys"];
 
@@ -32,7 +35,6 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
     steps.run("clippy, default features", || clippy(&everything, &[]))?;
     steps.run("clippy, all features", || clippy(&everything, &["--all-features"]))?;
     tests(steps)?;
-    each_feature_alone(steps)?;
     steps.run("documentation", || {
         let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--all-features"]);
         doc.env("RUSTDOCFLAGS", RUSTDOCFLAGS);
@@ -46,10 +48,11 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
     torture::run(steps, &["--short"])
 }
 
-/// The suite, and beside it the builds that have folders of their own: where a test waits, they go on.
+/// The suite, and beside it what else is built for itself: where a test waits, that goes on.
 fn tests(steps: &mut Steps) -> Result<()> {
     suite::build(steps)?;
-    steps.beside([[examples::TASK], [providers::TASK]], |steps| suite::test(steps, &[]))
+    let tasks = [[examples::TASK], [providers::TASK], [FEATURES]];
+    steps.beside(tasks, |steps| suite::test(steps, &[]))
 }
 
 /// Checks these with every warning an error.
@@ -59,7 +62,7 @@ fn clippy(what: &[&str], features: &[&str]) -> Result<()> {
 
 /// The library must build with no feature and with any single one, without a warning. Clippy denies them for the
 /// library alone, so that what it depends on is checked once for this and all else.
-fn each_feature_alone(steps: &mut Steps) -> Result<()> {
+pub(crate) fn each_feature_alone(steps: &mut Steps) -> Result<()> {
     let library = ["--package", LIBRARY].as_slice();
     let none = ["--no-default-features"].as_slice();
     steps.run("no features", || {

@@ -1,4 +1,4 @@
-//! `cargo xtask examples`: builds and tests the example apps, a workspace of their own, in a folder of its own.
+//! `cargo xtask examples`: builds and tests the example apps, a workspace of their own.
 
 use anyhow::Result;
 
@@ -7,8 +7,8 @@ use crate::step::{self, Steps, cargo};
 /// [`run`] as a task.
 pub(crate) const TASK: &str = "examples";
 
-/// The examples' workspace, and the folder that it is built in.
-const WORKSPACE: (&str, &str) = ("examples/Cargo.toml", "target/examples");
+/// The examples' workspace. It is built where all else is, which has built a part of what it depends on.
+const WORKSPACE: (&str, &str) = ("examples/Cargo.toml", "target");
 
 /// Checks the examples' format, and runs their tests: one build of all, with the versions of their
 /// lock file. A warning in them is an error, as their manifest says.

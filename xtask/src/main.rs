@@ -58,6 +58,7 @@ Tasks:
   package       build and test the library as it is published
   providers     check that the library leaves the cryptography of TLS to the app
   examples      build and test the example apps
+  features      check the library with each of its features alone
   book          build the book of docs/ into target/book, and check its links
   tidy          check the rules that the compiler does not know
   ci            everything that must pass before a change is merged
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         ["package"] => package::run(&mut steps),
         [examples::TASK] => examples::run(&mut steps),
         [providers::TASK] => providers::run(&mut steps),
+        [ci::FEATURES] => ci::each_feature_alone(&mut steps),
         ["book"] => book::run(&mut steps),
         ["tidy"] => steps.run("tidy", tidy::run),
         ["ci"] => ci::run(&mut steps),

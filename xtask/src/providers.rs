@@ -15,9 +15,12 @@ use crate::step::{Steps, capture, cargo, root};
 /// [`run`] as a task.
 pub(crate) const TASK: &str = "providers";
 
-/// The app's workspace, and the folder that it is built in.
+/// The app's workspace. It is built where all else is, which has built half of what it depends on.
 pub(crate) const MANIFEST: &str = "xtask/providers/Cargo.toml";
-const TARGET: &str = "target/providers";
+const TARGET: &str = "target";
+
+/// The folder of the files that it writes and looks for.
+const FILES: &str = "target/providers";
 
 /// What a store says that needs TLS where there is no cryptography for it.
 const HINT: &str = "cargo add rustls";
@@ -52,6 +55,7 @@ pub(crate) fn run(steps: &mut Steps) -> Result<()> {
         // The versions of the workspace, so that little has to be downloaded and nothing differs.
         fs::copy(root().join("Cargo.lock"), root().join(MANIFEST).with_file_name("Cargo.lock"))
             .context("could not copy Cargo.lock to the app")?;
+        fs::create_dir_all(root().join(FILES)).context("could not make the app's folder")?;
         CHOICES.iter().try_for_each(try_choice)
     })
 }
@@ -62,9 +66,9 @@ fn try_choice(choice: &Choice) -> Result<()> {
     run.args(["--features", choice.features, "--"]).args(choice.installs);
     // Nothing but what the app says: no emulator, and credentials that are not there.
     run.env_remove("FIRESTORE_EMULATOR_HOST");
-    let target = root().join(TARGET);
-    run.env("GOOGLE_APPLICATION_CREDENTIALS", target.join("absent.json"));
-    run.env("CERTIFICATE", target.join("certificate.pem"));
+    let files = root().join(FILES);
+    run.env("GOOGLE_APPLICATION_CREDENTIALS", files.join("absent.json"));
+    run.env("CERTIFICATE", files.join("certificate.pem"));
     let printed = capture(run).with_context(|| format!("with {}", named(choice)))?;
     let problems = problems(choice, &printed);
     if !problems.is_empty() {
