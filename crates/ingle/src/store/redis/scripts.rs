@@ -1,9 +1,8 @@
 //! The writes that are more than one command, as scripts that Redis runs in one step each.
 //!
-//! Each looks first and writes then, so that one which is refused has changed nothing. `swap.rs` says where one does it
-//! the other way round. The line
-//! `#!lua` is more than a comment: with it Redis refuses a script as a whole where memory or a
-//! replica is missing, and never in the middle. That takes Redis 7.
+//! Each looks first and writes then, so that one which is refused has changed nothing. `swap.rs` says where one
+//! does it the other way round. The line `#!lua` is more than a comment: with it Redis refuses a script as a
+//! whole where memory or a replica is missing, and never in the middle. That takes Redis 7.
 //!
 //! A script compares whole strings. What is in them it does not know, but for how they begin.
 
