@@ -60,7 +60,7 @@ fn run(options: &Options) -> Result<()> {
     let mut planted = beside(&runtime, options);
     for part in &options.parts {
         println!("\n== {}", part.name());
-        let section = runtime.block_on(part_of(*part, options, planted.as_mut()));
+        let section = runtime.block_on(part_of(*part, options, &mut planted));
         report.add(section.with_context(|| format!("{} did not run", part.name()))?);
     }
     report.write()?;
@@ -78,7 +78,7 @@ fn beside(runtime: &Runtime, options: &Options) -> Option<JoinHandle<Result<Suit
 async fn part_of(
     part: Part,
     options: &Options,
-    planted: Option<&mut JoinHandle<Result<Suite>>>,
+    planted: &mut Option<JoinHandle<Result<Suite>>>,
 ) -> Result<Section> {
     match part {
         Part::Histories => histories::run(options).await,
@@ -89,7 +89,7 @@ async fn part_of(
         Part::Simulation => simulation::run(options).await,
         Part::Fuzz => fuzz::run(options).await,
         Part::Bugs => {
-            let suite = match planted {
+            let suite = match planted.take() {
                 Some(planted) => planted.await.context("the build for the bugs panicked")?,
                 None => Suite::build().await,
             };
