@@ -1,11 +1,8 @@
-//! What the stores stand on: URLs, texts of causes, batches of calls, and TLS.
+//! What the stores stand on: URLs, texts of causes, and TLS.
 //!
 //! It knows no store. `__server` and `__tls` are features for this crate alone: the stores' features
 //! turn on what they need.
 
-#[cfg(feature = "__server")]
-#[allow(dead_code, reason = "PostgreSQL and memcached batch nothing")]
-pub(super) mod batch;
 #[allow(dead_code, reason = "a store on a server of its own does not care where the app runs")]
 pub(super) mod platform;
 #[cfg(feature = "__tls")]

@@ -5,9 +5,8 @@
 //! it, and its commit goes alone, as does each commit of a batch that was refused for the sake of one.
 //! So no session ever waits for another one's lock, and two batches cannot lock each other out.
 //!
-//! `floor::batch::Batcher` does not serve here. It sends what has come as soon as nobody else is about
-//! to call. Here a batch costs a sync, so it waits for the one before it and grows meanwhile; and it
-//! takes one commit of each record, up to a number of bytes, and none that nobody waits for any more.
+//! A batch costs a sync, so it waits for the one before it and grows meanwhile. It takes one commit of
+//! each record, up to a number of bytes, and none that nobody waits for any more.
 
 use std::{
     collections::{HashSet, VecDeque},

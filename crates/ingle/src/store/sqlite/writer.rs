@@ -1,9 +1,7 @@
 //! The one thread that writes: it gathers the changes that wait and syncs them together.
 //!
-//! `floor::batch` batches calls that a process makes at the same time, for a server that takes several
-//! batches at once. A file takes one transaction at a time. So here a thread takes all that was queued
-//! while it synced the transaction before, and the queue has a bound, because a sync takes as long as
-//! the disk wants.
+//! A file takes one transaction at a time. So the thread takes all that was queued while it synced the
+//! transaction before, and the queue has a bound, because a sync takes as long as the disk wants.
 
 use std::{
     sync::{Arc, OnceLock},
