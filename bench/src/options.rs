@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stores::{CONNECTIONS, CONNECTIONS_MORE, SESSIONS};
+use crate::stores::{CONNECTIONS, MANY_CONNECTIONS, SESSIONS};
 
 /// What people are told who ask wrongly.
 pub(crate) const USAGE: &str = "\
@@ -20,10 +20,8 @@ Options:
   --quick        a look at `stores` in two minutes, which is printed and not written down
   --repeats N    how often everything is measured [default: 3]
   --seconds S    how long each slice is measured [default: 1.5]
-  --redis        of `stores` those on servers of Redis alone, which have a section of their own, with
-                 32 connections and with 128
-  --connections N  how many requests of `stores` are under way [default: 32]; with a number that has
-                 no section it is printed and not written down
+  --connections N  how many requests of `stores` are under way [default: 32]; 128 has a section of
+                 its own, and with another number it is printed and not written down
   --sessions N   how many sessions `scale` goes up to [default: 1000000]
 ";
 
@@ -41,7 +39,6 @@ pub(crate) struct Options {
     /// Only to say whether the arguments mean anything.
     pub(crate) check: bool,
     pub(crate) quick: bool,
-    pub(crate) only_redis: bool,
     pub(crate) connections: usize,
     pub(crate) repeats: usize,
     pub(crate) time: Duration,
@@ -54,7 +51,6 @@ impl Options {
             comparisons: Vec::new(),
             check: false,
             quick: false,
-            only_redis: false,
             connections: CONNECTIONS,
             repeats: 3,
             time: Duration::from_millis(1500),
@@ -65,7 +61,6 @@ impl Options {
             match argument.as_str() {
                 "--check" => options.check = true,
                 "--quick" => (options.quick, options.repeats) = (true, 1),
-                "--redis" => options.only_redis = true,
                 "--connections" => {
                     options.connections = number(argument, arguments.next())?.clamp(1, SESSIONS);
                 }
@@ -88,10 +83,10 @@ impl Options {
 
     /// The section that `stores` is written into. None for a look, which is printed alone.
     pub(crate) fn stores_section(&self) -> Option<&'static str> {
-        match (self.quick, self.only_redis, self.connections) {
-            (false, false, CONNECTIONS) => Some("stores"),
-            (false, true, CONNECTIONS) => Some("redis-32"),
-            (false, true, CONNECTIONS_MORE) => Some("redis-128"),
+        match self.connections {
+            _ if self.quick => None,
+            CONNECTIONS => Some("stores"),
+            MANY_CONNECTIONS => Some("stores-128"),
             _ => None,
         }
     }
@@ -140,8 +135,7 @@ mod tests {
             (quick.how_often(), parse("").unwrap().how_often()),
             ("1 repeat".to_owned(), "3 repeats".to_owned())
         );
-        let many = parse("--connections 128 --redis").unwrap();
-        assert_eq!((many.connections, many.only_redis), (128, true));
+        assert_eq!(parse("--connections 64").unwrap().connections, 64);
         assert_eq!(parse("nothing").unwrap_err(), "there is no `nothing`");
         assert!(parse("--seconds 0").unwrap_err().contains("from 0.1 to 60"));
         assert!(parse("--repeats").unwrap_err().contains("needs a number"));
@@ -154,10 +148,8 @@ mod tests {
             Options::parse(&line).unwrap().stores_section()
         };
         assert_eq!(section(""), Some("stores"));
-        assert_eq!(section("--redis --repeats 12"), Some("redis-32"));
-        assert_eq!(section("--redis --connections 128"), Some("redis-128"));
-        for look in ["--quick", "--quick --redis", "--connections 128", "--redis --connections 64"]
-        {
+        assert_eq!(section("--connections 128 --repeats 12"), Some("stores-128"));
+        for look in ["--quick", "--quick --connections 128", "--connections 64"] {
             assert_eq!(section(look), None, "{look}");
         }
     }

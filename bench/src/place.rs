@@ -120,7 +120,7 @@ impl Place {
     }
 
     /// Whether it is a server of Redis, of any version.
-    pub(crate) fn is_redis(self) -> bool {
+    fn is_redis(self) -> bool {
         self == Self::Redis || self.edition().is_some()
     }
 

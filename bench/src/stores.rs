@@ -31,8 +31,8 @@ pub(crate) const SESSIONS: usize = 1000;
 /// Requests under way, unless another number is asked for.
 pub(crate) const CONNECTIONS: usize = 32;
 
-/// The other number that servers of Redis are measured with.
-pub(crate) const CONNECTIONS_MORE: usize = 128;
+/// So many that each app has more to do at once than its threads and its store.
+pub(crate) const MANY_CONNECTIONS: usize = 128;
 
 /// The picture's name, beside the document.
 const PICTURE: &str = "benchmarks.svg";
@@ -64,11 +64,8 @@ impl Measured {
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let load = machine::load();
     let mut all = Vec::new();
-    let mut places = if options.quick { QUICK_PLACES.to_vec() } else { Place::ALL.to_vec() };
-    if options.only_redis {
-        places = Place::ALL.into_iter().filter(|place| place.is_redis()).collect();
-    }
-    for place in places {
+    let places: &[Place] = if options.quick { &QUICK_PLACES } else { &Place::ALL };
+    for &place in places {
         let contestants = contestant::on(place).into_iter();
         let contestants = contestants.filter(|one| !options.quick || is_quick(one)).collect();
         let on = on(place, contestants, options).await;
@@ -80,7 +77,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         return Ok(());
     };
     document::write(section, &text)?;
-    if options.only_redis {
+    if options.connections != CONNECTIONS {
         return Ok(());
     }
     let picture = picture::svg(&report::picture(&all), &report::below(options))?;

@@ -44,7 +44,7 @@ impl Wanted {
         let stores = named("stores") || !others;
         Self {
             stores,
-            every_store: stores && !has("--quick") && !has("--redis"),
+            every_store: stores && !has("--quick"),
             scale: named("scale"),
             tutorial: named("tutorial"),
             requests: named("requests"),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Measured, OnPlace, SESSIONS,
+    CONNECTIONS, Measured, OnPlace, SESSIONS,
     aims::{self, Load},
     measure::{Kept, Round},
     picture::{Group, Row},
@@ -80,8 +80,8 @@ const COLUMNS: [Column; 19] = [
     ("MiB", |_, app| whole(app.memory_bytes / MIB)),
 ];
 
-/// Of the one table of all servers of Redis.
-const REDIS_COLUMNS: [Column; 12] = [
+/// Of the one table of all stores.
+const COLUMNS_OF_ALL: [Column; 12] = [
     KEPT_BY_ONE,
     KEPT_BY_TWO,
     SPREAD_BY_HAND,
@@ -99,16 +99,16 @@ const REDIS_COLUMNS: [Column; 12] = [
 /// The whole section. `load` is what the machine had to do before.
 pub(super) fn text(all: &[OnPlace], options: &Options, load: Option<&str>) -> String {
     let mut text = where_measured(all, options, load);
-    if options.only_redis {
-        text.push_str(&by_server(all));
-        text.push_str(&aims::table(all));
-    } else {
+    if options.connections == CONNECTIONS {
         for on in all {
             text.push_str(&table(on));
         }
         text.push_str(&aims::table(all));
         text.push_str(&frameworks(all));
         text.push_str(&kinds(all));
+    } else {
+        text.push_str(&table_of_all(all));
+        text.push_str(&aims::table(all));
     }
     text.push_str(&wrongs(all));
     text
@@ -153,15 +153,13 @@ fn table(on: &OnPlace) -> String {
     table
 }
 
-/// The apps of all servers, one after the other.
-fn by_server(all: &[OnPlace]) -> String {
-    let mut table = head("| server | app |", &REDIS_COLUMNS);
+/// The apps of all stores, one after the other.
+fn table_of_all(all: &[OnPlace]) -> String {
+    let mut table = head("| store | app |", &COLUMNS_OF_ALL);
     for on in all {
-        // Its settings stand above.
-        let server = on.described.split(" (").next().unwrap_or_default();
         for app in &on.measured {
-            _ = write!(table, "\n| {server} | {} |", name(app));
-            cells(&mut table, on, app, &REDIS_COLUMNS);
+            _ = write!(table, "\n| {} | {} |", on.place.title(), name(app));
+            cells(&mut table, on, app, &COLUMNS_OF_ALL);
         }
     }
     table.push_str("\n\n");
