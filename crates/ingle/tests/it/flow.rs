@@ -61,6 +61,11 @@ async fn renew(session: Session) -> Result<&'static str, Error> {
     Ok("ok")
 }
 
+async fn login(session: Session) -> Result<&'static str, Error> {
+    session.login("ada").await?;
+    Ok("ok")
+}
+
 fn all(layer: &ingle::SessionLayer) -> App {
     app(layer)
         .on("/", home)
@@ -69,6 +74,7 @@ fn all(layer: &ingle::SessionLayer) -> App {
         .on("/insert", insert)
         .on("/logout", logout)
         .on("/renew", renew)
+        .on("/login", login)
 }
 
 #[tokio::test]
@@ -132,6 +138,17 @@ async fn what_each_kind_of_request_asks_of_the_store() {
     trips(&["destroy"]);
     visitor.get(&warm, "/read").await.ok();
     trips(&[]);
+    // What is kept of the user is read before and after.
+    visitor.get(&warm, "/login").await.ok();
+    trips(&["load", "create", "load"]);
+    visitor.get(&warm, "/login").await.ok();
+    trips(&["load", "load", "renew", "load"]);
+    visitor.get(&warm, "/renew").await.ok();
+    trips(&["renew", "load"]);
+    visitor.get(&warm, "/").await.ok();
+    trips(&["replace"]);
+    visitor.get(&warm, "/logout").await.ok();
+    trips(&["destroy"]);
 }
 
 #[tokio::test]
