@@ -5,10 +5,12 @@
 //! knows of a record says what stands in Redis, and a commit compares the whole string. What a person has
 //! written in another form is read all the same; `write.rs` says how it is written over.
 //!
-//! Instants are milliseconds since 1970, names are hexadecimal, and the ops are one text, the newest first.
+//! Instants are milliseconds since 1970, names are hexadecimal, and the ops are one text in Base64, the
+//! newest first.
 
 use std::{borrow::Cow, hash::BuildHasher as _, sync::Arc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use foldhash::quality::FixedState;
 use redis::{Cmd, Value};
 use serde::Deserialize;
@@ -96,10 +98,10 @@ pub(super) fn version(text: &[u8]) -> Version {
 }
 
 /// How many bytes a record has most often at most, beside its data and the user's name.
-const HEADER_BYTES: usize = 384 + OP_BYTES * OPS_MAX;
+const HEADER_BYTES: usize = 384 + OPS_BYTES;
 
-/// How many bytes an op has, with what separates it from the next.
-const OP_BYTES: usize = 17;
+/// How many bytes the ops have at most, with six bits in each.
+const OPS_BYTES: usize = (8 * 8 * OPS_MAX).div_ceil(6);
 
 /// An empty text with room for most records. It is of a size that allocators serve fast.
 pub(super) fn empty_text() -> Vec<u8> {
@@ -158,22 +160,19 @@ pub(super) fn push(text: &mut Vec<u8>, record: &Record) -> Result<(), Error> {
     Ok(())
 }
 
-/// The ops, the newest first, with a blank between two. They are half of most records, so they are written
-/// all at once.
+/// The ops, the newest first. They are a third of most records, and who runs a script takes a hash of each
+/// byte, so they are in Base64.
 fn push_ops(text: &mut Vec<u8>, ops: &Ops) {
     let mut bytes = [0; 8 * OPS_MAX];
     let (places, _) = bytes.as_chunks_mut();
     for (place, op) in places.iter_mut().zip(ops.iter().rev()) {
         *place = op.to_bits().to_be_bytes();
     }
-    let digits = Digits::of(bytes);
-    let (digits, _) = digits.as_bytes().as_chunks();
-    let mut all = [[b' '; OP_BYTES]; OPS_MAX];
-    for ([op @ .., _], digits) in all.iter_mut().zip(digits) {
-        *op = *digits;
-    }
-    let bytes = (OP_BYTES * ops.iter().len()).saturating_sub(1);
-    text.extend_from_slice(all.as_flattened().get(..bytes).unwrap_or_default());
+    let bytes = bytes.get(..8 * ops.iter().len()).unwrap_or_default();
+    let mut digits = [0; OPS_BYTES];
+    // There is room for as many as there can be.
+    let n_digits = BASE64.encode_slice(bytes, &mut digits).unwrap_or_default();
+    text.extend_from_slice(digits.get(..n_digits).unwrap_or_default());
 }
 
 /// The bytes of a mark. The scripts know one by how it begins.
@@ -323,7 +322,10 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn read_ops<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Ops>, D::Error> {
     let Text(text) = Text::deserialize(deserializer)?;
-    let op = |digits| u64::from_str_radix(digits, 16).map(Op::from_bits);
-    let ops = text.rsplit(' ').filter(|digits| !digits.is_empty()).map(op);
-    ops.collect::<Result<_, _>>().map(Some).map_err(serde::de::Error::custom)
+    let bytes = BASE64.decode(&*text).map_err(serde::de::Error::custom)?;
+    let (ops, rest) = bytes.as_chunks();
+    if !rest.is_empty() {
+        return Err(serde::de::Error::custom("an op has 8 bytes"));
+    }
+    Ok(Some(ops.iter().rev().map(|op| Op::from_bits(u64::from_be_bytes(*op))).collect()))
 }

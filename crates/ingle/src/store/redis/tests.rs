@@ -280,7 +280,7 @@ fn a_mark_is_read_and_a_damaged_one_is_told_without_what_it_holds() {
 fn whole() -> String {
     let key = "7f".repeat(32);
     format!(
-        r#"{{"format":1,"idle_deadline":2,"absolute_deadline":3,"created":1,"idle_timeout":4,"user":"mary","login":{{"at":7,"generation":5}},"counter":6,"epoch":"00000000000000ff","key":"{key}","ops":"0000000000000002 0000000000000001","data":{{"n":1}}}}"#
+        r#"{{"format":1,"idle_deadline":2,"absolute_deadline":3,"created":1,"idle_timeout":4,"user":"mary","login":{{"at":7,"generation":5}},"counter":6,"epoch":"00000000000000ff","key":"{key}","ops":"AAAAAAAAAAIAAAAAAAAAAQ","data":{{"n":1}}}}"#
     )
 }
 
