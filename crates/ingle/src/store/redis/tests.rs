@@ -328,7 +328,9 @@ fn a_damaged_record_is_told_without_what_it_holds() {
         (r#""user":"mary""#, r#""user":["hunter2"]"#),
         (r#""counter":6"#, r#""counter":1.5"#),
         ("00000000000000ff", "hunter2"),
-        ("0000000000000002 ", "hunter2 "),
+        ("AAAAAAAAAAIAAAAAAAAAAQ", "hunter2!"),
+        // Base64, but of six bytes.
+        ("AAAAAAAAAAIAAAAAAAAAAQ", "hunter2A"),
         ("7f7f", "hunter2"),
         (r#"{"n":1}"#, r#""hunter2""#),
         (r#"{"n":1}"#, r#"["hunter2"]"#),
