@@ -216,7 +216,7 @@ fn redis_cluster(facts: &Facts, mix: &Mix) -> Result<Need> {
     let machines = (by_cpu / REDIS_SHARDS_EACH).max(by_memory / REDIS_GIB).ceil();
     let limit = if by_memory / REDIS_GIB > by_cpu / REDIS_SHARDS_EACH {
         format!(
-            "memory: {} GiB; {} busy shards would do for the CPU time",
+            "memory: {} GiB; the CPU time alone needs {} of the shards",
             rounded(by_memory),
             whole(by_cpu)
         )
@@ -287,7 +287,10 @@ mod tests {
         let writes = 2.0 * APP_HOUR * HOURS + 100_000.0 * 2_592_000.0 * 0.09 / 1e5;
         assert!((firestore.dollars - writes).abs() < 1.0, "{firestore:?}");
         let redis = redis_cluster(&facts, &updates).unwrap();
-        assert!(redis.limit.starts_with("memory: 124 GiB; 5 busy shards"), "{redis:?}");
+        assert!(
+            redis.limit.starts_with("memory: 124 GiB; the CPU time alone needs 5 of the shards"),
+            "{redis:?}"
+        );
         let postgres = postgres(&facts, &updates).unwrap();
         assert!(postgres.store.starts_with("a primary with 5 cores"), "{postgres:?}");
     }

@@ -151,7 +151,7 @@ impl InFlight {
     ///
     /// Browsers keep a cookie with a `SameSite` limit back from what other sites begin, and yet take
     /// one from the answer. So such a request without a session begins none, except by
-    /// [`Session::renew`], and gets [`Error::CookieWithheld`]. An adapter that leaves this out lets a
+    /// [`Session::login`] and [`Session::renew`], and gets [`Error::CookieWithheld`]. An adapter that leaves this out lets a
     /// form of another site take the place of a visitor's session.
     pub fn fetched<'a>(
         self,

@@ -38,7 +38,8 @@ pub struct SessionInfo {
     pub user: Option<User>,
     /// When it began.
     pub began: Timestamp,
-    /// When it was last used, give or take a tenth of its idle time: not each use is written down.
+    /// When it was last used, as far as is known. Not each use is written down, so it may be later by a
+    /// minute or a tenth of the idle time, whichever is longer.
     pub last_seen: Timestamp,
     /// When it ends, used or not.
     pub ends: Timestamp,
