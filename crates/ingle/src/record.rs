@@ -57,7 +57,9 @@ pub struct Header {
     pub created: Timestamp,
     /// The record is dead from this instant on, unless a commit or a touch moves it further.
     pub idle_deadline: Timestamp,
-    /// The record is dead from this instant on, whatever happens. Written once, at the beginning.
+    /// The record is dead from this instant on, whatever happens. It stays the same under
+    /// one key, except that the first commit sets it in a record of another program. A login or a
+    /// reauthentication sets it anew, with a new key.
     pub absolute_deadline: Timestamp,
     /// How far ahead a commit or a touch moves the idle deadline. `None` for the time that the
     /// layer sets.
@@ -338,7 +340,7 @@ mod hex {
 pub struct Version(pub u64);
 
 impl Version {
-    /// The version of a record that is not there. A destroy leaves it behind.
+    /// Stands for no record.
     pub const NONE: Self = Self(0);
 }
 

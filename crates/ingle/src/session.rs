@@ -206,7 +206,8 @@ impl Session {
     /// another request changed it meanwhile, that is a lost update.
     ///
     /// # Errors
-    /// The store gave no answer, the session was interrupted, or the field is not a `T`.
+    /// The store gave no answer, the session was interrupted or cannot be read ([`Error::Damaged`]), the
+    /// field is not a `T`, or an edit that this request recorded cannot be applied.
     pub async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         let (_turn, record) = self.load().await?;
         let data = data_of(record.as_deref());
@@ -268,6 +269,10 @@ impl Session {
     /// Adds to a number. A field that is not there counts as 0. It reads nothing, and is stored
     /// before the response leaves. What other requests add meanwhile counts, too.
     ///
+    /// If the stored field is no number, the next read or commit fails with [`Error::WrongType`], and the
+    /// commit drops all recorded edits, unless [`OnWrongType`](crate::OnWrongType) says otherwise. A sum
+    /// beyond an `i64` fails so with [`Error::InvalidValue`].
+    ///
     /// # Errors
     /// A field cannot have this name. Nothing was recorded.
     pub fn increment(&self, name: impl Into<String>, by: i64) -> Result<(), Error> {
@@ -278,6 +283,9 @@ impl Session {
 
     /// Appends to an array. A field that is not there counts as empty. It reads nothing, and is
     /// stored before the response leaves, behind what other requests append meanwhile.
+    ///
+    /// If the stored field is no array, the next read or commit fails with [`Error::WrongType`], and the
+    /// commit drops all recorded edits, unless [`OnWrongType`](crate::OnWrongType) says otherwise.
     ///
     /// # Errors
     /// A session cannot hold the value. Nothing was recorded.
@@ -338,8 +346,9 @@ impl Session {
     /// For handlers that go on after their response, such as WebSocket and SSE.
     ///
     /// # Errors
-    /// As [`update`](Self::update). After [`Error::Unavailable`] and [`Error::TooManyNewSessions`] the
-    /// edits stay recorded. After any other error they are dropped.
+    /// As [`update`](Self::update). After [`Error::Unavailable`], [`Error::TooManyNewSessions`],
+    /// [`Error::NoRandomness`] and [`Error::ResponseSent`] the edits stay recorded. After any other error
+    /// they are dropped.
     pub async fn commit(&self) -> Result<(), Error> {
         if self.state().edits.is_empty() {
             return Ok(());
@@ -357,7 +366,9 @@ impl Session {
     /// It also lets a session begin with a request from another site ([`Error::CookieWithheld`]).
     ///
     /// # Errors
-    /// The session still has its old id, except that [`Error::OutcomeUnknown`] leaves it open.
+    /// After [`Error::Interrupted`] the session has ended, or has an id of another request's. After
+    /// [`Error::OutcomeUnknown`] it may have either id, or have ended. After any other error it has its
+    /// old id.
     pub async fn renew(&self) -> Result<(), Error> {
         self.transact(|_| Ok(()), Id::Renew).await
     }
@@ -379,7 +390,7 @@ impl Session {
     /// Ends the session: deletes its record and drops the recorded edits. No request under way can
     /// bring it back. What is stored after this begins a new session.
     ///
-    /// If another request has renewed the session meanwhile, it ends under its new id. If the browser
+    /// If another request has renewed the session less than a minute ago, it ends under its new id. If the browser
     /// sent the cookie more than once, every session that it names ends.
     ///
     /// # Errors
@@ -398,10 +409,10 @@ impl Session {
     /// must not outlive it.
     ///
     /// An end in this process is told at once. One in another process is told within a second on Redis,
-    /// PostgreSQL and SQLite, and within 6 seconds on any store, as long as the store answers. A deadline
-    /// that passes, and on PostgreSQL a renew, is told within 6 seconds. There is no gap: a session that
-    /// ended before the call is found ended. To wait is no use of the session. Where there is no session,
-    /// this waits for ever.
+    /// SQLite, and PostgreSQL without a pooler or a pool of the app's, and within 6 seconds on any store, as
+    /// long as the store answers. A deadline that passes, and on PostgreSQL a renew, is told within
+    /// 6 seconds. There is no gap: a session that ended before the call is found ended. Waiting does not
+    /// count as use of the session. Where there is no session, this waits for ever.
     ///
     /// ```
     /// # async fn socket(session: ingle::Session, mut next: impl AsyncFnMut() -> Option<String>) {
@@ -435,7 +446,7 @@ impl Session {
         }
     }
 
-    /// Makes the reads of this request no use of the session: they do not move its idle deadline.
+    /// Lets the reads of this request not count as use of the session: they do not move its idle deadline.
     /// Changes move it all the same.
     ///
     /// For what asks by itself, such as a page that polls, a health check or an export. Without this,
@@ -444,7 +455,9 @@ impl Session {
         self.state().skips_touch = true;
     }
 
-    /// What logs call this session. `None` before anything was stored.
+    /// What logs call this session. Before the first read or commit it is the handle of the id that the
+    /// browser sent, whether or not there is such a session. `None` if the browser sent no id, or several
+    /// that were not looked at yet, or if another request ended the session.
     #[must_use]
     pub fn handle(&self) -> Option<Handle> {
         match &self.state().standing {

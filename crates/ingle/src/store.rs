@@ -164,7 +164,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Looks whether the server is set up as sessions need it, and says what is not. It is for operators'
     /// tools, and may take seconds. It changes nothing.
     ///
-    /// As it comes, there is nothing to look at.
+    /// The default returns no warnings.
     ///
     /// # Errors
     /// The store gave no answer.
@@ -175,7 +175,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The store's lists, if it can list.
     fn as_list(&self) -> Option<&dyn List>;
 
-    /// The store's transactions of two records, if it has them (law 13). As it comes, it has none.
+    /// The store's transactions of two records, if it has them (law 13). The default is `None`.
     fn as_transactions(&self) -> Option<&dyn Transactions> {
         None
     }
@@ -294,7 +294,7 @@ pub trait List: Send + Sync {
 
     /// The same, for the records whose handles begin so.
     ///
-    /// As it comes, it goes through the list of all: a page may be empty, and yet others follow. A
+    /// The default goes through the list of all: a page may be empty, and yet others follow. A
     /// store that has its keys in order looks them up.
     ///
     /// # Errors

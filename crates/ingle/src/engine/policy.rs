@@ -202,7 +202,7 @@ pub enum OnUserLimit {
 }
 
 /// What happens to edits that are not committed when a handler answers with a status of 500 or
-/// more.
+/// more. Through tower, a response whose header `grpc-status` is not `0` counts as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnServerError {
     /// They are discarded, because the handler did not finish its work.
@@ -245,8 +245,10 @@ impl Lifetime {
         Self { idle: Duration::from_secs(idle), absolute: Duration::from_secs(absolute) }
     }
 
-    /// A session ends `idle` after its last use, and `absolute` after its beginning, whatever
-    /// happens.
+    /// A session ends `idle` after the last use that was stored, and `absolute` after it began, or after its
+    /// user last logged in or proved who they are. A change is always stored. A read counts when a tenth of
+    /// `idle` has passed since the last one that did, and at least a minute where `idle` is 2 minutes or
+    /// more. So a session may end by so much earlier.
     ///
     /// # Errors
     /// One of them is shorter than a second, or the idle time is longer than the absolute one.

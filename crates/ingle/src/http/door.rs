@@ -82,6 +82,8 @@ impl Door {
 
     /// Gives a request its session, from the values of its Cookie headers. It reads nothing from
     /// the store.
+    ///
+    /// Call it within a Tokio runtime, or this process never deletes dead records.
     pub fn begin<'a>(&self, cookie_headers: impl IntoIterator<Item = &'a [u8]>) -> InFlight {
         let Shared { engine, settings, legacy } = &*self.0;
         engine.start_sweeps_once();

@@ -140,7 +140,7 @@ impl SessionLayer {
 
     /// How many sessions a user may have at once, and what a login beyond that does. Default any number.
     ///
-    /// No instant sees more, on any number of instances, except sessions that began before there was a
+    /// At no time does a user have more, on any number of instances, except sessions that began before there was a
     /// limit, and those of calls that reach the store more than a minute late. A login then takes two commits more, and so does a renew of a session that is logged in.
     ///
     /// # Panics
@@ -176,8 +176,8 @@ impl SessionLayer {
         self.with(|layer| layer.policy.on_wrong_type = on_wrong_type)
     }
 
-    /// What happens to uncommitted edits when a handler answers with 500 or more. Default
-    /// [`OnServerError::Discard`].
+    /// What happens to uncommitted edits when a handler answers with 500 or more, or with a `grpc-status`
+    /// that is not `0`. Default [`OnServerError::Discard`].
     pub fn on_server_error(self, on_server_error: OnServerError) -> Self {
         self.with(|layer| layer.policy.on_server_error = on_server_error)
     }
@@ -227,7 +227,8 @@ impl SessionLayer {
     }
 
     /// How often this process deletes dead records, give or take half; `None` for never. Default
-    /// every 60 seconds. Any number of processes may do so at once.
+    /// every 60 seconds. Any number of processes may do so at once. It begins with the first request, so a
+    /// process that has none deletes nothing.
     pub fn sweep_every(self, interval: Option<Duration>) -> Self {
         self.with(|layer| layer.policy.sweep_every = interval)
     }

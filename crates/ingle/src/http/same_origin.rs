@@ -73,7 +73,8 @@ impl SameOriginLayer {
     /// Lets the pages of another origin do what the app's own may do.
     ///
     /// # Errors
-    /// It is no origin: `scheme://host` or `scheme://host:port`, with nothing before or behind it.
+    /// It is not `scheme://host` or `scheme://host:port`, with nothing before or behind it. Or it names the
+    /// default port (80 for `http`, 443 for `https`), or its host is not ASCII: browsers send neither.
     pub fn trust(mut self, origin: &str) -> Result<Self, NotAnOrigin> {
         let trusted = parse(origin).ok_or(NotAnOrigin)?;
         Arc::make_mut(&mut self.rules).trusted.push(trusted);

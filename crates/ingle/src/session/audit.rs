@@ -76,8 +76,9 @@ pub struct AuditLine {
     /// To the sessions of which user, if it was to these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// To which top-level fields, at most 100: those that were changed, with hashes of their values and
-    /// never the values, and those that the operator [named](crate::StoredSession::naming) besides.
+    /// To which top-level fields, at most 100: those that were changed or looked at, with hashes of
+    /// their values and never the values, and those that the operator [named](crate::StoredSession::naming)
+    /// besides.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, AuditField>,
     /// How many more fields there were.
@@ -143,7 +144,8 @@ pub enum AuditOutcome {
     /// The store failed. A change or an end of one session was not made. An end of several may have
     /// ended some.
     Failed,
-    /// The store did not say whether it was done. With transactions, it was not.
+    /// The store did not say whether it was done. With transactions, an edit or the end of one session was
+    /// not. An end of several may have ended some.
     Unknown,
 }
 
@@ -176,7 +178,7 @@ impl fmt::Display for AuditOutcome {
 
 /// A field before and after an act: the SHA-256 of its value as JSON, in hexadecimal digits, or `None`
 /// where it was not there. A value that can be guessed can be told by its hash. Both are `None` where the
-/// act named the field and did not change it.
+/// act named the field and did not change it. Where the operator looked at a hidden value, both are its hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AuditField {

@@ -35,8 +35,9 @@ pub enum Error {
         field: String,
     },
 
-    /// The store did not answer, or not in time. Nothing was stored. The session, if there is one,
-    /// is as it was. Try again later.
+    /// The store did not answer in time, another writer held the record, or the store refused, such as for
+    /// want of a right. The source says which. This change was not stored, and the session is as it was. A
+    /// call that ends several sessions may have ended some.
     #[error("the session's store is not available")]
     Unavailable(#[source] Arc<store::Error>),
 

@@ -129,7 +129,7 @@ impl From<String> for Login {
 pub struct Label(String);
 
 impl Label {
-    /// A text of the app's: up to 64 characters, of which those that control terminals are left out.
+    /// A text of the app's: its first 64 characters, without control characters.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.chars().filter(|character| !character.is_control()).take(LABEL_MAX).collect())
@@ -211,7 +211,10 @@ impl Session {
     /// # Errors
     /// Nobody was logged in. [`Error::Interrupted`] also says that all sessions of the user were ended
     /// while this login was under way, or since its [ticket](Self::login_ticket) was taken.
-    /// [`Error::TooManyCookies`] if the browser sent more ids than are looked up. Of
+    /// [`Error::TooManyCookies`] if the browser sent more ids than are looked up.
+    /// [`Error::TooManySessions`] if the user has as many as they may have. [`Error::InvalidValue`] if the
+    /// name has no byte, more than 256, or control characters, or if the ticket is another user's.
+    /// [`Error::Unsupported`] on a store with plain ids. Of
     /// [`Error::OutcomeUnknown`] no browser gets the cookie, so the visitor must log in again.
     pub async fn login(&self, login: impl Into<Login>) -> Result<(), Error> {
         let login = login.into();
@@ -228,7 +231,8 @@ impl Session {
     /// log in.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// [`Error::InvalidValue`] if the name has no byte, more than 256, or control characters.
+    /// [`Error::Unsupported`] on a store with plain ids. Otherwise the store gave no answer.
     pub async fn login_ticket(&self, user: &str) -> Result<LoginTicket, Error> {
         ticket(&self.shared.engine, user).await
     }

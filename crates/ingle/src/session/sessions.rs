@@ -48,7 +48,7 @@ impl Sessions {
         Self { engine: Arc::clone(engine), audit: Audit::of_nobody(engine) }
     }
 
-    /// The sessions of a user, the one that was used last first.
+    /// The sessions of a user, the one that was used last first. What cannot be read is left out.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if the store cannot list by user. Otherwise the store gave no answer.
@@ -59,7 +59,7 @@ impl Sessions {
     /// A page of sessions, as they are at this moment, in an order of the store's. `after` is the end of
     /// the page before.
     ///
-    /// A session that lives during the whole listing is on exactly one page.
+    /// A session that lives during the whole listing, and is not renewed meanwhile, is on exactly one page.
     ///
     /// ```
     /// # async fn count(layer: ingle::SessionLayer) -> Result<(), ingle::Error> {
@@ -157,7 +157,9 @@ impl Sessions {
     /// store that cannot list by user, each ends when it is next used, and the count is 0.
     ///
     /// # Errors
-    /// Some sessions may live on. Call it again.
+    /// [`Error::InvalidValue`] if the name has no byte, more than 256, or control characters, and
+    /// [`Error::Unsupported`] on a store with plain ids. After any other error some sessions may live on:
+    /// call it again.
     pub async fn end_all_of(&self, user: &str) -> Result<usize, Error> {
         check_name(user)?;
         let (sessions, user) = (self.clone(), user.to_owned());
@@ -273,7 +275,8 @@ impl Sessions {
     }
 
     /// Writes down that the operator looks at hidden values of several sessions: those of a user, or
-    /// of all. Call it before you show them.
+    /// of all. Call it before you show them. Without [`operated_by`](Self::operated_by) it writes nothing,
+    /// and returns `Ok`.
     ///
     /// # Errors
     /// The line could not be written. Do not show the values.
@@ -284,7 +287,7 @@ impl Sessions {
     /// See [`Session::login_ticket`](crate::Session::login_ticket).
     ///
     /// # Errors
-    /// The store gave no answer.
+    /// As [`Session::login_ticket`](crate::Session::login_ticket).
     pub async fn login_ticket(&self, user: &str) -> Result<LoginTicket, Error> {
         ticket(&self.engine, user).await
     }

@@ -68,8 +68,8 @@ impl StoredSession {
     /// The same session, for edits that are about these top-level fields: the audit log names them also
     /// where an edit is refused or changes nothing. Otherwise a line names what was changed, and no more.
     ///
-    /// Name what the answer to an edit tells of. Whoever learns that a value is not the one that they
-    /// said has guessed at it.
+    /// Name each field that your answer to the operator reveals something about. "That is not the value"
+    /// lets them test a guess, and the log must show it.
     ///
     /// ```
     /// # async fn mend(session: ingle::StoredSession) -> Result<(), ingle::Error> {
@@ -99,11 +99,12 @@ impl StoredSession {
         &self.record.data
     }
 
-    /// The session as it is now, under its new handle if it has been renewed; or how it has ended. To
-    /// look is no use of the session.
+    /// The session as it is now, under its new handle if it has been renewed; or how it has ended. What
+    /// happened more than a minute ago, a renew too, is told as [`SessionEnd::Expired`]. Looking does not
+    /// count as use of the session.
     ///
     /// # Errors
-    /// The store gave no answer.
+    /// The store gave no answer, or the session cannot be read ([`Error::Damaged`]).
     pub async fn reload(&self) -> Result<Result<Self, SessionEnd>, Error> {
         let context = self.engine.context();
         let deadline = context.policy.deadline();
@@ -122,7 +123,7 @@ impl StoredSession {
         Err(context.client.too_late("the session was renewed again and again").into())
     }
 
-    /// Reads the data as a `T`, as it is now. To read is no use of the session. See
+    /// Reads the data as a `T`, as it is now. Reading does not count as use of the session. See
     /// [`Session::data`](crate::Session::data).
     ///
     /// # Errors
@@ -140,8 +141,8 @@ impl StoredSession {
         Ok(read::read(Place::Whole, Shown::of(&loaded.record.data), mend)?.view)
     }
 
-    /// Changes the data in one transaction, beside what requests change at the same time. It is no use of
-    /// the session, so no deadline moves. See [`Session::update`](crate::Session::update).
+    /// Changes the data in one transaction, beside what requests change at the same time. It does not count
+    /// as use of the session, so no deadline moves. See [`Session::update`](crate::Session::update).
     ///
     /// # Errors
     /// [`Error::Interrupted`] if it has moved or ended: nothing was stored. Otherwise as
@@ -221,7 +222,9 @@ impl StoredSession {
         last.ok_or(Error::OutcomeUnknown)
     }
 
-    /// Ends the session for good, also where it has moved since. False if it had ended before.
+    /// Ends the session for good. It follows a renew for one minute. False if nothing lives under the
+    /// handle that it had: the session ended, or was renewed more than a minute ago. So find it again before
+    /// you say that it has ended.
     ///
     /// # Errors
     /// It may live on. Do not say that it has ended.
@@ -231,7 +234,8 @@ impl StoredSession {
     }
 
     /// Writes down that the operator looks at these fields, whose values are hidden otherwise. Call it
-    /// before you show them.
+    /// before you show them. The line keeps the SHA-256 of each value as it was when the session was found.
+    /// Without [`operated_by`](crate::Sessions::operated_by) it writes nothing, and returns `Ok`.
     ///
     /// # Errors
     /// The line could not be written. Do not show the values.

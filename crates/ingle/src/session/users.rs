@@ -57,7 +57,7 @@ pub struct SessionInfo {
 
 impl Session {
     /// The sessions of the user whom this one is logged in for, the one that was used last first: for a
-    /// page that lets them end those that they do not know.
+    /// page that lets them end those that they do not know. What cannot be read is left out.
     ///
     /// # Errors
     /// [`Error::NotLoggedIn`] if nobody is logged in, and [`Error::Unsupported`] if the store cannot
@@ -88,12 +88,14 @@ impl Session {
     /// Ends all other sessions of the user, such as after a change of the password, and moves this one
     /// to a new id. Returns how many ended.
     ///
-    /// When this returns, none of them lives, and no login that was under way before can succeed.
+    /// When this returns, none of them lives, and no login that was under way before can succeed. On a
+    /// store that cannot list by user, each ends when it is next used, and the count is 0.
     ///
     /// # Errors
-    /// As [`siblings`](Self::siblings). Some sessions may live on; do not answer that they have ended.
-    /// After [`Error::Unavailable`] this session lives, and can try again. After [`Error::Interrupted`] all have ended, this one too, because another request renewed it or
-    /// ended it meanwhile.
+    /// [`Error::NotLoggedIn`] if nobody is logged in, and [`Error::Unsupported`] on a store with plain
+    /// ids. After any error the others may live on; do not answer that they have ended. After
+    /// [`Error::Unavailable`] call it again. After [`Error::Interrupted`] another request has renewed or
+    /// ended this session: call [`Sessions::end_all_of`](crate::Sessions::end_all_of) to be sure.
     pub async fn end_others(&self) -> Result<usize, Error> {
         let shared = Arc::clone(&self.shared);
         self.looked();
@@ -102,10 +104,13 @@ impl Session {
 
     /// Ends all sessions of the user, this one too, and returns how many there were.
     ///
-    /// When this returns, none of them lives, and no login that was under way before can succeed.
+    /// When this returns, none of them lives, and no login that was under way before can succeed. On a
+    /// store that cannot list by user, each ends when it is next used, and the count is 0.
     ///
     /// # Errors
-    /// As [`end_others`](Self::end_others).
+    /// [`Error::NotLoggedIn`] if nobody is logged in, and [`Error::Unsupported`] on a store with plain
+    /// ids. After any error some sessions may live on, and this one may have ended: call
+    /// [`Sessions::end_all_of`](crate::Sessions::end_all_of) to be sure.
     pub async fn end_all(&self) -> Result<usize, Error> {
         let (user, own) = self.own().await?;
         let shared = Arc::clone(&self.shared);

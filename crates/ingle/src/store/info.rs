@@ -14,7 +14,7 @@ pub struct Info {
     /// What an acknowledged commit survives, as the end of a sentence: `a crash and a power loss`.
     pub durability: Cow<'static, str>,
     /// Which server it is on and how it commits there, where the store can tell and it makes a
-    /// difference: `Valkey 9.1.2, each commit is `SET … IFEQ``. As it was when the store was opened.
+    /// difference: ``Valkey 9.1.2, each commit is `SET … IFEQ` ``. As it was when the store was opened.
     pub server: Option<Cow<'static, str>>,
     /// Which laws it keeps only in a weaker form.
     pub capabilities: Capabilities,

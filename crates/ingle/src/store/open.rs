@@ -105,11 +105,12 @@ pub async fn open_lazily(url: &str) -> Result<Arc<dyn Store>, OpenError> {
     })))
 }
 
-/// Creates what a store needs before it can be opened, if that is missing, and then opens the store
-/// once as a check. For PostgreSQL that is the table. The other stores need nothing.
+/// Creates what a store needs before it can be opened. For PostgreSQL that is the table: it is made if it
+/// is missing, and the store is opened once as a check. The other stores need nothing, so of their URLs
+/// only the scheme is looked at.
 ///
 /// # Errors
-/// As [`open`].
+/// For PostgreSQL as [`open`]. Otherwise the scheme is no store's.
 pub async fn migrate(url: &str) -> Result<(), OpenError> {
     let url = url.trim();
     match scheme(url)? {
@@ -157,7 +158,8 @@ macro_rules! stores {
 const NOT_OPEN: &str = "what its server says once the store is open";
 
 stores! {
-    "sqlite": sqlite_info(_url) -> Info {
+    "sqlite": sqlite_info(url) -> Info {
+        super::sqlite::folder_of(url)?;
         Ok(Info::new("sqlite", NOT_OPEN))
     }
     "firestore": firestore_info(url) -> Info {

@@ -34,6 +34,7 @@ mod wakes;
 mod write;
 mod writer;
 
+pub(super) use config::folder_of;
 use error::{NAME, Unserved, no_thread};
 use queue::ask;
 use write::OwnedReplace;
@@ -96,7 +97,7 @@ impl Sqlite {
     /// # Panics
     /// As [`open`](Self::open).
     pub async fn open_url(url: &str) -> Result<Self, OpenError> {
-        Self::open(config::folder_of(url)?).await
+        Self::open(folder_of(url)?).await
     }
 
     fn open_blocking(folder: &Path) -> Result<Self, OpenError> {

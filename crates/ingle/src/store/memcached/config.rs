@@ -23,7 +23,7 @@ pub struct MemcachedConfig {
     /// The servers, as `host:port`. Which of them has a key depends on these texts: all instances
     /// must write them alike. Their order does not matter.
     pub servers: Vec<String>,
-    /// What all keys begin with, before a colon. Default `ingle`.
+    /// What all keys begin with, before a colon: 1 to 100 letters, digits and `-_.`. Default `ingle`.
     pub prefix: String,
 }
 

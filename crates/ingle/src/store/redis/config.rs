@@ -42,7 +42,7 @@ pub struct RedisConfig {
     pub password: Option<String>,
     /// The number of the database. Default 0.
     pub database: u32,
-    /// What the names of all keys begin with. Default `ingle`.
+    /// What the names of all keys begin with: 1 to 100 letters, digits and `-_.:/`. Default `ingle`.
     pub prefix: String,
 }
 
@@ -129,7 +129,7 @@ impl RedisConfig {
     ///
     /// # Errors
     /// [`Config`](crate::store::OpenErrorKind::Config): the client has certificates of its own, which
-    /// cannot be read from it; or it names no server.
+    /// cannot be read from it; its address is of an unknown kind; or its database's number is negative.
     pub fn from_client(client: &Client) -> Result<Self, OpenError> {
         let info = client.get_connection_info();
         let mut config = match info.addr() {

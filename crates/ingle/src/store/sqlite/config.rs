@@ -9,7 +9,7 @@ use crate::store::{OpenError, floor::text::is_tidy};
 
 /// Reads `sqlite:///absolute/folder` or `sqlite:relative/folder`. Blanks and line ends around it are no
 /// part of it: mounted secrets end in them.
-pub(super) fn folder_of(url: &str) -> Result<PathBuf, OpenError> {
+pub(in crate::store) fn folder_of(url: &str) -> Result<PathBuf, OpenError> {
     let form = "the URL takes a folder: sqlite:///absolute/folder or sqlite:relative/folder";
     let rest = url.trim().strip_prefix("sqlite:").ok_or_else(|| bad_url(form))?;
     let folder = match rest.strip_prefix("//") {

@@ -627,6 +627,8 @@ async fn a_folder_whose_name_nobody_means_is_not_made() {
     let url = format!(" sqlite://{path}/a b\r\n");
     crate::store::open(&url).await.unwrap();
     crate::store::open_lazily(&url).await.unwrap();
+    let wrong = crate::store::open_lazily("sqlite://host/folder").await.unwrap_err();
+    assert_eq!(wrong.kind(), OpenErrorKind::Config);
     let made: Vec<_> =
         fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(made, ["a b"]);
