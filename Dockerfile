@@ -1,7 +1,9 @@
 # The app `greetings`: one static program, the certificates that it trusts, and nothing else.
 #
 #   docker build -t greetings .
-#   docker run --rm -p 127.0.0.1:8080:8080 -e INGLE_STORE=memory: greetings
+#   docker run --rm -p 127.0.0.1:8080:8080 -e INGLE_STORE=memory: greetings --insecure-http
+#
+# Behind a proxy that speaks HTTPS leave out `--insecure-http`.
 #
 # It needs nothing of BuildKit, since Google's builds run without it.
 

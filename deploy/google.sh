@@ -21,7 +21,7 @@
 #   COLLECTION  the collection of the sessions [default: sessions]
 #
 # `up` may be run again: what is right stays as it is. What it makes it first notes as a label on its
-# bucket. So `down` knows what was there before, and leaves that. It needs gcloud, and an account that
+# bucket. So `down` knows what was there before, and leaves that. Each task takes the same names as `up`. It needs gcloud, and an account that
 # may do all this, such as one with roles/owner.
 
 set -euo pipefail
@@ -122,10 +122,31 @@ to_give() {
 # The app itself is replaced by each deployment, so one that is somebody else's is left alone.
 refuse_others() {
   if ! made "$1" && there "$1"; then
-    echo "$2 is there, and not made by this script. Nothing was changed." >&2
+    echo "$2 is there, and not made by this script. It stays as it is, and so does what \`up\` has made." >&2
     echo "To mend: set APP to another name, such as APP=$APP-2." >&2
     exit 1
   fi
+}
+
+# A name as a label can hold it.
+as_label() {
+  tr 'A-Z' 'a-z' <<<"$1" | sed 's/[^a-z0-9_-]/-/g'
+}
+
+# With another name than `up` had, `down` would miss what was made, and delete what was not.
+refuse_another() {
+  local noted
+  noted=$(tr ';' '\n' <<<"$labels" | sed -n "s/^$1=//p")
+  if [[ -n $noted && $noted != "$(as_label "$3")" ]]; then
+    echo "\`up\` had $2=$noted, and this is $2=$3. Nothing was changed." >&2
+    echo "To mend: set $2 to what it was." >&2
+    exit 1
+  fi
+}
+
+refuse_other_names() {
+  refuse_another region REGION "$REGION"
+  refuse_another database-name DATABASE "$DATABASE"
 }
 
 up() {
@@ -144,6 +165,9 @@ up() {
   fi
   labels=$(labels)
   refuse_others bucket "The bucket $bucket"
+  refuse_other_names
+  google storage buckets update "$bucket" \
+    --update-labels="region=$(as_label "$REGION"),database-name=$(as_label "$DATABASE")"
 
   to_make database || true
   to_make account || true
@@ -223,11 +247,14 @@ spec:
         startupProbe:
           httpGet:
             path: /ready
-          periodSeconds: 2
-          failureThreshold: 15
+          # Longer than the app waits for its store.
+          timeoutSeconds: 3
+          periodSeconds: 3
+          failureThreshold: 10
         livenessProbe:
           httpGet:
             path: /health
+          timeoutSeconds: 3
           periodSeconds: 30
 SERVICE
 }
@@ -278,11 +305,13 @@ engine_service() {
 }
 
 url() {
+  local service
   if [[ $on == run ]]; then
     google run services describe "$APP" --region="$REGION" --format='value(status.url)'
   else
     labels=$(labels)
-    google app browse --service="$(engine_service)" --no-launch-browser
+    service=$(engine_service)
+    google app browse --service="$service" --no-launch-browser
   fi
 }
 
@@ -300,11 +329,13 @@ open_browser() {
 }
 
 logs() {
+  local service
   if [[ $on == run ]]; then
     google run services logs read "$APP" --region="$REGION" --limit=100
   else
     labels=$(labels)
-    google app logs read --service="$(engine_service)" --limit=100
+    service=$(engine_service)
+    google app logs read --service="$service" --limit=100
   fi
 }
 
@@ -332,6 +363,7 @@ down() {
   fi
   labels=$(labels)
   refuse_others bucket "The bucket $bucket"
+  refuse_other_names
   echo "In project $PROJECT, this is deleted:"
   ! made service || echo "  the service $APP on Cloud Run, in $REGION"
   ! made engine-service || echo "  the service $APP on App Engine"

@@ -10,7 +10,7 @@
 # DATABASE    the database [default: (default)]
 # COLLECTION  the collection of the sessions [default: sessions]
 # ACCOUNT     a service account to create, if it is not there, and to give the role of the app;
-#             the part before the `@` [default: none]
+#             the part before the `@` [default: none]. The role is for all databases of the project
 #
 # It needs gcloud, and an account that may do all this, such as one with roles/owner. The indexes of
 # the collection's fields are removed but for one: queries of your own on this collection would

@@ -37,7 +37,7 @@ use crate::{
     access::{Told, traced},
     app::{HEALTH, READY, READY_WITHIN, logout, page, readiness},
     lab::Slowness,
-    limit::BODY_BYTES_MAX,
+    limit::{BODY_BYTES_MAX, TOO_LONG},
     server::{CONNECTIONS_MAX, Ended, Limits},
     workers,
 };
@@ -196,7 +196,7 @@ async fn limited(
     });
     match timeout(limit.time, handled).await {
         Ok(handled) => handled,
-        Err(_) => Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "it took too long\n")),
+        Err(_) => Err(refusal(StatusCode::SERVICE_UNAVAILABLE, TOO_LONG)),
     }
 }
 

@@ -224,12 +224,12 @@ fn cookie(options: &Options, ids: Ids) -> Result<Cookie, Failure> {
     };
     let name = match (ids, &options.cookie_name) {
         (Ids::Plain, _) if options.accounts.is_some() => {
-            let line = "--accounts: a store with ids=plain has no users; leave out one of both";
+            let line = "--accounts: a store with ids=plain has no users; leave out one of the two";
             return Err(Failure::usage(line));
         }
         (Ids::Plain, Some(_)) => {
             let line = "--cookie-name: a store with ids=plain shares the cookie `session_id` with the \
-                        tutorial's app; leave out one of both";
+                        tutorial's app; leave out one of the two";
             return Err(Failure::usage(line));
         }
         (Ids::Plain, None) => "session_id".to_owned(),

@@ -26,6 +26,10 @@ use tower::{Layer, Service};
 
 pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
 
+/// What a request is told whose time is over.
+pub(crate) const TOO_LONG: &str = "the request took too long and was stopped; a part of it may be done, \
+                                   so load the page again before you repeat it\n";
+
 /// Lets so many requests in at once, each for so long and with so large a body.
 #[derive(Clone, Debug)]
 pub(crate) struct Limit {
@@ -108,7 +112,7 @@ impl<F: Future<Output = Result<Response, Infallible>>> Future for Answer<F> {
             Step::Worked { answer, permit } => {
                 let answer = ready!(answer.poll(context));
                 drop(permit.take());
-                let late = (StatusCode::SERVICE_UNAVAILABLE, "it took too long\n");
+                let late = (StatusCode::SERVICE_UNAVAILABLE, TOO_LONG);
                 Poll::Ready(answer.unwrap_or_else(|_| Ok(late.into_response())))
             }
         }

@@ -436,9 +436,9 @@ fn path(parser: &mut lexopt::Parser) -> Result<PathBuf, Wrong> {
 
 /// What follows `account`.
 fn account(parser: &mut lexopt::Parser) -> Result<Command, Wrong> {
-    let usage = || {
-        let usage = "greetings account add NAME --accounts FILE, with the password on stdin";
-        Wrong(format!("account adds one: {usage}"))
+    let usage = |what: &str| {
+        let usage = "greetings account add NAME --accounts FILE asks for a password, or reads it from a pipe";
+        Wrong(format!("account: {what}, and no account was added; {usage}"))
     };
     let (mut words, mut file) = (Vec::new(), None);
     while let Some(argument) = parser.next().map_err(wrong_argument)? {
@@ -446,13 +446,15 @@ fn account(parser: &mut lexopt::Parser) -> Result<Command, Wrong> {
             Value(word) => words.push(word),
             Long("accounts") => file = Some(path(parser)?),
             Short('h') | Long("help") => return Ok(Command::Help),
-            _ => return Err(usage()),
+            Long(option) => return Err(usage(&format!("--{option} is none of its options"))),
+            Short(option) => return Err(usage(&format!("-{option} is none of its options"))),
         }
     }
-    let ([add, name], Some(file)) = (&words[..], file) else { return Err(usage()) };
+    let [add, name] = &words[..] else { return Err(usage("it takes `add` and one name")) };
     if add != "add" {
-        return Err(usage());
+        return Err(usage(&format!("{add:?} is nothing that it does")));
     }
+    let Some(file) = file else { return Err(usage("--accounts is missing")) };
     let takes = "it takes a name of 1 to 64 characters without a colon, and no # or blank first";
     let added = name.to_str().and_then(|name| Add::new(name.to_owned(), file));
     added.map(Command::AddAccount).ok_or_else(|| Wrong(format!("account add {name:?}: {takes}")))

@@ -30,8 +30,8 @@ pub(crate) struct ConsoleOptions {
     /// by default 127.0.0.1:0.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// A viewer sees, an operator ends sessions too, an editor edits them and reveals what is hidden. By
-    /// default it is yours, an editor. For others it is ROLE=NAME, once for each name.
+    /// Your role, by default editor. A viewer sees sessions, an operator ends them too, and an editor also
+    /// edits them and reveals what is hidden. With --public-url: ROLE=NAME, once for each name.
     #[arg(long, value_name = "ROLE[=NAME]", add = complete::roles())]
     role: Vec<Given>,
     #[command(flatten)]
@@ -55,7 +55,7 @@ struct PublicOptions {
     /// The id that the provider gave this console.
     #[arg(long, value_name = "ID", requires = "oidc_issuer")]
     oidc_client_id: Option<String>,
-    /// A file with the secret to it. Or INGLE_OIDC_CLIENT_SECRET holds it.
+    /// A file that holds the client's secret. Or INGLE_OIDC_CLIENT_SECRET holds the secret itself.
     #[arg(long, value_name = "FILE", requires = "oidc_issuer")]
     oidc_client_secret_file: Option<PathBuf>,
     /// A scope to ask for beside openid, email and profile, such as groups.
@@ -170,7 +170,7 @@ impl ConsoleOptions {
         }
         let header = proxy_header.as_deref().unwrap_or_default();
         let proxy = Proxy::new(header, proxy_from, self.table()?);
-        Ok(proxy.map_err(wrong("--proxy-header"))?.into())
+        Ok(proxy.map_err(wrong("--proxy-header and --proxy-from"))?.into())
     }
 
     fn client(&self, issuer: &str) -> Result<Oidc, Failed> {

@@ -34,14 +34,15 @@ pub(crate) async fn run(
 ) -> Result<(), Failed> {
     let sessions = place.sessions().await?;
     let stop = Stop::listen();
+    let dry_run = options.confirmation.dry_run;
     let mut ending =
-        Ending { place, sessions: &sessions, stop, n_ended: 0, n_meant: 0, lost: None };
+        Ending { place, sessions: &sessions, stop, dry_run, n_ended: 0, n_meant: 0, lost: None };
     if !options.handles.is_empty() {
         return ending.named(out, &options).await;
     }
     let handles = ending.matching(&options).await?;
     ending.n_meant = handles.len();
-    confirm(handles.len(), "sessions", &options.confirmation, &ending.stop).await?;
+    confirm(handles.len(), &options.confirmation, &ending.stop).await?;
     ending.all_of(out, &options, handles).await
 }
 
@@ -49,6 +50,8 @@ struct Ending<'a> {
     place: &'a PlaceOptions,
     sessions: &'a Sessions,
     stop: Stop,
+    /// Nothing ends, and those that would are counted.
+    dry_run: bool,
     n_ended: usize,
     n_meant: usize,
     /// Why what is printed is not read. The sessions end all the same.
@@ -67,11 +70,11 @@ impl Ending<'_> {
         }
         self.n_meant = found.len();
         if found.len() > YES_MAX || options.confirmation.confirm.is_some() {
-            confirm(found.len(), "sessions", &options.confirmation, &self.stop).await?;
+            confirm(found.len(), &options.confirmation, &self.stop).await?;
         }
         let mut table = Table::begin(out, list::columns(self.place.knows_use()))?;
-        self.some(out, &mut table, found, options.confirmation.dry_run).await?;
-        self.end(out, table, options.confirmation.dry_run)
+        self.some(out, &mut table, found).await?;
+        self.end(out, table)
     }
 
     /// The handles of those that fit, which is all that is kept of them. What cannot be read fits where all
@@ -94,7 +97,6 @@ impl Ending<'_> {
         options: &EndOptions,
         handles: HashSet<Handle>,
     ) -> Result<(), Failed> {
-        let dry_run = options.confirmation.dry_run;
         let mut table = Table::begin(out, list::columns(self.place.knows_use()))?;
         let mut pages = Pages::new(self.sessions, &options.selection, false);
         while let Some(page) = pages.next_page().await.map_err(|failed| self.so_far(failed))? {
@@ -102,9 +104,9 @@ impl Ending<'_> {
                 page.damaged.iter().for_each(|damaged| pages.pass_over(damaged));
             }
             let found = Found::all_of(page).filter(|found| handles.contains(&found.handle()));
-            self.some(out, &mut table, found.collect(), dry_run).await?;
+            self.some(out, &mut table, found.collect()).await?;
         }
-        self.end(out, table, dry_run)?;
+        self.end(out, table)?;
         pages.end("nobody knows whether more were meant, and no more were ended")
     }
 
@@ -114,9 +116,9 @@ impl Ending<'_> {
         out: &mut Out,
         table: &mut Table,
         sessions: Vec<Found>,
-        dry_run: bool,
     ) -> Result<(), Failed> {
-        let (mut rest, mut under_way) = (sessions.into_iter(), JoinSet::new());
+        let (dry_run, mut rest, mut under_way) =
+            (self.dry_run, sessions.into_iter(), JoinSet::new());
         let mut failed: Option<Failed> = None;
         loop {
             while failed.is_none()
@@ -172,15 +174,18 @@ impl Ending<'_> {
 
     /// A failure, with what was done before it.
     fn so_far(&self, failed: Failed) -> Failed {
-        let Self { n_ended, n_meant, .. } = self;
-        let done = format!("{n_ended} of {n_meant} sessions were ended");
+        let Self { dry_run, n_ended, n_meant, .. } = self;
+        if *dry_run {
+            return failed.after("the dry run was not finished, and nothing was changed");
+        }
+        let done = format!("{n_ended} of {} ended", counted(*n_meant, "session"));
         if *n_ended == 0 { failed.after(&done) } else { failed.partly(&done) }
     }
 
-    fn end(&mut self, out: &mut Out, table: Table, dry_run: bool) -> Result<(), Failed> {
+    fn end(&mut self, out: &mut Out, table: Table) -> Result<(), Failed> {
         self.print(|_, _| table.end(out).map(drop));
         let ended = counted(self.n_ended, "session");
-        if dry_run {
+        if self.dry_run {
             say(&format!("ingle: this was a dry run; {ended} would end"));
         } else {
             say(&format!("ingle: {ended} ended"));
@@ -198,34 +203,31 @@ fn worse(first: Option<Failed>, next: Failed) -> Failed {
 }
 
 /// Whether so many may end: as the options say, or as whoever sits at the terminal says.
-pub(crate) async fn confirm(
-    n: usize,
-    what: &str,
-    options: &Confirmation,
-    stop: &Stop,
-) -> Result<(), Failed> {
+pub(crate) async fn confirm(n: usize, options: &Confirmation, stop: &Stop) -> Result<(), Failed> {
     let nothing = "nothing was changed";
+    let sessions = counted(n, "session");
+    let there_are = if n == 1 { "there is" } else { "there are" };
     match options {
         Confirmation { confirm: Some(count), .. } if *count != n => Err(Failed::refused(format!(
-            "there are {n} {what}, not {count} as --confirm says; {nothing}"
+            "{there_are} {sessions}, not {count} as --confirm says; {nothing}"
         ))),
         Confirmation { confirm: Some(_), .. } | Confirmation { dry_run: true, .. } => Ok(()),
         _ if n == 0 => Ok(()),
         Confirmation { yes: true, .. } if n <= YES_MAX => Ok(()),
         Confirmation { yes: true, .. } => Err(Failed::refused(format!(
-            "there are {n} {what}, and --yes is for {YES_MAX} at most; use --confirm {n}; {nothing}"
+            "{there_are} {sessions}, and --yes is for {YES_MAX} at most; use --confirm {n}; {nothing}"
         ))),
-        _ if io::stdin().is_terminal() && io::stderr().is_terminal() => ask(n, what, stop).await,
+        _ if io::stdin().is_terminal() && io::stderr().is_terminal() => ask(n, stop).await,
         _ if n <= YES_MAX => Err(Failed::refused(format!(
-            "{n} {what} would end; use --yes or --confirm {n}; {nothing}"
+            "{sessions} would end; use --yes or --confirm {n}; {nothing}"
         ))),
-        _ => Err(Failed::refused(format!("{n} {what} would end; use --confirm {n}; {nothing}"))),
+        _ => Err(Failed::refused(format!("{sessions} would end; use --confirm {n}; {nothing}"))),
     }
 }
 
-async fn ask(n: usize, what: &str, stop: &Stop) -> Result<(), Failed> {
+async fn ask(n: usize, stop: &Stop) -> Result<(), Failed> {
     let mut stderr = io::stderr();
-    let _ = write!(stderr, "{n} {what} would end. Type {n} to end them: ");
+    let _ = write!(stderr, "{} would end. Type {n} to end them: ", counted(n, "session"));
     let _ = stderr.flush();
     let (answers, answer) = oneshot::channel();
     // Not a task's thread: the program would wait for it after Ctrl-C.

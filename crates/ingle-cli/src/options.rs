@@ -89,7 +89,8 @@ pub(crate) struct PlaceOptions {
     /// A file that holds the URL, such as a mounted secret.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) store_file: Option<PathBuf>,
-    /// The namespace of the app's sessions. Users are looked up in it.
+    /// The namespace of the app's layer, in which users are looked up. Lists have the sessions of all apps
+    /// that share the store.
     #[arg(long, global = true, env = "INGLE_NAMESPACE", value_name = "NAME")]
     pub(crate) namespace: Option<String>,
     /// How long the app lets a session live without use. Tells when a session was last used.
@@ -160,7 +161,8 @@ pub(crate) enum Command {
     /// Count sessions: live, expired, by user, age and size.
     #[command(after_help = "Examples:\n  $ ingle stats\n  $ ingle stats --json")]
     Stats(NoOptions),
-    /// Write all sessions with their data, one JSON document a line.
+    /// Write the live sessions with their data, one JSON document a line. Values that look secret are hidden
+    /// without --reveal, and nothing reads it back in.
     #[command(after_help = "Examples:\n  $ ingle export | gzip > sessions.ndjson.gz\n  \
                       $ ingle export --anonymise --user ada --output ada.ndjson")]
     Export(ExportOptions),
@@ -385,7 +387,7 @@ pub(crate) struct EndOptions {
     pub(crate) handles: Vec<HandlePrefix>,
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// All sessions.
+    /// All sessions of the store, of each app that shares it.
     #[arg(long, conflicts_with_all = ["user", "condition", "older", "idle"])]
     pub(crate) all: bool,
     #[command(flatten)]
@@ -415,7 +417,7 @@ pub(crate) struct WatchOptions {
     /// How often the store is asked.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
     pub(crate) every: Duration,
-    /// Stop after this time.
+    /// Stop after this time, with a last look.
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub(crate) time: Option<Duration>,
     /// Stop after so many changes.

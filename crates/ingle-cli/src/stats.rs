@@ -21,19 +21,19 @@ const DAY: u64 = 24 * HOUR;
 /// Ages, in seconds, each up to the next.
 const AGES: [(u64, &str); 6] = [
     (0, "less than an hour"),
-    (HOUR, "an hour or more"),
-    (12 * HOUR, "12 hours or more"),
-    (DAY, "a day or more"),
-    (7 * DAY, "a week or more"),
+    (HOUR, "1 to 12 hours"),
+    (12 * HOUR, "12 to 24 hours"),
+    (DAY, "1 to 7 days"),
+    (7 * DAY, "7 to 30 days"),
     (30 * DAY, "30 days or more"),
 ];
 
 /// Sizes, in bytes.
 const SIZES: [(u64, &str); 5] = [
     (0, "less than 1 KiB"),
-    (1 << 10, "1 KiB or more"),
-    (4 << 10, "4 KiB or more"),
-    (16 << 10, "16 KiB or more"),
+    (1 << 10, "1 to 4 KiB"),
+    (4 << 10, "4 to 16 KiB"),
+    (16 << 10, "16 to 64 KiB"),
     (64 << 10, "64 KiB or more"),
 ];
 

@@ -21,7 +21,7 @@ pub(crate) async fn sweep(place: &PlaceOptions, out: &mut Out) -> Result<(), Fai
     let stop = Stop::listen();
     let mut deleted = 0;
     loop {
-        stop.check(&format!("{deleted} records were deleted; run it again to go on"))?;
+        stop.check(&format!("{deleted} dead records were deleted; run it again to go on"))?;
         let swept = store.sweep(SystemClock.now(), BATCH).await;
         let swept = swept.map_err(|error| {
             let failed = Failed::from(error);

@@ -55,7 +55,7 @@ pub(crate) async fn end(
         false => 0,
     };
     if info.capabilities.lists_by_user {
-        confirm(n, "sessions", &confirmation, &stop).await?;
+        confirm(n, &confirmation, &stop).await?;
     } else if confirmation.confirm.is_some() || !(confirmation.yes || confirmation.dry_run) {
         return Err(Failed::refused(
             "this store cannot count the sessions of a user; use --yes to end them; nothing was changed",

@@ -47,12 +47,13 @@ pub(crate) async fn run(
         say(&format!("ingle: the session {handle} cannot be read, and is not watched"));
     }
     let mut next = Instant::now() + every;
-    while watch.left > 0
-        && end.is_none_or(|end| next <= end)
-        && !(options.handle.is_some() && seen.sessions.is_empty())
-    {
+    let mut is_over = false;
+    while !is_over && watch.left > 0 && !(options.handle.is_some() && seen.sessions.is_empty()) {
+        // The last look is at the end of the time.
+        let at = end.map_or(next, |end| end.min(next));
+        is_over = end == Some(at);
         tokio::select! {
-            () = sleep_until(next) => {}
+            () = sleep_until(at) => {}
             () = stop.asked() => break,
         }
         next = Instant::now() + every;

@@ -23,7 +23,8 @@ use crate::{
     Console,
     access::Role,
     context::Context,
-    edit::{Written, edit_of},
+    edit::{Written, edit_of, stored},
+    end::of_user_broken_off,
     find,
     form::Query,
     problem::Problem,
@@ -187,7 +188,7 @@ async fn change(
         .await?;
     match done {
         Ok(()) => {
-            let Ok(session) = session.reload().await? else { return Err(Problem::no_session()) };
+            let session = stored(&session).await?;
             Ok(whole(&session, redacted(session.snapshot()).data))
         }
         Err(Refused::Changed) => {
@@ -236,7 +237,7 @@ async fn end_user(
 ) -> Result<Json<Value>, Problem> {
     context.must_be(Role::Operator)?;
     let UserName { name } = json_of(&headers, &body)?;
-    let ended = context.sessions.end_all_of(&name).await?;
+    let ended = context.sessions.end_all_of(&name).await.map_err(of_user_broken_off)?;
     Ok(Json(json!({ "ended": ended })))
 }
 

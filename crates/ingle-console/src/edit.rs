@@ -445,7 +445,8 @@ pub(crate) async fn apply_again(
 }
 
 fn too_late() -> Problem {
-    let text = "The edits of this page were kept for 10 minutes, for whoever opened it. Nothing was changed.";
+    let text = "The edits of this page are not kept any more: after 10 minutes, after a restart, or because \
+                another instance answered. Nothing was changed. Open the session and edit it again.";
     Problem::new(StatusCode::GONE, "Too late", text)
 }
 
@@ -490,9 +491,26 @@ pub(crate) async fn commit(
     if let Err(conflicts) = done {
         return conflict_page(context, &session, &edits, &conflicts);
     }
-    let Ok(session) = session.reload().await? else { return Err(Problem::no_session()) };
-    let undo = if said == SAVED { Some(undo(context, &session, &edits)?) } else { None };
+    let session = stored(&session).await?;
+    // Without it the edit stands all the same.
+    let undo = (said == SAVED).then(|| undo(context, &session, &edits).ok()).flatten();
     Ok(answer(context, &session, Shown { said: said.to_owned(), undo, ..Shown::default() }))
+}
+
+/// A session whose change was stored, as it is then.
+pub(crate) async fn stored(session: &StoredSession) -> Result<StoredSession, Problem> {
+    match session.reload().await {
+        Ok(Ok(session)) => Ok(session),
+        Ok(Err(_)) => Err(Problem::stored(
+            StatusCode::NOT_FOUND,
+            "The change was stored, and the session has ended since.",
+        )),
+        Err(_) => Err(Problem::stored(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The change was stored. The store did not answer when the session was read again. Open the \
+             session, and do not repeat the change.",
+        )),
+    }
 }
 
 fn undo(context: &Context, session: &StoredSession, edits: &[Edit]) -> Result<Undo, Problem> {

@@ -155,9 +155,7 @@ async fn end(
         match ending.await {
             Ok(count) => *count += 1,
             Err(error) => {
-                let problem = Problem::from(error);
-                let text = format!("{} ended before. {}", counted(ended, "session"), problem.text);
-                return Err(Problem { text, ..problem });
+                return Err(broken_off(ended, handles.len(), error));
             }
         }
     }
@@ -173,6 +171,36 @@ async fn end(
     Ok(done(context, back, text))
 }
 
+/// An end of several sessions that was broken off by the failure of one.
+fn broken_off(n_ended: usize, n: usize, error: Error) -> Problem {
+    if n_ended == 0 {
+        return Problem::from(error);
+    }
+    let then = match &error {
+        Error::Unavailable(_) => "Then the store did not answer. The others are as they were.",
+        Error::OutcomeUnknown => {
+            "Of the next one it is not known: the store did not say. The others are as they were."
+        }
+        _ => "The next one could not be ended. The others are as they were.",
+    };
+    let text = format!(
+        "{n_ended} of {} ended. {then} Search again, and end the rest.",
+        counted(n, "session")
+    );
+    Problem { text, ..Problem::from(error) }
+}
+
+/// The end of all sessions of a user failed, perhaps half way.
+pub(crate) fn of_user_broken_off(error: Error) -> Problem {
+    match &error {
+        Error::Unavailable(_) | Error::OutcomeUnknown => {
+            let text = "Some sessions may have ended, and some may live on. End them again.";
+            Problem { text: text.to_owned(), ..Problem::from(error) }
+        }
+        _ => Problem::from(error),
+    }
+}
+
 fn have_ended(n: usize) -> String {
     format!("{} {} ended.", counted(n, "session"), if n == 1 { "has" } else { "have" })
 }
@@ -186,7 +214,7 @@ pub(crate) async fn of_user(context: Context, form: Form) -> Result<Response, Pr
     let n = found.handles.len() + found.n_damaged;
     let back = address("/user", &[("name", name)]);
     if is_confirmed(&form, n) {
-        let n = context.sessions.end_all_of(name).await?;
+        let n = context.sessions.end_all_of(name).await.map_err(of_user_broken_off)?;
         let text = format!("{} A login that was under way has failed.", have_ended(n));
         return Ok(done(&context, &back, text));
     }

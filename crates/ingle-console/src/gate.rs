@@ -155,8 +155,7 @@ fn check_origin(request: &Request) -> Result<(), Problem> {
 }
 
 fn of_another_site() -> Problem {
-    let text =
-        "A page of another site began this, or nobody says which one did. Nothing was changed.";
+    let text = "A page of another site sent this, or the browser did not say which page did. Nothing was changed.";
     Problem::new(StatusCode::FORBIDDEN, "Refused", text)
 }
 

@@ -40,6 +40,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "You have no role here", text)
     }
 
+    /// A change was stored, and something failed after it.
+    pub(crate) fn stored(status: StatusCode, text: &'static str) -> Self {
+        Self::new(status, "Saved, but not shown", text)
+    }
+
     /// What an answer without a page means.
     pub(crate) fn of_status(status: StatusCode) -> Option<Self> {
         let (title, text) = match status {

@@ -1,7 +1,7 @@
 //! Each command on each store.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     process::Stdio,
     sync::Arc,
     time::Duration,
@@ -355,6 +355,21 @@ async fn a_change_is_seen_by_whoever_watches(place: Place) {
     assert!(all.wait().unwrap().success());
     run(&place, &["sessions", "watch", ADA]).with(3);
     run(&place, &["sessions", "watch", BOB, "--for", "100ms", "--every", "50ms"]).ok();
+    // The last look is at the end of the time.
+    let mut last = program(&place);
+    last.args(["sessions", "watch", "--every", "1h", "--for", "2s", "--ndjson"]);
+    let mut last = last.stdout(Stdio::piped()).spawn().unwrap();
+    let mut printed = last.stdout.take().unwrap();
+    let lines = std::thread::spawn(move || {
+        let mut lines = String::new();
+        printed.read_to_string(&mut lines).map(|_| lines)
+    });
+    while last.try_wait().unwrap().is_none() {
+        n += 1;
+        place.put(&format!("d{n:015}"), None, json!({})).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!lines.join().unwrap().unwrap().is_empty());
 }
 
 /// Also where those at the front come last.

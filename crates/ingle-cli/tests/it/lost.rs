@@ -82,7 +82,7 @@ async fn an_act_whose_answer_is_lost_is_told_as_unknown_and_done_once() {
     let url = lossy(&place);
     let options = ["--store", &url, "--timeout", "3s"];
     let lost = run(&place, &[&options[..], &["sessions", "end", ADA]].concat()).with(7);
-    assert!(lost.stderr.contains("0 of 1 sessions were ended"), "{lost:?}");
+    assert!(lost.stderr.contains("0 of 1 session ended"), "{lost:?}");
     run(&place, &["sessions", "end", ADA]).with(3);
 }
 
@@ -98,7 +98,7 @@ async fn a_store_that_is_lost_after_some_were_ended_is_told_as_a_part() {
     let mut end = program(&place);
     end.args(["--store", &url, "--timeout", "3s", "sessions", "end", "--confirm", "41"]);
     let lost = Ended::of(end.args(&handles).output().unwrap()).with(1);
-    assert!(lost.stderr.contains(" of 41 sessions were ended"), "{lost:?}");
+    assert!(lost.stderr.contains(" of 41 sessions ended"), "{lost:?}");
     assert!(!lost.stderr.contains("nothing was changed"), "{lost:?}");
 }
 

@@ -163,7 +163,7 @@ async fn ctrl_c_says_how_many_were_ended_and_another_run_goes_on(place: Place) {
     let left = run(&place, &["sessions", "list", "--where", "old = true", "--ndjson"]).ok();
     assert_eq!(left.lines().len(), 200 - n_ended, "{ended:?}");
     if n_ended < 200 {
-        let says = format!("{n_ended} of 200 sessions were ended");
+        let says = format!("{n_ended} of 200 sessions ended");
         assert!(ended.code == 130 && ended.stderr.contains(&says), "{ended:?}");
         let rest = (200 - n_ended).to_string();
         run(&place, &["sessions", "end", "--where", "old = true", "--confirm", &rest]).ok();

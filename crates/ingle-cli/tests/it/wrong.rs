@@ -69,7 +69,7 @@ async fn a_wrong_call_is_one_line_and_changes_nothing() {
         (&["sessions", "end", "--all"], 4, "use --yes or --confirm 4"),
         (&["sessions", "end", "--all", "--confirm", "5"], 4, "there are 4 sessions, not 5"),
         (&["sessions", "end", "--user", "cyd", "--confirm", "5"], 4, "there are 0 sessions, not 5"),
-        (&["sessions", "end", ADA, "--confirm", "5"], 4, "there are 1 sessions, not 5"),
+        (&["sessions", "end", ADA, "--confirm", "5"], 4, "there is 1 session, not 5"),
         (&["users", "end", "cyd", "--confirm", "1"], 4, "there are 0 sessions, not 1"),
         (&["--json", "sessions", "list", "--ndjson"], 2, "cannot be used with"),
         (&["--store", "memory:", "stats", "--store-file", "f"], 2, "cannot be used with"),
