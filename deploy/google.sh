@@ -130,7 +130,7 @@ refuse_others() {
 
 # A name as a label can hold it.
 as_label() {
-  tr 'A-Z' 'a-z' <<<"$1" | sed 's/[^a-z0-9_-]/-/g'
+  tr '[:upper:]' '[:lower:]' <<<"$1" | sed 's/[^a-z0-9_-]/-/g'
 }
 
 # With another name than `up` had, `down` would miss what was made, and delete what was not.

@@ -81,7 +81,7 @@ const COLUMNS: [Column; 19] = [
 ];
 
 /// Of the one table of all stores.
-const COLUMNS_OF_ALL: [Column; 12] = [
+const COLUMNS_OF_ALL: [Column; 11] = [
     KEPT_BY_ONE,
     KEPT_BY_TWO,
     SPREAD_BY_HAND,
@@ -93,7 +93,6 @@ const COLUMNS_OF_ALL: [Column; 12] = [
     APP_CPU,
     STORE_CPU,
     TRIPS,
-    SESSION_BYTES,
 ];
 
 /// The whole section. `load` is what the machine had to do before.
