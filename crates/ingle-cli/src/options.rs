@@ -161,8 +161,9 @@ pub(crate) enum Command {
     /// Count sessions: live, expired, by user, age and size.
     #[command(after_help = "Examples:\n  $ ingle stats\n  $ ingle stats --json")]
     Stats(NoOptions),
-    /// Write the live sessions with their data, one JSON document a line. Values that look secret are hidden
-    /// without --reveal, and nothing reads it back in.
+    /// Write the live sessions with their data, one JSON document a line.
+    ///
+    /// Values that look secret are hidden without --reveal. Nothing reads it back in.
     #[command(after_help = "Examples:\n  $ ingle export | gzip > sessions.ndjson.gz\n  \
                       $ ingle export --anonymise --user ada --output ada.ndjson")]
     Export(ExportOptions),
