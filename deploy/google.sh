@@ -21,8 +21,8 @@
 #   COLLECTION  the collection of the sessions [default: sessions]
 #
 # `up` may be run again: what is right stays as it is. What it makes it first notes as a label on its
-# bucket. So `down` knows what was there before, and leaves that. Each task takes the same names as `up`. It needs gcloud, and an account that
-# may do all this, such as one with roles/owner.
+# bucket. So `down` knows what was there before, and leaves that. Each task takes the same names as
+# `up`. It needs gcloud, and an account that may do all this, such as one with roles/owner.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -21,12 +21,11 @@ pub(crate) async fn sweep(place: &PlaceOptions, out: &mut Out) -> Result<(), Fai
     let stop = Stop::listen();
     let mut deleted = 0;
     loop {
-        stop.check(&format!("{deleted} dead records were deleted; run it again to go on"))?;
+        stop.check(&format!("{}; run it again to go on", done(deleted)))?;
         let swept = store.sweep(SystemClock.now(), BATCH).await;
         let swept = swept.map_err(|error| {
             let failed = Failed::from(error);
-            let done = format!("{deleted} records were deleted");
-            if deleted > 0 { failed.partly(&done) } else { failed }
+            if deleted > 0 { failed.partly(&done(deleted)) } else { failed }
         })?;
         deleted += swept.deleted;
         if !swept.more {
@@ -34,12 +33,16 @@ pub(crate) async fn sweep(place: &PlaceOptions, out: &mut Out) -> Result<(), Fai
         }
     }
     if out.format == Format::Text {
-        say(&format!("ingle: {deleted} dead records were deleted"));
+        say(&format!("ingle: {}", done(deleted)));
     } else {
         out.document(&json!({ "deleted": deleted }))?;
         out.flush()?;
     }
     Ok(())
+}
+
+fn done(deleted: usize) -> String {
+    format!("{deleted} dead records were deleted")
 }
 
 pub(crate) async fn migrate(place: &PlaceOptions, out: &mut Out) -> Result<(), Failed> {

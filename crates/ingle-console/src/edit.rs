@@ -492,8 +492,7 @@ pub(crate) async fn commit(
         return conflict_page(context, &session, &edits, &conflicts);
     }
     let session = stored(&session).await?;
-    // Without it the edit stands all the same.
-    let undo = (said == SAVED).then(|| undo(context, &session, &edits).ok()).flatten();
+    let undo = if said == SAVED { undo(context, &session, &edits) } else { None };
     Ok(answer(context, &session, Shown { said: said.to_owned(), undo, ..Shown::default() }))
 }
 
@@ -513,13 +512,14 @@ pub(crate) async fn stored(session: &StoredSession) -> Result<StoredSession, Pro
     }
 }
 
-fn undo(context: &Context, session: &StoredSession, edits: &[Edit]) -> Result<Undo, Problem> {
+/// None without random bytes: the edit stands all the same.
+fn undo(context: &Context, session: &StoredSession, edits: &[Edit]) -> Option<Undo> {
     let undone: Vec<_> = edits
         .iter()
         .map(|edit| written(&edit.path, edit.yours.as_ref(), edit.before.as_ref()))
         .collect();
     let until = context.sessions.now().after(carried::TIME).as_millis().to_string();
-    Ok(Undo { edits: Carried::of(context, session, edits, &undone)?, until })
+    Some(Undo { edits: Carried::of(context, session, edits, &undone).ok()?, until })
 }
 
 fn conflict_page(
