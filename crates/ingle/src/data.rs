@@ -25,6 +25,8 @@ pub(crate) mod update;
 pub type Data = Map<String, Value>;
 
 /// How much data one session may hold. The defaults fit every store.
+///
+/// End it with `..Limits::default()`: a later version may add a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the data written as JSON without spaces. Default 65,536.
@@ -86,6 +88,7 @@ pub(crate) fn is_own(name: &str) -> bool {
 /// A session cannot hold a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{reason}", At(path))]
+#[non_exhaustive]
 pub struct InvalidValue {
     /// The place of the value in the data, such as `cart.items[2].price`. Empty for the data
     /// itself.

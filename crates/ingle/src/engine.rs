@@ -32,21 +32,22 @@ pub(crate) mod users;
 pub(crate) mod wait;
 pub(crate) mod watch;
 
-use self::{coalesce::Coalescer, context::Context, policy::Policy};
+use self::{coalesce::Coalescer, context::Context, policy::Policy, sweep::Sweeping};
 use crate::{id::IdScheme, store::Store};
 
 /// What all requests of one layer share.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) coalescer: Arc<Coalescer>,
-    sweeps: AtomicBool,
+    /// Whether a task sweeps.
+    sweeps: Arc<AtomicBool>,
 }
 
 impl Engine {
     pub(crate) fn new(store: Arc<dyn Store>, policy: Policy, ids: Arc<dyn IdScheme>) -> Self {
         let context = Context::new(store, policy, ids);
         let coalescer = Arc::new(Coalescer::new(context));
-        Self { coalescer, sweeps: AtomicBool::new(false) }
+        Self { coalescer, sweeps: Arc::default() }
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -54,10 +55,11 @@ impl Engine {
     }
 
     /// Starts the sweeps of this process with the first request, because a request runs where tasks
-    /// can be spawned.
+    /// can be spawned. Where the runtime that sweeps has ended, the next request starts them again.
     pub(crate) fn start_sweeps_once(&self) {
+        let Some(every) = self.context().policy.sweep_every else { return };
         if !self.sweeps.load(Ordering::Relaxed) && !self.sweeps.swap(true, Ordering::Relaxed) {
-            sweep::start(&self.coalescer);
+            sweep::start(&self.coalescer, every, Sweeping::new(&self.sweeps));
         }
     }
 }

@@ -347,6 +347,21 @@ impl<'de> Deserialize<'de> for Key {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle([u8; 8]);
 
+impl Handle {
+    #[allow(dead_code, reason = "only some stores write a handle")]
+    pub(crate) const fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+
+    /// A key that begins so.
+    #[allow(dead_code, reason = "only some stores read a handle")]
+    pub(crate) fn any_key(self) -> Key {
+        let mut bytes = [0xff; 32];
+        bytes.iter_mut().zip(self.0).for_each(|(place, byte)| *place = byte);
+        Key(bytes)
+    }
+}
+
 impl fmt::Display for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(Digits::of(self.0).as_str())

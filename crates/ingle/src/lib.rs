@@ -1,6 +1,5 @@
-//! Sessions that lose nothing, for web apps that run on more than one instance.
-//!
-#![cfg_attr(feature = "axum", doc = include_str!("../README.md"))]
+#![doc = include_str!("../docs/crate.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
 // The rings, from the outside in: each knows those behind it and none before it.
@@ -31,6 +30,11 @@ mod fuzz;
 #[cfg(all(any(doc, doctest), feature = "axum"))]
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}
+
+/// The README's example is a test, too.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 #[doc(inline)]
 pub use crate::{

@@ -44,7 +44,7 @@ impl Verb {
 }
 
 const COMMITS: &str = "Commits that succeeded.";
-const COMBINED: &str = "Changes that were coalesced into the commit of another request.";
+const COALESCED: &str = "Changes that were coalesced into the commit of another request.";
 const SWEPT: &str = "Dead records that sweeps deleted.";
 const SECONDS: &str = "How long calls of the session store take, by verb.";
 
@@ -58,7 +58,7 @@ macro_rules! meter {
         pub(crate) struct Meter {
             pub(crate) recent: Arc<Recent>,
             commits: Key,
-            combined: Key,
+            coalesced: Key,
             swept: Key,
             seconds_of_load: Key,
             seconds_of_commit: Key,
@@ -84,7 +84,7 @@ macro_rules! meter {
                 Self {
                     recent,
                     commits: key("ingle_commits_total", COMMITS),
-                    combined: key("ingle_combined_total", COMBINED),
+                    coalesced: key("ingle_coalesced_total", COALESCED),
                     swept: key("ingle_swept_total", SWEPT),
                     seconds_of_load: seconds(Verb::Load),
                     seconds_of_commit: seconds(Verb::Commit),
@@ -127,7 +127,7 @@ impl Meter {
         count(&self.commits, 1);
         self.recent.count(Figure::Commits);
         if changes > 1 {
-            count(&self.combined, changes as u64 - 1);
+            count(&self.coalesced, changes as u64 - 1);
         }
     }
 

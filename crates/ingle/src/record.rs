@@ -37,6 +37,12 @@ impl Record {
     pub fn is_dead(&self, now: Timestamp) -> bool {
         now >= self.header.idle_deadline || now >= self.header.absolute_deadline
     }
+
+    /// Whether a replace of `base` by this record leaves the idle deadline, so that what a touch has made of
+    /// it meanwhile stays (law 8).
+    pub(crate) fn keeps_idle_deadline(&self, base: &Self) -> bool {
+        self.header.idle_deadline == base.header.idle_deadline
+    }
 }
 
 /// The data of a session. It is empty where there is no record.
@@ -46,6 +52,9 @@ pub(crate) fn data_of(record: Option<&Record>) -> &Data {
 }
 
 /// The library's part of a record.
+///
+/// A store keeps every field. A field that is new breaks a store that makes a header of what it has read, so
+/// that none is left out unseen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// The version of this format. [`FORMAT`] in a record that this version writes.
@@ -139,8 +148,8 @@ pub struct User {
     /// The name that the app gave.
     #[serde(default)]
     pub name: String,
-    /// The user's generation at login. It moves on when all sessions of a user are ended, and
-    /// sessions of an older generation are dead.
+    /// The user's generation at login. It moves on when all sessions of a user are ended, and with it all
+    /// sessions of an older generation end.
     #[serde(default)]
     pub generation: u64,
     /// When the user proved who they are: at login, or at the last reauthentication.

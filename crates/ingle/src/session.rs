@@ -86,7 +86,12 @@ const NO_USERS: Error = Error::Unsupported("a store with plain ids has no users"
 /// | keep a value that one request gets by its text | [`issue`](Self::issue), [`redeem`](Self::redeem) | before the response leaves; when `redeem` returns |
 /// | read without using it | [`skip_touch`](Self::skip_touch) | |
 ///
-/// See the [crate's documentation](crate) for an example of each.
+/// See the [guide](crate::guide) for an example of each.
+///
+/// # Cancellation
+/// A visitor who hangs up drops the futures of the request, at any await. What has been begun with the
+/// store goes on to its end: a commit, a renew, a login, an end. It is then stored or not as if the future had
+/// been awaited, and no other request waits for longer. A call whose future was never polled has done nothing.
 #[derive(Clone)]
 pub struct Session {
     shared: Arc<Shared>,
@@ -412,7 +417,8 @@ impl Session {
     /// SQLite, and PostgreSQL without a pooler or a pool of the app's, and within 6 seconds on any store, as
     /// long as the store answers. A deadline that passes, and on PostgreSQL a renew, is told within
     /// 6 seconds. There is no gap: a session that ended before the call is found ended. Waiting does not
-    /// count as use of the session. Where there is no session, this waits for ever.
+    /// count as use of the session. Where the browser brought no id and the handler began no session, this waits
+    /// for ever.
     ///
     /// ```
     /// # async fn socket(session: ingle::Session, mut next: impl AsyncFnMut() -> Option<String>) {

@@ -82,7 +82,7 @@ pub use {
 /// 6. Renew moves a record to its new key in one step: no reader finds both, none finds neither.
 /// 7. Destroying what is not there is success.
 /// 8. A touch moves the idle deadline forward only, never past the absolute one, and never carries
-///    data.
+///    data. A replace whose record has the idle deadline of its base leaves the one that stands there.
 /// 9. An error says whether the change surely did not happen or may have happened.
 /// 10. Listing by user finds every live session of that user and no other.
 /// 11. N writers on M processes that add 1 to one record each K times leave exactly N·M·K.
@@ -97,6 +97,10 @@ pub use {
 ///
 /// A commit is one conditional write. It is never an upsert or the store's own blind increment:
 /// both lose or double changes when an answer is lost.
+///
+/// A store around another one passes on every method, also those that have a default: what the inner store says
+/// of itself, such as [`can_renew`](Self::can_renew), is true of the outer one as well. With
+/// `#[deny(clippy::missing_trait_methods)]` none is forgotten.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// What this store is, and which laws it keeps only in a weaker form. It never changes.
@@ -452,8 +456,8 @@ pub enum Destroyed {
     },
 }
 
-/// How long a renew or a destroy leaves a mark under the old key (law 12). It is longer than a
-/// request can be under way that began before it.
+/// How long a renew or a destroy leaves a mark under the old key (law 12). A request that began before it
+/// and is under way for longer finds no session.
 pub const MARK_TIME: Duration = Duration::from_secs(60);
 
 /// What one call of [`Store::sweep`] did.

@@ -342,7 +342,7 @@ async fn ask(layer: &SessionLayer, kind: Kind, cookie: String, shared: &Shared) 
         Kind::Login => match session.login_ticket(USER).await {
             Ok(taken) => {
                 ticket = Some(shared.moment().0);
-                session.login(Login::of(USER).ticket(taken)).await
+                session.login(Login::new(USER).ticket(taken)).await
             }
             Err(error) => Err(error),
         },

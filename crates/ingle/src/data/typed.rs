@@ -9,6 +9,7 @@ pub(super) const WHOLE: &str = "(the whole data)";
 /// The data does not have the type that the app reads it as.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` in the data has the wrong type: {message}", path.escape_debug())]
+#[non_exhaustive]
 pub struct WrongType {
     /// The place in the data, such as `cart.items[2].price`.
     pub path: String,

@@ -11,7 +11,7 @@ use crate::{clock::Timestamp, data::Data, id::Key};
 /// What the record of a user holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Account {
-    /// Sessions of an older generation are dead.
+    /// Sessions of an older generation end, but for the one that is spared.
     #[serde(default)]
     pub(crate) generation: u64,
     /// The session that ended the others, which is of an older generation until it is renewed for that.
@@ -22,6 +22,13 @@ pub(crate) struct Account {
     pub(crate) places: Vec<Place>,
 }
 
+/// How the sessions of a user were ended: those of older generations, but for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) generation: u64,
+    pub(crate) spared: Option<Key>,
+}
+
 impl Account {
     /// Moves the generation on.
     ///
@@ -29,20 +36,20 @@ impl Account {
     /// zero. So a new generation is at least the present time: it is newer than any that there was.
     pub(crate) fn advance(&mut self, now: Timestamp) -> u64 {
         self.spared = None;
-        self.generation = now.as_millis().max(self.generation + 1);
+        self.generation = now.as_millis().max(self.generation.saturating_add(1));
         self.generation
     }
 
-    /// Moves the generation on for a session, which alone lives on of the older ones. Returns the newest generation
-    /// in the error if all sessions were ended meanwhile, this one too.
+    /// Moves the generation on for a session, which alone lives on of the older ones. Returns in the error what
+    /// there is if the sessions were ended meanwhile, this one too.
     pub(crate) fn advance_for(
         &mut self,
         own: Key,
         generation: u64,
         now: Timestamp,
-    ) -> Result<u64, u64> {
+    ) -> Result<u64, Ended> {
         if !self.is_present(&own, generation) {
-            return Err(self.generation);
+            return Err(Ended { generation: self.generation, spared: self.spared });
         }
         let generation = self.advance(now);
         self.spared = Some(own);

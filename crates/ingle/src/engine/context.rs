@@ -83,6 +83,18 @@ impl Context {
         }
     }
 
+    /// Tells that there is no record under `key`: either its session has expired, or it never was.
+    pub(crate) fn tell_missing(&self, key: &Key) {
+        let known = self.cache.remove(key);
+        match known.filter(|known| known.record.is_dead(self.policy.now())) {
+            Some(Loaded { record, .. }) => {
+                let user = record.header.user.as_ref().map(|user| &*user.name);
+                self.events.tell(*key, user, EventKind::Expired);
+            }
+            None => self.events.tell(*key, None, EventKind::Refused(Refusal::UnknownId)),
+        }
+    }
+
     /// The cached record, if it is still live as far as this process knows.
     pub(crate) fn cached(&self, key: &Key) -> Option<Loaded> {
         self.cache.get(key).filter(|cached| !cached.record.is_dead(self.policy.now()))

@@ -1,8 +1,8 @@
 //! How many sessions a user may have at once, exactly.
 //!
 //! Each session has a place in the user's record. A login reserves one before its session is there,
-//! and holds it when the session is. So no instant sees more sessions than places. Nobody gives a
-//! place back: who finds none free looks which sessions have ended.
+//! and holds it when the session is. So no instant sees more sessions than places. A session
+//! that ends gives no place back: who finds none free looks which sessions have ended.
 
 use std::sync::Arc;
 

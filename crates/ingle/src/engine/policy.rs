@@ -145,6 +145,7 @@ impl Policy {
 ///
 /// Neither choice sets a cookie or changes a record, so an outage logs nobody out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnOutage {
     /// [`Error::Unavailable`](crate::Error::Unavailable), as a response 503 with Retry-After.
     #[default]
@@ -157,6 +158,7 @@ pub enum OnOutage {
 /// What happens to an `insert` or a `remove` of a field that this request read and another request
 /// changed since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnLostUpdate {
     /// It is refused with [`Error::LostUpdate`](crate::Error::LostUpdate), as a response 409.
     #[default]
@@ -170,6 +172,7 @@ pub enum OnLostUpdate {
 ///
 /// The guide's chapter *Changing your types between releases* says how to keep data readable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnWrongType {
     /// [`Error::WrongType`](crate::Error::WrongType), as a response 500, until the app stores
     /// something else there or ends the session.
@@ -191,6 +194,7 @@ pub(crate) struct UserLimit {
 
 /// What happens at a login of a user who has as many sessions as they may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnUserLimit {
     /// The session that began first ends before the new one begins. Should the login fail then, it has ended all
     /// the same: both at once would be one too many. Its place is free for the next login, at once or, where the
@@ -204,6 +208,7 @@ pub enum OnUserLimit {
 /// What happens to edits that are not committed when a handler answers with a status of 500 or
 /// more. Through tower, a response whose header `grpc-status` is not `0` counts as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnServerError {
     /// They are discarded, because the handler did not finish its work.
     #[default]
@@ -283,6 +288,7 @@ impl Default for Lifetime {
 
 /// Times that no session can live by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LifetimeError {
     /// A time is shorter than a second.
     #[error("the idle and the absolute time of a session are at least 1 second each")]

@@ -3,7 +3,13 @@
 //! Each load decides whether a record is dead. So it does no harm when no sweep runs, or when many
 //! processes sweep the same store.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use super::{client::Client, coalesce::Coalescer};
 use crate::{detach, jitter, store::Error};
@@ -14,11 +20,27 @@ const BATCH: usize = 500;
 /// A pause between two batches of one sweep, for the commits that wait.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Sweeps as often as the policy says, for as long as the layer exists.
-pub(super) fn start(coalescer: &Arc<Coalescer>) {
-    let Some(every) = coalescer.context.policy.sweep_every else { return };
+/// Held by the task that sweeps. Dropped with it, or where there is no runtime for it.
+pub(super) struct Sweeping(Arc<AtomicBool>);
+
+impl Sweeping {
+    /// Says there, when it is dropped, that nobody sweeps.
+    pub(super) fn new(sweeps: &Arc<AtomicBool>) -> Self {
+        Self(Arc::clone(sweeps))
+    }
+}
+
+impl Drop for Sweeping {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Sweeps every so often, for as long as the layer and this runtime exist.
+pub(super) fn start(coalescer: &Arc<Coalescer>, every: Duration, sweeping: Sweeping) {
     let coalescer = Arc::downgrade(coalescer);
     detach::spawn(async move {
+        let _sweeping = sweeping;
         let mut has_failed = false;
         loop {
             // Random, so that processes that began together do not sweep together.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    account::Account,
+    account::{Account, Ended},
     batch::Item,
     change::{Change, Copy},
     client::{Listing, Of},
@@ -161,21 +161,23 @@ pub(crate) async fn update<R: Send + 'static>(
     }
 }
 
-/// Ends the sessions of a user that are of an older generation than this one, and returns how many
-/// there were.
+/// Ends the sessions of a user that are of an older generation than this one, but for the one that is spared,
+/// and returns how many there were.
 ///
 /// A session that another request renews meanwhile may be on none of the pages of one pass. Then that
 /// request sees the new generation.
 pub(crate) async fn end_older(
     coalescer: &Arc<Coalescer>,
     user: &str,
-    generation: u64,
+    ended: Ended,
     by: &EndedBy,
 ) -> Result<usize, Failure> {
     let cause = Cause::new(EndReason::AllOfUser, by.clone(), Some(user));
-    let is_older =
-        |header: &Header| header.user.as_ref().is_some_and(|user| user.generation < generation);
-    end_listed(coalescer, Of::User(user), is_older, &cause).await
+    let is_to_end = |header: &Header| {
+        let is_older = header.user.as_ref().is_some_and(|user| user.generation < ended.generation);
+        is_older && ended.spared != Some(header.key)
+    };
+    end_listed(coalescer, Of::User(user), is_to_end, &cause).await
 }
 
 /// Ends all sessions that had begun by an instant, and returns how many there were.

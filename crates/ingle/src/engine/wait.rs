@@ -37,7 +37,7 @@ pub(crate) async fn ended(coalescer: Arc<Coalescer>, key: Key) -> SessionEnd {
         detach::spawn(look_after(Looker { coalescer: Arc::clone(&coalescer), is_done: false }));
     }
     // Only now: an end before this is found here, and one after it is told.
-    look(&coalescer, &key).await;
+    look(&coalescer, &key, Before::Unknown).await;
     match end.wait_for(Option::is_some).await.map(|end| *end) {
         Ok(Some(end)) => end,
         // The sender goes when it has told.
@@ -124,7 +124,7 @@ async fn hear(coalescer: &Arc<Coalescer>, mut listener: Box<dyn Listener>) -> Er
             looks.join_next().await;
         }
         let coalescer = Arc::clone(coalescer);
-        looks.spawn(async move { look(&coalescer, &key).await });
+        looks.spawn(async move { look(&coalescer, &key, Before::Live).await });
     }
 }
 
@@ -136,7 +136,7 @@ async fn look_at(coalescer: &Arc<Coalescer>, keys: Vec<Key>) {
             && let Some(key) = keys.next()
         {
             let coalescer = Arc::clone(coalescer);
-            under_way.spawn(async move { look(&coalescer, &key).await });
+            under_way.spawn(async move { look(&coalescer, &key, Before::Live).await });
         }
         if under_way.join_next().await.is_none() {
             return;
@@ -144,8 +144,15 @@ async fn look_at(coalescer: &Arc<Coalescer>, keys: Vec<Key>) {
     }
 }
 
+/// What is known of a session before it is looked at.
+enum Before {
+    /// A browser has brought its id.
+    Unknown,
+    Live,
+}
+
 /// Tells those who wait, if the session has ended. While the store does not answer, nobody knows.
-async fn look(coalescer: &Coalescer, key: &Key) {
+async fn look(coalescer: &Coalescer, key: &Key, before: Before) {
     let context = &coalescer.context;
     let deadline = context.policy.deadline();
     let end = match users::look_up(context, key, deadline).await {
@@ -153,7 +160,10 @@ async fn look(coalescer: &Coalescer, key: &Key) {
         Ok(Lookup::Moved { .. }) => SessionEnd::Renewed,
         Ok(Lookup::Ended) => SessionEnd::Ended,
         Ok(Lookup::Missing) => {
-            context.events.tell(*key, None, EventKind::Expired);
+            match before {
+                Before::Unknown => context.tell_missing(key),
+                Before::Live => context.events.tell(*key, None, EventKind::Expired),
+            }
             SessionEnd::Expired
         }
     };

@@ -20,7 +20,7 @@ pub enum SessionEnd {
     /// It has another id now, such as after a login in another tab: whoever waits must come again with
     /// the new cookie.
     Renewed,
-    /// One of its deadlines has passed.
+    /// One of its deadlines has passed, or the id that the browser brought is of no session.
     Expired,
 }
 

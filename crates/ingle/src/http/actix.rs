@@ -158,7 +158,7 @@ fn conclude<B>(
 ) -> ServiceResponse<EitherBody<B>> {
     let told = done.response_mut().extensions_mut().remove::<Told>();
     let Told(mut told) = told.unwrap_or_default();
-    let returned = done.response().error().and_then(|error| error.as_error::<Error>());
+    let returned = done.response().error().and_then(own_error);
     let returned = adapter.returned(returned, has_outer);
     let mut done = match finished.error().or(returned) {
         Some(error) => {
@@ -189,10 +189,13 @@ fn conclude_error(
     has_outer: bool,
     error: actix_web::Error,
 ) -> actix_web::Error {
-    let returned = adapter.returned(error.as_error::<Error>(), has_outer);
+    let returned = adapter.returned(own_error(&error), has_outer);
     let error = match finished.error().or(returned) {
         Some(ours) => {
-            let response = of_http(adapter.error(ours));
+            let mut response = of_http(adapter.error(ours));
+            if let Some(inner) = error.as_error::<Concluded>() {
+                inner.apply(response.headers_mut());
+            }
             InternalError::from_response(ours.clone(), response).into()
         }
         None => error,
@@ -218,6 +221,16 @@ impl fmt::Display for Concluded {
     }
 }
 
+impl Concluded {
+    /// Says what became of the session, and of those of the layers within.
+    fn apply(&self, headers: &mut HeaderMap) {
+        if let Some(inner) = self.error.as_error::<Self>() {
+            inner.apply(headers);
+        }
+        self.finished.headers().iter().for_each(|change| apply(change, headers));
+    }
+}
+
 impl ResponseError for Concluded {
     fn status_code(&self) -> StatusCode {
         self.error.as_response_error().status_code()
@@ -230,6 +243,12 @@ impl ResponseError for Concluded {
         }
         response
     }
+}
+
+/// The library's own error in one that a middleware returned, also where layers within have concluded it.
+fn own_error(error: &actix_web::Error) -> Option<&Error> {
+    let within = || own_error(&error.as_error::<Concluded>()?.error);
+    error.as_error::<Error>().or_else(within)
 }
 
 /// Keeps what lets a page of another origin read the answer: CORS within may have decided that already.

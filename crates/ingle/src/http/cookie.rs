@@ -15,6 +15,8 @@ pub(crate) const COOKIE: &str = "cookie";
 pub(crate) const SET_COOKIE: &str = "set-cookie";
 
 /// The settings of the cookie. [`Cookie::new`] checks them.
+///
+/// End it with `..CookieConfig::default()`: a later version may add a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieConfig {
     /// The cookie's name. Default `__Host-id`. Browsers accept this prefix only from the very host,

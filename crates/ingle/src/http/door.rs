@@ -83,7 +83,7 @@ impl Door {
     /// Gives a request its session, from the values of its Cookie headers. It reads nothing from
     /// the store.
     ///
-    /// Call it within a Tokio runtime, or this process never deletes dead records.
+    /// Call it within a Tokio runtime: there this process deletes dead records from time to time.
     pub fn begin<'a>(&self, cookie_headers: impl IntoIterator<Item = &'a [u8]>) -> InFlight {
         let Shared { engine, settings, legacy } = &*self.0;
         engine.start_sweeps_once();

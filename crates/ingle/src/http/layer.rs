@@ -45,6 +45,10 @@ use crate::{
 /// Far beyond any use, and near enough to be an instant.
 const DEADLINE_MAX: Duration = Duration::from_secs(60 * 60);
 
+/// A store must not be swept without a pause, and a sweep must come at all.
+const SWEEP_MIN: Duration = Duration::from_secs(1);
+const SWEEP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Gives each request its [`Session`](crate::Session).
 ///
 /// The default settings of [`new`](Self::new) are safe, and the setters are chained. Clones, and
@@ -98,6 +102,10 @@ impl SessionLayer {
     ///
     /// Two apps on one host also need different [cookies](Self::cookie). The browser sends a cookie to
     /// both, and a namespace does not keep one app from overwriting the other's.
+    ///
+    /// Users are those of the whole store: what lists and ends the sessions of a user finds those that any app
+    /// has stored under this name. Where one name may be two people, give each app a store of its own, such as
+    /// another database, table, collection or prefix.
     pub fn namespace(self, name: impl Into<String>) -> Self {
         self.with(|layer| layer.namespace = name.into())
     }
@@ -227,9 +235,10 @@ impl SessionLayer {
     }
 
     /// How often this process deletes dead records, give or take half; `None` for never. Default
-    /// every 60 seconds. Any number of processes may do so at once. It begins with the first request, so a
+    /// every 60 seconds, at least 1 second and at most 1 day. Any number of processes may do so at once. It begins with the first request, so a
     /// process that has none deletes nothing.
     pub fn sweep_every(self, interval: Option<Duration>) -> Self {
+        let interval = interval.map(|every| every.clamp(SWEEP_MIN, SWEEP_MAX));
         self.with(|layer| layer.policy.sweep_every = interval)
     }
 

@@ -47,7 +47,7 @@ impl Operator {
 
     /// The same, with where they act from, such as an address or the name of a machine.
     #[must_use]
-    pub fn from(self, place: impl AsRef<str>) -> Self {
+    pub fn at(self, place: impl AsRef<str>) -> Self {
         Self { from: Some(tidied(place.as_ref())), ..self }
     }
 }

@@ -68,6 +68,23 @@ impl Shared {
         }
     }
 
+    /// The other ids that the browser brought, but for old ids of the session that is taken.
+    pub(super) async fn of_others(
+        &self,
+        own: Option<Key>,
+        deadline: Instant,
+    ) -> Result<Vec<SessionId>, Error> {
+        let ids = self.state().others.clone();
+        let mut others = Vec::with_capacity(ids.len());
+        for id in ids {
+            let seen = self.follow(id, deadline).await?;
+            if own.is_none() || seen.lives_under != own {
+                others.push(seen.id);
+            }
+        }
+        Ok(others)
+    }
+
     /// There is no session, or there are two.
     fn none_of(&self, all: Vec<Seen>, live: &[Key]) -> Result<(), Error> {
         if let [one, other, ..] = live {

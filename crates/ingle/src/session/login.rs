@@ -53,7 +53,7 @@ const IMPERSONATION: (Duration, Duration) =
 /// use ingle::{Label, Login};
 ///
 /// let user_agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
-/// let login = Login::of("ada")
+/// let login = Login::new("ada")
 ///     .remember(Duration::from_secs(30 * 24 * 60 * 60))
 ///     .label(Label::coarse(user_agent));
 /// ```
@@ -71,7 +71,7 @@ pub struct Login {
 impl Login {
     /// Of the user whom the app knows by this name. It has 1 to 256 bytes, and should be one that
     /// never changes, such as a number of the app's: sessions are found by it.
-    pub fn of(user: impl Into<String>) -> Self {
+    pub fn new(user: impl Into<String>) -> Self {
         Self {
             user: user.into(),
             lifetime: None,
@@ -113,13 +113,13 @@ impl Login {
 
 impl From<&str> for Login {
     fn from(user: &str) -> Self {
-        Self::of(user)
+        Self::new(user)
     }
 }
 
 impl From<String> for Login {
     fn from(user: String) -> Self {
-        Self::of(user)
+        Self::new(user)
     }
 }
 
@@ -290,7 +290,7 @@ impl Session {
         // Whoever acts in the name of one who acts in another's is still who they are.
         let actor = actor.actor.clone().unwrap_or_else(|| actor.name.clone());
         let lifetime = Lifetime::new(idle, absolute).ok();
-        self.login(Login { actor: Some(actor), lifetime, ..Login::of(user) }).await
+        self.login(Login { actor: Some(actor), lifetime, ..Login::new(user) }).await
     }
 }
 
@@ -309,7 +309,8 @@ impl Shared {
             Err(Error::Interrupted) if self.has_ended(deadline).await? => None,
             loaded => loaded?,
         };
-        self.end_others_of_browser(deadline).await?;
+        let own = record.as_ref().map(|record| record.header.key);
+        self.end_others_of_browser(own, deadline).await?;
         let before = record.as_ref().and_then(|record| record.header.user.as_ref());
         let keeps_data = before.is_none_or(|before| before.name == name && before.actor == actor);
         let (dropped, withheld) = {
@@ -346,11 +347,15 @@ impl Shared {
 
     /// Ends the sessions of other ids that the browser brought. While two of them live, it would not be
     /// the login's that counts.
-    async fn end_others_of_browser(&self, deadline: Instant) -> Result<(), Error> {
+    async fn end_others_of_browser(
+        &self,
+        own: Option<Key>,
+        deadline: Instant,
+    ) -> Result<(), Error> {
         if self.left_out {
             return Err(Error::TooManyCookies);
         }
-        let others = self.state().others.clone();
+        let others = self.of_others(own, deadline).await?;
         self.end_each(&others, EndReason::Replaced, deadline).await?;
         self.state().others.clear();
         Ok(())
@@ -547,8 +552,9 @@ pub(super) fn again(record: Option<&Record>, now: Timestamp) -> Result<Grant, Er
     let (header, user) = logged_in(record)?;
     Ok(Grant {
         user: User { at: now, ..user.clone() },
-        // A login and a reauthentication alone move both, and by the same time.
-        absolute_deadline: now.after(header.absolute_deadline.since(user.at)),
+        // A login and a reauthentication alone move both, and by the same time. Where it is not known when that
+        // was, it was not before the session began.
+        absolute_deadline: now.after(header.absolute_deadline.since(user.at.max(header.created))),
         idle_timeout: header.idle_timeout,
         keeps_data: true,
         proof: Proof::Reauthentication,

@@ -218,7 +218,7 @@ impl Sessions {
     /// # async fn end(layer: ingle::SessionLayer) -> Result<(), ingle::Error> {
     /// use ingle::Operator;
     ///
-    /// let ada = Operator::new("ada@example.com").from("192.0.2.7");
+    /// let ada = Operator::new("ada@example.com").at("192.0.2.7");
     /// let sessions = layer.sessions().operated_by(ada);
     /// sessions.end_all_of("mallory").await?;
     /// let newest = sessions.audit_log(None).await?.lines;

@@ -16,7 +16,7 @@ use crate::{
     detach::{DetachHandle, Detachable},
     engine::{
         Engine,
-        account::Account,
+        account::{Account, Ended},
         batch::{Grant, Proof},
         client::{Listing, Of},
         commit,
@@ -92,8 +92,9 @@ impl Session {
     /// store that cannot list by user, each ends when it is next used, and the count is 0.
     ///
     /// # Errors
-    /// [`Error::NotLoggedIn`] if nobody is logged in, and [`Error::Unsupported`] on a store with plain
-    /// ids. After any error the others may live on; do not answer that they have ended. After
+    /// [`Error::NotLoggedIn`] if nobody is logged in, [`Error::Unsupported`] on a store with plain
+    /// ids, and [`Error::ResponseSent`] after the response, since no browser would learn of the new id.
+    /// After any error the others may live on; do not answer that they have ended. After
     /// [`Error::Unavailable`] call it again. After [`Error::Interrupted`] another request has renewed or
     /// ended this session: call [`Sessions::end_all_of`](crate::Sessions::end_all_of) to be sure.
     pub async fn end_others(&self) -> Result<usize, Error> {
@@ -145,6 +146,9 @@ impl Shared {
     async fn end_others(&self, handle: &DetachHandle) -> Result<usize, Error> {
         let deadline = self.policy().deadline();
         let _turn = self.turn(deadline, Some(handle)).await?;
+        if self.state().responded {
+            return Err(Error::ResponseSent);
+        }
         let record = self.load_strictly(deadline).await?;
         let again = again(record.as_deref(), self.policy().now())?;
         let (header, before) = logged_in(record.as_deref())?;
@@ -156,8 +160,8 @@ impl Shared {
         let generation = match users::update(coalescer, key, deadline, handle, advance).await? {
             Ok(generation) => generation,
             // Somebody else has ended all, or is about to.
-            Err(newest) => {
-                end_older(&self.engine, &name, newest, &by).await?;
+            Err(ended) => {
+                end_older(&self.engine, &name, ended, &by).await?;
                 return Err(Error::Interrupted);
             }
         };
@@ -168,12 +172,14 @@ impl Shared {
         let granted = self.grant(grant, handle).await;
         match &granted {
             Ok(()) => {}
-            // It can be tried again.
-            Err(Error::Unavailable(_)) => return granted.map(|()| 0),
-            // Where this session is lost to another request, it ends with the others.
-            Err(_) => spare_nobody(&self.engine, &name, generation, handle).await?,
+            // Another request has renewed or ended this session, or may have: it ends with the others.
+            Err(Error::Interrupted | Error::OutcomeUnknown) => {
+                spare_nobody(&self.engine, &name, generation, handle).await?;
+            }
+            // It lives, and so do the others. It can be tried again.
+            Err(_) => return granted.map(|()| 0),
         }
-        let ended = end_older(&self.engine, &name, generation, &by).await?;
+        let ended = end_older(&self.engine, &name, Ended { generation, spared: None }, &by).await?;
         granted.map(|()| ended)
     }
 }
@@ -214,20 +220,20 @@ pub(super) async fn end_all_of(
     check_name(user)?;
     let deadline = engine.context().policy.deadline();
     let generation = advance(engine, user, deadline, handle).await?;
-    end_older(engine, user, generation, by).await
+    end_older(engine, user, Ended { generation, spared: None }, by).await
 }
 
 /// Where the store has no lists, each session ends when it is next loaded, and nobody can count them.
 async fn end_older(
     engine: &Engine,
     user: &str,
-    generation: u64,
+    ended: Ended,
     by: &EndedBy,
 ) -> Result<usize, Error> {
     if !engine.context().client.lists_by_user() {
         return Ok(0);
     }
-    Ok(users::end_older(&engine.coalescer, user, generation, by).await?)
+    Ok(users::end_older(&engine.coalescer, user, ended, by).await?)
 }
 
 /// The sessions of a user, the one that was used last first.

@@ -25,7 +25,6 @@ use crate::{
         change::{Change, Copy, Draft, Edit, Reads, Refused},
         coalesce::{self, Outcome},
         commit::{self, Done},
-        context::Context,
         events::{Cause, EndReason, EndedBy, EventKind, Opening, Refusal},
         failure::Failure,
         policy::OnOutage,
@@ -221,14 +220,7 @@ impl Shared {
             return Err(self.interrupted(id));
         }
         meter::unknown_id();
-        let Context { policy, cache, events, .. } = self.engine.context();
-        match cache.remove(&id.key()).filter(|known| known.record.is_dead(policy.now())) {
-            Some(Loaded { record, .. }) => {
-                let user = record.header.user.as_ref().map(|user| &*user.name);
-                events.tell(id.key(), user, EventKind::Expired);
-            }
-            None => events.tell(id.key(), None, EventKind::Refused(Refusal::UnknownId)),
-        }
+        self.engine.context().tell_missing(&id.key());
         let mut state = self.state();
         state.snapshot = None;
         state.standing = Standing::None;
@@ -291,8 +283,12 @@ impl Shared {
             // sent.
             let kept =
                 *change_refused && !matches!(error, Error::OutcomeUnknown | Error::Interrupted);
-            let n_dropped = if kept { 0 } else { n_edits };
-            self.refused(&error, n_dropped);
+            if !kept {
+                self.refused(&error, n_edits);
+            } else if matches!(error, Error::LostUpdate { .. }) {
+                // The handler reads again what it goes by.
+                self.state().reads = Reads::default();
+            }
             return Err(error);
         }
         // The commit is made, so the change ran and was not refused.

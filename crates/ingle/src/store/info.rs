@@ -131,6 +131,7 @@ impl Capabilities {
 
 /// How a store keeps its marks (law 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Marks {
     /// For [`MARK_TIME`], as the law says.
     Kept,
@@ -140,6 +141,7 @@ pub enum Marks {
 
 /// How a store renews (law 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Renew {
     /// In one step, as the law says.
     OneStep,

@@ -247,7 +247,16 @@ fn commit(records: &mut Records, write: Write<'_>, now: Timestamp) -> Result<Ver
     let record = write.record();
     let entry = || Entry::Record(Arc::clone(record));
     match write {
-        Write::Replace { base, .. } => *check(records, base, now)? = Arc::clone(record),
+        Write::Replace { base, .. } => {
+            let place = check(records, base, now)?;
+            let mut record = Arc::clone(record);
+            if record.keeps_idle_deadline(&base.record)
+                && record.header.idle_deadline != place.header.idle_deadline
+            {
+                Arc::make_mut(&mut record).header.idle_deadline = place.header.idle_deadline;
+            }
+            *place = record;
+        }
         Write::Create { .. } => {
             free(records, &record.header.key, now)?;
             records.insert(record.header.key, entry());

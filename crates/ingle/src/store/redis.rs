@@ -161,7 +161,7 @@ impl Store for Redis {
     async fn load(&self, key: &Key, now: Timestamp) -> Result<Lookup, Error> {
         let client = &self.0.client;
         let answer = client.call(Partition::of(key), &codec::load(&client.names, key)).await;
-        let found = codec::read(answer.map_err(|failure| client.error(failure))?)?;
+        let found = codec::read(answer.map_err(|failure| client.error(failure))?, key)?;
         Ok(match found {
             Some(Entry::Record(loaded)) if !loaded.record.is_dead(now) => Lookup::Live(loaded),
             Some(Entry::Mark(mark)) => mark.lookup(now),

@@ -231,6 +231,19 @@ async fn who_waits_for_an_end_meets_the_expiry() {
     held.respond(StatusCode::OK).await;
 }
 
+/// A browser may bring an id that never was one. That is no session that has expired.
+#[tokio::test(start_paused = true)]
+async fn who_waits_with_an_id_of_no_session_is_refused() {
+    let (story, mut names) = (Story::default(), Names::default());
+    let layer = story.told_by(layer(Memory::new()));
+    let mut visitor = Visitor::default();
+    visitor.get(&shop(&crate::common::layer(Memory::new())), "/add").await.ok();
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    held.session.ended().await;
+    assert_eq!(story.lines(&mut names), ["a refused UnknownId"]);
+    held.respond(StatusCode::OK).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_end_whose_answer_is_lost_is_told_once() {
     let (story, mut names) = (Story::default(), Names::default());
@@ -365,7 +378,7 @@ async fn a_login_that_an_end_of_all_overtakes_is_told_as_an_end_and_not_as_a_log
     let held = Held::begin(&layer, &visitor.cookie).await;
     let ticket = held.session.login_ticket("ada").await.unwrap();
     layer.sessions().end_all_of("ada").await.unwrap();
-    let login = held.session.login(ingle::Login::of("ada").ticket(ticket)).await;
+    let login = held.session.login(ingle::Login::new("ada").ticket(ticket)).await;
     assert!(matches!(login, Err(Error::Interrupted)), "{login:?}");
     held.respond(StatusCode::OK).await;
     let lines = story.lines(&mut names);

@@ -11,7 +11,7 @@ use ingle::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::common::{App, Visitor, app, faulty, layer, layer_as_it_comes};
+use crate::common::{App, Held, Visitor, app, faulty, layer, layer_as_it_comes};
 
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct Visit {
@@ -817,6 +817,23 @@ async fn an_update_that_is_refused_leaves_the_edits_before_it() {
     let mut visitor = Visitor::default();
     visitor.get(&app, "/refused").await.ok();
     assert_eq!(visitor.get(&app, "/read").await.ok().body, r#"{"theme":"dark","views":"many"}"#);
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_refused_update_is_not_overwritten_unseen() {
+    let (_, store) = faulty();
+    let layer = layer(store);
+    let (app, mut visitor) = (all(&layer), Visitor::default());
+    visitor.get(&app, "/").await.ok();
+    let held = Held::begin(&layer, &visitor.cookie).await;
+    assert_eq!(held.session.get::<u64>("views").await.unwrap(), Some(1));
+    visitor.get(&app, "/").await.ok();
+    let wrong = held.session.field("views").update(|views: &mut String| views.clear()).await;
+    assert!(matches!(wrong, Err(Error::WrongType(_))), "{wrong:?}");
+    held.session.insert("views", 2).unwrap();
+    assert_eq!(held.respond(StatusCode::OK).await.status, StatusCode::CONFLICT);
+    let data = visitor.get(&app, "/read").await.ok().body;
+    assert!(data.contains(r#""views":2"#), "{data}");
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ async fn an_id_that_was_renewed_away_or_has_expired_is_nobodys() {
 
 #[tokio::test]
 async fn five_hundred_requests_of_one_id_are_all_served() {
-    let (app, _, store, visitor) = visited().await;
+    let (app, _, _, visitor) = visited().await;
     let mut requests = JoinSet::new();
     for _ in 0..500 {
         let (app, visitor) = (app.clone(), visitor.clone());
@@ -124,7 +124,6 @@ async fn five_hundred_requests_of_one_id_are_all_served() {
     let served = requests.join_all().await;
     assert!(served.iter().all(|status| *status == StatusCode::OK), "{served:?}");
     assert_eq!(app.get("/read", &visitor.cookie).await.ok().body, "{\"n\":501}");
-    assert!(store.commits() <= 501);
 }
 
 /// What `insert` says of a value, in a session of its own that holds something already.

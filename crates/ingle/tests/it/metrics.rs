@@ -63,7 +63,7 @@ async fn the_counters_tell_the_story() {
         answer.ok();
     }
     store.fail_all(None);
-    assert_eq!(counted(&snapshotter), expected([("combined", 1), ("commits", 2)]));
+    assert_eq!(counted(&snapshotter), expected([("coalesced", 1), ("commits", 2)]));
 
     visitor.get(&elsewhere, "/count").await.ok();
     visitor.get(&here, "/count").await.ok();

@@ -317,7 +317,14 @@ async fn a_cookie_that_is_changed_to_a_domain_locks_nobody_out() {
     for cookie in [format!("{host_only}; {wide}"), format!("{wide}; {host_only}")] {
         assert_eq!(after.get("/data", &cookie).await.ok().body, r#"{"n":1}"#);
     }
-    after.get("/logout", &format!("{host_only}; {wide}")).await.ok();
+    let both = format!("{host_only}; {wide}");
+    // A login ends what else the browser brought. This is the same session.
+    let login = after.get("/login", &both).await.ok();
+    let wide = login.set_cookie().split(';').next().unwrap();
+    let both = format!("{host_only}; {wide}");
+    assert_eq!(after.get("/data", &both).await.ok().body, r#"{"n":1}"#);
+    assert_eq!(after.get("/user", &both).await.ok().body, "mary");
+    after.get("/logout", &both).await.ok();
     let again = after.get("/count", &host_only).await;
     assert_eq!(again.status, StatusCode::CONFLICT, "it is a late request for a minute");
 }

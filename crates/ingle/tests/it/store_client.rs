@@ -114,6 +114,23 @@ async fn a_sweep_that_gets_no_answer_is_not_the_last() {
     assert!(store.sweeps() > 1);
 }
 
+/// Each worker of a server may have a runtime of its own, which ends when the worker does.
+#[test]
+fn the_sweeps_go_on_when_the_runtime_that_began_them_has_ended() {
+    let (_, store) = faulty();
+    let layer = layer(store.clone()).sweep_every(Some(Duration::from_secs(60)));
+    for _ in 0..2 {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        let before = store.sweeps();
+        runtime.block_on(async {
+            app(&layer).on("/add", add).get("/add", "").await.ok();
+            tokio::time::sleep(Duration::from_secs(100)).await;
+        });
+        assert!(store.sweeps() > before);
+    }
+}
+
 /// A logout that comes with an id that another request has replaced ends the session all the same.
 #[tokio::test]
 async fn a_logout_ends_the_session_where_it_went() {

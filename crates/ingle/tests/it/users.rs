@@ -88,7 +88,7 @@ fn shop(layer: &SessionLayer) -> App {
             session.login(user).await
         })
         .on("/remember/{user}", |session: Session, Path(user): Path<String>| async move {
-            session.login(Login::of(user).remember(30 * DAY)).await
+            session.login(Login::new(user).remember(30 * DAY)).await
         })
         .on("/user", |user: User| async move { user.name })
         .on("/visitor", |user: Option<User>| async move {
@@ -351,13 +351,13 @@ async fn a_ticket_from_before_an_end_of_all_logs_nobody_in(scene: Scene) {
     let session = door.begin([]).session().clone();
     let ticket = session.login_ticket("ada").await.unwrap();
     let fresh = session.login_ticket("ada").await.unwrap();
-    session.login(Login::of("ada").ticket(fresh)).await.unwrap();
+    session.login(Login::new("ada").ticket(fresh)).await.unwrap();
     other.sessions().end_all_of("ada").await.unwrap();
     let session = door.begin([]).session().clone();
-    let refused = session.login(Login::of("ada").ticket(ticket.clone())).await.unwrap_err();
+    let refused = session.login(Login::new("ada").ticket(ticket.clone())).await.unwrap_err();
     assert!(matches!(refused, Error::Interrupted), "{refused}");
     let session = door.begin([]).session().clone();
-    let refused = session.login(Login::of("bob").ticket(ticket)).await.unwrap_err();
+    let refused = session.login(Login::new("bob").ticket(ticket)).await.unwrap_err();
     assert!(matches!(refused, Error::InvalidValue(_)), "{refused}");
     if scene.lists() {
         assert!(scene.records_of("ada").await.is_empty());
@@ -469,7 +469,7 @@ async fn what_a_login_says_is_there_on_every_process(scene: Scene) {
     let label =
         Label::coarse("Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0");
     let lifetime = Lifetime::new(MINUTE, 2 * MINUTE).unwrap();
-    session.login(Login::of("ada \u{1f512}\"'").lifetime(lifetime).label(label)).await.unwrap();
+    session.login(Login::new("ada \u{1f512}\"'").lifetime(lifetime).label(label)).await.unwrap();
     let user = session.user().await.unwrap().unwrap();
     let cookie = finished.finish(ingle::HandlerOutcome::Success).await;
     let cookie = cookie.headers().iter().find(|header| header.name() == "set-cookie").unwrap();
@@ -502,6 +502,7 @@ async fn an_actor_is_told_beside_the_user(scene: Scene) {
     let acted = session.user().await.unwrap().unwrap();
     assert_eq!((acted.name.as_str(), acted.actor.as_deref()), ("ada", Some("root")));
     session.push("cart", "mine").unwrap();
+    session.commit().await.unwrap();
     // Whoever acts through one who acts is still who they are.
     session.impersonate("bob", &acted).await.unwrap();
     let acted = session.user().await.unwrap().unwrap();
@@ -511,7 +512,18 @@ async fn an_actor_is_told_beside_the_user(scene: Scene) {
     session.login("bob").await.unwrap();
     assert_eq!(session.user().await.unwrap().unwrap().actor, None);
     assert_eq!(who(&here, &admin).await, "root");
-    scene.clock.advance(61 * MINUTE);
+    // Nobody acts for another one for longer than an hour, used or not.
+    let acting = door.begin([]).session().clone();
+    acting.impersonate("ada", &root).await.unwrap();
+    for _ in 0..4 {
+        scene.clock.advance(14 * MINUTE);
+        acting.increment("n", 1).unwrap();
+        acting.commit().await.unwrap();
+    }
+    scene.clock.advance(5 * MINUTE);
+    acting.increment("n", 1).unwrap();
+    let ended = acting.commit().await.unwrap_err();
+    assert!(matches!(ended, Error::Interrupted), "{ended}");
 }
 
 async fn a_name_that_no_store_can_look_up_is_refused(scene: Scene) {
@@ -721,6 +733,26 @@ async fn fail_to_end_the_others(layer: &SessionLayer, store: &Faulty, visitor: &
     held.respond(StatusCode::OK).await.ok();
 }
 
+#[tokio::test]
+async fn an_end_of_the_others_that_is_refused_ends_nobody() {
+    let layer = layer(Memory::new());
+    let app = shop(&layer);
+    let [own, other] = [logged_in(&app, "ada").await, logged_in(&app, "ada").await];
+    let held = Held::begin(&layer, &own.cookie).await;
+    held.session.get::<Vec<String>>("cart").await.unwrap();
+    app.get("/cart/pen", &own.cookie).await.ok();
+    held.session.insert("cart", ["ink"]).unwrap();
+    let refused = held.session.end_others().await.unwrap_err();
+    assert!(matches!(refused, Error::LostUpdate { .. }), "{refused}");
+    let session = held.session.clone();
+    held.respond(StatusCode::OK).await.ok();
+    let late = session.end_others().await.unwrap_err();
+    assert!(matches!(late, Error::ResponseSent), "{late}");
+    for visitor in [&own, &other] {
+        assert_eq!(who(&app, visitor).await, "ada");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn whoever_could_not_end_the_others_lives_and_can_do_it_again() {
     for limit in [None, NonZeroUsize::new(5)] {
@@ -736,6 +768,12 @@ async fn whoever_could_not_end_the_others_lives_and_can_do_it_again() {
         let (old_ticket, door) =
             (layer.sessions().login_ticket("ada").await.unwrap(), layer.door());
         fail_to_end_the_others(&layer, &faulty, &own).await;
+        let late = app.get("/end-others", &left.cookie).await;
+        assert_eq!(
+            late.status,
+            StatusCode::CONFLICT,
+            "it has ended, and the one that ended it lives"
+        );
         assert_eq!(renewed.get(&app, "/renew").await.status, StatusCode::CONFLICT, "it has ended");
         // As its user is asked for the password before that.
         for path in ["/again", "/renew", "/again"] {
@@ -743,7 +781,7 @@ async fn whoever_could_not_end_the_others_lives_and_can_do_it_again() {
             assert_eq!(who(&app, &own).await, "ada", "{path}");
         }
         let session = door.begin([own.cookie.as_bytes()]).session().clone();
-        let refused = session.login(Login::of("ada").ticket(old_ticket)).await.unwrap_err();
+        let refused = session.login(Login::new("ada").ticket(old_ticket)).await.unwrap_err();
         assert!(matches!(refused, Error::Interrupted), "its password was checked before");
         let mut own = logged_in(&app, "ada").await;
         fail_to_end_the_others(&layer, &faulty, &own).await;

@@ -12,11 +12,10 @@ use crate::{
 async fn the_time_between_two_sweeps_is_random_around_the_one_that_is_set() {
     let store = Arc::new(Scripted::default());
     let every = Duration::from_secs(60);
-    let policy = Policy { sweep_every: Some(every), ..Policy::default() };
     let ids = Arc::new(HashedIds::new(""));
-    let context = Context::new(Arc::clone(&store) as Arc<_>, policy, ids);
+    let context = Context::new(Arc::clone(&store) as Arc<_>, Policy::default(), ids);
     let coalescer = Arc::new(Coalescer::new(context));
-    start(&coalescer);
+    start(&coalescer, every, Sweeping::new(&Arc::default()));
     tokio::time::sleep(every * 200).await;
     let pauses = store.pauses(Call::Sweep);
     // The timer of the runtime is a millisecond late at most.

@@ -43,7 +43,12 @@ async fn the_list_is_gone_through_until_a_whole_pass_finds_none_that_is_to_end()
     };
     // The second one was renewed under the first pass, which found it under neither key.
     store.lists(page(1, 1)).lists(page(2, 1)).lists(page(3, 2));
-    let ended = end_older(&coalescer, "ada", 2, &EndedBy::Itself).await;
-    assert_eq!(ended.unwrap(), 2);
+    let all = Ended { generation: 2, spared: None };
+    assert_eq!(end_older(&coalescer, "ada", all, &EndedBy::Itself).await.unwrap(), 2);
+    store.is_done();
+    // The one that is spared is left where it is.
+    store.lists(page(1, 1)).lists(page(4, 1));
+    let others = Ended { generation: 2, spared: Some(Key::from_bytes([4; 32])) };
+    assert_eq!(end_older(&coalescer, "ada", others, &EndedBy::Itself).await.unwrap(), 1);
     store.is_done();
 }

@@ -80,20 +80,34 @@ pub async fn law_8_a_commit_can_follow_a_touch(trial: Trial) {
     }
 }
 
-/// A replace on the version before a touch succeeds or is a conflict, as the store will have it;
-/// then all of it is there, or nothing.
+/// A replace on the version before a touch succeeds or is a conflict, as the store will have it. Then all of
+/// it is there, or nothing; and where it leaves the idle deadline, that is the touch's.
 pub async fn law_8_a_touch_costs_a_replace_nothing_but_a_conflict(trial: Trial) {
-    let first = trial.create(trial.record()).await;
     let deadline = trial.now.after(5 * HOUR);
-    let touched = touch(&trial, &first, deadline, deadline).await;
-    let record = next(&first, json!({ "n": 2 }));
-    let expected = match trial.commit(&OwnedWrite::replace(&first, record.clone()), trial.now).await
-    {
-        Outcome::Done(version) => Loaded { record: record.into(), version },
-        Outcome::Conflict => touched,
-        Outcome::Gone => panic!("law 8: a touched record is there, but the store calls it gone"),
-    };
-    trial.finds(&expected, "law 8: after a touch a replace is made whole or not at all").await;
+    for moves in [None, Some(3 * HOUR), Some(6 * HOUR)] {
+        let first = trial.create(trial.record()).await;
+        let touched = touch(&trial, &first, deadline, deadline).await;
+        let mut record = next(&first, json!({ "n": 2 }));
+        if let Some(time) = moves {
+            record.header.idle_deadline = trial.now.after(time);
+        }
+        let replace = OwnedWrite::replace(&first, record.clone());
+        let expected = match trial.commit(&replace, trial.now).await {
+            Outcome::Done(_) => {
+                if moves.is_none() {
+                    record.header.idle_deadline = deadline;
+                }
+                record
+            }
+            Outcome::Conflict => Record::clone(&touched.record),
+            Outcome::Gone => {
+                panic!("law 8: a touched record is there, but the store calls it gone")
+            }
+        };
+        let found = trial.load(&first.record.header.key, trial.now).await.map(|found| found.record);
+        let law = "law 8: after a touch a replace is made whole or not at all";
+        assert_eq!(found.as_deref(), Some(&expected), "{law}");
+    }
 }
 
 /// Touches beside increments take none of them back: a touch carries no data.

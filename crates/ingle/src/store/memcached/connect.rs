@@ -42,6 +42,9 @@ pub(super) const CONNECTIONS_MAX: usize = 64;
 /// gives up earlier.
 pub(super) const CALL_TIME: Duration = Duration::from_secs(5);
 
+/// Whoever gives a call up after so long a wait tells that the server is silent. Sooner, it tells nothing.
+const SILENCE_MAX: Duration = Duration::from_millis(300);
+
 /// How long a connection may take to be made.
 pub(super) const CONNECT_TIME: Duration = Duration::from_secs(2);
 
@@ -179,6 +182,22 @@ impl Drop for Lent<'_> {
     }
 }
 
+/// A question that waits for its answer.
+struct Asking<'a, 'b> {
+    lent: &'a mut Lent<'b>,
+    since: Instant,
+    is_over: bool,
+}
+
+impl Drop for Asking<'_, '_> {
+    fn drop(&mut self) {
+        if !self.is_over && self.since.elapsed() < SILENCE_MAX {
+            // The caller has gone. Its own connection is closed, and nothing is known of the others.
+            self.lent.connection = None;
+        }
+    }
+}
+
 impl Server {
     /// Asks a server whether it can be used.
     async fn open(address: Address, prefix: &str) -> Result<Self, Cause> {
@@ -251,10 +270,14 @@ impl Server {
             let _turn = turn.map_err(|_| self.silent("the store was closed"))?;
             let mut lent = self.lend().await?;
             sent.store(true, Ordering::Relaxed);
-            let Some(connection) = &mut lent.connection else {
+            let mut asking = Asking { lent: &mut lent, since: Instant::now(), is_over: false };
+            let Some(connection) = &mut asking.lent.connection else {
                 return Err(self.silent("there is no connection"));
             };
-            let answer = ask(connection).await.map_err(|fault| Failure::of(fault, &self.name))?;
+            let answer = ask(connection).await;
+            asking.is_over = true;
+            drop(asking);
+            let answer = answer.map_err(|fault| Failure::of(fault, &self.name))?;
             self.idle().extend(lent.connection.take());
             Ok(answer)
         };

@@ -23,6 +23,7 @@ const EPOCH_SECONDS: i64 = 946_684_800;
 /// A parameter of a statement, which outlives its caller.
 #[derive(Debug)]
 pub(super) enum Param {
+    Null,
     Bytes(Vec<u8>),
     Small(i16),
     Integer(Option<i64>),
@@ -50,6 +51,7 @@ impl Param {
     /// How much it is to send, but for a few bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
+            Self::Null => 0,
             Self::Small(_) | Self::Integer(_) | Self::Time(_) => 8,
             Self::Bytes(bytes) => bytes.len(),
             Self::Text(text) | Self::Json(text) => text.as_ref().map_or(0, String::len),
@@ -72,7 +74,7 @@ impl ToSql for Param {
                 out.extend_from_slice(&micros.to_be_bytes());
                 Ok(IsNull::No)
             }
-            Self::Json(None) => Ok(IsNull::Yes),
+            Self::Null | Self::Json(None) => Ok(IsNull::Yes),
             Self::Json(Some(text)) => {
                 // The version of the binary form, which is the text.
                 out.extend_from_slice(&[1]);
@@ -119,8 +121,25 @@ impl<'a> FromSql<'a> for Json<'a> {
     }
 }
 
-/// The parameters 1 to 12 of a create, a replace and a renew.
+/// The parameters 1 to 12 of a create and a renew.
 pub(super) fn params(record: &Record) -> Result<Vec<Param>, Error> {
+    all(record, Param::Time(record.header.idle_deadline))
+}
+
+/// The same of a replace.
+pub(super) fn params_in_place(base: &Record, record: &Record) -> Result<Vec<Param>, Error> {
+    all(record, idle_deadline(base, record))
+}
+
+/// What a replace writes of the idle deadline: nothing where it leaves it, since a touch may have moved it.
+fn idle_deadline(base: &Record, record: &Record) -> Param {
+    match record.keeps_idle_deadline(base) {
+        true => Param::Null,
+        false => Param::Time(record.header.idle_deadline),
+    }
+}
+
+fn all(record: &Record, idle_deadline: Param) -> Result<Vec<Param>, Error> {
     let header = &record.header;
     let data = json(&record.data)?;
     let timeout = header.idle_timeout;
@@ -131,7 +150,7 @@ pub(super) fn params(record: &Record) -> Result<Vec<Param>, Error> {
         Param::key(&header.key),
         Param::Small(header.format.cast_signed()),
         Param::Time(header.created),
-        Param::Time(header.idle_deadline),
+        idle_deadline,
         Param::Time(header.absolute_deadline),
         Param::Integer(
             timeout.map(|timeout| i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)),
@@ -165,7 +184,7 @@ pub(super) fn moved(
     let [key, counter, epoch, base_ops] = condition(base);
     Ok([
         key,
-        Param::Time(header.idle_deadline),
+        idle_deadline(&base.record, record),
         Param::integer(header.counter),
         ops(&header.ops),
         json(&record.data)?,

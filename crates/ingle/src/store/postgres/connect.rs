@@ -5,7 +5,9 @@ use std::{future::poll_fn, time::Duration};
 use async_trait::async_trait;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    runtime::Handle,
     sync::mpsc,
+    task::AbortHandle,
 };
 use tokio_postgres::{
     AsyncMessage, Client, Config, Connection, NoTls, Notification, Statement,
@@ -53,6 +55,13 @@ const UNHEARD_MAX: usize = 4096;
 /// Who is given what the server tells.
 type Told = mpsc::Sender<Notification>;
 
+/// A connection of the store's own, and the task that serves it until the client is dropped and every
+/// answer has come.
+struct Own {
+    client: Client,
+    driver: AbortHandle,
+}
+
 /// Makes connections.
 pub(super) struct Connector {
     config: PostgresConfig,
@@ -87,7 +96,7 @@ impl Connector {
     fn open(
         &self,
         told: Option<Told>,
-    ) -> impl Future<Output = Result<Client, Failure>> + Send + 'static {
+    ) -> impl Future<Output = Result<Own, Failure>> + Send + 'static {
         let (mut driver, tls) = (self.driver.clone(), self.tls.clone());
         let password = self.config.passwords.as_ref().map(|passwords| passwords());
         let stream = self.config.streams.as_ref().map(|streams| streams());
@@ -114,8 +123,8 @@ impl Connector {
 
 impl Source for Connector {
     fn connect(&self) -> Connecting {
-        let client = self.open(None);
-        Box::pin(async move { Ok(Box::new(client.await?) as Box<dyn Link>) })
+        let opening = self.open(None);
+        Box::pin(async move { Ok(Box::new(opening.await?) as Box<dyn Link>) })
     }
 
     fn listen(&self) -> Option<Listening> {
@@ -124,8 +133,8 @@ impl Source for Connector {
             return None;
         }
         let (told, hears) = mpsc::channel(UNHEARD_MAX);
-        let client = self.open(Some(told));
-        Some(Box::pin(async move { Ok((client.await?, hears)) }))
+        let opening = self.open(Some(told));
+        Some(Box::pin(async move { Ok((Box::new(opening.await?) as Box<dyn Link>, hears)) }))
     }
 
     fn takes_back(&self) -> bool {
@@ -134,16 +143,22 @@ impl Source for Connector {
 }
 
 #[async_trait]
-impl Link for Client {
+impl Link for Own {
     fn client(&self) -> &Client {
-        self
+        &self.client
     }
 
     async fn prepare(&self, sql: &str, types: &[Type]) -> Result<Statement, tokio_postgres::Error> {
-        self.prepare_typed(sql, types).await
+        self.client.prepare_typed(sql, types).await
     }
 
     fn close(self: Box<Self>) {}
+
+    /// The server is not asked to cancel anything: that would end a commit's wait for a synchronous standby,
+    /// and others would find the commit, and tell that it is stored, before it is.
+    fn abort(self: Box<Self>) {
+        self.driver.abort();
+    }
 }
 
 /// Connects to one of the hosts.
@@ -151,7 +166,7 @@ async fn dial(
     driver: Config,
     tls: Option<MakeRustlsConnect>,
     told: Option<Told>,
-) -> Result<Client, Failure> {
+) -> Result<Own, Failure> {
     match tls {
         None => run(driver.connect(NoTls).await, told),
         Some(tls) => run(driver.connect(tls).await, told),
@@ -165,7 +180,7 @@ async fn log_in(
     tls: Option<MakeRustlsConnect>,
     host: String,
     told: Option<Told>,
-) -> Result<Client, Failure> {
+) -> Result<Own, Failure> {
     let Some(mut tls) = tls else { return run(driver.connect_raw(stream, NoTls).await, told) };
     let tls = MakeTlsConnect::<Stream>::make_tls_connect(&mut tls, &host);
     let tls = tls.map_err(|error| Failure::NotGiven("name for TLS", error.into()))?;
@@ -176,13 +191,13 @@ async fn log_in(
 fn run<S, T>(
     connected: Result<(Client, Connection<S, T>), tokio_postgres::Error>,
     told: Option<Told>,
-) -> Result<Client, Failure>
+) -> Result<Own, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (client, mut connection) = connected.map_err(Failure::NotConnected)?;
-    detach::spawn(async move {
+    let serving = async move {
         let Some(told) = told else { return drop(connection.await) };
         while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
             if let AsyncMessage::Notification(notification) = message
@@ -192,8 +207,9 @@ where
                 return;
             }
         }
-    });
-    Ok(client)
+    };
+    let driver = detach::spawn_on(&Handle::current(), serving);
+    Ok(Own { client, driver })
 }
 
 /// What TLS is spoken by, if it may be.

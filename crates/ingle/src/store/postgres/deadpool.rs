@@ -82,4 +82,9 @@ impl Link for Object {
     fn close(self: Box<Self>) {
         drop(Self::take(*self));
     }
+
+    /// What the pool does with each that is taken out of it.
+    fn abort(self: Box<Self>) {
+        self.close();
+    }
 }

@@ -10,7 +10,7 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 use crate::store::{
     Applied, BoxError, Error, ErrorKind, OpenError, OpenErrorKind,
     floor::{
-        text::{cause, one_line, root_cause},
+        text::{cause, one_line, root_cause, shell_word},
         tls::{self, Trust},
     },
 };
@@ -34,15 +34,16 @@ pub(super) struct Names {
 impl Names {
     /// What a person begins a command to the server with.
     fn command_line(&self) -> String {
+        let database = shell_word(&self.database);
         match &self.server {
-            Some((host, port)) => format!("psql -h {host} -p {port} -d {}", self.database),
-            None => format!("psql -d {}", self.database),
+            Some((host, port)) => format!("psql -h {} -p {port} -d {database}", shell_word(host)),
+            None => format!("psql -d {database}"),
         }
     }
 
     /// What sets a setting that is `off` back, by where it was set.
     pub(super) fn set_back(&self, name: &str, source: &str) -> String {
-        let Self { user, database, .. } = self;
+        let (user, database) = (quoted(&self.user), quoted(&self.database));
         let statements = match source {
             "client" => return format!("take `{name}` out of the URL's `options`"),
             "command line" | "environment variable" => {
@@ -50,15 +51,34 @@ impl Names {
                     "take `{name}` out of the command that starts the server, and start it again"
                 );
             }
-            "database" => format!("-c 'ALTER DATABASE \"{database}\" RESET {name}'"),
-            "user" => format!("-c 'ALTER ROLE \"{user}\" RESET {name}'"),
+            "database" => vec![format!("ALTER DATABASE {database} RESET {name}")],
+            "user" => vec![format!("ALTER ROLE {user} RESET {name}")],
             "database user" => {
-                format!("-c 'ALTER ROLE \"{user}\" IN DATABASE \"{database}\" RESET {name}'")
+                vec![format!("ALTER ROLE {user} IN DATABASE {database} RESET {name}")]
             }
-            _ => format!("-c 'ALTER SYSTEM SET {name} = on' -c 'SELECT pg_reload_conf()'"),
+            _ => {
+                let set = format!("ALTER SYSTEM SET {name} = on");
+                vec![set, "SELECT pg_reload_conf()".to_owned()]
+            }
         };
-        format!("as an administrator run `{} {statements}`", self.command_line())
+        let mut command = self.command_line();
+        for statement in statements {
+            command.push_str(&format!(" -c {}", shell_word(&statement)));
+        }
+        format!("as an administrator run `{command}`")
     }
+}
+
+/// A name in quotes, as SQL takes any.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A name as SQL takes it: in quotes, unless it is as most are.
+fn in_sql(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let begins_plainly = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    if begins_plainly && name.chars().all(is_plain) { name.to_owned() } else { quoted(name) }
 }
 
 /// What is wrong, and what to do: the cause of a failed call, or the error of an opening.
@@ -138,12 +158,12 @@ impl Problem {
 
     fn no_database(names: &Names) -> Self {
         let database = &names.database;
-        let at = names.server.as_ref().map(|(host, port)| format!("-h {host} -p {port} "));
-        let at = at.unwrap_or_default();
+        let at = |(host, port): &(String, u16)| format!("-h {} -p {port} ", shell_word(host));
+        let at = names.server.as_ref().map(at).unwrap_or_default();
         Self::new(
             OpenErrorKind::Missing,
             format!("there is no database `{database}`"),
-            format!("run `createdb {at}{database}`, or name another one"),
+            format!("run `createdb {at}{}`, or name another one", shell_word(database)),
         )
     }
 
@@ -190,13 +210,13 @@ impl Problem {
 
     pub(super) fn denied(names: &Names, message: &str) -> Self {
         let Names { user, table, .. } = names;
+        let to = in_sql(user);
         Self::new(
             OpenErrorKind::Denied,
             format!("user `{user}` lacks a right ({message})"),
             format!(
                 "as the owner of the table run `GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO \
-                 {user}`, and where the schema is not everybody's `GRANT USAGE ON SCHEMA … TO \
-                 {user}`"
+                 {to}`, and where the schema is not everybody's `GRANT USAGE ON SCHEMA … TO {to}`"
             ),
         )
     }
@@ -207,7 +227,11 @@ impl Problem {
         Self::new(
             OpenErrorKind::Denied,
             format!("user `{user}` may not use the database `{database}` ({message})"),
-            format!("as its owner run `GRANT CONNECT ON DATABASE {database} TO {user}`"),
+            format!(
+                "as its owner run `GRANT CONNECT ON DATABASE {} TO {}`",
+                in_sql(database),
+                in_sql(user)
+            ),
         )
     }
 
@@ -218,7 +242,8 @@ impl Problem {
             format!("user `{user}` may not make the table `{table}` ({message})"),
             format!(
                 "have the table made by who owns the schema, or run `GRANT CREATE ON SCHEMA … TO \
-                 {user}`"
+                 {}`",
+                in_sql(user)
             ),
         )
     }

@@ -15,7 +15,7 @@ pub(super) type Connecting =
 /// A connection to listen on that is being made, and what the server tells on it.
 pub(super) type Listening = Pin<
     Box<
-        dyn Future<Output = Result<(Client, mpsc::Receiver<Notification>), Failure>>
+        dyn Future<Output = Result<(Box<dyn Link>, mpsc::Receiver<Notification>), Failure>>
             + Send
             + 'static,
     >,
@@ -43,4 +43,7 @@ pub(super) trait Link: Send + Sync {
 
     /// Ends it, so that nobody else is given it.
     fn close(self: Box<Self>);
+
+    /// The same where an answer is still to come, for which the driver would keep it open.
+    fn abort(self: Box<Self>);
 }

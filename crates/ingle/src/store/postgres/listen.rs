@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
-use tokio_postgres::{Client, Notification};
+use tokio_postgres::Notification;
 
-use super::error::NAME;
+use super::{error::NAME, link::Link};
 use crate::{
     id::Key,
     store::{Applied, Error, ErrorKind, Listener},
@@ -14,7 +14,7 @@ use crate::{
 pub(super) struct Ends {
     pub(super) hears: mpsc::Receiver<Notification>,
     /// To drop it ends the connection.
-    pub(super) _client: Client,
+    pub(super) _link: Box<dyn Link>,
 }
 
 #[async_trait]

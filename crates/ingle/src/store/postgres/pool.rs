@@ -3,7 +3,7 @@
 //! A statement that was sent is waited for by a task of its own, however soon its caller goes away:
 //! a connection is free again when its answer has come, and never before. So no caller waits behind
 //! a statement that somebody gave up, and none can be handed the answer to it. A connection whose
-//! answer does not come within [`ANSWER_TIME`] is closed.
+//! answer does not come within [`ANSWER_TIME`] is closed at once, and another may be made in its place.
 //!
 //! `deadpool-postgres` would not do in its place: its connections are free as soon as they are dropped,
 //! whatever was sent on them (`recycle` looks at `is_closed` alone), its queue has no bound, and a
@@ -21,7 +21,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{error::Elapsed, timeout},
 };
 use tokio_postgres::{Row, Statement, error::SqlState};
 
@@ -143,9 +143,13 @@ impl Pool {
         let work = async move {
             let Some(connection) = lease.connection.take() else { return Err(Failure::Silent) };
             let ran = timeout(SCRIPT_TIME, connection.link.client().batch_execute(&sql)).await;
+            let Ok(ran) = ran else {
+                connection.link.abort();
+                return Err(Failure::Silent);
+            };
             // Not given back: a script that failed may have left a transaction open.
             connection.link.close();
-            ran.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)
+            ran.map_err(Failure::Sent)
         };
         detach::run_to_end(work).await
     }
@@ -157,25 +161,21 @@ impl Pool {
         param: String,
     ) -> Result<Vec<Row>, Failure> {
         let lease = self.lease().await?;
-        let work = async move {
-            let Some(connection) = &lease.connection else { return Err(Failure::Silent) };
-            let params: [(&(dyn tokio_postgres::types::ToSql + Sync), _); 1] =
-                [(&param, tokio_postgres::types::Type::TEXT)];
-            let rows =
-                timeout(ANSWER_TIME, connection.link.client().query_typed(sql, &params)).await;
-            rows.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)
-        };
-        detach::run_to_end(work).await
+        detach::run_to_end(lease.look(sql, param)).await
     }
 
     /// Begins to listen, on a connection beside the others. None if there is none to listen on.
     pub(super) async fn listen(&self) -> Result<Option<Ends>, Failure> {
         let Some(listening) = self.source.listen() else { return Ok(None) };
         let opened = timeout(self.config.connect_time(), listening).await;
-        let (client, hears) = opened.map_err(|_| Unserved::NoConnectionInTime)??;
-        let begun = timeout(ANSWER_TIME, client.batch_execute(LISTEN)).await;
-        begun.map_err(|_| Failure::Silent)?.map_err(Failure::Sent)?;
-        Ok(Some(Ends { hears, _client: client }))
+        let (link, hears) = opened.map_err(|_| Unserved::NoConnectionInTime)??;
+        let begun = timeout(ANSWER_TIME, link.client().batch_execute(LISTEN)).await;
+        let Ok(begun) = begun else {
+            link.abort();
+            return Err(Failure::Silent);
+        };
+        begun.map_err(Failure::Sent)?;
+        Ok(Some(Ends { hears, _link: link }))
     }
 
     /// A free connection, or a new one. What waits here has sent nothing yet.
@@ -234,11 +234,19 @@ impl Pool {
 impl Lease {
     async fn ask(mut self, kind: Kind, params: Vec<Param>) -> Result<Vec<Row>, Failure> {
         let answer = timeout(ANSWER_TIME, self.query(kind, &params)).await;
-        let answer = answer.unwrap_or(Err(Failure::Silent));
-        if let Err(failure) = &answer {
-            self.judge(failure);
-        }
-        answer
+        self.judged(answer)
+    }
+
+    async fn look(mut self, sql: &str, param: String) -> Result<Vec<Row>, Failure> {
+        let answer = timeout(ANSWER_TIME, self.query_text(sql, &param)).await;
+        self.judged(answer)
+    }
+
+    async fn query_text(&self, sql: &str, param: &str) -> Result<Vec<Row>, Failure> {
+        let Some(connection) = &self.connection else { return Err(Failure::Silent) };
+        let params: [(&(dyn tokio_postgres::types::ToSql + Sync), _); 1] =
+            [(&param, tokio_postgres::types::Type::TEXT)];
+        connection.link.client().query_typed(sql, &params).await.map_err(Failure::Sent)
     }
 
     async fn query(&mut self, kind: Kind, params: &[Param]) -> Result<Vec<Row>, Failure> {
@@ -265,6 +273,20 @@ impl Lease {
         let params: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
             params.iter().map(|param| param as _).collect();
         link.client().query(statement, &params).await.map_err(Failure::Sent)
+    }
+
+    /// An answer, or that there was none in time. A connection that will not do any more is closed.
+    fn judged(
+        &mut self,
+        answer: Result<Result<Vec<Row>, Failure>, Elapsed>,
+    ) -> Result<Vec<Row>, Failure> {
+        let Ok(answer) = answer else {
+            if let Some(connection) = self.connection.take() {
+                connection.link.abort();
+            }
+            return Err(Failure::Silent);
+        };
+        answer.inspect_err(|failure| self.judge(failure))
     }
 
     /// Closes the connection if it will not do any more.

@@ -140,6 +140,13 @@ macro_rules! live {
     };
 }
 
+/// Which of them are on a list. What has no key is nobody's session, and must not fill a page.
+macro_rules! listed {
+    ($now:literal) => {
+        concat!("length(key) = 32 AND ", live!($now))
+    };
+}
+
 /// Which row is what a replace or a renew is made from.
 macro_rules! base {
     () => {
@@ -150,8 +157,8 @@ macro_rules! base {
 macro_rules! replace {
     () => {
         concat!(
-            "UPDATE TABLE AS s SET key = $1, format = $2, created = $3, idle_deadline = $4, \
-             absolute_deadline = $5, idle_timeout_ms = $6, user_name = $7, login = $8, \
+            "UPDATE TABLE AS s SET key = $1, format = $2, created = $3, \
+             idle_deadline = coalesce($4, idle_deadline), absolute_deadline = $5, idle_timeout_ms = $6, user_name = $7, login = $8, \
              epoch = $9, counter = $10, ops = $11, data = $12, sweep_at = least(sweep_at, $4, $5) \
              WHERE ",
             base!()
@@ -226,14 +233,14 @@ const TEXTS: [&str; KINDS] = [
         "SELECT ",
         columns!(),
         " FROM TABLE AS s WHERE key > $1 AND ",
-        live!("$2"),
+        listed!("$2"),
         " ORDER BY key LIMIT $3"
     ),
     concat!(
         "SELECT ",
         columns!(),
         " FROM TABLE AS s WHERE user_name = $4 AND key > $1 AND ",
-        live!("$2"),
+        listed!("$2"),
         " ORDER BY key LIMIT $3"
     ),
     // It also fails where the table is gone, or is not this user's to read.
@@ -282,8 +289,8 @@ const BATCH: &str = concat!(
                   number) \
          JOIN TABLE AS s ON s.key = c.key FOR NO KEY UPDATE OF s SKIP LOCKED \
      ), written AS ( \
-         UPDATE TABLE AS s SET idle_deadline = c.idle_deadline, counter = c.counter, ops = c.ops, \
-             data = c.data, sweep_at = least(s.sweep_at, c.idle_deadline) \
+         UPDATE TABLE AS s SET idle_deadline = coalesce(c.idle_deadline, s.idle_deadline), \
+             counter = c.counter, ops = c.ops, data = c.data, sweep_at = least(s.sweep_at, c.idle_deadline) \
          FROM free AS c WHERE s.key = c.key AND s.counter = c.base_counter \
              AND s.epoch = c.base_epoch AND s.ops = c.base_ops AND ",
     live!("c.now"),

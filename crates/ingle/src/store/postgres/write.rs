@@ -65,7 +65,7 @@ impl Writer {
                 Decision::Undecided => {}
             }
         }
-        let params = conditional(Replace { base, record }, now)?;
+        let params = in_place(Replace { base, record }, now)?;
         let rows = self.ask(Kind::Replace, params).await;
         match rows.map_err(|failure| self.failed(&failure))?.first() {
             Some(_) => Ok(version(record)),
@@ -80,8 +80,8 @@ impl Writer {
         line: Replace<'_>,
         now: Timestamp,
     ) -> Result<Version, CommitError> {
-        let mut params = conditional(act, now)?;
-        params.extend(conditional(line, now)?);
+        let mut params = in_place(act, now)?;
+        params.extend(in_place(line, now)?);
         let rows = self.ask(Kind::ReplaceWith, params).await;
         if !rows.map_err(|failure| self.failed(&failure))?.is_empty() {
             return Ok(version(act.record));
@@ -102,7 +102,7 @@ impl Writer {
     ) -> Result<Version, CommitError> {
         let mark = Mark::moved(record.header.key, now);
         for _ in 0..ATTEMPTS_MAX {
-            let mut params = conditional(Replace { base, record }, now)?;
+            let mut params = on_base(codec::params(record)?, base, now);
             params.push(Param::Time(mark.until));
             match self.ask(Kind::Renew, params).await {
                 Ok(rows) if rows.is_empty() => return Err(self.why_not(base, now).await),
@@ -140,8 +140,7 @@ impl Writer {
         let until = Mark::ended(now).until;
         let params = || {
             let mut params = vec![Param::key(key), Param::Time(now), Param::Time(until)];
-            params
-                .extend(line.map(|line| conditional(line, now)).transpose()?.into_iter().flatten());
+            params.extend(line.map(|line| in_place(line, now)).transpose()?.into_iter().flatten());
             Ok::<_, Error>(params)
         };
         let (told, untold) = match line {
@@ -211,12 +210,16 @@ fn may_not_tell(failure: &Failure) -> bool {
     failure.code().is_some_and(|code| refusals.contains(code))
 }
 
-/// The parameters of a replace, and the first ones of a renew.
-fn conditional(Replace { base, record }: Replace<'_>, now: Timestamp) -> Result<Vec<Param>, Error> {
-    let mut params = codec::params(record)?;
+/// The parameters of a replace.
+fn in_place(Replace { base, record }: Replace<'_>, now: Timestamp) -> Result<Vec<Param>, Error> {
+    Ok(on_base(codec::params_in_place(&base.record, record)?, base, now))
+}
+
+/// These, and those of the condition of a replace and of a renew.
+fn on_base(mut params: Vec<Param>, base: &Loaded, now: Timestamp) -> Vec<Param> {
     params.push(Param::Time(now));
     params.extend(codec::condition(base));
-    Ok(params)
+    params
 }
 
 /// Whether the condition of a write on `base` still holds.

@@ -6,7 +6,8 @@
 //! written in another form is read all the same; `write.rs` says how it is written over.
 //!
 //! Instants are milliseconds since 1970, names are hexadecimal, and the ops are one text in Base64, the
-//! newest first.
+//! newest first. Of its key a record has the handle alone: whoever reads knows the key, and
+//! that much tells one session from another.
 
 use std::{borrow::Cow, hash::BuildHasher as _, sync::Arc, time::Duration};
 
@@ -19,7 +20,7 @@ use super::{error::NAME, names::Names};
 use crate::{
     clock::Timestamp,
     data::Data,
-    id::{Digits, Key},
+    id::{Digits, Handle, Key},
     record::{Epoch, FORMAT, Header, Loaded, OPS_MAX, Op, Ops, Record, User, Version},
     store::{Applied, Error, ErrorKind, MARK_TIME, mark::Mark},
 };
@@ -98,7 +99,7 @@ pub(super) fn version(text: &[u8]) -> Version {
 }
 
 /// How many bytes a record has most often at most, beside its data and the user's name.
-const HEADER_BYTES: usize = 384 + OPS_BYTES;
+const HEADER_BYTES: usize = 336 + OPS_BYTES;
 
 /// How many bytes the ops have at most, with six bits in each.
 const OPS_BYTES: usize = (8 * 8 * OPS_MAX).div_ceil(6);
@@ -145,8 +146,8 @@ pub(super) fn push(text: &mut Vec<u8>, record: &Record) -> Result<(), Error> {
     push_number(text, br#","counter":"#, *counter);
     text.extend_from_slice(br#","epoch":""#);
     text.extend_from_slice(Digits::of(epoch.to_bits().to_be_bytes()).as_bytes());
-    text.extend_from_slice(br#"","key":""#);
-    text.extend_from_slice(Digits::of(*key.as_bytes()).as_bytes());
+    text.extend_from_slice(br#"","handle":""#);
+    text.extend_from_slice(Digits::of(*key.handle().as_bytes()).as_bytes());
     text.extend_from_slice(br#"","ops":""#);
     push_ops(text, ops);
     text.extend_from_slice(br#"","data":"#);
@@ -236,8 +237,8 @@ impl From<Unreadable> for Error {
 }
 
 /// Reads the answer to [`load`].
-pub(super) fn read(answer: Value) -> Result<Option<Entry>, Unreadable> {
-    found(answer)?.map(|text| entry(&text)).transpose()
+pub(super) fn read(answer: Value, key: &Key) -> Result<Option<Entry>, Unreadable> {
+    found(answer)?.map(|text| entry(&text, key)).transpose()
 }
 
 /// The bytes that stand under a key, if there are any.
@@ -262,7 +263,8 @@ struct Fields {
     login: Option<serde_json::Value>,
     counter: Option<u64>,
     epoch: Option<Epoch>,
-    key: Option<Key>,
+    #[serde(default, deserialize_with = "read_handle")]
+    handle: Option<Handle>,
     #[serde(default, deserialize_with = "read_ops")]
     ops: Option<Ops>,
     data: Option<Data>,
@@ -272,8 +274,9 @@ struct Fields {
     until: Option<Timestamp>,
 }
 
-/// Reads what stands under a key.
-pub(super) fn entry(text: &[u8]) -> Result<Entry, Unreadable> {
+/// Reads what stands under a key. A record of another session has another key then, of which no more than the
+/// beginning is known.
+pub(super) fn entry(text: &[u8], key: &Key) -> Result<Entry, Unreadable> {
     // The error's text would quote what stands there, so it is left behind.
     let fields: Fields = serde_json::from_slice(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -287,10 +290,11 @@ pub(super) fn entry(text: &[u8]) -> Result<Entry, Unreadable> {
         return Ok(Entry::Mark(Mark { moved_to: fields.moved_to, until }));
     }
     let written = present("format", fields.format)?;
+    let handle = present("handle", fields.handle)?;
     let format = u16::try_from(written).ok().filter(|format| (1..=FORMAT).contains(format));
     let header = Header {
         format: format.ok_or(Unreadable::Format(written))?,
-        key: present("key", fields.key)?,
+        key: if handle == key.handle() { *key } else { handle.any_key() },
         created: present("created", fields.created)?,
         idle_deadline: present("idle_deadline", fields.idle_deadline)?,
         absolute_deadline: present("absolute_deadline", fields.absolute_deadline)?,
@@ -319,6 +323,13 @@ fn present<T>(name: &'static str, field: Option<T>) -> Result<T, Unreadable> {
 /// A text, which is copied only where JSON has escapes in it.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn read_handle<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Handle>, D::Error> {
+    let Text(text) = Text::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
 
 fn read_ops<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Ops>, D::Error> {
     let Text(text) = Text::deserialize(deserializer)?;

@@ -250,7 +250,7 @@ impl Master {
 }
 
 impl Servers {
-    /// Finds out what the servers of a configuration are, by the first that answers.
+    /// Finds out what the servers of a configuration are, by the first that says it.
     async fn find(settings: &Arc<Settings>) -> Result<Self, Cause> {
         let config = &settings.config;
         let socket = config.socket.iter().map(|path| Address::Unix(path.clone()));
@@ -264,7 +264,10 @@ impl Servers {
                     return Err(error::socket_of_cluster(&seed.name()));
                 }
                 Ok(link) if seed.is_cluster() => {
-                    return Ok(Self::Cluster(Cluster::find(settings, &seeds, &link, seed).await?));
+                    match Cluster::find(settings, &seeds, &link, seed).await {
+                        Ok(cluster) => return Ok(Self::Cluster(cluster)),
+                        Err(error) => why = Some(error),
+                    }
                 }
                 Ok(_) if seeds.len() > 1 => return Err(error::no_cluster(&seed.name())),
                 Ok(_) => return Ok(Self::One(Arc::clone(seed))),

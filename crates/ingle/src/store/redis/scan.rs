@@ -72,7 +72,7 @@ pub(super) async fn load_all(client: &Client, keys: &[Key]) -> Result<Vec<Option
 }
 
 fn read(answer: Value, key: &Key) -> Result<Option<Loaded>, Unreadable> {
-    let found = codec::read(answer)?.and_then(Entry::record);
+    let found = codec::read(answer, key)?.and_then(Entry::record);
     match found {
         Some(loaded) if loaded.record.header.key != *key => Err(Unreadable::OtherKey),
         found => Ok(found),

@@ -248,17 +248,19 @@ fn a_server_has_the_native_command_from_its_version_on() {
     }
 }
 
+const KEY: Key = Key::from_bytes([0x7f; 32]);
+
 /// Reads what must be a record.
-fn read(text: &[u8]) -> Loaded {
-    codec::entry(text).unwrap().record().unwrap()
+fn read(text: &[u8], key: &Key) -> Loaded {
+    codec::entry(text, key).unwrap().record().unwrap()
 }
 
 #[test]
 fn a_mark_is_read_and_a_damaged_one_is_told_without_what_it_holds() {
-    let (to, until) = (Key::from_bytes([0x7f; 32]), Timestamp::from_millis(60_000));
+    let (to, until) = (KEY, Timestamp::from_millis(60_000));
     for mark in [Mark { moved_to: Some(to), until }, Mark { moved_to: None, until }] {
         let text = codec::mark_text(&mark);
-        assert_eq!(codec::entry(&text).unwrap(), Entry::Mark(mark));
+        assert_eq!(codec::entry(&text, &KEY).unwrap(), Entry::Mark(mark));
     }
     assert_eq!(
         codec::mark_text(&Mark { moved_to: None, until }),
@@ -271,23 +273,23 @@ fn a_mark_is_read_and_a_damaged_one_is_told_without_what_it_holds() {
         r#"{"moved_to":"hunter2","until":60000}"#,
         r#"{"moved_to":null,"until":60000}"#,
     ] {
-        let error = codec::entry(damaged.as_bytes()).unwrap_err().to_string();
+        let error = codec::entry(damaged.as_bytes(), &KEY).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
 }
 
 /// A record, as it stands in Redis.
 fn whole() -> String {
-    let key = "7f".repeat(32);
+    let handle = KEY.handle();
     format!(
-        r#"{{"format":1,"idle_deadline":2,"absolute_deadline":3,"created":1,"idle_timeout":4,"user":"mary","login":{{"at":7,"generation":5}},"counter":6,"epoch":"00000000000000ff","key":"{key}","ops":"AAAAAAAAAAIAAAAAAAAAAQ","data":{{"n":1}}}}"#
+        r#"{{"format":1,"idle_deadline":2,"absolute_deadline":3,"created":1,"idle_timeout":4,"user":"mary","login":{{"at":7,"generation":5}},"counter":6,"epoch":"00000000000000ff","handle":"{handle}","ops":"AAAAAAAAAAIAAAAAAAAAAQ","data":{{"n":1}}}}"#
     )
 }
 
 #[test]
 fn a_record_is_readable_json_whose_bytes_are_known() {
     let text = whole();
-    let read = read(text.as_bytes()).record;
+    let read = read(text.as_bytes(), &KEY).record;
     assert_eq!(read.header.created, Timestamp::from_millis(1));
     assert_eq!(read.header.idle_deadline, Timestamp::from_millis(2));
     assert_eq!(read.header.counter, 6);
@@ -307,11 +309,11 @@ fn a_record_that_a_person_wrote_is_the_same_under_another_version() {
     let note = json!("mended");
     sorted.insert("note", &note);
     let text = serde_json::to_vec_pretty(&sorted).unwrap();
-    let (edited, ours) = (read(&text), read(whole().as_bytes()));
+    let (edited, ours) = (read(&text, &KEY), read(whole().as_bytes(), &KEY));
     assert_eq!(edited.record, ours.record);
     assert_ne!(edited.version, ours.version);
     let mended = whole().replace(r#","login":{"at":7,"generation":5}"#, "");
-    assert_eq!(read(mended.as_bytes()).record.header.user.as_ref().unwrap().generation, 0);
+    assert_eq!(read(mended.as_bytes(), &KEY).record.header.user.as_ref().unwrap().generation, 0);
 }
 
 #[test]
@@ -340,14 +342,14 @@ fn a_damaged_record_is_told_without_what_it_holds() {
     ] {
         let text = whole().replacen(right, wrong, 1);
         assert_ne!(text, whole(), "{right}");
-        let error = codec::entry(text.as_bytes()).unwrap_err().to_string();
+        let error = codec::entry(text.as_bytes(), &KEY).unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
     let fields: serde_json::Value = serde_json::from_str(&whole()).unwrap();
     for (name, _) in fields.as_object().unwrap() {
         let mut fields = fields.clone();
         fields.as_object_mut().unwrap().remove(name);
-        let found = codec::entry(fields.to_string().as_bytes());
+        let found = codec::entry(fields.to_string().as_bytes(), &KEY);
         let optional = ["idle_timeout", "user", "login"].contains(&name.as_str());
         assert_eq!(found.is_ok(), optional, "{name}");
         if let Err(error) = found {
@@ -355,10 +357,10 @@ fn a_damaged_record_is_told_without_what_it_holds() {
         }
     }
     for nothing in ["", "{}", "null", "[]", "7", "\"\"", "\u{feff}{}"] {
-        codec::entry(nothing.as_bytes()).unwrap_err();
+        codec::entry(nothing.as_bytes(), &KEY).unwrap_err();
     }
-    assert_eq!(codec::read(Value::Nil).unwrap(), None);
-    codec::read(Value::Okay).unwrap_err();
+    assert_eq!(codec::read(Value::Nil, &KEY).unwrap(), None);
+    codec::read(Value::Okay, &KEY).unwrap_err();
 }
 
 #[test]
@@ -424,14 +426,14 @@ fn fuzz_the_text_of_a_record() {
     fuzz("a record of Redis", |u| {
         let record = fuzz::record(u)?;
         let text = codec::text(&record).unwrap();
-        let loaded = read(&text);
+        let loaded = read(&text, &record.header.key);
         assert_eq!(*loaded.record, record);
         assert_eq!(codec::text(&loaded.record).unwrap(), text, "the same record, the same bytes");
         let text = spoiled(u, &[&text], &words)?;
-        match codec::entry(&text) {
+        match codec::entry(&text, &record.header.key) {
             Ok(Entry::Record(found)) => {
                 let text = codec::text(&found.record).unwrap();
-                assert_eq!(read(&text).record, found.record);
+                assert_eq!(read(&text, &found.record.header.key).record, found.record);
             }
             Ok(Entry::Mark(_)) => {}
             Err(error) => fuzz::tells_no_secret(&error),

@@ -5,6 +5,8 @@
 //! a touch has moved. Then the write is made in the place of those bytes. That is no second attempt: the
 //! first is proof that nothing was changed.
 
+use std::borrow::Cow;
+
 use redis::{Cmd, Value};
 
 use super::{
@@ -75,7 +77,8 @@ pub(super) async fn create(
             Written::Undone(None) => look(client, key).await?,
         };
         // What cannot be read is live, so that nothing is written over it.
-        let is_dead = |found: &Vec<u8>| codec::entry(found).is_ok_and(|entry| entry.is_dead(now));
+        let is_dead =
+            |found: &Vec<u8>| codec::entry(found, key).is_ok_and(|entry| entry.is_dead(now));
         match found {
             Some(found) if !is_dead(&found) => return Err(CommitError::Conflict(None)),
             found => dead = found,
@@ -105,7 +108,7 @@ pub(super) async fn advance(
             Ok(version)
         }
         undone => {
-            let found = codec::found(undone).map_err(Error::from)?;
+            let found = codec::found(undone).map_err(|_| strange())?;
             Box::pin(replace_what_stands(client, base, record, found, now)).await
         }
     }
@@ -139,8 +142,12 @@ async fn replace_what_stands(
             Some(found) => Some(found),
             None => look(client, &base.record.header.key).await?,
         };
-        let old = unchanged(base, old, now)?;
-        match write(client, Some(&old), record, membership.as_ref(), now).await? {
+        let (old, touched) = unchanged(base, old, now)?;
+        let mut record = Cow::Borrowed(record);
+        if record.keeps_idle_deadline(&base.record) {
+            record.to_mut().header.idle_deadline = touched;
+        }
+        match write(client, Some(&old), &record, membership.as_ref(), now).await? {
             Written::Done(version) => return Ok(version),
             Written::Undone(there) => found = there,
         }
@@ -148,21 +155,24 @@ async fn replace_what_stands(
     Err(contended().into())
 }
 
-/// The bytes of the base as they stand there, or what to say of a write on top of it.
+/// The bytes of the base as they stand there, and its idle deadline, which a touch may have moved; or what to
+/// say of a write on top of it.
 fn unchanged(
     base: &Loaded,
     found: Option<Vec<u8>>,
     now: Timestamp,
-) -> Result<Vec<u8>, CommitError> {
+) -> Result<(Vec<u8>, Timestamp), CommitError> {
     let Some(found) = found else { return Err(CommitError::Gone) };
     let key = &base.record.header.key;
-    match codec::entry(&found).map_err(Error::from)? {
+    match codec::entry(&found, key).map_err(Error::from)? {
         // Its reader is told of it, and sees that it is another one's.
         Entry::Record(other) if other.record.header.key != *key => {
             Err(CommitError::Conflict(Some(other)))
         }
         Entry::Record(loaded) if loaded.record.is_dead(now) => Err(CommitError::Gone),
-        Entry::Record(loaded) if is_same(&base.record, &loaded.record) => Ok(found),
+        Entry::Record(loaded) if is_same(&base.record, &loaded.record) => {
+            Ok((found, loaded.record.header.idle_deadline))
+        }
         Entry::Record(newer) => Err(CommitError::Conflict(Some(newer))),
         Entry::Mark(_) => Err(CommitError::Gone),
     }
@@ -252,7 +262,7 @@ pub(super) async fn renew(
     let membership = join_elsewhere(client, membership.as_ref(), now).await?;
     let mut old = codec::text(&base.record)?;
     if base.record.is_dead(now) {
-        old = unchanged(base, look(client, from).await?, now)?;
+        (old, _) = unchanged(base, look(client, from).await?, now)?;
     }
     let text = codec::text(record)?;
     let new = Renewal { record, text: &text, membership, now };
@@ -268,13 +278,13 @@ pub(super) async fn renew(
             }
             answer @ (Value::Nil | Value::BulkString(_)) => {
                 let found = codec::found(answer).map_err(Error::from)?;
-                old = unchanged(base, found, now)?;
+                (old, _) = unchanged(base, found, now)?;
             }
             Value::Array(taken) => {
                 let taken = taken.into_iter().next().unwrap_or(Value::Nil);
                 let taken = codec::found(taken).map_err(Error::from)?;
                 let is_dead =
-                    |taken: &Vec<u8>| codec::entry(taken).is_ok_and(|entry| entry.is_dead(now));
+                    |taken: &Vec<u8>| codec::entry(taken, to).is_ok_and(|entry| entry.is_dead(now));
                 if taken.as_ref().is_some_and(|taken| !is_dead(taken)) {
                     return Err(CommitError::Conflict(None));
                 }
@@ -337,7 +347,7 @@ pub(super) async fn touch(
             _ => return Err(strange().into()),
         };
         // A mark, or a record as a person writes it.
-        let found_record = match codec::entry(&found).map_err(Error::from)? {
+        let found_record = match codec::entry(&found, key).map_err(Error::from)? {
             Entry::Record(loaded) if loaded.record.header.key != *key => {
                 return Err(strange().into());
             }
@@ -370,7 +380,7 @@ pub(super) async fn destroy(
     let found =
         codec::found(destroyed.map_err(|failure| client.error(failure))?).map_err(|_| strange())?;
     let Some(found) = found else { return Ok(Destroyed::Nothing) };
-    match codec::entry(&found) {
+    match codec::entry(&found, key) {
         Ok(Entry::Mark(mark)) => Ok(mark.destroyed(now)),
         // An answer to another call: what became of this one is not known.
         Ok(Entry::Record(other)) if other.record.header.key != *key => Err(strange()),

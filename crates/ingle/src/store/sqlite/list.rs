@@ -26,17 +26,21 @@ pub(super) fn page(connection: &Connection, list: &List) -> Result<Page, Error> 
     let after = after.as_ref().map_or(&[][..], |key| key.as_bytes());
     // One more than asked for tells whether this is the last page.
     let limit_sql = i64::try_from(*limit).unwrap_or(i64::MAX).saturating_add(1);
+    // What has no key is nobody's session, and must not fill a page.
     let rows = match user {
         None => {
-            let sql =
-                select!("WHERE key > ?1 AND dead_at > ?2 AND mark IS NULL ORDER BY key LIMIT ?3");
+            let sql = select!(
+                "WHERE key > ?1 AND length(key) = 32 AND dead_at > ?2 AND mark IS NULL \
+                 ORDER BY key LIMIT ?3"
+            );
             rows(connection, sql, params![after, millis(*now), limit_sql])?
         }
         Some(user) => {
             // No mark has a user.
             let sql = select!(
                 "INDEXED BY by_user \
-                 WHERE user = ?4 AND key > ?1 AND dead_at > ?2 ORDER BY key LIMIT ?3"
+                 WHERE user = ?4 AND key > ?1 AND length(key) = 32 AND dead_at > ?2 \
+                 ORDER BY key LIMIT ?3"
             );
             rows(connection, sql, params![after, millis(*now), limit_sql, user])?
         }

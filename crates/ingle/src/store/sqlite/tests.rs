@@ -354,6 +354,42 @@ async fn a_row_that_is_no_record_is_corrupt_and_its_content_is_not_told() {
     }
 }
 
+#[tokio::test]
+async fn rows_without_a_key_cut_no_list_short() {
+    let Opened { folder: _kept, store, shell } = opened().await;
+    let mut expected = Vec::new();
+    for number in [1, 9] {
+        let mut record = (*record(number, 1, json!({}))).clone();
+        record.header.user = Some(User::new("ada", 1, NOW));
+        expected.push(create(&store, &Arc::new(record)).await);
+    }
+    // In between, and more than a page of them.
+    let others = "inner_key, format, created, idle_deadline, absolute_deadline, user, login, \
+                  epoch, counter, ops, data, sweep_at";
+    let sql = format!(
+        "INSERT INTO sessions (key, {others}) SELECT ?1, {others} FROM sessions WHERE key = ?2"
+    );
+    for number in 2..7_u8 {
+        shell.execute(&sql, params![[number], key(1).as_bytes()]).unwrap();
+    }
+    for user in [None, Some("ada")] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = match user {
+                None => store.list(after.as_ref(), 1, NOW).await.unwrap(),
+                Some(user) => store.list_by_user(user, after.as_ref(), 1, NOW).await.unwrap(),
+            };
+            assert!(page.damaged.is_empty(), "{:?}", page.damaged);
+            found.extend(page.records);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{user:?}");
+    }
+}
+
 /// As a disk does it, which knows no triggers.
 async fn damaged(change: &str) -> (Opened, Loaded) {
     let opened = opened().await;

@@ -32,6 +32,7 @@ pub(super) enum OwnedWrite {
 pub(super) struct OwnedReplace {
     base: Base,
     row: Row,
+    keeps_idle_deadline: bool,
     indexes_stay: bool,
 }
 
@@ -63,14 +64,36 @@ impl Base {
 /// The statement of a replace. It sets what has an index only where that changes: SQLite writes the
 /// index of every column that is set, be it to what it was, and each is a page more.
 macro_rules! replace_sql {
-    ($indexed:literal) => {
+    ($deadline:expr, $indexed:expr) => {
         concat!(
-            "UPDATE sessions SET format = ?2, created = ?3, idle_deadline = ?4, \
-             absolute_deadline = ?5, idle_timeout = ?6, ",
+            "UPDATE sessions SET format = ?2, created = ?3, ",
+            $deadline,
+            " absolute_deadline = ?5, idle_timeout = ?6, ",
             $indexed,
-            " epoch = ?9, counter = ?10, ops = ?11, data = ?12, sum = ?13 \
+            " epoch = ?9, counter = ?10, ops = ?11, data = ?12 \
              WHERE key = ?1 AND counter = ?14 AND epoch = ?15 AND dead_at > ?16 AND mark IS NULL"
         )
+    };
+}
+
+/// The idle deadline of a record, and its sum.
+macro_rules! deadline {
+    () => {
+        "idle_deadline = ?4, sum = ?13,"
+    };
+}
+
+/// Leaves the idle deadline that stands there, which a touch may have moved. The sum moves with it.
+macro_rules! same_deadline {
+    () => {
+        "sum = ?13 - ?4 + idle_deadline,"
+    };
+}
+
+/// What has an index.
+macro_rules! indexed {
+    () => {
+        "user = ?7, login = ?8, sweep_at = min(sweep_at, ?4, ?5),"
     };
 }
 
@@ -121,15 +144,18 @@ impl OwnedReplace {
         Ok(Self {
             base: Base::of(base),
             row: Row::of(record)?,
+            keeps_idle_deadline: record.keeps_idle_deadline(&base.record),
             indexes_stay: base.record.header.user == record.header.user
                 && dead_at(&base.record) <= dead_at(record),
         })
     }
 
     fn run(&self, connection: &Connection, now: Timestamp) -> Done<Version, CommitError> {
-        let sql = match self.indexes_stay {
-            true => replace_sql!(""),
-            false => replace_sql!("user = ?7, login = ?8, sweep_at = min(sweep_at, ?4, ?5),"),
+        let sql = match (self.keeps_idle_deadline, self.indexes_stay) {
+            (false, true) => replace_sql!(deadline!(), ""),
+            (false, false) => replace_sql!(deadline!(), indexed!()),
+            (true, true) => replace_sql!(same_deadline!(), ""),
+            (true, false) => replace_sql!(same_deadline!(), indexed!()),
         };
         let parameters = self.row.parameters().into_iter().chain(self.base.condition(now));
         match connection.prepare_cached(sql)?.execute(params_from_iter(parameters))? {

@@ -17,13 +17,13 @@ use actix_web::{
     web,
 };
 use ingle::{
-    Cookie, CookieConfig, Error, Lifetime, Session,
+    Cookie, CookieConfig, Error, Lifetime, Named, Session,
     clock::{Clock as _, ManualClock, SystemClock},
     store::{Fault, Memory},
 };
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Answer, Served, faulty, layer, layer_as_it_comes, routes};
+use super::{Admin, Answer, Served, admin_cookie, faulty, layer, layer_as_it_comes, routes};
 
 fn sent(method: Method, path: &str, headers: &[(&'static str, &'static str)]) -> TestRequest {
     let request = TestRequest::with_uri(path).method(method);
@@ -227,4 +227,34 @@ async fn outside_of_the_layer_a_panic_or_a_timeout_loses_a_renewed_id() {
         assert_eq!((failed.status, failed.set_cookie()), (status, ""), "{path}");
         assert_eq!(app.get("/", begun.pair()).await.status, StatusCode::CONFLICT, "{path}");
     }
+}
+
+/// The app's middleware, which has another opinion of what the handler did.
+async fn refused(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let done = next.call(request).await?;
+    match done.status().is_success() {
+        true => Err(error::ErrorConflict("refused")),
+        false => Ok(done),
+    }
+}
+
+#[tokio::test]
+async fn the_cookie_of_an_inner_session_is_told_also_where_the_outer_one_fails() {
+    let (_, store) = faulty();
+    let admins = layer_as_it_comes(store.clone()).named::<Admin>();
+    let admins = admins.cookie(admin_cookie()).namespace("admin");
+    let both = async |visitor: Session, admin: Named<Admin>| {
+        admin.increment("n", 1)?;
+        visitor.insert("n", 1)?;
+        visitor.renew().await.map(|()| "ok")
+    };
+    let app = App::new().route("/", web::get().to(both)).wrap(from_fn(refused));
+    let app = served!(app.wrap(layer(Memory::new())).wrap(admins));
+    store.fail_all(Some(Fault::Refuse));
+    let answer = app.get("/", "").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+    assert!(answer.set_cookie().starts_with("__Host-id="), "{answer:?}");
 }

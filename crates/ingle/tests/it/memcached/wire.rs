@@ -1,13 +1,17 @@
 //! Whatever happens on a connection, nobody is given an answer that was somebody else's.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    future::ready,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream as Tcp},
+    select,
     time::{sleep, timeout},
 };
 
@@ -236,6 +240,26 @@ async fn calls_that_are_dropped_leave_no_answer_to_others() {
         }
     };
     timeout(LONG, few).await.expect("the connections of calls that were dropped are closed");
+}
+
+#[tokio::test]
+async fn a_call_that_is_soon_dropped_closes_no_connection_but_its_own() {
+    let server = testbed::memcached::start(&[]);
+    let scene = Scene::on([server.address()]);
+    let store = scene.store().await;
+    let key = scene.create(&store, scene.record(1)).await.record.header.key;
+    // Two at once have a connection each.
+    let found = tokio::join!(scene.found(&store, &key), scene.found(&store, &key));
+    assert!(found.0.is_some() && found.1.is_some());
+    let mut shell = Shell::new(server.address());
+    let made = shell.stat("total_connections");
+    select! {
+        biased;
+        found = store.load(&key, scene.now) => panic!("{found:?}"),
+        () = ready(()) => {}
+    }
+    assert!(scene.found(&store, &key).await.is_some());
+    assert_eq!(shell.stat("total_connections"), made, "the other one serves on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

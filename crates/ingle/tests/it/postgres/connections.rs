@@ -19,11 +19,13 @@ use ingle::{
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use testbed::postgres::Postgres as Server;
 use tokio::{
-    io::{copy_bidirectional, duplex},
+    io::{copy, copy_bidirectional, duplex, split},
     net::TcpStream,
+    time::{sleep, timeout},
 };
 
 use super::{Scene, create, key, offers_tls, record, replace, views};
+use crate::common::LONG;
 
 #[cfg(feature = "deadpool-postgres")]
 mod lent;
@@ -252,6 +254,70 @@ async fn a_ping_says_that_the_table_is_gone() {
     assert_eq!((error.kind(), error.applied()), (ErrorKind::Refused, Applied::No));
     scene.sql("alter table TABLE_moved RENAME TO TABLE").await;
     store.ping().await.unwrap();
+}
+
+/// With these a statement waits for a lock as long as it takes.
+const NO_LIMITS: &str = "&pool=1&options=-c%20lock_timeout=0%20-c%20statement_timeout=0";
+
+/// The server may go on with the statement for as long as it likes.
+#[tokio::test]
+async fn a_connection_on_which_no_answer_comes_is_closed_before_there_is_one() {
+    let scene = Scene::new().await;
+    let address = scene.server;
+    let [made, closed] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let counts = [&made, &closed].map(Arc::clone);
+    let mut config = scene.config(NO_LIMITS);
+    config.tls = PostgresTls::Disable;
+    let config = config.with_streams(move || {
+        let [made, closed] = counts.clone();
+        async move {
+            let (mut answers, mut questions) = TcpStream::connect(address).await?.into_split();
+            made.fetch_add(1, Ordering::Relaxed);
+            let (near, far) = duplex(4096);
+            let (mut asked, mut answered) = split(far);
+            tokio::spawn(async move { copy(&mut answers, &mut answered).await });
+            tokio::spawn(async move {
+                let _ = copy(&mut asked, &mut questions).await;
+                closed.fetch_add(1, Ordering::Relaxed);
+            });
+            Ok(near)
+        }
+    });
+    let store = Postgres::open(config).await.unwrap();
+    let now = SystemClock.now();
+    let base = create(&store, &record(key(1), now, views(1))).await;
+    scene.sql("BEGIN").await;
+    scene.sql("LOCK TABLE IN ACCESS EXCLUSIVE MODE").await;
+    let error = store.load(&key(1), now).await.unwrap_err();
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::No));
+    let all_are_closed = async {
+        while closed.load(Ordering::Relaxed) < made.load(Ordering::Relaxed) {
+            sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, all_are_closed).await.expect("it is closed while the server is still at it");
+    scene.sql("ROLLBACK").await;
+    let found = store.load(&key(1), now).await.unwrap();
+    assert_eq!(found.live().as_ref(), Some(&base), "on another one");
+}
+
+/// The look at the server and its table is no statement on a session, and its connection is no other.
+#[tokio::test]
+async fn nobody_waits_behind_a_check_that_had_no_answer() {
+    let server = Server::start(&[]);
+    let scene = Scene::on(server.address()).await;
+    let store = Postgres::open(scene.config(NO_LIMITS)).await.unwrap();
+    let now = SystemClock.now();
+    let base = create(&store, &record(key(1), now, views(1))).await;
+    // Where the comment of the table is.
+    scene.sql("BEGIN").await;
+    scene.sql("LOCK pg_catalog.pg_description IN ACCESS EXCLUSIVE MODE").await;
+    let error = store.check(now).await.unwrap_err();
+    assert_eq!((error.kind(), error.applied()), (ErrorKind::Unavailable, Applied::No));
+    let found = store.load(&key(1), now).await.unwrap();
+    assert_eq!(found.live().as_ref(), Some(&base));
+    scene.sql("ROLLBACK").await;
+    store.check(now).await.unwrap();
 }
 
 #[tokio::test]

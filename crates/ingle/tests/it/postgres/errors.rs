@@ -197,6 +197,12 @@ async fn each_right_that_is_missing_is_told_with_the_grant_that_gives_it() {
     store::migrate(&owner).await.unwrap();
     let told = line(&hidden).await;
     assert!(told.contains("`GRANT USAGE ON SCHEMA … TO app`"), "{told}");
+    // What a person copies has the names as SQL and a shell take them.
+    let told = line(&format!("postgres://postgres@{address}/no%20ne")).await;
+    assert!(told.contains(" 'no ne'`, or name another one"), "{told}");
+    scene.sql("CREATE ROLE \"my app\" LOGIN").await;
+    let told = line(&format!("postgres://my%20app@{address}/postgres?table={table}")).await;
+    assert!(told.contains(&format!("DELETE ON {table} TO \"my app\"`")), "{told}");
     scene.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
     let error = store::migrate(&format!("{url}_new")).await.unwrap_err();
     assert_eq!(error.kind(), OpenErrorKind::Denied);

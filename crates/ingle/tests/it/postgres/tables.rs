@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use ingle::{
     clock::{Clock as _, SystemClock},
     record::User,
-    store::{OpenError, OpenErrorKind, Postgres, PostgresConfig, Store as _, Write},
+    store::{List as _, OpenError, OpenErrorKind, Postgres, PostgresConfig, Store as _, Write},
 };
 use serde_json::json;
 use testbed::postgres::Postgres as Server;
@@ -153,6 +153,42 @@ async fn lists_and_sweeps_have_an_index() {
         let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
         let index = format!("Index Scan using {}{index}", scene.table);
         assert!(plan.iter().any(|line| line.contains(&index)), "{plan:?}");
+    }
+}
+
+/// As only a hand writes them.
+#[tokio::test]
+async fn rows_without_a_key_cut_no_list_short() {
+    let scene = Scene::new().await;
+    let store = scene.store().await;
+    let now = SystemClock.now();
+    let mut expected = Vec::new();
+    for number in [1, u64::MAX] {
+        let mut record = (*record(key(number), now, views(1))).clone();
+        record.header.user = Some(User::new("ada", 0, now));
+        expected.push(create(&store, &record.into()).await);
+    }
+    // In between, and more than a page of them.
+    scene.sql("SELECT * INTO TEMPORARY one FROM TABLE LIMIT 1").await;
+    for number in 2..7 {
+        scene.sql(&format!("UPDATE one SET key = '\\x0{number}'")).await;
+        scene.sql("INSERT INTO TABLE SELECT * FROM one").await;
+    }
+    for user in [None, Some("ada")] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = match user {
+                None => store.list(after.as_ref(), 1, now).await.unwrap(),
+                Some(user) => store.list_by_user(user, after.as_ref(), 1, now).await.unwrap(),
+            };
+            assert!(page.damaged.is_empty(), "{:?}", page.damaged);
+            found.extend(page.records);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{user:?}");
     }
 }
 

@@ -43,6 +43,44 @@ async fn a_cluster_is_recognized_and_a_session_lives_in_it() {
     open(&format!("redis://127.0.0.1:1,{}", scene.server)).await.unwrap();
 }
 
+/// As a server that was made anew, and has not met the others yet.
+#[tokio::test]
+async fn a_cluster_is_found_also_where_the_first_server_knows_of_none() {
+    let alone = start_own_cluster(1, &[]);
+    ask(alone[0].address(), "CLUSTER FLUSHSLOTS").unwrap();
+    let url = format!("redis://{}", alone[0].address());
+    let error = open(&url).await.unwrap_err().to_string();
+    assert!(error.contains("has no server for some of its slots"), "{error}");
+    open(&format!("{url},{}", testbed::redis::cluster())).await.unwrap();
+}
+
+/// What it says of the cluster is not taken for what is so: a list would lack its sessions, and nobody would
+/// know.
+#[tokio::test]
+async fn a_server_that_forgets_its_slots_is_still_asked_for_its_sessions() {
+    let servers = start_own_cluster(2, &[]);
+    let store = Scene::on(servers[0].address()).store().await;
+    let mut bases = Vec::new();
+    for _ in 0..20 {
+        bases.push(create(&store, &record(random_key(), None)).await);
+    }
+    // The server that has the first partition, and so is the first to be asked.
+    let forgetful = servers[1].address();
+    ask(forgetful, "CLUSTER DELSLOTSRANGE 8192 16383").unwrap();
+    for _ in 0..3 {
+        for base in &bases {
+            // Who is refused has the cluster asked anew.
+            let _ = store.load(&base.record.header.key, now()).await;
+        }
+        sleep(Duration::from_millis(150)).await;
+    }
+    let error = store.list(None, 100, now()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    ask(forgetful, "CLUSTER ADDSLOTSRANGE 8192 16383").unwrap();
+    finds_its_server(&store).await;
+    assert_eq!(store.list(None, 100, now()).await.unwrap().records.len(), bases.len());
+}
+
 #[tokio::test]
 async fn a_cluster_says_how_each_of_its_servers_commits() {
     let store = Scene::on(testbed::redis::cluster()).store().await;

@@ -458,7 +458,9 @@ async fn a_record_that_was_copied_to_another_key_is_nobodys_session_there() {
         scene.set_number(&name, "idle_deadline", idle_deadline);
         match replace(&store, &base, |_| {}).await {
             Err(CommitError::Conflict(Some(found))) => {
-                assert_eq!(found.record.header.key, other_key, "who asks sees whose it is");
+                let found = found.record.header.key;
+                assert_eq!(found.handle(), other_key.handle(), "who asks sees whose it is");
+                assert_ne!(found, key);
             }
             ended => panic!("{ended:?}"),
         }

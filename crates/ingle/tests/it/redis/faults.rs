@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    future::ready,
     sync::{
         Barrier, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,7 +17,7 @@ use testbed::{
     Server,
     redis::{SYNCED, ask, start},
 };
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{select, task::JoinSet, time::sleep};
 
 use super::*;
 use crate::common::Visitor;
@@ -176,6 +177,34 @@ async fn a_server_that_closes_its_connections_loses_and_doubles_nothing() {
     }
     crowd.goes_on().await;
     crowd.count(&scene).await;
+}
+
+/// The answer to a call that was dropped has come all the same.
+#[tokio::test]
+async fn calls_that_are_dropped_leave_a_connection_that_answers() {
+    let server = start(&[]);
+    let scene = Scene::on(server.address());
+    let store = scene.store().await;
+    let key = random_key();
+    let connections = || {
+        let said = scene.ask("INFO stats");
+        let made = said.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        made.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let give_up_a_load = async || {
+        select! {
+            biased;
+            found = store.load(&key, now()) => panic!("{found:?}"),
+            () = ready(()) => {}
+        }
+    };
+    let before = connections();
+    give_up_a_load().await;
+    // Longer than a silence may last.
+    sleep(Duration::from_millis(400)).await;
+    give_up_a_load().await;
+    assert_eq!(store.load(&key, now()).await.unwrap(), Lookup::Missing);
+    assert_eq!(connections() - before, 1, "that of who asks");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use ingle::ListOptions;
 use testbed::redis::{ask, start};
 
 use super::*;
@@ -205,6 +206,24 @@ async fn a_set_that_cannot_be_mended_fails_an_end_of_all() {
     ask(at, "ACL SETUSER default +scan").unwrap();
     assert_eq!(listed.sessions.end_all_of("mary").await.unwrap(), 5);
     assert_eq!(listed.alive().await, 0);
+}
+
+/// A list that shows also what has expired asks as of 1970.
+#[tokio::test]
+async fn a_set_that_any_list_has_mended_ends_when_its_sessions_do() {
+    let listed = Listed::new(testbed::redis::server()).await;
+    let ends_in = |key: &str| -> u64 {
+        listed.by_hand(&format!("PTTL {key}")).trim_start_matches(':').trim().parse().unwrap()
+    };
+    let before = ends_in("@set");
+    listed.by_hand(&format!("ZREM @set {}", listed.members()[2]));
+    let all = ListOptions::new().of_user("mary").with_expired(true);
+    assert_eq!(listed.sessions.list(&all, None).await.unwrap().sessions.len(), 5);
+    assert!(listed.is_whole());
+    for key in ["@set", "@size"] {
+        assert!(ends_in(key) <= before + 60_000, "{key} ends in {} ms", ends_in(key));
+    }
+    assert!(!listed.members().iter().any(|member| member.ends_with(":0")), "each has its time");
 }
 
 /// A user without sessions has no keys.

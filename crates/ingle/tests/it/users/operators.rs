@@ -44,7 +44,7 @@ async fn log_of(sessions: &Sessions) -> Vec<AuditLine> {
 }
 
 fn ada() -> Operator {
-    Operator::new("ada@example.com").from("192.0.2.7")
+    Operator::new("ada@example.com").at("192.0.2.7")
 }
 
 /// SHA-256 of `1`, and of `2`.
@@ -91,8 +91,12 @@ pub(super) async fn an_operator_finds_a_session_and_changes_and_ends_it(scene: S
     assert_eq!(found.try_update(refused).await.unwrap(), Err(0));
     assert_eq!(found.data::<Cart>().await.unwrap().cart, ["book", "pen", "ink"]);
     scene.clock.advance(29 * MINUTE);
-    // What an operator does is no use of the session.
+    // What an operator does is no use of the session, and takes none back.
+    assert_eq!(who(&here, &visitor).await, "ada");
     found.update(|cart: &mut Cart| cart.cart.clear()).await.unwrap();
+    scene.clock.advance(29 * MINUTE);
+    found.update(|cart: &mut Cart| cart.cart.clear()).await.unwrap();
+    found.update(push).await.unwrap();
     scene.clock.advance(2 * MINUTE);
     let ended = found.update(push).await.unwrap_err();
     assert!(matches!(ended, Error::Interrupted), "{ended}");
@@ -687,7 +691,7 @@ async fn the_texts_of_an_operator_stay_on_their_line() {
     let (log, _catching) = Log::catch();
     let sessions = layer(Memory::new()).sessions();
     let name = format!("eve\n2026 INFO a line of her own\u{1b}[2J\0{}", "x".repeat(5000));
-    let operator = Operator::new(name).from("192.0.2.7\r\n");
+    let operator = Operator::new(name).at("192.0.2.7\r\n");
     sessions.operated_by(operator).end_all_of("ada").await.unwrap();
     let lines = log_of(&sessions).await;
     let [line] = &lines[..] else { panic!("{lines:?}") };

@@ -70,11 +70,10 @@ impl Cluster {
         let settings = Arc::clone(settings);
         let cluster = Arc::new(Self { settings, seeds: seeds.to_vec(), map, asking });
         let answer = link.call(&slots()).await.map_err(|failure| failure.into_cause(&prefix))?;
-        cluster.learn(&answer, seed.address.host());
-        if cluster.map().owners.iter().any(Option::is_none) {
-            return Err(error::not_covered(&seed.name()));
+        match cluster.learn(&answer, seed.address.host()) {
+            true => Ok(cluster),
+            false => Err(error::not_covered(&seed.name())),
         }
-        Ok(cluster)
     }
 
     /// Sends the command that `make` makes for a server's connection.
@@ -84,14 +83,14 @@ impl Cluster {
         make: impl Fn(&Link) -> Cmd,
     ) -> Result<Value, Failure> {
         let Some(mut node) = self.owner(partition) else {
-            self.ask();
+            self.ask(None);
             let server = self.seeds.first().map_or_else(String::new, |seed| seed.name());
             return Err(Failure::NotSent(error::not_covered(&server)));
         };
         let mut asking = false;
         for _ in 0..HOPS_MAX {
             let link = node.link().await.map_err(|error| {
-                self.ask();
+                self.ask(Some(&node));
                 Failure::NotSent(error)
             })?;
             let failure = match send(&link, &make(&link), asking).await {
@@ -99,20 +98,20 @@ impl Cluster {
                 Err(failure) => failure,
             };
             let Some(refusal) = failure.refusal() else {
-                self.ask();
+                self.ask(Some(&node));
                 return Err(failure);
             };
             let to = |refusal: &ServerError| self.target(refusal, node.address.host());
             (node, asking) = match (refusal.code(), to(refusal)) {
                 ("MOVED", Some(to)) => {
-                    self.ask();
+                    self.ask(None);
                     (to, false)
                 }
                 ("ASK", Some(to)) => (to, true),
                 (code, _) => {
                     if matches!(code, "READONLY" | "CLUSTERDOWN" | "MOVED") {
                         link.give_up();
-                        self.ask();
+                        self.ask(Some(&node));
                     }
                     return Err(failure);
                 }
@@ -168,33 +167,41 @@ impl Cluster {
         Arc::clone(node.or_insert_with(|| Node::new(&self.settings, address)))
     }
 
-    /// Asks the cluster anew where its records are, in a task of its own, and not all the time.
-    fn ask(self: &Arc<Self>) {
+    /// Asks the cluster anew where its records are, in a task of its own, and not all the time. Who has
+    /// failed a call is asked last: it may know less than the others, or what is no longer so.
+    fn ask(self: &Arc<Self>, failed: Option<&Arc<Node>>) {
         let recently = self.map().asked.is_some_and(|asked| asked.elapsed() < PAUSE);
         if recently || self.asking.swap(true, Ordering::Relaxed) {
             return;
         }
         let asking = Asking(Arc::clone(self));
+        let mut nodes = self.masters();
+        nodes.extend(self.seeds.iter().cloned());
+        // The others stay in their order.
+        nodes.sort_by_key(|node| failed.is_some_and(|failed| Arc::ptr_eq(failed, node)));
         detach::spawn(async move {
             let cluster = &asking.0;
-            for node in cluster.masters().iter().chain(&cluster.seeds) {
+            for node in nodes {
                 let answer = async {
                     let link = node.link().await.map_err(Failure::NotSent)?;
                     link.call(&slots()).await
                 };
                 // One that is silent must not keep the others from being asked.
-                if let Ok(Ok(answer)) = timeout(ASK_TIME_MAX, answer).await {
-                    cluster.learn(&answer, node.address.host());
+                if let Ok(Ok(answer)) = timeout(ASK_TIME_MAX, answer).await
+                    && cluster.learn(&answer, node.address.host())
+                {
                     return;
                 }
             }
         });
     }
 
-    fn learn(&self, answer: &Value, asked: &str) {
+    /// Takes an answer for what is so from now on. One that names no server for some partition is not taken:
+    /// it comes from a server that has not met the others, or has forgotten them.
+    fn learn(&self, answer: &Value, asked: &str) -> bool {
+        let Value::Array(ranges) = answer else { return false };
         let mut map = self.map();
         let mut owners = vec![None; 256];
-        let Value::Array(ranges) = answer else { return };
         for (from, to, host, port) in ranges.iter().filter_map(range) {
             let host = if matches!(host, "" | "?") { asked } else { host };
             let node = self.node(&mut map, host, port);
@@ -204,9 +211,13 @@ impl Cluster {
                 }
             }
         }
+        if owners.iter().any(Option::is_none) {
+            return false;
+        }
         // Those that left the cluster are closed when nobody uses them any more.
         map.nodes.retain(|_, node| owners.iter().flatten().any(|owner| Arc::ptr_eq(owner, node)));
         map.owners = owners;
+        true
     }
 
     fn map(&self) -> MutexGuard<'_, Map> {

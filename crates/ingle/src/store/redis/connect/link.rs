@@ -3,9 +3,9 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use redis::{Cmd, Pipeline as Commands, Value};
@@ -13,7 +13,6 @@ use tokio::{runtime::Handle, task::AbortHandle, time::sleep};
 
 use super::{
     super::{
-        codec,
         error::{self, Cause, Failure},
         scripts::swap::Swap,
     },
@@ -24,7 +23,8 @@ use super::{
 };
 use crate::detach;
 
-/// A connection on which no answer came to anybody for so long, though some waited, is given up.
+/// A call that is given up takes its connection along if somebody has waited there for so long, and no answer
+/// came.
 pub(in crate::store) const SILENCE_MAX: Duration = Duration::from_millis(300);
 
 /// How long what is still under way on a connection that was given up may take.
@@ -42,34 +42,11 @@ struct Life {
     open: AtomicBool,
     /// Whether the server has `SET … IFEQ`.
     ifeq: AtomicBool,
-    began: Instant,
-    /// Since when somebody has waited while no answer came, in milliseconds after `began`; zero if
-    /// nobody has.
-    silent_since: AtomicU64,
     runtime: Handle,
     driver: OnceLock<AbortHandle>,
 }
 
 impl Life {
-    fn now(&self) -> u64 {
-        codec::millis(self.began.elapsed()).max(1)
-    }
-
-    fn call(&self) {
-        if self.silent_since.load(Ordering::Relaxed) == 0 {
-            self.silent_since.store(self.now(), Ordering::Relaxed);
-        }
-    }
-
-    fn hear(&self) {
-        self.silent_since.store(0, Ordering::Relaxed);
-    }
-
-    fn is_silent(&self) -> bool {
-        let since = self.silent_since.load(Ordering::Relaxed);
-        since != 0 && self.now().saturating_sub(since) >= codec::millis(SILENCE_MAX)
-    }
-
     /// Reads an answer. A server that does not know the option of a command has done nothing of it.
     fn read(&self, answer: Value) -> Result<Value, Failure> {
         let answer = refused(answer);
@@ -104,8 +81,6 @@ impl Link {
         let life = Arc::new(Life {
             open: AtomicBool::new(true),
             ifeq: AtomicBool::new(false),
-            began: Instant::now(),
-            silent_since: AtomicU64::new(0),
             runtime: Handle::current(),
             driver: OnceLock::new(),
         });
@@ -143,7 +118,7 @@ impl Link {
 
     /// Sends a command and returns its answer, or the server's refusal.
     pub(super) async fn call(&self, command: &Cmd) -> Result<Value, Failure> {
-        let call = Call::begin(&self.life);
+        let call = Call::begin(self);
         call.end(self.pipeline.call(command).await)
     }
 
@@ -152,7 +127,7 @@ impl Link {
     ///
     /// No async function, which would keep room for the swap until the answer comes.
     pub(super) fn swap(&self, swap: Swap) -> impl Future<Output = Result<Value, Failure>> {
-        let call = Call::begin(&self.life);
+        let call = Call::begin(self);
         let answer = self.pipeline.swap(swap, self.has_ifeq());
         async move { call.end(answer.await) }
     }
@@ -162,14 +137,11 @@ impl Link {
         &self,
         commands: &Commands,
     ) -> Result<Vec<Result<Value, Failure>>, Failure> {
-        let call = Call::begin(&self.life);
+        let call = Call::begin(self);
         let mut answers = Vec::with_capacity(commands.len());
         for answer in self.pipeline.call_all(commands.cmd_iter()) {
             match answer.await {
-                Ok(answer) => {
-                    self.life.hear();
-                    answers.push(self.life.read(answer));
-                }
+                Ok(answer) => answers.push(self.life.read(answer)),
                 Err(failure) => return call.end(Err(failure)).map(|_| answers),
             }
         }
@@ -192,28 +164,24 @@ impl Drop for Link {
 /// A call under way. If it is dropped on a connection that has been silent, then that is of no use to
 /// the next one either.
 struct Call<'a> {
-    life: &'a Life,
+    link: &'a Link,
     over: bool,
 }
 
 impl<'a> Call<'a> {
-    fn begin(life: &'a Life) -> Self {
-        life.call();
-        Self { life, over: false }
+    fn begin(link: &'a Link) -> Self {
+        Self { link, over: false }
     }
 
     fn end(mut self, answer: Result<Value, Failure>) -> Result<Value, Failure> {
         self.over = true;
         match answer {
-            Ok(answer) => {
-                self.life.hear();
-                self.life.read(answer)
-            }
+            Ok(answer) => self.link.life.read(answer),
             // The connection has ended by itself, or has too much to do.
             Err(failure @ Failure::NotSent(_)) => Err(failure),
             Err(failure) => {
                 // Silence, or bytes that make no sense: whatever comes next is not to be trusted.
-                self.life.give_up();
+                self.link.give_up();
                 Err(failure)
             }
         }
@@ -222,8 +190,8 @@ impl<'a> Call<'a> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if !self.over && self.life.is_silent() {
-            self.life.give_up();
+        if !self.over && self.link.pipeline.silence() >= SILENCE_MAX {
+            self.link.give_up();
         }
     }
 }

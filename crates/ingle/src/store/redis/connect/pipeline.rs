@@ -71,6 +71,8 @@ struct State {
     swaps: Vec<Pending>,
     /// Who waits, in the order of the answers.
     waiting: VecDeque<Waiting>,
+    /// When the last answer came.
+    heard: Instant,
     /// The task will come for what is to be written.
     is_attended: bool,
     /// The task waits until there is room for what is to be written.
@@ -144,6 +146,13 @@ impl Pipeline {
         self.work.notify_one();
     }
 
+    /// For how long somebody has waited while no answer came to anybody. Zero if nobody waits.
+    pub(super) fn silence(&self) -> Duration {
+        let state = self.state();
+        let since = state.waiting.front().map(|waiting| waiting.since.max(state.heard));
+        since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     /// Writes what came if it is many, else sees to it that somebody does.
     fn send(&self, mut state: MutexGuard<'_, State>) {
         if state.has_whole_batch() && !state.is_blocked {
@@ -163,6 +172,7 @@ impl Pipeline {
             refused(answer)?;
             return Err(lost("the server answered what nobody asked"));
         };
+        state.heard = Instant::now();
         match callers {
             Callers::OfHash(call, callers) if is_unknown_script(&answer) => {
                 state.push(&swap::script().with_text(&call), Callers::OfText(callers));
@@ -381,6 +391,7 @@ pub(super) fn over(stream: Box<dyn Stream>) -> (Arc<Pipeline>, Driver) {
         unanswered_calls: 0,
         swaps: Vec::new(),
         waiting: VecDeque::new(),
+        heard: Instant::now(),
         is_attended: false,
         is_blocked: false,
         is_left: false,

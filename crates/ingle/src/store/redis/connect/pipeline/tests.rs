@@ -134,6 +134,26 @@ async fn nobody_waits_longer_than_a_call_may_take() {
     drop(server);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_answer_ends_a_silence_whoever_waits_for_it() {
+    let (pipeline, mut server, _task) = connected(1 << 20);
+    let (second, moment) = (Duration::from_secs(1), Duration::from_millis(1));
+    assert_eq!(pipeline.silence(), Duration::ZERO, "nobody waits");
+    drop(pipeline.call(&set("x")));
+    let other = pipeline.call(&set("x"));
+    tokio::time::sleep(second).await;
+    assert!(pipeline.silence() >= second);
+    server.write_all(b":1\r\n").await.unwrap();
+    tokio::time::sleep(moment).await;
+    assert!(pipeline.silence() < second, "one was answered, though it was given up");
+    tokio::time::sleep(second).await;
+    assert!(pipeline.silence() >= second, "the other one was not");
+    server.write_all(b":2\r\n").await.unwrap();
+    assert_eq!(other.await.unwrap(), Value::Int(2));
+    tokio::time::sleep(second).await;
+    assert_eq!(pipeline.silence(), Duration::ZERO, "nobody waits any more");
+}
+
 #[tokio::test]
 async fn beyond_so_many_calls_nothing_is_sent() {
     let (pipeline, _server, _task) = connected(64);
