@@ -112,7 +112,7 @@ async fn come(layer: &SessionLayer, moving: &str, n: usize) -> Result<(), ingle:
 
 /// The session that is looked at.
 async fn fill_whole(session: &Session) -> Result<(), ingle::Error> {
-    session.login(Login::of("ada@example.com").label(Label::new("Firefox on Linux"))).await?;
+    session.login(Login::new("ada@example.com").label(Label::new("Firefox on Linux"))).await?;
     session.insert("greeting", "Hola Mundo")?;
     session.insert("cart", json!({
         "items": [{ "article": "tea", "n": 2, "price": 4.5 }, { "article": "cup", "n": 1, "price": 12.0 }],
@@ -146,7 +146,7 @@ async fn fill(session: &Session, n: usize) -> Result<(), ingle::Error> {
     if n.is_multiple_of(3) {
         let user = USERS.get(n / 3 % 7).copied();
         if let Some(user) = user {
-            session.login(Login::of(user).label(Label::new("Chrome on Windows"))).await?;
+            session.login(Login::new(user).label(Label::new("Chrome on Windows"))).await?;
         }
     }
     session.insert("greeting", GREETINGS.get(n % GREETINGS.len()).copied().unwrap_or_default())?;

@@ -102,14 +102,14 @@ impl Grant {
 
     /// The same with where they act from, such as an address, for the audit log.
     #[must_use]
-    pub fn from(self, place: impl Into<String>) -> Self {
+    pub fn at(self, place: impl Into<String>) -> Self {
         Self { from: Some(place.into()), ..self }
     }
 
     pub(crate) fn operator(&self) -> Operator {
         let operator = Operator::new(&self.name);
         match &self.from {
-            Some(place) => operator.from(place),
+            Some(place) => operator.at(place),
             None => operator,
         }
     }

@@ -6,7 +6,7 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use ingle::{Handle, Sessions, StoredSession, clock::Timestamp};
-use ingle_operator::{ago, instant, shortened};
+use ingle_operator::{ago, inert, instant, shortened};
 use serde::Serialize;
 
 use crate::{
@@ -49,16 +49,20 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Whether whoever asks has this role, or one that may do more.
+    pub(crate) fn is(&self, role: Role) -> bool {
+        self.grant.role >= role
+    }
+
     /// Refuses whoever may not do this.
     pub(crate) fn must_be(&self, role: Role) -> Result<(), Problem> {
-        if self.grant.role >= role {
+        if self.is(role) {
             return Ok(());
         }
-        let text = format!(
-            "Your role is {}, and this takes the role {}. Nothing was changed.",
-            self.grant.role.name(),
-            role.name()
-        );
+        let (operator, has, takes) = (inert(&self.grant.name), self.grant.role.name(), role.name());
+        tracing::warn!(%operator, role = has, "an operator was refused what takes the role {takes}");
+        let text =
+            format!("Your role is {has}, and this takes the role {takes}. Nothing was changed.");
         Err(Problem::new(StatusCode::FORBIDDEN, "You may not do this", text))
     }
 

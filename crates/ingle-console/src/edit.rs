@@ -20,7 +20,7 @@ use crate::{
     form::{Form, Query},
     pages::session::{Shown, Undo, answer},
     problem::Problem,
-    view::{KINDS, page, pretty, type_and_text},
+    view::{KINDS, is_mark, page, pretty, type_and_text},
 };
 
 /// What is said of edits that were made, and of a form that nobody can have filled in so.
@@ -141,6 +141,9 @@ pub(crate) fn value_form(
     path: &Path,
     shown: &Data,
 ) -> Result<Response, Problem> {
+    if is_hidden(shown, session, path) {
+        return Ok(hidden_page(context, session, path, "edit"));
+    }
     if path.get(session.snapshot()).is_none() {
         let text = "There is no such field in this session any more.";
         return Err(Problem::new(StatusCode::NOT_FOUND, "The field is not there", text));
@@ -166,6 +169,15 @@ pub(crate) fn value_form(
         wrong: String::new(),
     };
     Ok(page(StatusCode::OK, &form))
+}
+
+/// Whether a value is hidden as a whole, or would be within one that is. Then not even whether it is there
+/// may be told.
+pub(crate) fn is_hidden(shown: &Data, session: &StoredSession, path: &Path) -> bool {
+    std::iter::successors(Some(path.clone()), Path::parent).any(|path| {
+        let shown = path.get(shown);
+        shown.is_some_and(is_mark) && shown != path.get(session.snapshot())
+    })
 }
 
 /// Whether a value that is shown has a mark in the place of what the session has there.

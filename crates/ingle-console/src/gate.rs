@@ -41,6 +41,9 @@ const HEADERS: [(header::HeaderName, &str); 6] = [
     (header::HeaderName::from_static("x-robots-tag"), "noindex"),
 ];
 
+/// For a year browsers open this host by TLS alone (RFC 6797).
+const TLS_ALONE: &str = "max-age=31536000";
+
 /// Under which names the console is answered, and where it has to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -58,6 +61,12 @@ impl Place {
 
     pub(crate) fn at(url: &PublicUrl) -> Self {
         Self { hosts: url.hosts(), public: Some((url.origin(), Base::new(url.path()))) }
+    }
+
+    /// Whether people open it by HTTPS, on a host that is the console's alone.
+    fn has_host_with_tls(&self) -> bool {
+        let public = self.public.as_ref();
+        public.is_some_and(|(origin, path)| origin.starts_with("https:") && path.home() == "/")
     }
 
     fn check(&self, request: &Request, base: &Base) -> Result<(), Problem> {
@@ -102,12 +111,13 @@ async fn pass(
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
+    let has_tls = console.0.place.has_host_with_tls();
     let grant = response.extensions().get::<Grant>().cloned().or(grant);
     let told = match is_api {
         true => as_json(response),
         false => as_page(response, base, grant),
     };
-    with_headers(told)
+    with_headers(told, has_tls)
 }
 
 /// The one host that the request is for.
@@ -196,10 +206,13 @@ fn with_headers_of(earlier: &Response, mut response: Response) -> Response {
     response
 }
 
-fn with_headers(mut response: Response) -> Response {
+fn with_headers(mut response: Response, has_tls: bool) -> Response {
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if has_tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(TLS_ALONE));
     }
     // What somebody has signed out of is not in the browser's cache.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

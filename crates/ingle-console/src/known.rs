@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+#[cfg(feature = "oidc")]
+use askama::Template;
 use axum::{
     Router,
     extract::{ConnectInfo, Request, State},
@@ -10,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 #[cfg(feature = "oidc")]
-use axum::{extract::Extension, response::Redirect, routing::post};
+use axum::{extract::Extension, http::header, routing::post};
 use ingle::Sessions;
 
 use crate::{
@@ -22,8 +24,9 @@ use crate::{
 };
 #[cfg(feature = "oidc")]
 use crate::{
-    context::{Base, SignedIn},
+    context::{Base, SignedIn, Top},
     provider::{self, Iap},
+    view::page,
 };
 
 pub(crate) fn router(sessions: Sessions, public: Public, is_in_app: bool) -> Router {
@@ -114,8 +117,21 @@ async fn must_be_signed_by_iap(
     }
 }
 
-/// IAP ends its session where an address of the site asks for it.
 #[cfg(feature = "oidc")]
-async fn sign_out_of_iap(Extension(base): Extension<Base>) -> Redirect {
-    Redirect::to(&format!("{}?gcp-iap-mode=CLEAR_LOGIN_COOKIE", base.home()))
+#[derive(Template)]
+#[template(path = "sign-out-iap.html")]
+struct SignOutPage {
+    top: Top,
+    next: String,
+}
+
+/// IAP ends its session where an address of the site asks for it, and leads to Google from there. The
+/// browser goes there by itself, and not as the answer to a form: the policy of the pages lets forms lead
+/// nowhere else.
+#[cfg(feature = "oidc")]
+async fn sign_out_of_iap(Extension(base): Extension<Base>) -> Response {
+    let next = format!("{}?gcp-iap-mode=CLEAR_LOGIN_COOKIE", base.home());
+    let refresh = [(header::REFRESH, format!("0; url={next}"))];
+    let shown = SignOutPage { top: Top::new(base, None, "sign-out"), next };
+    (refresh, page(StatusCode::OK, &shown)).into_response()
 }

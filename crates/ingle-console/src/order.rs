@@ -98,6 +98,9 @@ pub(crate) fn of_list(
     path: &Path,
     shown: &Data,
 ) -> Result<Response, Problem> {
+    if edit::is_hidden(shown, session, path) {
+        return Ok(edit::hidden_page(context, session, path, "order"));
+    }
     if !matches!(path.get(session.snapshot()), Some(Value::Array(_))) {
         let text = "There is no such list in this session any more.";
         return Err(Problem::new(StatusCode::NOT_FOUND, "The list is not there", text));

@@ -50,7 +50,7 @@ pub(crate) async fn user(context: Context, Query(query): Query) -> Result<Respon
         next: next.map(|next| address(&href, &[("name", &name), ("after", &next)])),
         name,
         is_first: after.is_none(),
-        can_end: context.must_be(Role::Operator).is_ok(),
+        can_end: context.is(Role::Operator),
     };
     Ok(page(StatusCode::OK, &shown))
 }
@@ -103,7 +103,7 @@ pub(crate) async fn audit(context: Context, Query(query): Query) -> Result<Respo
 fn act_line(context: &Context, act: AuditLine) -> ActLine {
     let link =
         |handle: Handle| (handle.to_string(), context.base.to(&format!("/sessions/{handle}")));
-    let may_see = context.must_be(Role::Editor).is_ok();
+    let may_see = context.is(Role::Editor);
     let hash = |hash: Option<String>| hash.map_or("nothing".to_owned(), |hash| inert(&hash));
     let hashes = |field: AuditField| match (field.before, field.after) {
         (None, None) => "not changed".to_owned(),

@@ -202,7 +202,7 @@ fn grant_of(
     from: impl Into<String>,
 ) -> Result<Grant, Refused> {
     match roles.of(&name, claims) {
-        Some(role) => Ok(Grant::new(name, role).from(from)),
+        Some(role) => Ok(Grant::new(name, role).at(from)),
         None => Err(Refused::NoRole(name)),
     }
 }

@@ -22,13 +22,15 @@ pub(crate) async fn post(
         "" => None,
         text => Some(text.parse().map_err(|_| Problem::bad_request("There is no such field."))?),
     };
-    // What was opened alone is all that is shown.
-    let is_shown = |name: &&str| path.as_ref().is_none_or(|path| path.field() == *name);
+    let then = form.text("then");
+    // A form of one value shows nothing of the other fields.
+    let alone = path.as_ref().filter(|_| matches!(then, "edit" | "order"));
+    let is_shown = |name: &&str| alone.is_none_or(|path| path.field() == *name);
     let fields: Vec<&str> = hidden.iter().map(String::as_str).filter(is_shown).collect();
     if !fields.is_empty() {
         session.note_reveal(&fields).await?;
     }
-    match (form.text("then"), &path) {
+    match (then, alone) {
         ("edit", Some(path)) => edit::value_form(&context, &session, path, session.snapshot()),
         ("order", Some(path)) => order::of_list(&context, &session, path, session.snapshot()),
         ("json", _) => Ok(edit::whole_form(&context, &session, session.snapshot().clone(), false)),

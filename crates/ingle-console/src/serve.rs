@@ -24,7 +24,8 @@ use crate::{
 ///
 /// The page is plain HTTP, which browsers trust on loopback addresses, and answers under these alone
 /// (`127.0.0.1:PORT`, `[::1]:PORT` and `localhost:PORT`). Every user of this machine can reach it, and none can sign in without
-/// the code.
+/// the code. Browsers send a cookie to each port of its host. So while you are signed in, open no page of a
+/// server on this machine that another user may run.
 ///
 /// ```no_run
 /// # async fn run(sessions: ingle::Sessions) -> std::io::Result<()> {

@@ -123,6 +123,7 @@ async fn sign_in(
 ) -> Result<Response, Problem> {
     let then = Within::read(form.text("then"));
     if !desk.redeem(form.text("code")) {
+        tracing::warn!("a sign-in to the console was refused: its code is not good");
         let said = "This code is not good, or not any more: each is good once, for 10 minutes.";
         return Ok(sign_in_page(StatusCode::FORBIDDEN, &then, said, true));
     }

@@ -113,7 +113,7 @@ fn preview(data: &Data, first: &[&Path]) -> String {
     shortened(&fields.collect::<Vec<_>>().join(", "), 100)
 }
 
-fn is_mark(value: &Value) -> bool {
+pub(crate) fn is_mark(value: &Value) -> bool {
     value.as_object().is_some_and(|fields| fields.len() == 1 && fields.contains_key(HIDDEN))
 }
 

@@ -20,6 +20,6 @@ pub use human::{
     NotADuration, NotASize, age, ago, bytes, counted, duration, grouped, instant, sentence, size,
 };
 pub use inert::{inert, inert_json, shortened};
-pub use path::{NotAPath, NotAnAssignment, NotThere, Path, Segment, assignment};
+pub use path::{NotAPath, NotAnAssignment, NotThere, Path, Segment, assignment, remove_all};
 pub use redact::{HIDDEN, Redacted, holds_hidden, is_secret, redacted};
 pub use value::{NotAValue, Typed, has_too_large_integer, kind, of_text, typed};

@@ -133,6 +133,25 @@ impl Path {
     }
 }
 
+/// Takes the values at several places away. Each is a place in the data as it is now, whatever moves up when
+/// others go. It may be named twice, or lie within another one.
+///
+/// # Errors
+/// The first of them where nothing is. Nothing was changed.
+pub fn remove_all(data: &mut Data, mut paths: Vec<Path>) -> Result<(), Path> {
+    if let Some(missing) = paths.iter().find(|path| path.get(data).is_none()) {
+        return Err(missing.clone());
+    }
+    // The last item of a list goes first, and what lies within another place before that: none that is still
+    // to go moves.
+    paths.sort_unstable_by(|one, other| other.cmp(one));
+    paths.dedup();
+    for path in &paths {
+        path.remove(data);
+    }
+    Ok(())
+}
+
 /// A place and the value that it is to have: `cart.items[0].n=int:3`.
 ///
 /// # Errors
@@ -399,6 +418,26 @@ mod tests {
         assert_eq!(path("a").remove(&mut session), None);
         let expected = json!({ "cart": { "items": ["end"] }, "a.b": 2, "new": { "inner": {} } });
         assert_eq!(session, data(expected));
+    }
+
+    #[test]
+    fn several_values_are_removed_from_where_they_stand_before_any_goes() {
+        let before =
+            data(json!({ "items": [0, { "n": 1, "m": 2 }, 2, 3], "a": { "b": 1 }, "c": 1 }));
+        let remove = |places: &[&str]| {
+            let mut session = before.clone();
+            let paths = places.iter().map(|text| path(text)).collect();
+            remove_all(&mut session, paths).map(|()| session)
+        };
+        let expected = data(json!({ "items": [{ "m": 2 }, 3], "a": { "b": 1 } }));
+        assert_eq!(remove(&["items[0]", "c", "items[1].n", "items[2]"]), Ok(expected));
+        let expected = data(json!({ "items": [2, 3], "c": 1 }));
+        assert_eq!(
+            remove(&["items[1]", "a", "items[1].n", "items[0]", "a.b", "a", "items[0]"]),
+            Ok(expected)
+        );
+        assert_eq!(remove(&["items[0]", "items[4]", "d"]), Err(path("items[4]")));
+        assert_eq!(remove(&[]), Ok(before.clone()));
     }
 
     #[test]

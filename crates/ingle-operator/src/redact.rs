@@ -11,11 +11,12 @@ pub const HIDDEN: &str = "$hidden";
 const HIDDEN_TEXT: &str = "[hidden]";
 
 /// What the name of a secret has in it, written without anything but letters and digits.
-const PARTS: [&str; 27] = [
+const PARTS: [&str; 34] = [
     "accesskey",
     "apikey",
     "authcode",
     "authorization",
+    "backupcode",
     "bearer",
     "cardnumber",
     "clientkey",
@@ -24,7 +25,11 @@ const PARTS: [&str; 27] = [
     "credential",
     "creditcard",
     "csrf",
+    "encryptionkey",
     "jwt",
+    "masterkey",
+    "mnemonic",
+    "onetimecode",
     "passcode",
     "passphrase",
     "passwd",
@@ -34,9 +39,11 @@ const PARTS: [&str; 27] = [
     "recoverycode",
     "secret",
     "securitycode",
+    "seedphrase",
     "sessionid",
     "signingkey",
     "token",
+    "verificationcode",
     "verifier",
     "xsrf",
 ];

@@ -99,7 +99,7 @@ impl Proxy {
             return Err(NotOfProxy::NoName);
         }
         let role = self.table.role([name]);
-        let grant = role.map(|role| Grant::new(name, role).from(format!("proxy {peer}")));
+        let grant = role.map(|role| Grant::new(name, role).at(format!("proxy {peer}")));
         Ok((name.to_owned(), grant))
     }
 }

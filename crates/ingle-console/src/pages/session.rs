@@ -102,8 +102,8 @@ pub(crate) fn answer(context: &Context, session: &StoredSession, shown: Shown) -
         more: (more > 0).then(|| grouped(more as u64)),
         has_hidden: !redacted.fields.is_empty(),
         is_revealed: shown.is_revealed,
-        can_end: context.must_be(Role::Operator).is_ok(),
-        can_edit: context.must_be(Role::Editor).is_ok(),
+        can_end: context.is(Role::Operator),
+        can_edit: context.is(Role::Editor),
         href,
     };
     page(StatusCode::OK, &page_of)

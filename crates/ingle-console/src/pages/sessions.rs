@@ -108,7 +108,7 @@ pub(crate) async fn get(context: Context, Query(query): Query) -> Result<Respons
         is_search: true,
         next: None,
         is_first: query.text("after").is_empty(),
-        can_end: context.must_be(Role::Operator).is_ok(),
+        can_end: context.is(Role::Operator),
     };
     let wanted = match find::read(&shown.question) {
         Ok(wanted) => wanted,

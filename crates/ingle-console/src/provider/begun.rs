@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use ingle::clock::Timestamp;
@@ -117,8 +117,10 @@ impl Begins {
     /// Those of the request that were begun here and are still good, the newest first.
     fn all(&self, url: &PublicUrl, headers: &HeaderMap, now: Timestamp) -> Vec<Begun> {
         let own = cookie_name(url, NAME);
-        let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-        let cookies = lines.flat_map(|line| line.split(';')).filter_map(|one| one.split_once('='));
+        // Other cookies may hold any bytes.
+        let lines = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+        let cookies = lines.flat_map(|line| line.split(|byte| *byte == b';'));
+        let cookies = cookies.filter_map(|one| str::from_utf8(one).ok()?.split_once('='));
         let values = cookies.filter(|(name, _)| name.trim() == own).map(|(_, value)| value.trim());
         let begun = values.flat_map(|value| value.split(ENTRIES)).filter_map(|one| self.read(one));
         begun.filter(|begun| now < begun.ends).collect()
@@ -192,6 +194,9 @@ mod tests {
         let (begun, cookie) = begin(&begins, &HeaderMap::new(), "/audit");
         assert!(cookie.starts_with("__Host-console-begun=") && cookie.ends_with("; Secure"));
         assert!(finds(&begins, &sent(&["a=b", &cookie, "c"]), &begun, NOW));
+        let line = [b"a=\xe9; ", cookie.split(';').next().unwrap().as_bytes()].concat();
+        let bytes = HeaderValue::from_bytes(&line).unwrap();
+        assert!(finds(&begins, &HeaderMap::from_iter([(header::COOKIE, bytes)]), &begun, NOW));
         assert!(!finds(&Begins::new().unwrap(), &sent(&[&cookie]), &begun, NOW));
         let ends = NOW.after(TIME);
         assert!(!finds(&begins, &sent(&[&cookie]), &begun, ends));

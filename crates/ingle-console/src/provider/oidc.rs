@@ -18,6 +18,7 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::{
@@ -115,6 +116,9 @@ impl fmt::Display for NotReady {
 
 impl std::error::Error for NotReady {}
 
+/// How many codes are redeemed at once.
+const REDEEMS_MAX: usize = 16;
+
 /// Sign-in by a provider of OpenID Connect, such as Google, Keycloak, Okta or Entra ID.
 ///
 /// The console asks for the scopes `openid`, `email` and `profile`, and for a code that it redeems itself
@@ -143,6 +147,8 @@ pub struct Oidc {
     web: Web,
     metadata: Cached<Metadata>,
     pub(super) begins: Begins,
+    /// Who has begun a sign-in may send a code as often as they like.
+    redeems: Semaphore,
 }
 
 impl fmt::Debug for Oidc {
@@ -194,6 +200,7 @@ impl Oidc {
             web: Web::to(&url)?,
             metadata: Cached::default(),
             begins: Begins::new()?,
+            redeems: Semaphore::new(REDEEMS_MAX),
         })
     }
 
@@ -324,6 +331,9 @@ impl Oidc {
         begun: &Begun,
         (code, issuer): (&str, Option<&str>),
     ) -> Result<Grant, Refused> {
+        let place = self.redeems.try_acquire();
+        let many = |_| Refused::Unreachable("too many codes are being redeemed".to_owned());
+        let _place = place.map_err(many)?;
         let metadata = self.discover(now).await?;
         let is_named =
             metadata.additional_metadata().authorization_response_iss_parameter_supported;

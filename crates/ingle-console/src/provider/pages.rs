@@ -16,7 +16,7 @@ use axum::{
     routing::{get, post},
 };
 use ingle::{Named, Session, SessionLayer, clock::Clock};
-use ingle_operator::inert;
+use ingle_operator::{inert, shortened};
 
 use super::{Refused, begun::Begun, oidc::Oidc};
 use crate::{
@@ -101,7 +101,8 @@ impl Desk {
     ) -> Result<Response, Problem> {
         let (then, now) = (&begun.then, self.clock.now());
         let Some(code) = query.field("code").filter(|_| query.field("error").is_none()) else {
-            tracing::warn!(error = %inert(query.text("error")), "the provider did not sign somebody in");
+            let error = shortened(query.text("error"), 80);
+            tracing::warn!(%error, "the provider did not sign somebody in");
             return Ok(self.page(base, then, StatusCode::FORBIDDEN, Said::Denied));
         };
         let answer = (code, query.field("iss"));

@@ -57,14 +57,14 @@ const EVIL: &str = "\"'><img src=x onerror=window.__x=1><script>window.__x=1</sc
 async fn hostile_texts_are_texts_on_every_page() {
     let visit = Visit::begin().await;
     let handle = begin(&visit.console.layer, async |session| {
-        let login = ingle::Login::of(EVIL).label(ingle::Label::new(EVIL));
+        let login = ingle::Login::new(EVIL).label(ingle::Label::new(EVIL));
         session.login(login).await?;
         session.insert(EVIL, EVIL)?;
         session.insert("map", json!({ EVIL: [EVIL, { EVIL: EVIL }] }))
     })
     .await;
     let sessions = visit.console.layer.sessions();
-    let operated = sessions.operated_by(ingle::Operator::new(EVIL).from(EVIL));
+    let operated = sessions.operated_by(ingle::Operator::new(EVIL).at(EVIL));
     let session = operated.find(&handle).await.unwrap().unwrap();
     session
         .update(|data: &mut ingle::data::Data| data.insert(EVIL.into(), json!([EVIL])))
@@ -353,7 +353,7 @@ async fn axe_finds_nothing_wrong_with_any_page_and_each_is_light() {
         let user = ["ada@example.com", "bob@example.com"][n % 2];
         begin(&visit.console.layer, async |session| {
             let label = ingle::Label::new("Chrome on Windows");
-            session.login(ingle::Login::of(user).label(label)).await?;
+            session.login(ingle::Login::new(user).label(label)).await?;
             session.insert("greeting", "Salut le Monde")
         })
         .await;

@@ -83,6 +83,7 @@ fn check_headers(answer: &Answer) {
     ] {
         assert_eq!(answer.header(name), Some(value), "{answer:?}");
     }
+    assert_eq!(answer.header("strict-transport-security"), None, "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -121,7 +121,9 @@ async fn a_signed_header_says_who_asks_and_nothing_else_does() {
     let head = "POST /sign-out HTTP/1.1\r\nHost: console.example\r\nContent-Length: 0\r\n";
     let lines = format!("Sec-Fetch-Site: same-origin\r\n{}", header(&scene.signer.sign(&claims())));
     let out = raw(scene.address(), &format!("{head}{lines}Connection: close\r\n\r\n")).await;
-    assert_eq!(out.header("location"), Some("/?gcp-iap-mode=CLEAR_LOGIN_COOKIE"));
+    let to = "/?gcp-iap-mode=CLEAR_LOGIN_COOKIE";
+    assert_eq!((out.status, out.header("refresh")), (200, Some(&*format!("0; url={to}"))));
+    assert!(out.body.contains(&format!("href=\"{to}\"")), "{}", out.body);
     // A minute of difference is none.
     for (name, at) in [("exp", now() - 30), ("iat", now() + 30)] {
         assert_eq!(scene.status(&with(name, at)).await, 200, "{name}");

@@ -253,7 +253,7 @@ async fn a_session_is_told_in_words_and_its_data_as_a_tree(scene: Scene) {
     let handle = scene
         .begin(async |session| {
             session
-                .login(ingle::Login::of("ada").label(ingle::Label::new("Firefox on Linux")))
+                .login(ingle::Login::new("ada").label(ingle::Label::new("Firefox on Linux")))
                 .await?;
             session.insert("at", json!({ "$timestamp": "2026-05-04T12:30:00Z" }))?;
             session.insert("cart", json!({ "items": [{ "n": 1.0 }] }))

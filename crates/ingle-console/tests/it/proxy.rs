@@ -43,6 +43,8 @@ async fn the_header_counts_from_the_proxy_and_from_nowhere_else() {
     let forwarded = format!("{named}X-Forwarded-For: {PROXY}\r\nForwarded: for={PROXY}\r\n");
     let answer = send(&console, PROXY, "GET /", named, "").await;
     assert!(answer.status == 200 && answer.body.contains("ada@example.com, editor"), "{answer:?}");
+    // The host is the console's, and its address begins with `https:`.
+    assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"));
     for (from, lines) in [("127.0.0.1", named), ("127.0.0.3", named), ("127.0.0.1", &forwarded)] {
         for path in ["/", "/sessions", "/api/v1/sessions", "/sign-in"] {
             let refused = send(&console, from, &format!("GET {path}"), lines, "").await;

@@ -169,7 +169,7 @@ async fn granted(mut request: Request, next: Next) -> Response {
         _ => None,
     };
     if let Some(role) = role {
-        request.extensions_mut().insert(Grant::new("grace", role).from("192.0.2.7"));
+        request.extensions_mut().insert(Grant::new("grace", role).at("192.0.2.7"));
     }
     next.run(request).await
 }

@@ -156,7 +156,7 @@ async fn a_part_tells_what_a_page_tells_and_writes_nothing(scene: Scene) {
         scene
             .begin(async |session| {
                 let label = ingle::Label::new("Firefox on Linux");
-                session.login(ingle::Login::of("ada <smith>").label(label)).await?;
+                session.login(ingle::Login::new("ada <smith>").label(label)).await?;
                 session.insert("n", n)?;
                 session.insert("token", "s3cret")
             })

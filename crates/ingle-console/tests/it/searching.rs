@@ -194,7 +194,7 @@ async fn a_search_waits_when_there_is_enough_to_look_at_and_goes_on_after_an_out
     let search = Search::begin().await;
     for n in 0..260 {
         begin(&search.layer, async |session| {
-            session.login(Login::of(EVIL).label(Label::new(EVIL))).await?;
+            session.login(Login::new(EVIL).label(Label::new(EVIL))).await?;
             session.insert("n", n)?;
             session.insert(EVIL, EVIL)
         })

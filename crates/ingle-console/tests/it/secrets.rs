@@ -75,6 +75,21 @@ async fn what_looks_secret_is_nowhere_until_it_is_revealed(scene: Scene) {
     assert_eq!(lines.len(), 2, "one act is one line");
     let audit = scene.get("/audit").await.body;
     assert!(audit.contains("reveal") && !audit.contains(SECRET), "{audit}");
+    // Whatever field such a form names, all that it shows is written down.
+    for fields in [&[("path", "x")][..], &[("path", "password"), ("then", "json")]] {
+        scene.clock.advance(std::time::Duration::from_secs(1));
+        let revealed = scene.post(&of("/reveal"), fields).await;
+        assert!(revealed.body.matches(SECRET).count() >= 5, "{}", revealed.body);
+        let line = &scene.sessions().audit_log(None).await.unwrap().lines[0];
+        assert_eq!(line.fields.len(), 5, "{fields:?}: {line:?}");
+    }
+    // Whether something is within what is hidden is told to nobody.
+    for path in ["api_key.inner", "api_key.other", "api_key.inner.more"] {
+        for form in ["edit", "order"] {
+            let answer = scene.get(&of(&format!("/{form}?path={path}"))).await;
+            assert!(answer.status == 200 && answer.body.contains("is hidden"), "{answer:?}");
+        }
+    }
 }
 
 async fn a_hidden_value_is_edited_once_it_was_seen(scene: Scene) {
