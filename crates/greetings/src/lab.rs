@@ -230,7 +230,7 @@ async fn ticket(session: Session, Path(user): Path<String>) -> Done {
 async fn login(session: Session, Path(user): Path<String>) -> Done {
     let ticket: Option<LoginTicket> = session.get(TICKET).await?;
     let ticket = ticket.ok_or(ingle::Error::NotLoggedIn)?;
-    session.login(Login::of(user).ticket(ticket)).await?;
+    session.login(Login::new(user).ticket(ticket)).await?;
     Ok(DONE)
 }
 

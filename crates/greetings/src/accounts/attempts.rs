@@ -16,8 +16,8 @@ const ATTEMPTS: u32 = 5;
 /// After so long it gets one back.
 const EACH: Duration = Duration::from_secs(60);
 
-/// How many names are remembered. To fill this within the minutes that one is remembered, somebody
-/// must try more passwords than this process can check.
+/// How many names are remembered. To push one out that has no attempt left, somebody must use up those of
+/// half as many others within five minutes: some 25,000 passwords, more than most processes can check.
 const NAMES_MAX: usize = 10_000;
 
 /// The attempts of each name.
@@ -48,6 +48,17 @@ impl Attempts {
         Ok(())
     }
 
+    /// Gives a name back one attempt that was taken: no password was checked.
+    pub(crate) fn give_back(&self, name: &str, now: Instant) {
+        let mut full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = full.get_mut(name) {
+            *until = until.checked_sub(EACH).unwrap_or(now);
+            if *until <= now {
+                full.remove(name);
+            }
+        }
+    }
+
     /// Gives a name all its attempts back: its password was right.
     pub(crate) fn forget(&self, name: &str) {
         self.full.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
@@ -76,8 +87,14 @@ mod tests {
             attempts.take("ada", now).unwrap();
         }
         assert_eq!(attempts.take("ada", now), Err(EACH), "never more than five");
+        attempts.give_back("ada", now);
+        assert_eq!(attempts.take("ada", now), Ok(()));
+        assert_eq!(attempts.take("ada", now), Err(EACH), "one, and no more");
         attempts.forget("ada");
         assert_eq!(attempts.take("ada", now), Ok(()));
+        attempts.give_back("ada", now);
+        attempts.give_back("ada", now);
+        assert!(!attempts.full.lock().unwrap().contains_key("ada"), "it has all of them");
     }
 
     #[test]

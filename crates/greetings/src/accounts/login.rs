@@ -76,22 +76,24 @@ pub(crate) async fn log_in(
         next,
         ..LoginForm::default()
     };
-    if let Err(wait) = accounts.logins.take(known.unwrap_or_default(), Instant::now()) {
-        return Ok(too_many(wait, |wrong| LoginForm { wrong, ..form }));
-    }
     // Before the password is looked up. If it is changed from here on, and all sessions of the user are
     // ended, then the ticket is worth nothing, and neither is the old password.
     let ticket = match known {
         Some(name) => Some(session.login_ticket(name).await?),
         None => None,
     };
-    let is_right = accounts.passwords.check(name.to_owned(), password).await?;
+    let tried = known.unwrap_or_default();
+    if let Err(wait) = accounts.logins.take(tried, Instant::now()) {
+        return Ok(too_many(wait, |wrong| LoginForm { wrong, ..form }));
+    }
+    let checked = accounts.passwords.check(name.to_owned(), password).await;
+    let is_right = checked.inspect_err(|_| accounts.logins.give_back(tried, Instant::now()))?;
     let Some(ticket) = ticket.filter(|_| is_right) else {
         let wrong = "This name and this password do not belong together.".to_owned();
         return Ok(respond_with(StatusCode::UNPROCESSABLE_ENTITY, LoginForm { wrong, ..form }));
     };
     accounts.logins.forget(name);
-    let login = Login::of(name).ticket(ticket).label(label(&headers));
+    let login = Login::new(name).ticket(ticket).label(label(&headers));
     let login = match form.remember {
         true => login.remember(REMEMBERED).lifetime(Lifetime::AAL1),
         false => login,

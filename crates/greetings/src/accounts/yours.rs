@@ -136,7 +136,8 @@ pub(crate) async fn confirm_password(
     if let Err(wait) = accounts.confirmations.take(&name, Instant::now()) {
         return Ok(too_many(wait, form));
     }
-    if !accounts.passwords.check(name.clone(), confirmed.password).await? {
+    let checked = accounts.passwords.check(name.clone(), confirmed.password).await;
+    if !checked.inspect_err(|_| accounts.confirmations.give_back(&name, Instant::now()))? {
         let form = form("This is not your password.".to_owned());
         return Ok(respond_with(StatusCode::UNPROCESSABLE_ENTITY, form));
     }

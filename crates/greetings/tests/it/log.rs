@@ -115,15 +115,21 @@ async fn each_request_is_a_line_for_people_on_stderr() {
     for (request, session) in [
         (" GET / 200 ", handle.as_str()),
         (" GET /lab/data 200 ", handle),
-        (" GET /nowhere/%1b%5b2J 404 ", ""),
-        (" GET /lab/panic 500 ", ""),
+        // Axum and actix-web differ in what is told of these.
+        (" GET /nowhere/%1b%5b2J 404 ", "…"),
+        (" GET /lab/panic 500 ", "…"),
         ("POST /logout 200 ", ""),
         ("CONNECT - 404 ", ""),
         ("BREW… / 405 ", ""),
     ] {
         let line = log.lines().find(|line| line.contains(request));
         let line = line.unwrap_or_else(|| panic!("{request}: {log}"));
-        assert!(line.contains(" ms") && line.ends_with(session), "{line}");
+        let ends = match session {
+            "" => line.ends_with(" ms"),
+            "…" => line.ends_with(" ms") || line.ends_with(handle),
+            session => line.ends_with(session),
+        };
+        assert!(line.contains(" ms") && ends, "{line}");
     }
     assert!(!log.contains('\u{1b}'), "a file is no terminal");
     assert_eq!(log.matches("stopping").count(), 1, "two servers stop, and it is said once: {log}");

@@ -38,7 +38,7 @@ async fn each_counter_is_told_with_its_help_before_it_counts() {
     let of_store = [
         "loads",
         "commits",
-        "combined",
+        "coalesced",
         "conflicts",
         "replays",
         "unknown_resolved",

@@ -73,7 +73,7 @@ async fn logged_in_at(scene: &Scene, at: Timestamp) -> Browser {
     let layer = SessionLayer::new((place.open)(place).await).namespace("greetings");
     let layer = layer.cookie(cookie).clock(Arc::new(ManualClock::new(at))).sweep_every(None);
     let in_flight = layer.door().begin([]);
-    in_flight.session().login(Login::of("ada")).await.expect("a login");
+    in_flight.session().login(Login::new("ada")).await.expect("a login");
     let finished = in_flight.finish(HandlerOutcome::Success).await;
     let set = finished.headers().iter().find(|header| header.name() == "set-cookie");
     let cookie = set.expect("a cookie").value().split(';').next().unwrap_or_default().to_owned();
