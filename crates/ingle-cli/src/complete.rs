@@ -10,7 +10,7 @@ use std::{
 use clap::{CommandFactory as _, FromArgMatches as _};
 use clap_complete::{
     CompleteEnv,
-    engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate},
+    engine::{ArgValueCompleter, CompletionCandidate},
 };
 use ingle::{ListOptions, Sessions, StoredSession};
 use ingle_operator::inert;
@@ -67,12 +67,6 @@ pub(crate) fn users() -> ArgValueCompleter {
             names.filter(|name| name.starts_with(current) && is_plain(name)).collect();
         names.into_iter().take(OFFERED).map(CompletionCandidate::new).collect()
     })
-}
-
-/// Offers the roles of the console.
-pub(crate) fn roles() -> ArgValueCandidates {
-    let names = || ["viewer", "operator", "editor"].map(CompletionCandidate::new).into();
-    ArgValueCandidates::new(names)
 }
 
 /// Whether a shell takes a name for nothing else: it stands in the command line as it is.

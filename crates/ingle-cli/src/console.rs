@@ -4,6 +4,7 @@
 use std::{fs, io::Write as _, net::SocketAddr, path::PathBuf, str::FromStr, sync::Once};
 
 use clap::{ArgGroup, Args};
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use ingle::Sessions;
 use ingle_console::{
     Claim, Grant, Iap, Identity, InvalidAccess, NotReady, Oidc, Proxy, Public, PublicUrl, Role,
@@ -12,7 +13,6 @@ use ingle_console::{
 use tokio::{net::TcpListener, select};
 
 use crate::{
-    complete,
     exit::{Failed, say},
     options::PlaceOptions,
     place::variable,
@@ -32,7 +32,7 @@ pub(crate) struct ConsoleOptions {
     listen: Option<SocketAddr>,
     /// Your role, by default editor. A viewer sees sessions, an operator ends them too, and an editor also
     /// edits them and reveals what is hidden. With --public-url: ROLE=NAME, once for each name.
-    #[arg(long, value_name = "ROLE[=NAME]", add = complete::roles())]
+    #[arg(long, value_name = "ROLE[=NAME]", add = roles())]
     role: Vec<Given>,
     #[command(flatten)]
     public: PublicOptions,
@@ -80,6 +80,16 @@ struct PublicOptions {
     proxy_from: Vec<String>,
 }
 
+/// The roles, as they are named here.
+const ROLES: [(&str, Role); 3] =
+    [("viewer", Role::Viewer), ("operator", Role::Operator), ("editor", Role::Editor)];
+
+/// Offers them to a shell.
+fn roles() -> ArgValueCandidates {
+    let names = || ROLES.map(|(name, _)| CompletionCandidate::new(name)).into();
+    ArgValueCandidates::new(names)
+}
+
 /// A role, and whose it is.
 #[derive(Clone, Debug)]
 struct Given {
@@ -95,12 +105,8 @@ impl FromStr for Given {
             Some((role, name)) => (role, Some(name.to_owned())),
             None => (text, None),
         };
-        let role = match role {
-            "viewer" => Role::Viewer,
-            "operator" => Role::Operator,
-            "editor" => Role::Editor,
-            _ => return Err("the roles are viewer, operator and editor".to_owned()),
-        };
+        let known = ROLES.into_iter().find(|(known, _)| *known == role);
+        let (_, role) = known.ok_or("the roles are viewer, operator and editor")?;
         Ok(Self { role, name })
     }
 }
@@ -244,7 +250,7 @@ async fn serve_own(
     let address = options.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let listener = listen(address).await?;
     let (name, from) = place.who();
-    let grant = Grant::new(name, role).from(from);
+    let grant = Grant::new(name, role).at(from);
     let told = Once::new();
     let announce = move |address: &str| {
         told.call_once(|| {

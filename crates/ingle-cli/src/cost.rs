@@ -73,7 +73,7 @@ pub(crate) struct CostOptions {
     #[arg(long, help_heading = "App")]
     pub(crate) multi_region: bool,
     /// Count what a running app does to its store: the address of its metrics, such as
-    /// http://127.0.0.1:9090/metrics. It takes the place of --reads, --updates, --logouts and --visit.
+    /// http://127.0.0.1:9464/metrics. It takes the place of --reads, --updates, --logouts and --visit.
     #[arg(long, value_name = "URL", value_parser = url)]
     pub(crate) from: Option<Url>,
     /// For how long it is counted, 1s at least.
@@ -112,7 +112,7 @@ fn percent(text: &str) -> Result<f64, String> {
 
 fn url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    url.ok_or_else(|| "it takes a URL, such as http://127.0.0.1:9090/metrics".to_owned())
+    url.ok_or_else(|| "it takes a URL, such as http://127.0.0.1:9464/metrics".to_owned())
 }
 
 pub(crate) async fn run(

@@ -7,14 +7,15 @@ use std::{
 };
 
 use ingle::{Handle, Sessions, clock::Timestamp};
-use ingle_operator::counted;
+use ingle_operator::{counted, grouped};
+use serde_json::json;
 use tokio::{select, sync::oneshot, task::JoinSet};
 
 use crate::{
     exit::{Failed, say},
     json, list,
     options::{Confirmation, EndOptions, PlaceOptions},
-    out::Out,
+    out::{Format, Out},
     place::{self, Found},
     select::Pages,
     stop::Stop,
@@ -35,8 +36,16 @@ pub(crate) async fn run(
     let sessions = place.sessions().await?;
     let stop = Stop::listen();
     let dry_run = options.confirmation.dry_run;
-    let mut ending =
-        Ending { place, sessions: &sessions, stop, dry_run, n_ended: 0, n_meant: 0, lost: None };
+    let mut ending = Ending {
+        place,
+        sessions: &sessions,
+        stop,
+        dry_run,
+        n_ended: 0,
+        n_meant: 0,
+        gone: Vec::new(),
+        lost: None,
+    };
     if !options.handles.is_empty() {
         return ending.named(out, &options).await;
     }
@@ -54,6 +63,8 @@ struct Ending<'a> {
     dry_run: bool,
     n_ended: usize,
     n_meant: usize,
+    /// Those that were meant, and were not there any more or did not fit when they were to end.
+    gone: Vec<Handle>,
     /// Why what is printed is not read. The sessions end all the same.
     lost: Option<Failed>,
 }
@@ -74,7 +85,7 @@ impl Ending<'_> {
         }
         let mut table = Table::begin(out, list::columns(self.place.knows_use()))?;
         self.some(out, &mut table, found).await?;
-        self.end(out, table)
+        self.end(out, table, options)
     }
 
     /// The handles of those that fit, which is all that is kept of them. What cannot be read fits where all
@@ -95,7 +106,7 @@ impl Ending<'_> {
         &mut self,
         out: &mut Out,
         options: &EndOptions,
-        handles: HashSet<Handle>,
+        mut handles: HashSet<Handle>,
     ) -> Result<(), Failed> {
         let mut table = Table::begin(out, list::columns(self.place.knows_use()))?;
         let mut pages = Pages::new(self.sessions, &options.selection, false);
@@ -103,10 +114,14 @@ impl Ending<'_> {
             if !options.all {
                 page.damaged.iter().for_each(|damaged| pages.pass_over(damaged));
             }
-            let found = Found::all_of(page).filter(|found| handles.contains(&found.handle()));
-            self.some(out, &mut table, found.collect()).await?;
+            let found = Found::all_of(page).filter(|found| handles.remove(&found.handle()));
+            let found = found.collect();
+            self.some(out, &mut table, found).await?;
         }
-        self.end(out, table)?;
+        if !self.dry_run {
+            self.gone.extend(handles);
+        }
+        self.end(out, table, options)?;
         pages.end("nobody knows whether more were meant, and no more were ended")
     }
 
@@ -134,7 +149,7 @@ impl Ending<'_> {
             match under_way.join_next().await {
                 None => break,
                 // Somebody else was faster.
-                Some(Ok((_, Ok(false)))) => {}
+                Some(Ok((session, Ok(false)))) => self.gone.push(session.handle()),
                 Some(Ok((session, Ok(true)))) => {
                     self.n_ended += 1;
                     self.print(|place, now| match &session {
@@ -182,14 +197,32 @@ impl Ending<'_> {
         if *n_ended == 0 { failed.after(&done) } else { failed.partly(&done) }
     }
 
-    fn end(&mut self, out: &mut Out, table: Table) -> Result<(), Failed> {
-        self.print(|_, _| table.end(out).map(drop));
-        let ended = counted(self.n_ended, "session");
-        if self.dry_run {
-            say(&format!("ingle: this was a dry run; {ended} would end"));
-        } else {
-            say(&format!("ingle: {ended} ended"));
-        }
+    fn end(&mut self, out: &mut Out, table: Table, options: &EndOptions) -> Result<(), Failed> {
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.sort_unstable();
+        self.print(|_, _| {
+            if out.format != Format::Text {
+                gone.iter().try_for_each(|handle| {
+                    out.item(&json!({ "handle": handle.to_string(), "ended": false }))
+                })?;
+            }
+            table.end(out).map(drop)
+        });
+        let (n_ended, ended) = (self.n_ended, counted(self.n_ended, "session"));
+        say(&match gone.len() {
+            _ if self.dry_run => format!("ingle: this was a dry run; {ended} would end"),
+            0 => format!("ingle: {ended} ended"),
+            n => format!(
+                "ingle: {} of {} ended; {} had ended, been renewed or changed meanwhile: {}",
+                grouped(n_ended as u64),
+                counted(n_ended + n, "session"),
+                grouped(n as u64),
+                match options.selection.user {
+                    Some(_) => "`ingle users end` ends all of a user's, those that are renewed too",
+                    None => "list again",
+                },
+            ),
+        });
         self.lost.take().map_or(Ok(()), Err)
     }
 }
@@ -236,13 +269,14 @@ async fn ask(n: usize, stop: &Stop) -> Result<(), Failed> {
         let _ = answers.send(io::stdin().lock().read_line(&mut line).map(|_| line));
     });
     select! {
-        answer = answer => match answer {
-            Ok(Ok(answer)) if answer.trim() == n.to_string() => Ok(()),
-            _ => Err(Failed::refused("it was not confirmed; nothing was changed")),
-        },
+        biased;
         () = stop.asked() => {
             let _ = writeln!(stderr);
             Err(Failed::interrupted("interrupted; nothing was changed"))
         }
+        answer = answer => match answer {
+            Ok(Ok(answer)) if answer.trim() == n.to_string() => Ok(()),
+            _ => Err(Failed::refused("it was not confirmed; nothing was changed")),
+        },
     }
 }

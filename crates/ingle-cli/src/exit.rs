@@ -8,11 +8,11 @@ use std::{
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use ingle::{
     Error,
-    store::{OpenError, OpenErrorKind},
+    store::{self, OpenError, OpenErrorKind},
 };
 use ingle_operator::{inert, shortened};
 
-use crate::options::ASSIGNMENT;
+use crate::options::{ASSIGNMENT, Options};
 
 /// Why the program did not do what it was asked.
 #[derive(Debug)]
@@ -110,11 +110,10 @@ impl From<Error> for Failed {
             Error::Interrupted => {
                 Self::not_found("the session has ended or moved meanwhile").unchanged()
             }
-            Error::Unavailable(cause) => Self::unavailable(format!(
-                "the store is not available, try again later: {}",
-                causes(&**cause)
-            ))
-            .unchanged(),
+            Error::Unavailable(cause) => {
+                let longer = ", or with a longer --timeout if the store is slow";
+                Self::of_store(cause, longer).unchanged()
+            }
             Error::OutcomeUnknown => Self::unknown(
                 "the store did not say whether it was done: it was done once or not at all; look with \
                  `ingle sessions show` before you try again",
@@ -144,9 +143,27 @@ impl From<OpenError> for Failed {
     }
 }
 
-impl From<ingle::store::Error> for Failed {
-    fn from(error: ingle::store::Error) -> Self {
-        Self::unavailable(causes(&error))
+impl From<store::Error> for Failed {
+    fn from(error: store::Error) -> Self {
+        Self::of_store(&error, "")
+    }
+}
+
+impl Failed {
+    /// By the kind of a store's failure: no time mends a right that is missing. What else helps where the
+    /// store does not answer stands behind "try again later".
+    fn of_store(error: &store::Error, or_else: &str) -> Self {
+        let causes = causes(error);
+        match error.kind() {
+            store::ErrorKind::Refused => {
+                Self::refused(format!("the store does not allow it until this is mended: {causes}"))
+            }
+            store::ErrorKind::TooLarge | store::ErrorKind::Unfit => Self::refused(causes),
+            store::ErrorKind::Corrupt => Self::other(causes),
+            _ => Self::unavailable(format!(
+                "the store is not available: {causes}; try again later{or_else}"
+            )),
+        }
     }
 }
 
@@ -201,7 +218,8 @@ pub(crate) fn of_arguments(mut error: clap::Error) -> ExitCode {
     let is_missing =
         [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
     if is_missing.contains(&error.kind()) {
-        return code(Err(Failed::usage("a command is missing; see ingle --help")));
+        let known = Options::named_by(std::env::args_os().skip(1));
+        return code(Err(Failed::usage(format!("a command is missing; see {known} --help"))));
     }
     if let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg)
         && arg.contains(ASSIGNMENT)
@@ -236,7 +254,26 @@ pub(crate) fn of_arguments(mut error: clap::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use ingle::store::{Applied, ErrorKind};
+
     use super::*;
+
+    #[test]
+    fn what_a_store_refuses_is_no_outage() {
+        for (kind, code) in [
+            (ErrorKind::Refused, 4),
+            (ErrorKind::Unavailable, UNAVAILABLE),
+            (ErrorKind::Contended, UNAVAILABLE),
+            (ErrorKind::Corrupt, 1),
+        ] {
+            let error = || store::Error::new("redis", kind, Applied::No).with_source("no right");
+            let swept = Failed::from(error());
+            assert_eq!((swept.code, swept.is_unavailable()), (code, code == UNAVAILABLE));
+            let told = Failed::from(Error::Unavailable(error().into()));
+            assert_eq!((told.code, told.is_unchanged), (code, true));
+            assert!(swept.line.contains("no right") && told.line.contains("no right"), "{told:?}");
+        }
+    }
 
     #[test]
     fn what_was_done_in_part_is_no_nothing() {

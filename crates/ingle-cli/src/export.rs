@@ -58,14 +58,16 @@ async fn write(
     let (progress, mut n) = (progress(), 0);
     while let Some(page) = pages.next().await? {
         stop.check(&format!("{n} sessions were written; the export is not whole"))?;
-        for session in &page {
-            out.item(&shape.line(session, knows_use))?;
-        }
+        // Both may be on one terminal: while lines are written there, the progress is not.
+        progress.suspend(|| {
+            page.iter().try_for_each(|session| out.item(&shape.line(session, knows_use)))?;
+            out.flush()
+        })?;
         n += page.len();
         progress.set_position(n as u64);
     }
-    out.end_of_items()?;
     progress.finish_and_clear();
+    out.end_of_items()?;
     Ok(n)
 }
 

@@ -15,11 +15,11 @@ use crate::{
     table::{Column, Table},
 };
 
-/// The columns, the most important first.
+/// The columns, the most important first. Up to the size they fit into 80 columns.
 pub(crate) const COLUMNS: [Column; 7] = [
     Column { title: "HANDLE", width: 16 },
     Column { title: "USER", width: 20 },
-    Column { title: "BEGAN", width: 15 },
+    Column { title: "BEGAN", width: 14 },
     Column { title: "ENDS", width: 13 },
     Column { title: "SIZE", width: 9 },
     Column { title: "COMMITS", width: 7 },

@@ -1,8 +1,8 @@
 //! What can be asked of the program. Each command has examples that run as they are printed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use ingle::{HandlePrefix, Limits};
 use ingle_operator::{Condition, Path, assignment, duration};
 use serde_json::Value;
@@ -60,6 +60,19 @@ impl Options {
         }
         Ok(options)
     }
+
+    /// The command that these words name, as far as they name one.
+    pub(crate) fn named_by(words: impl Iterator<Item = OsString>) -> String {
+        let program = Self::command();
+        let (mut command, mut name) = (&program, program.get_name().to_owned());
+        for word in words {
+            if let Some(inner) = command.find_subcommand(&word) {
+                command = inner;
+                name = format!("{name} {}", inner.get_name());
+            }
+        }
+        name
+    }
 }
 
 impl Selection {
@@ -89,26 +102,32 @@ pub(crate) struct PlaceOptions {
     /// A file that holds the URL, such as a mounted secret.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) store_file: Option<PathBuf>,
-    /// The namespace of the app's layer, in which users are looked up. Lists have the sessions of all apps
-    /// that share the store.
+    /// The namespace of the app's layer, in which `users end` and the console end all of a user. Empty for an
+    /// app that sets none. Lists have the sessions of all apps that share the store.
     #[arg(long, global = true, env = "INGLE_NAMESPACE", value_name = "NAME")]
     pub(crate) namespace: Option<String>,
     /// How long the app lets a session live without use. Tells when a session was last used.
     #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
     pub(crate) idle_time: Option<Duration>,
-    /// How long the store may take for one answer.
-    #[arg(long, global = true, env = "INGLE_TIMEOUT", value_name = "TIME", value_parser = timeout, default_value = "10s")]
+    /// How long one step may take, such as to open the store, or to load or change a session. The store has
+    /// half of it for its first answer.
+    #[arg(long, global = true, env = "INGLE_TIMEOUT", value_name = "TIME", value_parser = timeout, default_value = TIMEOUT)]
     pub(crate) timeout: Duration,
     /// Who acts, for the audit log. Default the user of this machine.
     #[arg(long, global = true, env = "INGLE_OPERATOR", value_name = "NAME")]
     pub(crate) operator: Option<String>,
 }
 
-/// The shortest and the longest time that a store may take.
+/// How long a step may take, where nobody says it.
+const TIMEOUT: &str = "10s";
+
+/// The shortest and the longest time that a step may take.
 const TIMEOUTS: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(60 * 60);
 
 fn timeout(text: &str) -> Result<Duration, String> {
+    // An empty variable says nothing.
+    let text = if text.trim().is_empty() { TIMEOUT } else { text };
     let time = duration(text).map_err(|error| error.to_string())?;
     let fits = TIMEOUTS.contains(&time);
     fits.then_some(time).ok_or_else(|| "it takes a duration from 100ms to 1h".to_owned())
@@ -147,7 +166,9 @@ pub(crate) enum Command {
     #[command(
         long_about = "See and edit sessions in a browser of this machine. For others, name the public URL, one way \
                       to know them, and their roles. docs/console.md has whole commands for providers, for Google's \
-                      Identity-Aware Proxy and for other proxies.",
+                      Identity-Aware Proxy and for other proxies.\n\nWho ends all of a user there ends them in the \
+                      namespace of --namespace, and without it as in an app that sets none. In another one, logins \
+                      under way live on.",
         after_help = "Examples:\n  $ ingle console --idle-time 30m\n  \
                       $ ingle console --idle-time 30m --role viewer"
     )]
@@ -245,7 +266,11 @@ pub(crate) enum UsersCommand {
     #[command(after_help = "Examples:\n  $ ingle users list\n  $ ingle users list --json")]
     List(NoOptions),
     /// End all sessions of a user, and the logins under way.
-    #[command(after_help = "Examples:\n  $ ingle users end bob --yes")]
+    ///
+    /// The namespace is that of the app's layer. In another one, logins under way live on, and on memcached all
+    /// sessions of the user.
+    #[command(after_help = "Examples:\n  $ ingle users end bob --namespace '' --yes\n  \
+                      $ ingle users end bob --namespace greetings --dry-run")]
     End(EndUserOptions),
 }
 
@@ -382,8 +407,8 @@ pub(crate) struct EditOptions {
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(true)
     .args(["handles", "user", "condition", "older", "idle", "all"]))]
 pub(crate) struct EndOptions {
-    /// Handles, or beginnings of them.
-    #[arg(value_name = "HANDLE", add = complete::handles(),
+    /// Handles, or beginnings of them of at least 4 digits.
+    #[arg(value_name = "HANDLE", add = complete::handles(), value_parser = handle_to_end,
         conflicts_with_all = ["user", "condition", "older", "idle", "all"])]
     pub(crate) handles: Vec<HandlePrefix>,
     #[command(flatten)]
@@ -393,6 +418,21 @@ pub(crate) struct EndOptions {
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) confirmation: Confirmation,
+}
+
+/// How many digits of a handle name a session that is to end. Fewer may fit a session by chance that nobody
+/// meant: `sessions end ada` names a handle, and no user.
+const END_DIGITS_MIN: usize = 4;
+
+fn handle_to_end(text: &str) -> Result<HandlePrefix, String> {
+    let handle = text.parse::<HandlePrefix>().map_err(|error| error.to_string())?;
+    match text.len() {
+        END_DIGITS_MIN.. => Ok(handle),
+        _ => Err(format!(
+            "the end of a session takes {END_DIGITS_MIN} digits of its handle or more; `ingle sessions list` \
+             has them, and --user NAME ends those of a user"
+        )),
+    }
 }
 
 /// How many may end is confirmed, so that a condition that fits too much does no harm.

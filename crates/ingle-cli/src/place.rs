@@ -94,7 +94,7 @@ impl PlaceOptions {
 
     fn operator(&self) -> Operator {
         let (name, from) = self.who();
-        Operator::new(name).from(from)
+        Operator::new(name).at(from)
     }
 
     /// Who acts, and where from, for the audit log.

@@ -10,7 +10,8 @@ use std::{
 
 use ingle::{StoredSession, data::Data};
 use ingle_operator::{
-    Conflict, Edit, Path, apply, differences, for_edits, has_too_large_integer, inert, typed,
+    Conflict, Edit, Path, apply, differences, for_edits, has_too_large_integer, inert, remove_all,
+    typed,
 };
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,12 +52,9 @@ pub(crate) async fn unset(
     let sessions = place.sessions_within(options.limits.limits()?).await?;
     let session = place::find(&sessions, &options.handle).await?;
     let mut wanted = session.snapshot().clone();
-    for path in options.paths {
-        if path.remove(&mut wanted).is_none() {
-            let line = format!("there is no {path} in the session; nothing was changed");
-            return Err(Failed::not_found(line));
-        }
-    }
+    remove_all(&mut wanted, options.paths).map_err(|missing| {
+        Failed::not_found(format!("there is no {missing} in the session; nothing was changed"))
+    })?;
     change(out, &session, &wanted, options.dry_run).await
 }
 

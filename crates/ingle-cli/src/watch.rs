@@ -7,7 +7,8 @@ use std::{
 };
 
 use ingle::{
-    DamagedSession, Handle, SessionEnd, Sessions, StoredSession, clock::Timestamp, data::Data,
+    DamagedSession, Error, Handle, SessionEnd, Sessions, StoredSession, clock::Timestamp,
+    data::Data,
 };
 use ingle_operator::{HIDDEN, Path, changed, inert, instant, redacted, typed};
 use serde_json::{Value, json};
@@ -25,6 +26,9 @@ use crate::{
 /// The shortest time between two looks.
 const EVERY_MIN: Duration = Duration::from_millis(50);
 
+/// Longer than anybody watches. An instant has no room for every time.
+const TIME_MAX: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 pub(crate) async fn run(
     place: &PlaceOptions,
     out: &mut Out,
@@ -33,8 +37,8 @@ pub(crate) async fn run(
     let sessions = place.sessions().await?;
     let stop = Stop::listen();
     let left = options.count.unwrap_or(usize::MAX);
-    let mut watch = Watch { out, sessions: &sessions, left, is_out: false };
-    let end = options.time.map(|time| Instant::now() + time);
+    let mut watch = Watch { out, left, is_out: false };
+    let end = options.time.map(after);
     let every = options.every.max(EVERY_MIN);
     let mut seen = match &options.handle {
         Some(handle) => {
@@ -46,31 +50,35 @@ pub(crate) async fn run(
     for handle in &seen.damaged {
         say(&format!("ingle: the session {handle} cannot be read, and is not watched"));
     }
-    let mut next = Instant::now() + every;
+    let mut next = after(every);
     let mut is_over = false;
     while !is_over && watch.left > 0 && !(options.handle.is_some() && seen.sessions.is_empty()) {
         // The last look is at the end of the time.
         let at = end.map_or(next, |end| end.min(next));
         is_over = end == Some(at);
         tokio::select! {
-            () = sleep_until(at) => {}
+            biased;
             () = stop.asked() => break,
+            () = sleep_until(at) => {}
         }
-        next = Instant::now() + every;
+        next = after(every);
+        let look =
+            Look { sessions: &sessions, before: &seen, now: Seen::of([]), events: Vec::new() };
         let looked = async {
             match &options.handle {
-                Some(_) => watch.look_at(&seen).await,
-                None => watch.look_at_all(&seen).await,
+                Some(_) => look.at_those_seen().await,
+                None => look.at_all().await,
             }
         };
         let looked = tokio::select! {
-            looked = looked => looked,
+            biased;
             () = stop.asked() => break,
+            looked = looked => looked,
         };
-        if let Some(now) = watch.goes_on(looked)? {
+        if let Some((now, events)) = watch.goes_on(looked)? {
             seen = now;
+            watch.print(events)?;
         }
-        watch.out.flush()?;
     }
     if out.format != Format::Text {
         out.end_of_items()?;
@@ -78,10 +86,15 @@ pub(crate) async fn run(
     stop.check("the watch was interrupted")
 }
 
+/// The instant after a time.
+fn after(time: Duration) -> Instant {
+    Instant::now() + time.min(TIME_MAX)
+}
+
 /// What a look has seen.
 struct Seen {
     sessions: HashMap<Handle, StoredSession>,
-    /// Those that cannot be read.
+    /// Those that cannot be read. One that could be before is among the sessions, too, as it was then.
     damaged: HashSet<Handle>,
 }
 
@@ -103,9 +116,27 @@ impl Seen {
     }
 }
 
+/// What happened to a session.
+struct Event {
+    at: Timestamp,
+    handle: Handle,
+    what: &'static str,
+    more: Value,
+}
+
+impl Event {
+    fn json(self) -> Value {
+        let Self { at, handle, what, more } = self;
+        let mut event = json!({ "at": instant(at), "handle": handle.to_string(), "event": what });
+        if let (Some(event), Value::Object(more)) = (event.as_object_mut(), more) {
+            event.extend(more);
+        }
+        event
+    }
+}
+
 struct Watch<'a> {
     out: &'a mut Out,
-    sessions: &'a Sessions,
     /// How many changes are still to be printed.
     left: usize,
     /// Whether the store did not answer the last look.
@@ -114,8 +145,8 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// What was seen, if the store has answered. Where it has not, the watch goes on: the next look finds
-    /// what has changed meanwhile.
-    fn goes_on(&mut self, looked: Result<Seen, Failed>) -> Result<Option<Seen>, Failed> {
+    /// what has changed meanwhile. Where it refuses, no later look finds more.
+    fn goes_on<T>(&mut self, looked: Result<T, Failed>) -> Result<Option<T>, Failed> {
         let was_out = self.is_out;
         self.is_out = looked.as_ref().is_err_and(Failed::is_unavailable);
         match looked {
@@ -135,95 +166,116 @@ impl Watch<'_> {
         }
     }
 
-    /// Looks at the sessions again that were seen, and follows them where they are renewed.
-    async fn look_at(&mut self, seen: &Seen) -> Result<Seen, Failed> {
-        let mut now = Seen::of([]);
-        for before in seen.sessions.values() {
-            if let Some(after) = self.follow(before).await? {
-                self.compare(before, &after)?;
-                now.sessions.insert(after.info().handle, after);
+    /// Prints what happened, as far as it was asked for.
+    fn print(&mut self, mut events: Vec<Event>) -> Result<(), Failed> {
+        events.truncate(self.left);
+        self.left -= events.len();
+        for event in events {
+            if self.out.format == Format::Text {
+                self.out.line(&inert(&in_words(&event)))?;
+            } else {
+                self.out.item(&event.json())?;
             }
         }
-        Ok(now)
+        self.out.flush()
+    }
+}
+
+/// A look at the sessions. What it finds is printed when it is whole: after one that fails, the next one finds
+/// the same again.
+struct Look<'a> {
+    sessions: &'a Sessions,
+    before: &'a Seen,
+    now: Seen,
+    events: Vec<Event>,
+}
+
+impl Look<'_> {
+    /// Looks at the sessions again that were seen, and follows them where they are renewed.
+    async fn at_those_seen(mut self) -> Result<(Seen, Vec<Event>), Failed> {
+        let before = self.before;
+        for session in before.sessions.values() {
+            self.follow(session).await?;
+        }
+        Ok((self.now, self.events))
     }
 
     /// Looks at all sessions that there are.
-    async fn look_at_all(&mut self, seen: &Seen) -> Result<Seen, Failed> {
-        let mut now = Seen::all(self.sessions).await?;
-        let mut renewed = HashSet::new();
-        for (handle, before) in &seen.sessions {
-            if let Some(after) = now.sessions.get(handle) {
-                self.compare(before, after)?;
-            } else if now.damaged.contains(handle) {
-                if !seen.damaged.contains(handle) {
-                    self.event(*handle, "damaged", json!({}))?;
-                }
-                // Should somebody mend it.
-                now.sessions.insert(*handle, before.clone());
-            } else if let Some(after) = self.follow(before).await? {
-                self.compare(before, &after)?;
-                renewed.insert(after.info().handle);
-                now.sessions.insert(after.info().handle, after);
+    async fn at_all(mut self) -> Result<(Seen, Vec<Event>), Failed> {
+        let (before, mut all) = (self.before, Seen::all(self.sessions).await?);
+        for (handle, session) in &before.sessions {
+            if let Some(after) = all.sessions.remove(handle) {
+                self.compare(session, &after);
+                self.now.sessions.insert(*handle, after);
+            } else if all.damaged.contains(handle) {
+                self.damaged(session);
+            } else {
+                self.follow(session).await?;
             }
         }
-        let is_new = |handle: &Handle| !seen.sessions.contains_key(handle);
-        for (handle, after) in &now.sessions {
-            if is_new(handle) && !renewed.contains(handle) {
-                let user = after.info().user.as_ref().map(|user| &user.name);
-                self.event(*handle, "began", json!({ "user": user }))?;
+        for (handle, session) in all.sessions {
+            // Otherwise it is one that was followed to where it is now.
+            if !self.now.sessions.contains_key(&handle) {
+                let user = session.info().user.as_ref().map(|user| &user.name);
+                self.event(handle, "began", json!({ "user": user }));
+                self.now.sessions.insert(handle, session);
             }
         }
-        Ok(now)
+        self.now.damaged.extend(all.damaged);
+        Ok((self.now, self.events))
     }
 
-    /// What has become of a session: where it has been renewed or ended, this is told.
-    async fn follow(&mut self, before: &StoredSession) -> Result<Option<StoredSession>, Failed> {
+    /// What has become of a session, wherever it is now.
+    async fn follow(&mut self, before: &StoredSession) -> Result<(), Failed> {
         let info = before.info();
-        let end = match before.reload().await? {
-            Ok(after) => {
+        let end = match before.reload().await {
+            Ok(Ok(after)) => {
                 let new = after.info().handle;
                 if new != info.handle {
-                    self.event(info.handle, "renewed", json!({ "to": new.to_string() }))?;
+                    self.event(info.handle, "renewed", json!({ "to": new.to_string() }));
                 }
-                return Ok(Some(after));
+                self.compare(before, &after);
+                self.now.sessions.insert(new, after);
+                return Ok(());
             }
             // Its mark may be gone as well.
-            Err(SessionEnd::Expired)
+            Ok(Err(SessionEnd::Expired))
                 if self.sessions.now() >= info.idle_deadline.min(info.ends) =>
             {
                 "expired"
             }
-            Err(_) => "ended",
+            Ok(Err(_)) => "ended",
+            Err(Error::Damaged(_)) => {
+                self.damaged(before);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
         };
-        self.event(info.handle, end, json!({}))?;
-        Ok(None)
+        self.event(info.handle, end, json!({}));
+        Ok(())
     }
 
-    fn compare(&mut self, before: &StoredSession, after: &StoredSession) -> Result<(), Failed> {
+    fn compare(&mut self, before: &StoredSession, after: &StoredSession) {
         if before.info().commits == after.info().commits {
-            return Ok(());
+            return;
         }
-        let handle = after.info().handle;
         let changed = changes(before.snapshot(), after.snapshot());
-        self.event(handle, "changed", json!({ "commit": after.info().commits, "changed": changed }))
+        let more = json!({ "commit": after.info().commits, "changed": changed });
+        self.event(after.info().handle, "changed", more);
     }
 
-    /// Prints what happened to a session.
-    fn event(&mut self, handle: Handle, what: &str, more: Value) -> Result<(), Failed> {
-        if self.left == 0 {
-            return Ok(());
+    /// Tells once of a session that cannot be read any more, and keeps it: somebody may mend it.
+    fn damaged(&mut self, before: &StoredSession) {
+        let handle = before.info().handle;
+        if !self.before.damaged.contains(&handle) {
+            self.event(handle, "damaged", json!({}));
         }
-        self.left -= 1;
-        let now = self.sessions.now();
-        if self.out.format == Format::Text {
-            let line = in_words(now, handle, what, &more);
-            return self.out.line(&inert(&line));
-        }
-        let mut event = json!({ "at": instant(now), "handle": handle.to_string(), "event": what });
-        if let (Some(event), Value::Object(more)) = (event.as_object_mut(), more) {
-            event.extend(more);
-        }
-        self.out.item(&event)
+        self.now.damaged.insert(handle);
+        self.now.sessions.insert(handle, before.clone());
+    }
+
+    fn event(&mut self, handle: Handle, what: &'static str, more: Value) {
+        self.events.push(Event { at: self.sessions.now(), handle, what, more });
     }
 }
 
@@ -253,8 +305,9 @@ fn shown_place(path: &Path, shown: &Data) -> Path {
     outer.filter(is_hidden).last().unwrap_or_else(|| path.clone())
 }
 
-fn in_words(now: Timestamp, handle: Handle, what: &str, more: &Value) -> String {
-    let mut line = format!("{} {handle} {what}", instant(now));
+fn in_words(event: &Event) -> String {
+    let Event { at, handle, what, more } = event;
+    let mut line = format!("{} {handle} {what}", instant(*at));
     for name in ["to", "user"] {
         if let Some(text) = more[name].as_str() {
             line.push_str(&format!(" {name} {text}"));

@@ -75,8 +75,6 @@ pub(crate) struct Shape {
 pub(crate) struct Calls {
     pub(crate) reads: f64,
     pub(crate) writes: f64,
-    /// By the app.
-    pub(crate) deletes: f64,
     /// By the TTL policy.
     pub(crate) ttl_deletes: f64,
     pub(crate) gib: f64,
@@ -121,7 +119,6 @@ impl Load {
             reads: loads + touches + ends,
             // An end leaves a mark in the document's place.
             writes: sessions + commits + touches + ends,
-            deletes: 0.0,
             // Each session that began is deleted once, or its mark is.
             ttl_deletes: *sessions,
             gib: self.kept(shape, TTL_DAYS) * (DOCUMENT_BYTES + 2.0 * INDEX_BYTES + shape.bytes)
@@ -159,8 +156,7 @@ impl Load {
         let free = &prices.firestore.free_each_day;
         let each_day = paid(calls.reads, free.reads) * of.read
             + paid(calls.writes, free.writes) * of.write
-            + paid(calls.deletes, free.deletes) * of.delete
-            // These are never free.
+            // Those of the TTL policy are never free.
             + calls.ttl_deletes * of.delete;
         each_day * DAYS + paid(calls.gib, prices.firestore.free_gib) * of.gib_month
     }

@@ -47,8 +47,6 @@ pub(super) struct Calls {
 pub(super) struct FreeCalls {
     pub(super) reads: f64,
     pub(super) writes: f64,
-    /// Not of the TTL policy.
-    pub(super) deletes: f64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

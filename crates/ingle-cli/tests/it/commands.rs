@@ -155,9 +155,12 @@ async fn values_are_set_and_taken_out(place: Place) {
     assert_eq!(secret.json()["changed"][0]["path"], "password");
     assert_eq!(place.data(ADA).await.unwrap()["password"], "s3cret-3");
 
-    run(&place, &["sessions", "unset", "3fa9", "cart.coupon", "new"]).ok();
+    run(&place, &["sessions", "set", "3fa9", "cart.items[2]=8"]).ok();
+    let unset = ["cart.items[0]", "cart.coupon", "cart.items[1]", "cart.items[0].n", "new", "new"];
+    run(&place, &[&["sessions", "unset", "3fa9"], &unset[..]].concat()).ok();
     let data = place.data(ADA).await.unwrap();
     assert!(data["cart"].get("coupon").is_none() && data.get("new").is_none(), "{data:?}");
+    assert_eq!(data["cart"]["items"], json!([8]));
     run(&place, &["sessions", "unset", "3fa9", "cart.coupon"]).with(3);
     let refused = run(&place, &["sessions", "set", "3fa9", "views.x=1"]).with(4);
     assert!(refused.stderr.contains("views is no map"), "{refused:?}");
@@ -169,18 +172,25 @@ async fn values_are_set_and_taken_out(place: Place) {
 async fn nothing_is_done_to_what_is_not_there_or_not_one(place: Place) {
     let none = run(&place, &["sessions", "show", "0123"]).with(3);
     assert_eq!(none.stderr, "ingle: there is no live session 0123\n");
-    for command in [
-        &["sessions", "show", "7b"][..],
-        &["sessions", "set", "7b", "views=0"],
-        &["sessions", "end", "7b"],
-        &["sessions", "end", ADA, "7b"],
+    let near = "7b01000000000009";
+    place.put(near, Some("bob"), json!({})).await;
+    for (command, other) in [
+        (&["sessions", "show", "7b"][..], ALSO_BOB),
+        (&["sessions", "set", "7b", "views=0"], ALSO_BOB),
+        (&["sessions", "end", "7b01"], near),
+        (&["sessions", "end", ADA, "7b01"], near),
     ] {
         let many = run(&place, command).with(4);
-        assert!(many.stderr.contains(BOB) && many.stderr.contains(ALSO_BOB), "{many:?}");
+        assert!(many.stderr.contains(BOB) && many.stderr.contains(other), "{many:?}");
         assert!(many.stdout.is_empty(), "{many:?}");
     }
+    // So few digits name a session by chance.
+    for few in ["c", "c00", "3fa"] {
+        let refused = run(&place, &["sessions", "end", ADA, few]).with(2);
+        assert!(refused.stderr.contains("takes 4 digits"), "{refused:?}");
+    }
     run(&place, &["sessions", "end", ADA, "0123"]).with(3);
-    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
+    assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 5);
     assert_eq!(place.data(BOB).await.unwrap()["views"], 200);
     assert!(run(&place, &["audit", "--ndjson"]).ok().lines().is_empty());
 }
@@ -207,7 +217,7 @@ async fn sessions_end_that_were_named_or_fit(place: Place) {
     let ended = end(&["--user", "bob", "--where", "views > 100 and @age > 1h", "--yes"]).ok();
     assert_eq!(ended.handles(), [BOB]);
     assert!(ended.stderr.contains("1 session ended"), "{ended:?}");
-    assert_eq!(end(&["c00", "3fa9", ADA]).ok().handles(), [ADA, NOBODY]);
+    assert_eq!(end(&["c000", "3fa9", ADA]).ok().handles(), [ADA, NOBODY]);
     assert_eq!(left(), [ALSO_BOB]);
 
     for n in 0..11 {
@@ -541,6 +551,16 @@ async fn json_is_nothing_or_a_document() {
     let watched =
         run(&place, &["sessions", "watch", "--json", "--for", "100ms", "--every", "50ms"]);
     assert_eq!(watched.ok().json(), json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_may_be_for_longer_than_there_is_time() {
+    let place = Place::sqlite().filled().await;
+    for options in
+        [["--for", "300000000000y", "--count", "0"], ["--for", "1s", "--every", "300000000000y"]]
+    {
+        run(&place, &[&["sessions", "watch"], &options[..]].concat()).ok();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,13 @@
 //! Records that cannot be read, made by the store's own client: what becomes of those who meet them.
 
-use std::{collections::HashMap, fs, net::SocketAddr, process::Command};
+use std::{
+    collections::HashMap,
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Command, Stdio},
+    thread,
+};
 
 use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
     CommitRequest, Document, DocumentMask, Value, Write as Rpc, firestore_client::FirestoreClient,
@@ -15,7 +22,7 @@ use crate::{
     Ended,
     commands::on_each_store,
     place::{ADA, ALSO_BOB, BOB, NOBODY, Place, key},
-    run,
+    program, run,
 };
 
 /// Damages the record of a key behind the back of the library.
@@ -80,6 +87,7 @@ fn set(server: SocketAddr, name: &str) {
 on_each_store! {
     one_that_cannot_be_read_stops_no_command_and_is_named
     one_that_cannot_be_read_ends_by_its_handle_with_all_and_with_its_users
+    one_that_becomes_damaged_is_told_of_once_and_watched_on
     a_damaged_line_of_the_audit_log_hides_no_other
 }
 
@@ -140,7 +148,7 @@ async fn one_that_cannot_be_read_ends_by_its_handle_with_all_and_with_its_users(
     for handle in [ADA, ALSO_BOB] {
         damage(&place, &key(handle)).await;
     }
-    let many = run(&place, &["sessions", "end", "7b", "--ndjson"]).with(4);
+    let many = run(&place, &["sessions", "show", "7b", "--ndjson"]).with(4);
     assert!(many.stderr.contains(BOB) && many.stderr.contains(ALSO_BOB), "{many:?}");
     let all = run(&place, &["sessions", "end", "--all", "--dry-run", "--ndjson"]).ok();
     assert_eq!(all.handles(), [ADA, BOB, ALSO_BOB, NOBODY]);
@@ -156,6 +164,30 @@ async fn one_that_cannot_be_read_ends_by_its_handle_with_all_and_with_its_users(
     assert!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().is_empty());
     let acts = run(&place, &["audit", "--ndjson"]).ok().lines();
     assert!(acts.iter().all(|act| act["outcome"] == "done") && acts.len() == 3, "{acts:?}");
+}
+
+async fn one_that_becomes_damaged_is_told_of_once_and_watched_on(place: Place) {
+    let mut watch = program(&place);
+    watch.args(["sessions", "watch", ADA, "--every", "50ms", "--ndjson"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let first = thread::spawn(move || (lines.next().unwrap().unwrap(), lines));
+    // It may begin after any of these.
+    let mut n = 200;
+    while !first.is_finished() {
+        n += 1;
+        run(&place, &["sessions", "set", ADA, &format!("views={n}")]).ok();
+    }
+    let (_, lines) = first.join().unwrap();
+    damage(&place, &key(ADA)).await;
+    let mut events = lines.map(|line| {
+        let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        event["event"].as_str().unwrap().to_owned()
+    });
+    assert!(events.any(|event| event == "damaged"), "it ended");
+    run(&place, &["sessions", "end", ADA]).ok();
+    assert_eq!(events.collect::<Vec<_>>(), ["ended"]);
+    assert!(watch.wait().unwrap().success());
 }
 
 async fn a_damaged_line_of_the_audit_log_hides_no_other(place: Place) {

@@ -1,9 +1,9 @@
 //! What is said and done where the store's answer to an act is lost for good.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Lines, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::Stdio,
+    process::{Child, ChildStderr, ChildStdout, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -102,6 +102,38 @@ async fn a_store_that_is_lost_after_some_were_ended_is_told_as_a_part() {
     assert!(!lost.stderr.contains("nothing was changed"), "{lost:?}");
 }
 
+/// A watch that runs, what it prints and says from now on, and the number that the session was given last.
+struct Watching {
+    child: Child,
+    events: Lines<BufReader<ChildStdout>>,
+    said: Lines<BufReader<ChildStderr>>,
+    n: usize,
+}
+
+impl Watching {
+    fn begun(place: &Place, handle: Option<&str>) -> Self {
+        let mut watch = program(place);
+        watch.args(["--timeout", "500ms", "sessions", "watch", "--every", "50ms", "--ndjson"]);
+        watch.args(handle).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = watch.spawn().unwrap();
+        let mut events = BufReader::new(child.stdout.take().unwrap()).lines();
+        let said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = thread::spawn(move || (events.next().unwrap().unwrap(), events));
+        // It may begin after any of these.
+        let mut n = 200;
+        while !first.is_finished() {
+            n += 1;
+            run(place, &["sessions", "set", ADA, &format!("views={n}")]).ok();
+        }
+        let (_, events) = first.join().unwrap();
+        Self { child, events, said, n }
+    }
+
+    fn says(&mut self) -> String {
+        self.said.next().unwrap().unwrap()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_outlasts_a_store_that_does_not_answer() {
     let server = testbed::redis::start(&[]);
@@ -109,30 +141,43 @@ async fn a_watch_outlasts_a_store_that_does_not_answer() {
     place.url = format!("redis://{}", server.address());
     let place = place.filled().await;
     for handle in [None, Some(ADA)] {
-        let mut watch = program(&place);
-        watch.args(["--timeout", "500ms", "sessions", "watch", "--every", "50ms", "--ndjson"]);
-        watch.args(handle).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut watch = watch.spawn().unwrap();
-        let mut events = BufReader::new(watch.stdout.take().unwrap()).lines();
-        let mut said = BufReader::new(watch.stderr.take().unwrap()).lines();
-        let first = thread::spawn(move || (events.next().unwrap().unwrap(), events));
-        // It may begin after any of these.
-        let mut n = 200;
-        while !first.is_finished() {
-            n += 1;
-            run(&place, &["sessions", "set", ADA, &format!("views={n}")]).ok();
-        }
-        let (_, mut events) = first.join().unwrap();
+        let mut watch = Watching::begun(&place, handle);
         server.pause();
-        let line = said.next().unwrap().unwrap();
+        let line = watch.says();
         assert!(line.contains("not available") && line.contains("goes on"), "{line}");
         server.resume();
-        assert_eq!(said.next().unwrap().unwrap(), "ingle: the store answers again");
-        run(&place, &["sessions", "set", ADA, &format!("views={}", n + 1)]).ok();
-        let wanted = format!("\"after\":{}", n + 1);
-        assert!(events.any(|event| event.unwrap().contains(&wanted)));
-        watch.kill().unwrap();
-        watch.wait().unwrap();
+        assert_eq!(watch.says(), "ingle: the store answers again");
+        let n = watch.n + 1;
+        run(&place, &["sessions", "set", ADA, &format!("views={n}")]).ok();
+        let wanted = format!("\"after\":{n}");
+        assert!(watch.events.any(|event| event.unwrap().contains(&wanted)));
+        watch.child.kill().unwrap();
+        watch.child.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_refuses_is_no_outage_and_ends_a_watch() {
+    let server = testbed::redis::start(&[]);
+    let at = server.address();
+    let mut place = Place::redis();
+    place.url = format!("redis://{at}");
+    let place = place.filled().await;
+    testbed::redis::ask(at, "ACL SETUSER reader on >s3cret ~* &* +@all -scan").unwrap();
+    let url = format!("redis://reader:s3cret@{at}");
+    for command in ["list", "watch"] {
+        let ended = run(&place, &["--store", &url, "sessions", command]).with(4);
+        assert!(ended.stderr.contains("does not allow it"), "{ended:?}");
+        assert!(ended.stderr.contains("+scan") && !ended.stderr.contains("s3cret"), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    }
+    for (handle, right) in [(None, "scan"), (Some(ADA), "get")] {
+        let mut watch = Watching::begun(&place, handle);
+        testbed::redis::ask(at, &format!("ACL SETUSER default -{right}")).unwrap();
+        let line = watch.says();
+        assert!(line.contains("does not allow it") && !line.contains("goes on"), "{line}");
+        assert_eq!(watch.child.wait().unwrap().code(), Some(4));
+        testbed::redis::ask(at, &format!("ACL SETUSER default +{right}")).unwrap();
     }
 }
 

@@ -34,7 +34,6 @@ fn program(place: &Place) -> Command {
     let mut program = Command::new(PROGRAM);
     for name in [
         "EDITOR",
-        "INGLE_NAMESPACE",
         "INGLE_OPERATOR",
         "NO_COLOR",
         "RUST_LOG",
@@ -50,6 +49,8 @@ fn program(place: &Place) -> Command {
     }
     program.env("INGLE_STORE", &place.url).env("USER", "ada").env("TERM", "xterm");
     program.envs(place.environment.iter().map(|(name, value)| (name, value)));
+    // The sessions of a place are those of an app that sets no namespace.
+    program.env("INGLE_NAMESPACE", "");
     // However busy the machine is.
     program.env("INGLE_TIMEOUT", "2m").stdin(Stdio::null());
     program

@@ -15,7 +15,7 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::{
     Ended,
     commands::on_each_store,
-    place::{ADA, Place, record},
+    place::{ADA, ALSO_BOB, BOB, Place, record},
     program, run,
 };
 
@@ -57,6 +57,8 @@ on_each_store! {
     ctrl_c_says_how_many_were_ended_and_another_run_goes_on
     output_that_is_lost_stops_no_end_and_hides_no_change
     ctrl_c_ends_the_question_and_no_session
+    what_is_gone_before_it_is_to_end_is_told_of
+    an_export_has_no_progress_among_its_lines
     ctrl_c_ends_a_watch_as_interrupted
     ctrl_c_leaves_no_part_of_an_export
 }
@@ -72,6 +74,7 @@ async fn a_table_fits_its_terminal_and_is_whole_in_a_file(place: Place) {
             assert!(line.width() <= usize::from(columns), "{columns}: {line}");
         }
         assert!(shown.contains(ADA), "{shown}");
+        assert_eq!(shown.contains("SIZE"), columns >= 80, "{columns}: {shown}");
     }
     let list = run(&place, &["sessions", "list"]).ok().stdout;
     assert!(list.contains(&long) && !list.contains('\u{1b}'), "{list}");
@@ -102,7 +105,7 @@ async fn what_others_wrote_is_inert_on_a_terminal_and_exact_in_json(place: Place
         &["users", "list"],
         &["stats"],
         &["sessions", "set", "d0", "escapes=text:\u{1b}[31m", "--dry-run"],
-        &["sessions", "end", "d0", "--dry-run"],
+        &["sessions", "end", "d000", "--dry-run"],
     ] {
         let (code, shown) = terminal(&place, 80, "", command);
         assert_eq!(code, 0, "{command:?}: {shown}");
@@ -225,6 +228,46 @@ async fn ctrl_c_ends_the_question_and_no_session(place: Place) {
         assert!(said.contains("interrupted; nothing was changed"), "{said}");
     }
     assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 4);
+}
+
+async fn what_is_gone_before_it_is_to_end_is_told_of(place: Place) {
+    let pty = openpty(None, None).unwrap();
+    let mut screen = BufReader::new(File::from(pty.controller));
+    let mut end = program(&place);
+    end.args(["sessions", "end", "--user", "bob", "--ndjson"]).stdout(Stdio::piped());
+    end.stdin(pty.user.try_clone().unwrap()).stderr(pty.user);
+    let ending = end.spawn().unwrap();
+    drop(end);
+    let mut asked = Vec::new();
+    screen.read_until(b':', &mut asked).unwrap();
+    run(&place, &["sessions", "end", BOB]).ok();
+    screen.get_mut().write_all(b"2\n").unwrap();
+    let mut said = Vec::new();
+    // The terminal ends as an error.
+    let _ = screen.read_to_end(&mut said);
+    let said = String::from_utf8(said).unwrap();
+    let ended = Ended::of(ending.wait_with_output().unwrap()).ok().lines();
+    assert!(said.contains("1 of 2 sessions ended; 1 had ended, been renewed"), "{said}");
+    assert!(said.contains("`ingle users end`"), "{said}");
+    assert_eq!((ended.len(), &ended[0]["handle"]), (2, &json!(ALSO_BOB)), "{ended:?}");
+    assert_eq!(ended[1], json!({ "handle": BOB, "ended": false }));
+}
+
+async fn an_export_has_no_progress_among_its_lines(place: Place) {
+    let data = json!({ "text": "x".repeat(500) });
+    place.put_all((0..700).map(|n| record(&format!("e{n:015}"), None, data.clone()))).await;
+    let (code, shown) = terminal(&place, 80, "", &["export"]);
+    assert_eq!(code, 0, "{shown}");
+    let mut n_sessions = 0;
+    for line in shown.lines() {
+        // What is left of it on the screen.
+        let left = line.rsplit('\r').next().unwrap().replace("\u{1b}[2K", "");
+        match serde_json::from_str::<serde_json::Value>(&left) {
+            Ok(_) => n_sessions += 1,
+            Err(_) => assert_eq!(left, "ingle: 704 sessions written"),
+        }
+    }
+    assert_eq!(n_sessions, 704);
 }
 
 async fn ctrl_c_ends_a_watch_as_interrupted(place: Place) {

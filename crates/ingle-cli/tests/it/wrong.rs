@@ -25,8 +25,9 @@ async fn a_wrong_call_is_one_line_and_changes_nothing() {
         .unwrap();
     let foreign_url = format!("sqlite://{}", foreign.display());
     let cases: &[(&[&str], i32, &str)] = &[
-        (&[], 2, "a command is missing"),
-        (&["sessions"], 2, "a command is missing"),
+        (&[], 2, "a command is missing; see ingle --help"),
+        (&["sessions"], 2, "a command is missing; see ingle sessions --help"),
+        (&["--timeout", "1m", "users"], 2, "a command is missing; see ingle users --help"),
         (&["session"], 2, "'sessions'"),
         (&["sessions", "lsit"], 2, "'list'"),
         (&["sessions", "list", "--lmit", "3"], 2, "'--limit'"),
@@ -64,6 +65,7 @@ async fn a_wrong_call_is_one_line_and_changes_nothing() {
         (&["sessions", "unset", ADA, "nothing"], 3, "there is no nothing"),
         (&["sessions", "unset", ADA, "a..b"], 2, "a name is missing at character 3"),
         (&["sessions", "end"], 2, "required"),
+        (&["sessions", "end", "ada"], 2, "takes 4 digits of its handle or more"),
         (&["sessions", "end", "--all", "--user", "ada"], 2, "cannot be used with"),
         (&["sessions", "end", ADA, "--all"], 2, "cannot be used with"),
         (&["sessions", "end", "--all"], 4, "use --yes or --confirm 4"),
@@ -150,6 +152,33 @@ async fn a_user_is_looked_up_in_the_namespace() {
 }
 
 #[tokio::test]
+async fn a_user_ends_in_no_namespace_that_nobody_named() {
+    for (place, all) in [(Place::sqlite().filled().await, 4), (Place::memcached(), 0)] {
+        let end = |options: &[&str], variable: Option<&str>| {
+            let mut end = program(&place);
+            end.env_remove("INGLE_NAMESPACE").args(["users", "end", "bob", "--yes"]).args(options);
+            end.envs(variable.map(|name| ("INGLE_NAMESPACE", name)));
+            Ended::of(end.output().unwrap())
+        };
+        let unsaid = end(&[], None).with(2);
+        assert!(unsaid.stderr.contains("--namespace shop"), "{unsaid:?}");
+        assert_eq!((unsaid.stdout.as_str(), unsaid.stderr.lines().count()), ("", 1), "{unsaid:?}");
+        if all > 0 {
+            let left = run(&place, &["sessions", "list", "--ndjson"]).ok();
+            assert_eq!(left.lines().len(), all);
+        }
+        for (options, variable) in [
+            (&["--namespace", "greetings"][..], None),
+            (&["--namespace", ""], None),
+            (&[], Some("greetings")),
+            (&[], Some("")),
+        ] {
+            end(options, variable).ok();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_message_repeats_no_value_and_no_password() {
     let place = Place::sqlite().filled().await;
     const URL: &str = "redis://:s3cret@host";
@@ -186,6 +215,13 @@ async fn an_empty_operator_is_none() {
     Ended::of(end.env("INGLE_OPERATOR", "").args(["sessions", "end", BOB]).output().unwrap()).ok();
     let lines = run(&place, &["audit", "--ndjson"]).ok().lines();
     assert!(lines.len() == 2 && lines.iter().all(|line| line["operator"] == "ada"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn an_empty_time_is_the_one_of_nobody_who_says_it() {
+    let place = Place::sqlite().filled().await;
+    let mut stats = program(&place);
+    Ended::of(stats.env("INGLE_TIMEOUT", "").arg("stats").output().unwrap()).ok();
 }
 
 #[tokio::test]
