@@ -22,7 +22,8 @@
 #
 # `up` may be run again: what is right stays as it is. What it makes it first notes as a label on its
 # bucket. So `down` knows what was there before, and leaves that. Each task takes the same names as
-# `up`. It needs gcloud, and an account that may do all this, such as one with roles/owner.
+# `up`. It needs gcloud, for `up` also git, and an account that may do all this, such as one with
+# roles/owner.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -57,7 +58,8 @@ APP=${APP:-greetings}
 DATABASE=${DATABASE:-$APP}
 COLLECTION=${COLLECTION:-sessions}
 
-bucket=gs://$PROJECT-$APP
+bucket_name=$PROJECT-$APP
+bucket=gs://$bucket_name
 images=$REGION-docker.pkg.dev/$PROJECT/$APP
 email=$APP@$PROJECT.iam.gserviceaccount.com
 member=serviceAccount:$email
@@ -69,6 +71,10 @@ if ! [[ $APP =~ ^[a-z][a-z0-9-]{4,28}[a-z0-9]$ ]]; then
   exit 2
 fi
 
+# In $(…) bash goes on after a command that fails, and the bash of macOS has no option against that. So
+# what asks Google is the only command of its $(…), with `|| exit` behind it, and a function that does
+# more than ask sets a variable in the place of printing.
+
 # Whether what has this label is there. `service` is that of Cloud Run.
 there() {
   case $1 in
@@ -78,6 +84,7 @@ there() {
     images) is_there artifacts repositories describe "$APP" --location="$REGION" ;;
     service) is_there run services describe "$APP" --region="$REGION" ;;
     engine-service) is_there app services describe "$APP" ;;
+    engine-default) is_there app services describe default ;;
   esac
 }
 
@@ -114,9 +121,22 @@ label_of() {
 
 # Notes a role that the account is given next, unless it has it.
 to_give() {
-  if ! grep -qxF -- "roles/$1" <<<"$(roles)"; then
+  local given
+  given=$(roles) || exit
+  if ! grep -qxF -- "roles/$1" <<<"$given"; then
     note "$(label_of "$1")"
   fi
+}
+
+# Whether the bucket is what an `up` leaves that was cut short before its first note: it is of this
+# project, whose id it begins with, and has neither a label nor an object.
+is_left_over() {
+  local buckets objects
+  [[ -z $labels ]] || return 1
+  buckets=$(google storage buckets list --format='value(name)') || exit
+  grep -qxF -- "$bucket_name" <<<"$buckets" || return 1
+  objects=$(google storage ls "$bucket" --all-versions) || exit
+  [[ -z $objects ]]
 }
 
 # The app itself is replaced by each deployment, so one that is somebody else's is left alone.
@@ -149,7 +169,18 @@ refuse_other_names() {
   refuse_another database-name DATABASE "$DATABASE"
 }
 
+# Asked at first, because what needs it comes after much is made. The git that macOS has before it is
+# installed can only say that it is not.
+refuse_without_git() {
+  if ! git --version >/dev/null 2>&1; then
+    echo 'git is not installed, and nothing was done.' >&2
+    echo 'To mend: install it as https://git-scm.com/downloads says.' >&2
+    exit 127
+  fi
+}
+
 up() {
+  refuse_without_git
   step "The APIs of project $PROJECT"
   google services enable artifactregistry.googleapis.com cloudbuild.googleapis.com \
     firestore.googleapis.com iam.googleapis.com storage.googleapis.com \
@@ -163,7 +194,11 @@ up() {
       --uniform-bucket-level-access --public-access-prevention
     note bucket
   fi
-  labels=$(labels)
+  labels=$(labels) || exit
+  if is_left_over; then
+    note bucket
+    labels=bucket=made
+  fi
   refuse_others bucket "The bucket $bucket"
   refuse_other_names
   google storage buckets update "$bucket" \
@@ -188,7 +223,8 @@ up() {
   else
     on_app_engine
   fi
-  printf '\n%s\n' "$(url)"
+  find_address
+  printf '\n%s\n' "$address"
 }
 
 # The tag is a hash of all that is sent to be built, so what was built already is not built again.
@@ -261,7 +297,7 @@ SERVICE
 
 # The same image by `gcloud app deploy`, with app.yaml as it is but for the names.
 on_app_engine() {
-  local folder role service version
+  local folder role version yaml
   step "App Engine"
   if is_there app describe; then
     echo 'It is there.'
@@ -269,8 +305,7 @@ on_app_engine() {
     echo 'An app of App Engine stays as long as its project.'
     google app create --region="$(sed -E 's/^(europe-west|us-central)1$/\1/' <<<"$REGION")"
   fi
-  service=$(engine_service)
-  version=v${image##*:}
+  choose_engine_service
   step "The service $service on App Engine"
   # Its machines fetch the image and write the log as the account of the app.
   for role in artifactregistry.reader logging.logWriter; do
@@ -278,63 +313,115 @@ on_app_engine() {
     google projects add-iam-policy-binding "$PROJECT" --member="$member" \
       --role="roles/$role" --condition=None --format='value(etag)'
   done
+  yaml=$(app_yaml)
+  # Another image is another version, and so is another app.yaml.
+  version=$(printf '%s\n' "$image" "$yaml" | git hash-object --stdin)
+  version=v${version:0:16}
   if is_there app versions describe "$version" --service="$service"; then
-    echo 'It is there.'
+    take_up "$version"
     return
   fi
   folder=$(mktemp -d)
-  sed -e "s|my-project/greetings/sessions|$PROJECT/$DATABASE/$COLLECTION|" \
-    -e "s|my-project|$PROJECT|; s|^service: .*|service: $service|; s|greetings@|$APP@|" \
-    app.yaml >"$folder/app.yaml"
+  printf '%s\n' "$yaml" >"$folder/app.yaml"
   google app deploy "$folder/app.yaml" --image-url="$image" --version="$version"
   rm -r "$folder"
 }
 
-# The first service of an app of App Engine is always `default`. Prints the name, and notes it.
-engine_service() {
+# app.yaml with the names of this app. Whole lines are replaced, so no name is looked for in another.
+app_yaml() {
+  local line
+  while IFS= read -r line; do
+    case $line in
+      'service: '*) line="service: $service" ;;
+      'service_account: '*) line="service_account: $email" ;;
+      '  INGLE_STORE: '*) line="  INGLE_STORE: $store" ;;
+    esac
+    printf '%s\n' "$line"
+  done <app.yaml
+}
+
+# Starts a version that is there, and gives it the traffic, unless it has both. It was stopped by a later
+# deployment, or by `down`. What `up` deployed beside it is stopped, because it would be paid for.
+take_up() {
+  local mine other others share status versions
+  versions=$(google app versions list --service="$service" \
+    --format='value(id,version.servingStatus,traffic_split)') || exit
+  mine=$(awk -v name="$1" '$1 == name { print $2, $3 + 0 }' <<<"$versions")
+  others=$(awk -v name="$1" '$1 != name && $2 == "SERVING" { print $1 }' <<<"$versions" |
+    sed -n '/^v[0-9a-f]\{16\}$/p')
+  read -r status share <<<"$mine"
+  if [[ $status != SERVING ]]; then
+    google app versions start "$1" --service="$service"
+  fi
+  if [[ $share != 1 ]]; then
+    google app services set-traffic "$service" --splits="$1=1"
+  fi
+  for other in $others; do
+    google app versions stop "$other" --service="$service"
+  done
+  echo 'It is there, and has the traffic.'
+}
+
+# Sets `service` to the one that is deployed to, and notes it. The first service of an app of App Engine
+# is always `default`. One that is there may be somebody else's.
+choose_engine_service() {
   local services
-  services=$(google app services list --format='value(id)')
+  services=$(google app services list --format='value(id)') || exit
   if made engine-default || [[ -z $services ]]; then
-    note engine-default >&2
-    echo default
+    service=default
+    note engine-default
   else
     refuse_others engine-service "The service $APP"
-    note engine-service >&2
-    echo "$APP"
+    service=$APP
+    note engine-service
   fi
 }
 
-url() {
-  local service
-  if [[ $on == run ]]; then
-    google run services describe "$APP" --region="$REGION" --format='value(status.url)'
+# Sets `service` to the one that `up` has noted, and changes nothing.
+find_engine_service() {
+  labels=
+  if there bucket; then
+    labels=$(labels) || exit
+  fi
+  if made engine-default; then
+    service=default
+  elif made engine-service; then
+    service=$APP
   else
-    labels=$(labels)
-    service=$(engine_service)
-    google app browse --service="$service" --no-launch-browser
+    echo "\`up\` has noted no app on App Engine in project $PROJECT. Nothing was changed." >&2
+    echo 'To mend: deploy/google.sh up --app-engine' >&2
+    exit 1
+  fi
+}
+
+# Sets `address` to the URL of the app.
+find_address() {
+  if [[ $on == run ]]; then
+    address=$(google run services describe "$APP" --region="$REGION" --format='value(status.url)') || exit
+  else
+    find_engine_service
+    address=$(google app browse --service="$service" --no-launch-browser) || exit
   fi
 }
 
 open_browser() {
-  local at program
-  at=$(url)
-  echo "$at"
+  local program
+  find_address
+  echo "$address"
   # On some Linux systems, open is a program that has nothing to do with browsers.
   for program in "${BROWSER:-xdg-open}" xdg-open open; do
     if command -v "$program" >/dev/null; then
-      "$program" "$at"
+      "$program" "$address"
       return
     fi
   done
 }
 
 logs() {
-  local service
   if [[ $on == run ]]; then
     google run services logs read "$APP" --region="$REGION" --limit=100
   else
-    labels=$(labels)
-    service=$(engine_service)
+    find_engine_service
     google app logs read --service="$service" --limit=100
   fi
 }
@@ -361,7 +448,10 @@ down() {
     echo "Nothing is there that this script made in project $PROJECT."
     return
   fi
-  labels=$(labels)
+  labels=$(labels) || exit
+  if is_left_over; then
+    labels=bucket=made
+  fi
   refuse_others bucket "The bucket $bucket"
   refuse_other_names
   echo "In project $PROJECT, this is deleted:"
@@ -382,17 +472,20 @@ down() {
 
 # Each only if it is there still, because an earlier run may have been cut short. The notes go last.
 delete() {
-  local role version versions
+  local given role version versions
+  # Without an answer, which roles are taken away is not known. So this comes before the first deletion.
+  given=$(roles) || exit
   delete_one service run services delete "$APP" --region="$REGION"
   delete_one engine-service app services delete "$APP"
-  if made engine-default; then
-    versions=$(google app versions list --service=default --format='value(id)')
+  # It is noted before it is deployed to, and that may have failed.
+  if made engine-default && there engine-default; then
+    versions=$(google app versions list --service=default --format='value(id)') || exit
     for version in $versions; do
       google app versions stop "$version" --service=default
     done
   fi
   delete_one images artifacts repositories delete "$APP" --location="$REGION"
-  for role in $(roles); do
+  for role in $given; do
     if made "$(label_of "${role#roles/}")"; then
       google projects remove-iam-policy-binding "$PROJECT" --member="$member" \
         --role="$role" --condition=None --format='value(etag)'

@@ -63,7 +63,7 @@ pub(crate) fn run(steps: &mut Steps, args: &[&str]) -> Result<()> {
     };
     let Some(costs) = count(steps)? else {
         ensure!(!bless, "nothing was counted, and {FILE} is as it was");
-        println!("{FILE} is not compared with anything.");
+        steps.skip("budget", format_args!("{FILE} is not compared with anything."));
         return Ok(());
     };
     steps.run("budget", || if bless { write(&costs) } else { check(&costs) })
@@ -77,7 +77,8 @@ pub(crate) fn lines(steps: &mut Steps) -> Result<String> {
 /// Counts each kind of request, in a release. None where that cannot be: a line says why.
 fn count(steps: &mut Steps) -> Result<Option<Costs>> {
     if (env::consts::ARCH, env::consts::OS) != ("x86_64", "linux") {
-        println!("Instructions are counted on Linux on x86_64 alone.");
+        let why = "Instructions are counted on Linux on x86_64 alone.";
+        steps.skip("count instructions", why);
         return Ok(None);
     }
     if !steps.run("valgrind", tools::install_valgrind)? {

@@ -4,7 +4,8 @@
 //! and a failure always names the command.
 
 use std::{
-    env,
+    cell::Cell,
+    env, fmt,
     fs::File,
     io::{self, Seek as _},
     path::Path,
@@ -19,7 +20,41 @@ use anyhow::{Context as _, Result, bail};
 #[derive(Debug)]
 pub(crate) struct Steps {
     begun: Instant,
-    done: Vec<(String, Duration)>,
+    done: Vec<Done>,
+}
+
+/// A line of the table.
+#[derive(Debug)]
+struct Done {
+    name: String,
+    took: Duration,
+    skipped: Skipped,
+}
+
+/// How much of a step was not done, for want of something that this machine lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Skipped {
+    #[default]
+    Nothing,
+    Part,
+    All,
+}
+
+thread_local! {
+    /// That of the step that this thread runs. A step begins none within it.
+    static SKIPPED: Cell<Skipped> = const { Cell::new(Skipped::Nothing) };
+}
+
+/// Says why the step that runs now is not done. The table says that it was skipped.
+pub(crate) fn skip(why: impl fmt::Display) {
+    println!("{why}");
+    SKIPPED.set(Skipped::All);
+}
+
+/// Says what the step that runs now leaves out. The table says that it was skipped in part.
+pub(crate) fn skip_part(what: impl fmt::Display) {
+    println!("{what}");
+    SKIPPED.set(SKIPPED.get().max(Skipped::Part));
 }
 
 /// A step that runs beside others, as a process of its own.
@@ -37,11 +72,19 @@ impl Steps {
     /// Runs one step. Its time counts whether it succeeds or not.
     pub(crate) fn run<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         println!("\n== {name}");
+        SKIPPED.set(Skipped::Nothing);
         let start = Instant::now();
         let result = work();
         let took = start.elapsed();
-        self.done.push((name.to_owned(), took));
+        self.done.push(Done { name: name.to_owned(), took, skipped: SKIPPED.take() });
         result.with_context(|| format!("step `{name}` failed after {}", seconds(took)))
+    }
+
+    /// Lists a step that is not done at all, and says why.
+    pub(crate) fn skip(&mut self, name: &str, why: impl fmt::Display) {
+        println!("\n== {name}\n{why}");
+        let took = Duration::ZERO;
+        self.done.push(Done { name: name.to_owned(), took, skipped: Skipped::All });
     }
 
     /// Runs these tasks of this program as processes of their own, and `work` beside them. Whatever becomes
@@ -64,7 +107,8 @@ impl Steps {
         let Beside { name, shown, mut printed, waiting } = beside;
         println!("\n== {name}, which ran beside the rest\n$ {shown}");
         let Ok((ended, took)) = waiting.join() else { bail!("nobody waits for `{shown}`") };
-        self.done.push((format!("{name}, beside the rest"), took));
+        let listed = format!("{name}, beside the rest");
+        self.done.push(Done { name: listed, took, skipped: Skipped::Nothing });
         printed.rewind().context("could not read what was printed")?;
         io::copy(&mut printed, &mut io::stdout()).context("could not print what was printed")?;
         let status = ended.with_context(|| format!("could not wait for `{shown}`"))?;
@@ -75,11 +119,11 @@ impl Steps {
     }
 
     pub(crate) fn print_table(&self) {
-        let names = self.done.iter().map(|(name, _)| name.as_str()).chain(["total"]);
+        let names = self.done.iter().map(|done| done.name.as_str()).chain(["total"]);
         let width = names.map(str::len).max().unwrap_or_default();
         println!();
-        for (name, took) in &self.done {
-            println!("{name:width$} {:>10}", seconds(*took));
+        for Done { name, took, skipped } in &self.done {
+            println!("{name:width$} {:>10}{}", seconds(*took), skipped.remark());
         }
         println!("{:width$} {:>10}", "total", seconds(self.begun.elapsed()));
     }
@@ -88,6 +132,17 @@ impl Steps {
 impl Default for Steps {
     fn default() -> Self {
         Self { begun: Instant::now(), done: Vec::new() }
+    }
+}
+
+impl Skipped {
+    /// What the table says behind the time.
+    fn remark(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Part => "  skipped in part",
+            Self::All => "  skipped",
+        }
     }
 }
 
@@ -195,13 +250,33 @@ mod tests {
     }
 
     #[test]
+    fn the_table_knows_what_was_skipped() {
+        let mut steps = Steps::default();
+        skip("No step runs yet.");
+        steps.run("done", || Ok(())).unwrap();
+        let in_part = || {
+            skip_part("A half is left out.");
+            Ok(())
+        };
+        steps.run("half", in_part).unwrap();
+        let not_done = || {
+            skip("There is nothing to do it with.");
+            in_part()
+        };
+        steps.run("not done", not_done).unwrap();
+        steps.skip("not begun", "There is no need.");
+        let remarks: Vec<_> = steps.done.iter().map(|done| done.skipped.remark().trim()).collect();
+        assert_eq!(remarks, ["", "skipped in part", "skipped", "skipped"]);
+    }
+
+    #[test]
     fn what_runs_beside_work_is_waited_for_though_both_fail() {
         // This program is that of the tests, which lists them, and has no such option.
         let mut steps = Steps::default();
         let tasks = [["--list"], ["--no-such-option"], ["--list"]];
         let ended = steps.beside(tasks, |_| bail!("the work failed"));
         assert_eq!(ended.expect_err("it fails").to_string(), "the work failed");
-        let names: Vec<_> = steps.done.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> = steps.done.iter().map(|done| done.name.as_str()).collect();
         let listed = "--list, beside the rest";
         assert_eq!(names, [listed, "--no-such-option, beside the rest", listed]);
         let error = steps.beside(tasks, |_| Ok(())).expect_err("a task fails").to_string();

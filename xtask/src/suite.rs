@@ -123,6 +123,10 @@ pub(crate) fn test(steps: &mut Steps, args: &[&str]) -> Result<()> {
     let servers = steps.run("start the servers", || start(&mut skipped))?;
     steps.run("run the tests", || {
         let skips = skip(args, &skipped);
+        if !skipped.is_empty() {
+            let parts = skipped.join(", ");
+            step::skip_part(format_args!("Tests with these in their names are skipped: {parts}."));
+        }
         let mut test = cargo(&[&TEST, args, &skips].concat());
         test.envs(servers.variables());
         step::run(with_threads(test))
@@ -140,7 +144,9 @@ fn on_editions(steps: &mut Steps) -> Result<()> {
     let (there, missing): (Vec<_>, Vec<_>) =
         Edition::ALL.into_iter().partition(|edition| edition.is_installed());
     for edition in missing {
-        println!("{} is not installed: its tests are left out.", edition.name);
+        let name = edition.name;
+        let why = format!("{name} is not installed: its tests are left out.");
+        steps.skip(&format!("run the tests of Redis on {name}"), why);
     }
     steps.beside(there.into_iter().map(|edition| [EDITION, edition.name]), |_| Ok(()))
 }

@@ -125,7 +125,7 @@ pub(crate) fn install_redis() -> Result<()> {
 pub(crate) fn install_strace() -> Result<()> {
     let version = || printed(Command::new("strace").arg("--version"));
     if version().is_none() && !install_packages(&["strace"])? {
-        println!("strace is not installed: on Debian, `apt-get install strace`.");
+        step::skip("strace is not installed: on Debian, `apt-get install strace`.");
         return Ok(());
     }
     let version = version().context("strace is installed, and does not run")?;
@@ -142,8 +142,8 @@ pub(crate) fn install_valgrind() -> Result<bool> {
         println!("valgrind could not be installed: {error:#}.");
     }
     let Some(version) = version() else {
-        println!(
-            "valgrind is not installed (on Debian, `apt-get install valgrind`): nothing is counted."
+        step::skip(
+            "valgrind is not installed (on Debian, `apt-get install valgrind`): nothing is counted.",
         );
         return Ok(false);
     };

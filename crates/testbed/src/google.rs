@@ -113,9 +113,15 @@ impl Google {
         self.project().put(name, resource);
     }
 
-    /// From now on, all calls of this API are refused for want of a permission.
-    pub fn refuse(&self, api: &str) {
-        self.project().refused = Some(api.to_owned());
+    /// From now on, all calls of this API are refused for want of a permission. Or one call, as method and
+    /// name: `GET appengine/apps/demo/services`.
+    pub fn refuse(&self, what: &str) {
+        self.project().refused = Some(what.to_owned());
+    }
+
+    /// From now on, no call is refused.
+    pub fn allow(&self) {
+        self.project().refused = None;
     }
 
     /// The calls that it did not know. Each is a gap in the fake, or a mistake in what made it.

@@ -10,7 +10,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use serde_json::{Value, json};
 
 use crate::{
-    step::{Steps, capture, root},
+    step::{self, Steps, capture, root},
     tracked,
 };
 
@@ -43,7 +43,7 @@ const TYPO: &str = "gcloud run services lst --region=europe-west1";
 pub(super) fn run(steps: &mut Steps) -> Result<()> {
     steps.run("commands of gcloud", || {
         if !super::tools::has_gcloud() {
-            println!("Skipped, for gcloud is not installed: no command of it is checked.");
+            step::skip("gcloud is not installed: no command of it is checked.");
             return Ok(());
         }
         check()

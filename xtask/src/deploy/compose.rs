@@ -27,7 +27,7 @@ const RESTARTS: usize = 3;
 
 pub(super) fn run(steps: &mut Steps) -> Result<()> {
     if !steps.run("podman-compose", tools::install_python)? {
-        println!("Skipped: there is no Python for podman-compose.");
+        steps.skip("compose", "There is no Python for podman-compose.");
         return Ok(());
     }
     let Some(containers) = image::prepare(steps)? else { return Ok(()) };

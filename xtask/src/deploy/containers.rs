@@ -65,11 +65,12 @@ impl Containers {
                 && HELPERS.into_iter().all(|helper| Path::new(helper).exists())
         };
         if !tools::is_root() {
-            println!("Skipped: containers are run by root alone here.");
+            step::skip("Containers are run by root alone here.");
             return Ok(None);
         }
         if !(is_there() || tools::install_packages(&PACKAGES)? && is_there()) {
-            println!("Skipped: it needs Debian's packages {}.", PACKAGES.join(", "));
+            let packages = PACKAGES.join(", ");
+            step::skip(format_args!("Containers need Debian's packages {packages}."));
             return Ok(None);
         }
         let folder = root().join("target/deploy");

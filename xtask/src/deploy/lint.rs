@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::tools::{self, python_program, runs};
-use crate::step::{Steps, root};
+use crate::step::{self, Steps, root};
 
 /// A file, and what checks it.
 struct Checked {
@@ -69,7 +69,8 @@ pub(super) fn run(steps: &mut Steps) -> Result<()> {
         CHECKED.iter().try_for_each(|checked| {
             let file = checked.file;
             if !checked.linter.is_there(has_python) {
-                println!("{file} is not checked: {} is not installed.", checked.linter.name());
+                let linter = checked.linter.name();
+                step::skip_part(format_args!("{file} is not checked: {linter} is not installed."));
                 return Ok(());
             }
             check(checked).with_context(|| format!("{file} was not checked"))?;

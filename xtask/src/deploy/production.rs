@@ -16,7 +16,10 @@ use super::{
     image::{self, IMAGE},
     visit::{Visitors, free_address},
 };
-use crate::{step::Steps, tools};
+use crate::{
+    step::{self, Steps},
+    tools,
+};
 
 /// Where the image has the authorities that it trusts, and where a person may put others.
 const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -36,7 +39,7 @@ pub(super) fn run(steps: &mut Steps) -> Result<()> {
         let production = match Production::start(emulator.address()) {
             Ok(production) => production,
             Err(error) => {
-                println!("Skipped: {error:#}.");
+                step::skip(format_args!("{error:#}."));
                 return Ok(());
             }
         };

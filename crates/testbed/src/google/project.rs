@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 mod firestore;
 mod platforms;
 
-/// The id of the project.
-pub const PROJECT: &str = "demo-project";
+/// The id of the project. It has in it what stands for an id in files of ours, so that whoever replaces
+/// that twice is seen.
+pub const PROJECT: &str = "my-project-123";
 
 const NOW: &str = "2026-01-01T00:00:00.000000Z";
 
@@ -128,7 +129,8 @@ impl Project {
     }
 
     pub(super) fn answer(&mut self, call: &Call<'_>) -> Answer {
-        if self.refused.as_deref() == Some(&call.api) {
+        let named = format!("{} {}", call.method, call.name());
+        if self.refused.as_ref().is_some_and(|refused| [&call.api, &named].contains(&refused)) {
             return error(403, "PERMISSION_DENIED", "The caller does not have permission");
         }
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
@@ -145,7 +147,6 @@ impl Project {
             "logging" => self.logs(call, &path),
             _ => None,
         };
-        let named = format!("{} {}", call.method, call.name());
         let Some(answer) = known else {
             self.unknown.push(named);
             return error(404, "NOT_FOUND", "the fake does not know this call");

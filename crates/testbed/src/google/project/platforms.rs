@@ -82,6 +82,10 @@ impl Project {
             }
             ("PATCH", ["apps", _, "services", ..]) => {
                 let kept = self.resources.get_mut(&call.name())?;
+                // A split is set as a whole: versions that it does not name have no traffic.
+                if !call.json["split"].is_null() {
+                    kept["split"] = Value::Null;
+                }
                 merge(kept, call.json.clone());
                 let of = if path.contains(&"versions") { "Version" } else { "Service" };
                 let id = json!({ "id": path.last()? });
