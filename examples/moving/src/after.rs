@@ -34,7 +34,7 @@ async fn log_in(
     if !users.is_right(&credentials) {
         return Ok((StatusCode::UNAUTHORIZED, "wrong name or password"));
     }
-    session.login(Login::of(credentials.name).ticket(ticket)).await?;
+    session.login(Login::new(credentials.name).ticket(ticket)).await?;
     Ok((StatusCode::OK, "welcome"))
 }
 
