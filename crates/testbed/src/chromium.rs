@@ -77,8 +77,9 @@ impl Chromium {
             "--host-resolver-rules=MAP * 127.0.0.1".to_owned(),
             format!("--user-data-dir={}", profile.path().display()),
         ];
-        // Whoever looks for an element waits for it.
-        let timeouts = json!({"implicit": PATIENCE.as_secs() * 500});
+        // Whoever looks for an element waits for it. Each ends before this program would give the driver up.
+        let half = PATIENCE.as_secs() * 1000 / 2;
+        let timeouts = json!({"implicit": half, "pageLoad": half, "script": half});
         let options = json!({"goog:chromeOptions": {"args": arguments}, "timeouts": timeouts});
         let wanted = json!({"capabilities": {"alwaysMatch": options}});
         let mut chromium = Self { driver, session: String::new(), _profile: profile };
@@ -151,6 +152,11 @@ impl Chromium {
             let call = json!({"cmd": format!("Emulation.{command}"), "params": parameters});
             self.call("POST", "/goog/cdp/execute", Some(&call));
         }
+        // The browser says yes before the page has the new size, and a page that changes its size while
+        // somebody measures it seems to have faults.
+        self.wait_for(&format!(
+            "innerWidth === {width} && matchMedia('(prefers-color-scheme: {scheme})').matches"
+        ));
     }
 
     /// What is wrong with the page as it is shown now, for those who do not see it well, have no mouse, or a
