@@ -7,7 +7,7 @@ use std::{
     cell::Cell,
     env, fmt,
     fs::File,
-    io::{self, Seek as _},
+    io::{self, BufRead as _, BufReader, Seek as _},
     path::Path,
     process::{Command, ExitStatus, Output, Stdio},
     thread::{self, JoinHandle},
@@ -211,6 +211,49 @@ pub(crate) fn run(mut command: Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs tests to their end, as [`run`] does. What failing tests said is a part of the error, which is the last
+/// that is printed: before it comes all that ran beside them.
+pub(crate) fn run_tests(mut command: Command) -> Result<()> {
+    let shown = shown(&command);
+    println!("$ {shown}");
+    let start = || format!("could not start `{shown}`");
+    let mut tests = command.stdout(Stdio::piped()).spawn().with_context(start)?;
+    let mut failures = Failures::default();
+    for line in tests.stdout.take().into_iter().flat_map(|told| BufReader::new(told).split(b'\n')) {
+        let line = line.with_context(|| format!("could not read what `{shown}` prints"))?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        failures.add(&line);
+    }
+    let status = tests.wait().with_context(|| format!("could not wait for `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` ended with {status}{failures}");
+    }
+    Ok(())
+}
+
+/// What the runner of Rust's tests prints of those that failed: it comes after all tests of a program.
+#[derive(Debug, Default)]
+struct Failures {
+    is_told: bool,
+    lines: Vec<String>,
+}
+
+impl Failures {
+    fn add(&mut self, line: &str) {
+        self.is_told = line == "failures:" || self.is_told && !line.starts_with("test result:");
+        if self.is_told {
+            self.lines.push(line.to_owned());
+        }
+    }
+}
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|line| write!(f, "\n{line}"))
+    }
+}
+
 /// Runs a command to its end and returns what it printed to its standard output.
 pub(crate) fn capture(mut command: Command) -> Result<String> {
     let shown = shown(&command);
@@ -247,6 +290,19 @@ mod tests {
         let error = shell("exit 3").expect_err("it fails").to_string();
         assert!(error.starts_with("step `a name` failed after "), "{error}");
         assert!(error.ends_with("`sh -c exit 3` ended with exit status: 3"), "{error}");
+    }
+
+    #[test]
+    fn what_failing_tests_said_is_told_at_the_end() {
+        let told = "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\nwhy\n\n\n\
+                    failures:\n    b\n\ntest result: FAILED. 1 passed; 1 failed\n\nrunning 0 tests\n\n\
+                    test result: ok.";
+        let mut tests = Command::new("sh");
+        tests.args(["-c", "printf %s \"$1\"; exit 101", "sh", told]);
+        let error = run_tests(tests).expect_err("a test failed").to_string();
+        let (_, said) = error.split_once("ended with exit status: 101\n").expect("how it ended");
+        assert_eq!(said, "failures:\n\n---- b stdout ----\nwhy\n\n\nfailures:\n    b\n");
+        assert!(run_tests(Command::new("true")).is_ok());
     }
 
     #[test]

@@ -129,7 +129,7 @@ pub(crate) fn test(steps: &mut Steps, args: &[&str]) -> Result<()> {
         }
         let mut test = cargo(&[&TEST, args, &skips].concat());
         test.envs(servers.variables());
-        step::run(with_threads(test))
+        step::run_tests(with_threads(test))
     })?;
     // Who names a test wants that one.
     if args.is_empty() {
@@ -169,7 +169,7 @@ pub(crate) fn on_edition(steps: &mut Steps, name: &str) -> Result<()> {
         let skips = skip(&[], missing.as_slice());
         let mut test = cargo(&[&TEST, ["--tests", REDIS].as_slice(), &skips].concat());
         test.envs(servers.variables()).env(redis::SERVER, edition.path());
-        step::run(with_threads(test))
+        step::run_tests(with_threads(test))
     })
 }
 
