@@ -11,7 +11,7 @@ use http::{
     HeaderValue, Request, Response,
     header::{COOKIE, SET_COOKIE},
 };
-use ingle::{ResponseBody, Session, SessionLayer, store::Memory};
+use ingle::{Session, SessionLayer, service::ResponseBody, store::Memory};
 use serde::{Deserialize, Serialize};
 use tokio::{
     runtime::{Builder, Runtime},

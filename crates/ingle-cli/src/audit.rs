@@ -1,6 +1,6 @@
 //! `ingle audit`: who did what, the newest first.
 
-use ingle::AuditLine;
+use ingle::operator::AuditLine;
 use ingle_operator::instant;
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Sessions as JSON. The names of the fields are stable: scripts read them.
 
-use ingle::{DamagedSession, SessionInfo, data::Data};
+use ingle::{SessionInfo, data::Data, operator::DamagedSession};
 use ingle_operator::{instant, redacted};
 use serde_json::{Value, json};
 

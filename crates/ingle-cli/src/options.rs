@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
-use ingle::{HandlePrefix, Limits};
+use ingle::{Limits, operator::HandlePrefix};
 use ingle_operator::{Condition, Path, assignment, duration};
 use serde_json::Value;
 

@@ -3,8 +3,8 @@
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use ingle::{
-    DamagedSession, Handle, HandlePrefix, Lifetime, Limits, Operator, SessionLayer, SessionPage,
-    Sessions, StoredSession,
+    Handle, Lifetime, Limits, SessionLayer, SessionPage, Sessions, StoredSession,
+    operator::{DamagedSession, HandlePrefix, Operator},
     store::{self, Store},
 };
 use ingle_operator::inert;

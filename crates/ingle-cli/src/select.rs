@@ -1,6 +1,8 @@
 //! Goes through the sessions that are meant, page by page, so that any number needs little memory.
 
-use ingle::{DamagedSession, ListOptions, SessionPage, Sessions, StoredSession, store::Cursor};
+use ingle::{
+    ListOptions, SessionPage, Sessions, StoredSession, operator::DamagedSession, store::Cursor,
+};
 
 use crate::{
     exit::{Failed, say},

@@ -7,8 +7,8 @@ use std::{
 };
 
 use ingle::{
-    DamagedSession, Error, Handle, SessionEnd, Sessions, StoredSession, clock::Timestamp,
-    data::Data,
+    Error, Handle, SessionEnd, Sessions, StoredSession, clock::Timestamp, data::Data,
+    operator::DamagedSession,
 };
 use ingle_operator::{HIDDEN, Path, changed, inert, instant, redacted, typed};
 use serde_json::{Value, json};

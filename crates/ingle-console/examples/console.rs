@@ -19,7 +19,8 @@ use axum::{
     routing::get,
 };
 use ingle::{
-    HandlerOutcome, HeaderChange, Label, Login, Session, SessionLayer,
+    Label, Login, Session, SessionLayer,
+    adapter::{HandlerOutcome, HeaderChange},
     clock::{Clock as _, ManualClock, SystemClock, Timestamp},
     store::Memory,
 };

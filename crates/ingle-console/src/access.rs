@@ -6,7 +6,7 @@ mod roles;
 
 use std::fmt;
 
-use ingle::Operator;
+use ingle::operator::Operator;
 
 pub(crate) use proxy::NotOfProxy;
 pub use proxy::Proxy;

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use ingle::{
-    DamagedSession, Handle, HandlePrefix, ListOptions, StoredSession,
+    Handle, ListOptions, StoredSession,
     clock::Timestamp,
+    operator::{DamagedSession, HandlePrefix},
     store::{Cursor, Ids, Info},
 };
 use ingle_operator::{Condition, Path, counted, sentence};

@@ -2,7 +2,10 @@
 
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
-use ingle::{AuditField, AuditLine, Handle, SessionPage};
+use ingle::{
+    Handle, SessionPage,
+    operator::{AuditField, AuditLine},
+};
 use ingle_operator::{grouped, inert, shortened};
 
 use crate::{

@@ -5,7 +5,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use ingle::{DamagedSession, StoredSession, data::Data};
+use ingle::{StoredSession, data::Data, operator::DamagedSession};
 use ingle_operator::{
     HIDDEN, Path, Segment, counted, inert, kind, of_text, redacted, shortened, size, typed,
 };

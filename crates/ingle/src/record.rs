@@ -9,12 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    clock::Timestamp,
-    data::Data,
-    id::{Key, NoRandomness},
-    words,
-};
+use crate::{clock::Timestamp, data::Data, words};
+
+#[doc(inline)]
+pub use crate::id::{Key, NoRandomness, NotAKey};
 
 /// The format that this version of the library writes, and the newest that it reads.
 pub const FORMAT: u16 = 1;

@@ -19,9 +19,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use ingle::{
-    Key,
     clock::{Clock as _, SystemClock, Timestamp},
-    record::{Epoch, FORMAT, Header, Loaded, Op, Record, User},
+    record::{Epoch, FORMAT, Header, Key, Loaded, Op, Record, User},
     store::{Lookup, Sqlite, Store as _, Write},
 };
 use serde_json::{Map, Value};

@@ -17,7 +17,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
 use ingle::{
-    Error, HandlerOutcome, HeaderChange, Login, OnUserLimit, SessionLayer,
+    Error, Login, OnUserLimit, SessionLayer,
+    adapter::{HandlerOutcome, HeaderChange},
     clock::{Clock, Timestamp},
     store::{Faulty, Memory, Store},
 };

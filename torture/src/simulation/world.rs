@@ -11,8 +11,9 @@ use fastrand::Rng;
 use http::{Request, Response, header};
 use http_body_util::BodyExt as _;
 use ingle::{
-    SessionLayer, SessionService,
+    SessionLayer,
     clock::{Clock as _, ManualClock, Timestamp},
+    service::SessionService,
     store::{Fault, Faulty, List as _, Memory, Step, seed_waits},
 };
 use tokio::{

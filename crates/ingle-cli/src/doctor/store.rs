@@ -7,10 +7,10 @@ use std::{
 };
 
 use ingle::{
-    Key, Limits,
+    Limits,
     clock::{Clock as _, SystemClock},
     data::Data,
-    record::{Epoch, FORMAT, Header, Loaded, Op, Ops, Record},
+    record::{Epoch, FORMAT, Header, Key, Loaded, Op, Ops, Record},
     store::{self, CommitError, Destroyed, Lookup, Store, Write},
 };
 

@@ -14,8 +14,8 @@ use googleapis_tonic_google_firestore_v1::google::firestore::v1::{
     value::ValueType, write::Operation,
 };
 use ingle::{
-    Key,
     clock::{Clock as _, SystemClock},
+    record::Key,
 };
 
 use crate::{

@@ -3,10 +3,9 @@
 use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use ingle::{
-    Key,
     clock::{Clock as _, SystemClock, Timestamp},
     data::Data,
-    record::{Epoch, FORMAT, Header, Op, Ops, Record, User},
+    record::{Epoch, FORMAT, Header, Key, Op, Ops, Record, User},
     store::{Firestore, FirestoreConfig, Lookup, Store, Write},
 };
 use serde_json::{Value, json};

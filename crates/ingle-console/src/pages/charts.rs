@@ -1,7 +1,7 @@
 //! Small charts of the last hour, one bar a minute. Each is a drawing with a text that says the same, so
 //! that nobody has to see it.
 
-use ingle::{Activity, ActivityMinute};
+use ingle::operator::{Activity, ActivityMinute};
 use ingle_operator::grouped;
 use serde::Serialize;
 

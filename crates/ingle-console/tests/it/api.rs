@@ -178,7 +178,7 @@ async fn what_looks_secret_is_hidden_here_too(scene: Scene) {
     assert_eq!(told(&revealed)["data"]["a"]["password"], "other");
     let lines = scene.sessions().audit_log(None).await.unwrap().lines;
     assert_eq!(lines.len(), 1);
-    assert_eq!(lines[0].act, ingle::AuditAct::Reveal);
+    assert_eq!(lines[0].act, ingle::operator::AuditAct::Reveal);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

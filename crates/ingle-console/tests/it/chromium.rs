@@ -64,7 +64,7 @@ async fn hostile_texts_are_texts_on_every_page() {
     })
     .await;
     let sessions = visit.console.layer.sessions();
-    let operated = sessions.operated_by(ingle::Operator::new(EVIL).at(EVIL));
+    let operated = sessions.operated_by(ingle::operator::Operator::new(EVIL).at(EVIL));
     let session = operated.find(&handle).await.unwrap().unwrap();
     session
         .update(|data: &mut ingle::data::Data| data.insert(EVIL.into(), json!([EVIL])))
@@ -362,7 +362,8 @@ async fn axe_finds_nothing_wrong_with_any_page_and_each_is_light() {
         .console
         .holding(json!({ "greeting": "Hola", "token": "s", "cart": { "items": [{ "article": "tea".repeat(60) }, "cup", 1.0] } }))
         .await;
-    let sessions = visit.console.layer.sessions().operated_by(ingle::Operator::new("ada"));
+    let sessions =
+        visit.console.layer.sessions().operated_by(ingle::operator::Operator::new("ada"));
     let session = sessions.find(&handle).await.unwrap().unwrap();
     session.update(|data: &mut ingle::data::Data| data.insert("a".into(), 1.into())).await.unwrap();
     let of = |action: &str| format!("/sessions/{handle}{action}");

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use ingle::{HandlerOutcome, SessionLayer, data::Data};
+use ingle::{SessionLayer, adapter::HandlerOutcome, data::Data};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -341,7 +341,7 @@ async fn a_list_is_put_into_another_order_as_one_edit(scene: Scene) {
     let new = json!({ "cart": { "items": ["two", 3.0, { "n": 1 }] }, "views": 2 });
     assert_eq!(scene.data(&handle).await, new);
     let lines = scene.sessions().audit_log(None).await.unwrap().lines;
-    assert_eq!((lines.len(), lines[0].act), (1, ingle::AuditAct::Edit));
+    assert_eq!((lines.len(), lines[0].act), (1, ingle::operator::AuditAct::Edit));
     // Another order on the condition of the old list is refused, with all three.
     let refused = scene.post(&at, &fields(["2", "1", "0"], ("do", "save"))).await;
     assert_eq!(refused.status, 409);

@@ -9,7 +9,8 @@ use axum::{
     response::Response,
 };
 use ingle::{
-    Handle, HandlerOutcome, Session, SessionLayer, Sessions,
+    Handle, Session, SessionLayer, Sessions,
+    adapter::HandlerOutcome,
     clock::ManualClock,
     store::{Memory, Sqlite, Store},
 };
@@ -150,7 +151,7 @@ pub(crate) async fn begin_in_browser(
     let finished = in_flight.finish(HandlerOutcome::Success).await;
     assert!(finished.error().is_none(), "{:?}", finished.error());
     let cookie = finished.headers().iter().find_map(|change| match change {
-        ingle::HeaderChange::SetCookie { value, .. } => value.split(';').next(),
+        ingle::adapter::HeaderChange::SetCookie { value, .. } => value.split(';').next(),
         _ => None,
     });
     (session.handle().expect("something was stored"), cookie.expect("a session began").to_owned())

@@ -62,14 +62,14 @@ async fn what_looks_secret_is_nowhere_until_it_is_revealed(scene: Scene) {
             .unwrap()
             .lines
             .iter()
-            .all(|line| { line.act != ingle::AuditAct::Reveal })
+            .all(|line| { line.act != ingle::operator::AuditAct::Reveal })
     );
     // The newest line is the first one, and these have a time each.
     scene.clock.advance(std::time::Duration::from_secs(1));
     let revealed = scene.post(&of("/reveal"), &[]).await;
     assert_eq!(revealed.body.matches(SECRET).count(), 5, "{}", revealed.body);
     let lines = scene.sessions().audit_log(None).await.unwrap().lines;
-    assert_eq!(lines[0].act, ingle::AuditAct::Reveal);
+    assert_eq!(lines[0].act, ingle::operator::AuditAct::Reveal);
     let fields: Vec<&str> = lines[0].fields.keys().map(String::as_str).collect();
     assert_eq!(fields, ["a", "api_key", "body", "list", "password"]);
     assert_eq!(lines.len(), 2, "one act is one line");
@@ -188,7 +188,8 @@ async fn a_guess_at_a_hidden_value_is_a_line_that_names_the_field(scene: Scene) 
     assert_eq!(guess(SECRET).await, (200, 200));
     let lines = scene.sessions().audit_log(None).await.unwrap().lines;
     let told: Vec<_> = lines.iter().map(|line| (line.outcome, line.fields.len())).collect();
-    let (done, refused) = (ingle::AuditOutcome::Done, ingle::AuditOutcome::Refused);
+    let (done, refused) =
+        (ingle::operator::AuditOutcome::Done, ingle::operator::AuditOutcome::Refused);
     assert_eq!(told, [(done, 1), (done, 1), (refused, 1), (refused, 1)], "{lines:#?}");
     let hashes: Vec<_> =
         lines.iter().map(|line| line.fields["password"].before.is_some()).collect();
@@ -220,7 +221,7 @@ async fn no_answer_and_no_line_of_the_log_has_an_id_or_a_cookie(scene: Scene) {
             1 => session.increment("n", 1).unwrap(),
             _ => session.logout().await.unwrap(),
         }
-        let finished = in_flight.finish(ingle::HandlerOutcome::Success).await;
+        let finished = in_flight.finish(ingle::adapter::HandlerOutcome::Success).await;
         let set = finished.headers().iter().filter(|change| change.name() == "set-cookie");
         cookies.extend(set.map(|change| change.value().split(';').next().unwrap().to_owned()));
     }

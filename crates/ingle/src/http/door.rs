@@ -33,7 +33,7 @@ const VARY: &[HeaderChange] = &[HeaderChange::Append { name: "vary", value: "Coo
 /// let in_flight = in_flight.fetched("POST", |_name| None);
 /// // The handler works with it.
 /// in_flight.session().increment("views", 1)?;
-/// let finished = in_flight.finish(ingle::HandlerOutcome::Success).await;
+/// let finished = in_flight.finish(ingle::adapter::HandlerOutcome::Success).await;
 /// if let Some(error) = finished.error() {
 ///     // The response is to be this one, and not the handler's.
 ///     let response = error.response();

@@ -157,7 +157,7 @@ pub struct ActivityMinute {
     /// Changes that were run again on a newer record.
     pub replays: u64,
     /// Responses with status 503 that passed [`SessionLayer`](crate::SessionLayer), or its middleware
-    /// for actix-web, whoever made them. An app that uses a [`Door`](crate::Door) alone has none here.
+    /// for actix-web, whoever made them. An app that uses a [`Door`](crate::adapter::Door) alone has none here.
     pub unavailable: u64,
 }
 

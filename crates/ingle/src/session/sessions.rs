@@ -216,7 +216,7 @@ impl Sessions {
     ///
     /// ```
     /// # async fn end(layer: ingle::SessionLayer) -> Result<(), ingle::Error> {
-    /// use ingle::Operator;
+    /// use ingle::operator::Operator;
     ///
     /// let ada = Operator::new("ada@example.com").at("192.0.2.7");
     /// let sessions = layer.sessions().operated_by(ada);

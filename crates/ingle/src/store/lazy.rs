@@ -232,7 +232,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        HandlerOutcome, SessionLayer,
+        SessionLayer,
+        adapter::HandlerOutcome,
         store::{Memory, OpenErrorKind},
     };
 

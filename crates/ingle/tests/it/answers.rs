@@ -7,8 +7,8 @@ use axum::{
 };
 use http::StatusCode;
 use ingle::{
-    Cookie, CookieConfig, Error, HandlerOutcome, HeaderChange, Named, Session, SessionLayer,
-    SessionName,
+    Cookie, CookieConfig, Error, Named, Session, SessionLayer, SessionName,
+    adapter::{HandlerOutcome, HeaderChange},
     store::{Fault, Memory, Step, Store},
 };
 

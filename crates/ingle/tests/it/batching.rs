@@ -3,9 +3,8 @@
 use std::{future::ready, sync::Arc, time::Duration};
 
 use ingle::{
-    Key,
     clock::{Clock as _, SystemClock},
-    record::{Epoch, FORMAT, Header, Loaded, Op, Record, Version},
+    record::{Epoch, FORMAT, Header, Key, Loaded, Op, Record, Version},
     store::{CommitError, Store, Write},
 };
 use serde_json::{Value as Json, json};

@@ -9,9 +9,9 @@ use std::{
 
 use async_trait::async_trait;
 use ingle::{
-    HandlePrefix, Key,
     clock::Timestamp,
-    record::{Loaded, Version},
+    operator::HandlePrefix,
+    record::{Key, Loaded, Version},
     store::{
         Applied, Capabilities, CommitError, Cursor, Destroyed, Error, ErrorKind, Info, List,
         Lookup, Memory, Page, Replace, Store, Swept, Transactions, Write,

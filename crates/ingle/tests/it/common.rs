@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use axum::{Router, body::Body, handler::Handler, routing::get};
 use http::{HeaderMap, Request, StatusCode, header};
 use ingle::{
-    Key, Session, SessionLayer,
+    Session, SessionLayer,
     clock::Timestamp,
-    record::Version,
+    record::{Key, Version},
     store::{
         self, CommitError, Destroyed, Faulty, Info, List, Listener, Lookup, Memory, Store, Swept,
         Write,

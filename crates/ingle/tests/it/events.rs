@@ -10,9 +10,10 @@ use std::{
 use axum::extract::Path;
 use http::StatusCode;
 use ingle::{
-    EndedBy, Error, Event, EventKind, Handle, OnUserLimit, Operator, Refusal, Session,
-    SessionLayer,
+    Error, Handle, OnUserLimit, Session, SessionLayer,
     clock::{Clock as _, ManualClock, SystemClock},
+    event::{EndedBy, Event, EventKind, Refusal},
+    operator::Operator,
     store::{Fault, Memory, Step},
 };
 

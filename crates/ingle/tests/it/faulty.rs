@@ -3,10 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use ingle::{
-    Key,
     clock::Timestamp,
     data::Data,
-    record::{Epoch, FORMAT, Header, Loaded, Ops, Record, Version},
+    record::{Epoch, FORMAT, Header, Key, Loaded, Ops, Record, Version},
     store::{
         Applied, CommitError, Error, ErrorKind, Fault, Faulty, Memory, Step, Store, Write,
         conformance,

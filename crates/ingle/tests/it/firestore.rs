@@ -20,8 +20,9 @@ use googleapis_tonic_google_firestore_v1::google::{
 };
 use http::StatusCode;
 use ingle::{
-    Error, Key, Session, SessionLayer,
+    Error, Session, SessionLayer,
     clock::{Clock as _, ManualClock, SystemClock},
+    record::Key,
     store::{
         self, Applied, CommitError, Destroyed, ErrorKind, Firestore, FirestoreConfig, Ids,
         List as _, Lookup, OpenErrorKind, Store as _,

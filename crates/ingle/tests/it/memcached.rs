@@ -10,9 +10,8 @@ use std::{
 };
 
 use ingle::{
-    Key,
     clock::{Clock as _, SystemClock, Timestamp},
-    record::{Epoch, FORMAT, Header, Loaded, Op, Record},
+    record::{Epoch, FORMAT, Header, Key, Loaded, Op, Record},
     store::{
         Applied, CommitError, Destroyed, Error, ErrorKind, Lookup, MARK_TIME, Memcached,
         MemcachedConfig, Store as _, Write,

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use ingle::{
-    Cookie, CookieConfig, Error, Key, Session, SessionLayer,
+    Cookie, CookieConfig, Error, Session, SessionLayer,
     clock::{Clock as _, ManualClock, SystemClock, Timestamp},
-    record::{Epoch, Header, Record},
+    record::{Epoch, Header, Key, Record},
     store::{Fault, Faulty, Ids, List as _, Memory, Step, Store as _, Write},
 };
 use serde_json::json;

@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ingle::{
-    Error, Key, Session, SessionLayer,
+    Error, Session, SessionLayer,
     clock::{Clock as _, SystemClock, Timestamp},
-    record::{Epoch, FORMAT, Header, Loaded, Op, Record},
+    record::{Epoch, FORMAT, Header, Key, Loaded, Op, Record},
     store::{List as _, Postgres, PostgresConfig, Store as _, Write},
 };
 use serde_json::{Value as Json, json};

@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ingle::{
-    Error, Key, Session, SessionLayer,
+    Error, Session, SessionLayer,
     clock::{Clock as _, SystemClock, Timestamp},
-    record::{Epoch, FORMAT, Header, Loaded, Op, Record, User},
+    record::{Epoch, FORMAT, Header, Key, Loaded, Op, Record, User},
     store::{CommitError, Destroyed, List as _, Lookup, Redis, RedisConfig, Store, Write},
 };
 use serde_json::json;

@@ -10,8 +10,9 @@ use std::{
 
 use http::StatusCode;
 use ingle::{
-    Error, Key, Session,
+    Error, Session,
     clock::{Clock as _, SystemClock},
+    record::Key,
     store::{self, Applied, CommitError, ErrorKind, Fault, List as _, Memory, Step},
 };
 use tokio::time::Instant;

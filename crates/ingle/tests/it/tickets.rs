@@ -115,7 +115,7 @@ async fn redeemed_by(one: impl Store, other: impl Store) -> usize {
     let layers = [layer(one), layer(other)];
     let in_flight = layers[0].door().begin([]);
     let text = in_flight.session().issue("form", &json!({"order": 5}), MINUTES).unwrap();
-    let finished = in_flight.finish(ingle::HandlerOutcome::Success).await;
+    let finished = in_flight.finish(ingle::adapter::HandlerOutcome::Success).await;
     assert!(finished.error().is_none(), "{:?}", finished.error());
     let cookie = finished.headers().iter().find(|change| change.name() == "set-cookie").unwrap();
     let cookie = cookie.value().split(';').next().unwrap().to_owned();

@@ -471,7 +471,7 @@ async fn what_a_login_says_is_there_on_every_process(scene: Scene) {
     let lifetime = Lifetime::new(MINUTE, 2 * MINUTE).unwrap();
     session.login(Login::new("ada \u{1f512}\"'").lifetime(lifetime).label(label)).await.unwrap();
     let user = session.user().await.unwrap().unwrap();
-    let cookie = finished.finish(ingle::HandlerOutcome::Success).await;
+    let cookie = finished.finish(ingle::adapter::HandlerOutcome::Success).await;
     let cookie = cookie.headers().iter().find(|header| header.name() == "set-cookie").unwrap();
     let cookie = cookie.value().split_once(';').unwrap().0.to_owned();
     let seen = Held::begin(other, &cookie).await;

@@ -11,9 +11,8 @@ use std::{
 use async_trait::async_trait;
 use fastrand::Rng;
 use ingle::{
-    Key,
     clock::Timestamp,
-    record::{Loaded, Version},
+    record::{Key, Loaded, Version},
     store::{
         CommitError, Cursor, Destroyed, Error, Info, List, Lookup, Memory, Page, Store, Swept,
         Write,

@@ -4,7 +4,8 @@ use std::{fs, sync::Arc, time::Duration};
 
 use argon2::{Algorithm, Argon2, Params, Version, password_hash::PasswordHasher as _};
 use ingle::{
-    Cookie, CookieConfig, HandlerOutcome, Login, SessionLayer,
+    Cookie, CookieConfig, Login, SessionLayer,
+    adapter::HandlerOutcome,
     clock::{Clock as _, ManualClock, SystemClock, Timestamp},
 };
 use testbed::http::Browser;

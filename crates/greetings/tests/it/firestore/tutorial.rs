@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use ingle::{
-    Key,
     clock::{Clock as _, SystemClock},
+    record::Key,
     store::Lookup,
 };
 use testbed::{

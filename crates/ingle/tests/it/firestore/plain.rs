@@ -7,8 +7,9 @@ use std::{
 
 use async_trait::async_trait;
 use ingle::{
-    AuditOutcome, ListOptions, Operator,
+    ListOptions,
     clock::Timestamp as Instant,
+    operator::{AuditOutcome, Operator},
     record::{Loaded, Record, Version},
     store::{
         Cursor, Destroyed, Info, List, MARK_TIME, Page, Store, Swept, Write, conformance::Place,

@@ -12,9 +12,10 @@ use std::{
 
 use async_trait::async_trait;
 use ingle::{
-    Error, Finished, HandlerOutcome, HeaderChange, Key, OnUserLimit, SessionLayer,
+    Error, OnUserLimit, SessionLayer,
+    adapter::{Finished, HandlerOutcome, HeaderChange},
     clock::{Clock as _, SystemClock, Timestamp},
-    record::{Loaded, Version},
+    record::{Key, Loaded, Version},
     store::{
         self, Applied, CommitError, Cursor, Destroyed, ErrorKind, Info, List, Lookup, Memory, Page,
         Store, Swept, Write,

@@ -10,9 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use ingle::{
-    Key,
     clock::Timestamp,
-    record::Version,
+    record::{Key, Version},
     store::{
         self, Applied, CommitError, Destroyed, ErrorKind, Info, List, Listener, Lookup, Swept,
         Write,

@@ -6,10 +6,10 @@ use std::{
 };
 
 use ingle::{
-    AuditAct, AuditLine, AuditOutcome, HandlePrefix, ListOptions, Operator, Sessions,
-    StoredSession,
+    ListOptions, Sessions, StoredSession,
     clock::Timestamp,
     data::Data,
+    operator::{AuditAct, AuditLine, AuditOutcome, HandlePrefix, Operator},
     store::{self, Applied, CommitError, ErrorKind},
 };
 use serde_json::json;
