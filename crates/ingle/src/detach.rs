@@ -3,7 +3,6 @@
 use std::{
     any::Any,
     fmt,
-    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -147,30 +146,60 @@ impl<T: Send + 'static> Detach for Shared<T> {
         let mut state = self.state();
         let Ok(runtime) = Handle::try_current() else { return };
         match std::mem::replace(&mut *state, State::Over) {
-            State::Inline(mut work, waker @ Some(_)) => {
+            State::Inline(work, waker @ Some(_)) => {
                 *state = State::Spawned(waker);
                 drop(state);
-                let shared = Arc::clone(&self);
-                let to_end = async move {
-                    // The caller that awaits it gets the panic.
-                    let poll =
-                        |context: &mut Context<'_>| match catch_unwind(AssertUnwindSafe(|| {
-                            work.as_mut().poll(context)
-                        })) {
-                            Ok(polled) => polled.map(Ok),
-                            Err(panic) => Poll::Ready(Err(panic)),
-                        };
-                    let done = poll_fn(poll).await;
-                    let before = std::mem::replace(&mut *shared.state(), State::Done(done));
-                    if let State::Spawned(Some(waker)) = before {
-                        waker.wake();
-                    }
-                };
-                drop(runtime.spawn(to_end.in_current_span()));
+                let task = Task { work: Some(work), shared: Arc::clone(&self) };
+                drop(runtime.spawn(task.in_current_span()));
             }
             State::Polled { .. } => *state = State::Polled { detach: true },
             // It has not begun, and so holds nothing. Or it needs nobody any more.
             other => *state = other,
+        }
+    }
+}
+
+/// Work as a task of its own.
+struct Task<T: Send + 'static> {
+    /// None when it has come to its end.
+    work: Option<Work<T>>,
+    shared: Arc<Shared<T>>,
+}
+
+impl<T: Send + 'static> Task<T> {
+    /// Leaves this for the caller that awaits the work, and wakes it.
+    fn leave(&self, left: impl FnOnce(Option<Waker>) -> State<T>) {
+        let mut state = self.shared.state();
+        if let State::Spawned(waker) = std::mem::replace(&mut *state, State::Over) {
+            *state = left(waker.clone());
+            drop(state);
+            waker.iter().for_each(Waker::wake_by_ref);
+        }
+    }
+}
+
+impl<T: Send + 'static> Future for Task<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(work) = &mut self.work else { return Poll::Ready(()) };
+        // The caller that awaits it gets the panic.
+        let done = match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(done)) => Ok(done),
+            Err(panic) => Err(panic),
+        };
+        self.work = None;
+        self.leave(|_| State::Done(done));
+        Poll::Ready(())
+    }
+}
+
+impl<T: Send + 'static> Drop for Task<T> {
+    /// A runtime that ends drops its tasks. The caller may run on another one, and goes on with the work there.
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.leave(|waker| State::Inline(work, waker));
         }
     }
 }

@@ -116,6 +116,33 @@ async fn a_panic_reaches_the_caller_that_awaits_the_work() {
 }
 
 #[test]
+fn work_whose_runtime_ends_goes_on_where_it_is_awaited() {
+    let Trial { mut work, handle, tell, .. } = trial();
+    let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let own = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    own.block_on(begin(&mut work));
+    other.block_on(async { handle.detach() });
+    let awaited = own.spawn(work);
+    own.block_on(tokio::task::yield_now());
+    drop(other);
+    tell.send(7).unwrap();
+    assert_eq!(own.block_on(awaited).unwrap(), 7);
+}
+
+#[test]
+fn work_that_nobody_awaits_ends_with_its_runtime() {
+    let Trial { mut work, tell, ended, .. } = trial();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        begin(&mut work).await;
+        drop(work);
+    });
+    drop(runtime);
+    assert!(tell.is_closed());
+    assert!(ended.blocking_recv().is_err());
+}
+
+#[test]
 fn without_a_runtime_work_is_still_polled_where_it_is_awaited() {
     let Trial { mut work, handle, tell, .. } = trial();
     let mut context = Context::from_waker(Waker::noop());
