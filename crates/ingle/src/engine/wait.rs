@@ -32,16 +32,21 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Waits until the session under `key` has ended.
 pub(crate) async fn ended(coalescer: Arc<Coalescer>, key: Key) -> SessionEnd {
-    let (mut end, is_first) = coalescer.context.watches.wait(&key);
-    if is_first {
-        detach::spawn(look_after(Looker { coalescer: Arc::clone(&coalescer), is_done: false }));
-    }
+    let mut end = coalescer.context.watches.wait(&key);
     // Only now: an end before this is found here, and one after it is told.
     look(&coalescer, &key, Before::Unknown).await;
-    match end.wait_for(Option::is_some).await.map(|end| *end) {
-        Ok(Some(end)) => end,
-        // The sender goes when it has told.
-        _ => SessionEnd::Ended,
+    loop {
+        let told = *end.borrow_and_update();
+        if let Some(end) = told {
+            return end;
+        }
+        if coalescer.context.watches.begin_looking() {
+            detach::spawn(look_after(Looker { coalescer: Arc::clone(&coalescer), is_done: false }));
+        }
+        if end.changed().await.is_err() {
+            // The sender goes when it has told.
+            return SessionEnd::Ended;
+        }
     }
 }
 

@@ -52,11 +52,14 @@ impl Watches {
         }
     }
 
-    /// Waits for the end of a session. Whether nobody looks for ends yet, so that the caller must.
-    pub(super) fn wait(&self, key: &Key) -> (watch::Receiver<Option<SessionEnd>>, bool) {
-        let mut watched = self.watched();
-        let looks = std::mem::replace(&mut watched.is_looking, true);
-        (watched.ends.entry(*key).or_default().subscribe(), !looks)
+    /// Waits for the end of a session, or for the time when nobody looks for ends any more.
+    pub(super) fn wait(&self, key: &Key) -> watch::Receiver<Option<SessionEnd>> {
+        self.watched().ends.entry(*key).or_default().subscribe()
+    }
+
+    /// Whether nobody looks for ends, so that the caller must from now on.
+    pub(super) fn begin_looking(&self) -> bool {
+        !std::mem::replace(&mut self.watched().is_looking, true)
     }
 
     /// The keys of all sessions that are watched.
@@ -69,10 +72,12 @@ impl Watches {
         self.watched().ends.contains_key(key)
     }
 
-    /// Nobody looks any more, because the task that did was dropped with its runtime. The next who
-    /// waits must.
+    /// Nobody looks any more, because the task that did was dropped with its runtime. Whoever waits is
+    /// woken, and one of them must look.
     pub(super) fn stopped(&self) {
-        self.watched().is_looking = false;
+        let mut watched = self.watched();
+        watched.is_looking = false;
+        watched.ends.values().for_each(|waiting| waiting.send_modify(|_| ()));
     }
 
     /// The keys that anybody still waits for. None if there is nothing to look after any more.

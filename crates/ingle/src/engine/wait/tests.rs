@@ -12,17 +12,41 @@ use crate::{
 
 const KEY: Key = Key::from_bytes([1; 32]);
 
-/// Waits for the end of a session that lives on.
-async fn wait(store: &Arc<Scripted>, time: Duration) {
+/// What commits to a store that answers so many loads with a session that lives.
+fn coalescer(store: &Arc<Scripted>, loads: usize) -> Arc<Coalescer> {
     let ids = Arc::new(HashedIds::new(""));
     let context = Context::new(Arc::clone(store) as Arc<_>, Policy::default(), ids);
     let record = context.policy.record_of_user(KEY, Op::from_bits(1), Data::new()).unwrap();
     let loaded = Loaded { record: record.into(), version: Version(1) };
-    for _ in 0..1000 {
+    for _ in 0..loads {
         store.loads(Ok(Lookup::Live(loaded.clone())));
     }
-    let coalescer = Arc::new(Coalescer::new(context));
+    Arc::new(Coalescer::new(context))
+}
+
+/// Waits for the end of a session that lives on.
+async fn wait(store: &Arc<Scripted>, time: Duration) {
+    let coalescer = coalescer(store, 1000);
     assert!(tokio::time::timeout(time, ended(coalescer, KEY)).await.is_err());
+}
+
+#[test]
+fn where_the_runtime_of_who_looks_ends_another_looks() {
+    let store = Arc::new(Scripted::default());
+    let coalescer = coalescer(&store, 2);
+    store.loads(Ok(Lookup::Ended));
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let [first, second] = [(); 2].map(|()| {
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        let waiting = runtime.spawn(ended(Arc::clone(&coalescer), KEY));
+        runtime.block_on(tokio::task::yield_now());
+        (runtime, waiting)
+    });
+    assert!(!coalescer.context.watches.begin_looking(), "nobody looks");
+    drop(first);
+    let (runtime, waiting) = second;
+    let end = runtime.block_on(async { tokio::time::timeout(EVERY * 2, waiting).await });
+    assert_eq!(end.expect("somebody looks").unwrap(), SessionEnd::Ended);
 }
 
 #[tokio::test(start_paused = true)]
