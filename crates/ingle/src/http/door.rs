@@ -192,9 +192,7 @@ impl InFlight {
     fn conclude(self, outcome: Outcome) -> Finished {
         let Shared { settings, legacy, .. } = &*self.door.0;
         let Outcome { looked, cookie: pending, error } = outcome;
-        if let Some(error) = &error {
-            tracing::debug!(%error, "a session's changes could not be committed");
-        }
+        error.iter().for_each(Error::log);
         let mut headers = Cow::Borrowed(if looked { VARY } else { &[] });
         if let Some(value) = settings.cookie.write(&pending) {
             let headers = headers.to_mut();

@@ -70,18 +70,15 @@ impl Error {
         StatusCode::from_u16(self.response().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// Logs what the response to a handler's error does not tell.
+    /// Logs what the response to this error does not tell.
     pub(super) fn log(&self) {
         let cause = std::error::Error::source(self);
-        match self {
-            // Each request of an outage or of a flood brings one. These are logged by themselves, once.
-            Self::Unavailable(_) | Self::TooManyNewSessions => {
-                tracing::debug!(error = %self, cause, "no session was served")
-            }
-            _ if self.status().is_server_error() => {
-                tracing::error!(error = %self, cause, "no session was served");
-            }
-            _ => {}
+        // Each request of an outage or of a flood brings one. These are logged by themselves, once.
+        let is_logged = matches!(self, Self::Unavailable(_) | Self::TooManyNewSessions);
+        if self.status().is_server_error() && !is_logged {
+            tracing::error!(error = %self, cause, "no session was served");
+        } else {
+            tracing::debug!(error = %self, cause, "no session was served");
         }
     }
 }

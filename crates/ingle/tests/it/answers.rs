@@ -252,6 +252,31 @@ async fn a_session_goes_through_the_door_without_http() {
     assert_eq!((response.status, response.retry_after), (503, None));
 }
 
+#[tokio::test]
+async fn what_a_500_does_not_tell_is_logged_once_whoever_makes_the_commit() {
+    let app = app(&layer(Memory::new()))
+        .on("/text", async |session: Session| session.insert("n", "no number"))
+        .on("/end", async |session: Session| session.increment("n", 1))
+        .on("/own", async |session: Session| {
+            session.increment("n", 1)?;
+            session.commit().await
+        });
+    let mut visitor = Visitor::default();
+    visitor.get(&app, "/text").await.ok();
+    for path in ["/end", "/own"] {
+        let (log, _catching) = crate::log::Log::catch();
+        assert_eq!(
+            visitor.get(&app, path).await.status,
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "{path}"
+        );
+        let text = log.text();
+        let lines: Vec<_> = text.lines().filter(|line| line.contains("ERROR")).collect();
+        assert_eq!(lines.len(), 1, "{path}: {text}");
+        assert!(lines[0].contains("no session was served"), "{path}: {text}");
+    }
+}
+
 /// The visitor's layer around the handler, and the operator's around that.
 fn both(visitors: SessionLayer, admins: SessionLayer, page: axum::routing::MethodRouter) -> App {
     let admins = admins.named::<Admin>().cookie(admin_cookie()).namespace("admin");
