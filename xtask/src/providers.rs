@@ -23,7 +23,7 @@ const TARGET: &str = "target";
 const FILES: &str = "target/providers";
 
 /// What a store says that needs TLS where there is no cryptography for it.
-const HINT: &str = "cargo add rustls";
+const HINT: &str = "cargo add rustls@0.23";
 
 /// What is said of the app's own server by a store that has spoken TLS with it.
 const SPOKEN: &str = "does not answer as a Redis server";
@@ -130,7 +130,7 @@ mod tests {
     fn a_store_uses_the_provider_that_the_app_has() {
         let spoken = format!("rediss://a: what listens {SPOKEN}\n{BOTH_TIMES}");
         assert!(problems(&RING, &spoken).is_empty());
-        let blind = format!("{spoken}rediss://a: do `cargo add rustls`\n");
+        let blind = format!("{spoken}rediss://a: do `cargo add rustls@0.23`\n");
         assert_eq!(problems(&RING, &blind).len(), 1);
         assert_eq!(problems(&RING, &spoken.replace("Ring", "AwsLcRs")).len(), 1);
         let once = spoken.replace(BOTH_TIMES, "provider: Ring\n");
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn without_a_provider_each_store_says_what_to_do() {
-        let good = "rediss://a: do `cargo add rustls`\nprovider: None\n";
+        let good = "rediss://a: do `cargo add rustls@0.23`\nprovider: None\n";
         assert!(problems(&NONE, good).is_empty());
         // One was compiled in, and by whom if not by the library?
         assert_eq!(problems(&NONE, "rediss://a: refused\nprovider: Some(Ring)\n").len(), 2);

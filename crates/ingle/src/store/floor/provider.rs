@@ -16,7 +16,7 @@ pub(in crate::store) struct NoProvider;
 
 impl NoProvider {
     /// What to do about it.
-    pub(in crate::store) const HELP: &'static str = "add it by `cargo add rustls`, or install a provider by \
+    pub(in crate::store) const HELP: &'static str = "add it by `cargo add rustls@0.23`, or install a provider by \
          `rustls::crypto::CryptoProvider::install_default` before the store is opened";
 }
 

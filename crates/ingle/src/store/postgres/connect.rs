@@ -77,10 +77,14 @@ impl Connector {
             && config.is_remote()
             && config.streams.is_none()
         {
+            let how = match tls {
+                Some(_) => "without a check of its certificate",
+                None => "without TLS, because the program has no cryptography for it",
+            };
             tracing::warn!(
-                "PostgreSQL is spoken to without a check of its certificate, so whoever is between this \
-                 process and the server can read and change every session; `sslmode=verify-full` \
-                 checks it, and `sslmode=disable` says that nobody is in between"
+                "PostgreSQL is spoken to {how}, so whoever is between this process and the server can read \
+                 and change every session; `sslmode=verify-full` checks the certificate, and \
+                 `sslmode=disable` says that nobody is in between"
             );
         }
         let mut driver = driver(config);
