@@ -19,7 +19,7 @@ use crate::{
 pub enum Error {
     /// Another request destroyed or renewed the session while this one was working on it, or the
     /// session expired. Nothing of this call was stored, and the session stays as the other request
-    /// left it.
+    /// left it. Where all sessions of a user end while the user logs in, the session of the login ends too.
     #[error("the session was ended by another request")]
     Interrupted,
 
@@ -37,7 +37,7 @@ pub enum Error {
 
     /// The store did not answer in time, another writer held the record, or the store refused, such as for
     /// want of a right. The source says which. This change was not stored, and the session is as it was. A
-    /// call that ends several sessions may have ended some.
+    /// call that ends several sessions may have ended some, and a login may have ended those that it replaces.
     #[error("the session's store is not available")]
     Unavailable(#[source] Arc<store::Error>),
 
