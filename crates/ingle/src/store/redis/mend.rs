@@ -60,15 +60,12 @@ async fn mend(client: &Client, user: &str, now: Timestamp) -> Result<Vec<String>
             "a user's set of sessions in Redis was changed by hand; all sessions are looked at, to make it anew"
         );
         let sessions = sessions_of(client, user, now).await.map_err(|error| unmended(&error))?;
-        user_set::mend(client, user, &set, &sessions, time_of_writing(now)).await?;
+        // A list may ask as of the past, to show also what has expired. A set that was written then would
+        // never end.
+        let written = now.max(SystemClock.now());
+        user_set::mend(client, user, &set, &sessions, written).await?;
     }
     Err(contended().with_source("somebody keeps changing the user's set of sessions by hand"))
-}
-
-/// When a set is written that a list asks for as of `now`: one that shows also what has expired asks as of
-/// 1970, and a set that was written then would never end.
-fn time_of_writing(now: Timestamp) -> Timestamp {
-    if now == Timestamp::from_millis(0) { SystemClock.now() } else { now }
 }
 
 /// The headers of a user's live records, of all that there are.
