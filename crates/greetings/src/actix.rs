@@ -1,7 +1,8 @@
 //! The app on actix-web: the same pages, with actix-web's server and middleware around them.
 //!
 //! Everything about sessions is the library's here as well. The server is actix-web's own: it has no
-//! bound on the connections of one client, and its own bounds on headers.
+//! bound on the connections of one client, no time limit for one that does not read, and its own
+//! bounds on headers.
 
 use std::{
     io,

@@ -1,8 +1,8 @@
 //! Serves an app over HTTP/1.1 within limits, and stops without losing a request.
 //!
-//! It knows nothing of sessions. `axum::serve` would do but for two things: it waits forever for a
-//! header, and it has no bound on connections. The limits follow one rule: whatever the clients do,
-//! memory stays bounded, and what is refused is refused at once.
+//! It knows nothing of sessions. `axum::serve` would do but for three things: it waits forever for a
+//! header, and for a client that does not read, and it has no bound on connections. The limits follow
+//! one rule: whatever the clients do, memory stays bounded, and what is refused is refused at once.
 
 use std::{
     collections::HashMap,
@@ -28,6 +28,7 @@ use tokio::{
     task::JoinSet,
     time::sleep,
 };
+use tokio_io_timeout::TimeoutWriter;
 use tower::Service;
 
 use crate::workers::Workers;
@@ -51,7 +52,7 @@ pub(crate) struct Limits {
     pub(crate) in_flight: usize,
     /// How long a client may take to send a header, and how long an idle connection is kept.
     pub(crate) header_time: Duration,
-    /// How long a request may take.
+    /// How long a request may take, and how long its client may read nothing of the answer.
     pub(crate) request_time: Duration,
     /// How long the requests that are worked on may take after a signal. Platforms kill a process 10 s
     /// after they asked it to stop, if not told otherwise.
@@ -119,7 +120,10 @@ where
         let (http, service, watcher) = (http.clone(), service.clone(), graceful.watcher());
         let serve = async move {
             let served = async {
-                let stream = TokioIo::new(TcpStream::from_std(stream)?);
+                let mut stream = TimeoutWriter::new(TcpStream::from_std(stream)?);
+                // From the last byte that the client took, so a stream of events may go on for days.
+                stream.set_timeout(Some(limits.request_time));
+                let stream = TokioIo::new(Box::pin(stream));
                 watcher.watch(http.serve_connection(stream, service)).await?;
                 Ok::<_, Box<dyn Error + Send + Sync>>(())
             };

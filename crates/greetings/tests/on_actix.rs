@@ -4,7 +4,7 @@
 //! | not run here | why |
 //! |---|---|
 //! | `firestore`, `memcached`, `postgres`, a cluster of Redis | the stores know no framework; two of them are enough |
-//! | `hyper` | headers beyond a limit: the limits are hyper's |
+//! | `hyper` | the limits of the server that is built on hyper: actix-web has its own |
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,

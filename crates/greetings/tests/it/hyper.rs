@@ -22,6 +22,18 @@ async fn a_header_that_is_too_large_is_refused_and_the_server_lives() {
     assert!(is_known(&answer), "{answer:?}");
 }
 
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answers_is_cut_off() {
+    let place = Place::sqlite();
+    let process = Process::start(&place, &["--request-timeout", "1s"]);
+    let mut client = Raw::open(process.address).await.expect("a connection");
+    let requests = "GET /health HTTP/1.1\r\nHost: test\r\n\r\n".repeat(100);
+    // Until all buffers on the way are full, and then until the connection is closed.
+    let cut_off = async { while client.write(requests.as_bytes()).await.is_ok() {} };
+    timeout(PATIENCE, cut_off).await.expect("it is cut off");
+    assert_eq!(process.browser().get("/health").await.body, "ok");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hangs_up_is_told_of_in_the_log() {
     let place = Place::sqlite();
