@@ -35,28 +35,32 @@ pub(crate) async fn run(
     let mut table = Table::begin(out, &COLUMNS)?;
     let (mut left, mut after) = (options.limit.unwrap_or(usize::MAX), None);
     let mut n_damaged = 0;
-    while left > 0 {
-        stop.check("the list was interrupted, and is not whole")?;
-        let page = sessions.audit_log(after.as_ref()).await?;
-        for line in page.lines.iter().take(left) {
-            left -= 1;
-            table.row(out, || cells(line), || json(line, options.reveal))?;
+    let listed = async {
+        while left > 0 {
+            stop.check("the list was interrupted, and is not whole")?;
+            let page = sessions.audit_log(after.as_ref()).await?;
+            n_damaged += page.damaged;
+            for line in page.lines.iter().take(left) {
+                left -= 1;
+                table.row(out, || cells(line), || json(line, options.reveal))?;
+            }
+            out.flush()?;
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
         }
-        out.flush()?;
-        n_damaged += page.damaged;
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    table.end(out)?;
-    match n_damaged {
-        0 => Ok(()),
-        1 => Err(Failed::other("1 line of the audit log cannot be read, so the list is not whole")),
-        n => Err(Failed::other(format!(
-            "{n} lines of the audit log cannot be read, so the list is not whole"
-        ))),
-    }
+        table.end(out)?;
+        Ok::<(), Failed>(())
+    };
+    let listed = listed.await;
+    let lines = match n_damaged {
+        0 => return listed,
+        1 => "1 line".to_owned(),
+        n => format!("{n} lines"),
+    };
+    let line = format!("{lines} of the audit log cannot be read, so the list is not whole");
+    Err(Failed::other(line).or_earlier(listed))
 }
 
 fn cells(line: &AuditLine) -> Vec<String> {

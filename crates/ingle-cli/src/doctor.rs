@@ -121,9 +121,11 @@ pub(crate) async fn run(
         })),
     };
     let printed = printed.and_then(|()| out.flush());
-    // All was said on stdout. Where nobody reads it to its end, the code still tells.
-    let is_said = printed.as_ref().map_or_else(Failed::is_unread, |()| true);
-    if is_said && !problems.is_empty() { Err(Failed::other("")) } else { printed }
+    match problems.is_empty() {
+        true => printed,
+        // All was said on stdout.
+        false => Err(Failed::other("").or_earlier(printed)),
+    }
 }
 
 fn print(out: &mut Out, problems: &[Problem]) -> Result<(), Failed> {

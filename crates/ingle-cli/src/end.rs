@@ -121,8 +121,8 @@ impl Ending<'_> {
         if !self.dry_run {
             self.gone.extend(handles);
         }
-        self.end(out, table, options)?;
-        pages.end("nobody knows whether more were meant, and no more were ended")
+        let ended = self.end(out, table, options);
+        pages.end(ended, "nobody knows whether more were meant, and no more were ended")
     }
 
     /// Ends sessions, some at once, and prints each that has ended.

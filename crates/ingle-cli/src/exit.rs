@@ -64,8 +64,17 @@ impl Failed {
     }
 
     /// Whether nobody reads the output any more.
-    pub(crate) fn is_unread(&self) -> bool {
+    fn is_unread(&self) -> bool {
         self.code == 0
+    }
+
+    /// This failure, unless another one came before it. An output that nobody reads to its end is none:
+    /// the code still tells what was known until then.
+    pub(crate) fn or_earlier(self, done: Result<(), Self>) -> Self {
+        match done {
+            Err(earlier) if !earlier.is_unread() => earlier,
+            _ => self,
+        }
     }
 
     /// The same end, with something said before it.
@@ -283,6 +292,14 @@ mod tests {
         assert_eq!((some.code, some.is_unchanged), (1, false));
         assert_eq!(some.line, "1 of 2 were ended; gone");
         assert_eq!(Failed::interrupted("stop").partly("1 of 2 were ended").code, INTERRUPTED);
+    }
+
+    #[test]
+    fn what_was_known_is_told_also_where_nobody_reads_on() {
+        let known = |done| Failed::other("1 cannot be read").or_earlier(done).line();
+        assert_eq!(known(Ok(())), "1 cannot be read");
+        assert_eq!(known(Err(Failed::unread())), "1 cannot be read");
+        assert_eq!(known(Err(Failed::unavailable("gone"))), "gone");
     }
 
     #[test]

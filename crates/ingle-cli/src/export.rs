@@ -39,12 +39,12 @@ pub(crate) async fn run(
     };
     let mut pages = Pages::new(&sessions, &options.selection, false);
     let written = write(out, &mut pages, &shape, &stop, place.knows_use()).await;
-    let n = match file {
-        Some(file) => file.end(written)?,
-        None => written?,
+    let written = match file {
+        Some(file) => file.end(written),
+        None => written,
     };
-    say(&format!("ingle: {} written", counted(n, "session")));
-    pages.end("the export is not whole")
+    let told = written.map(|n| say(&format!("ingle: {} written", counted(n, "session"))));
+    pages.end(told, "the export is not whole")
 }
 
 /// Writes the sessions, and returns how many there were.

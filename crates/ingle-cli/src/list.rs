@@ -39,33 +39,38 @@ pub(crate) async fn run(
     let is_asked_for_none = left == 0;
     let mut pages = Pages::new(&sessions, &options.selection, options.expired);
     let mut sorted = options.sort.map(|order| Sorted::new(order, options.reverse, left));
-    while (left > 0 || sorted.is_some())
-        && let Some(page) = pages.next().await?
-    {
-        stop.check("the list was interrupted, and is not whole")?;
-        let wanted = page.iter().filter(|session| session.info().has_expired == options.expired);
-        if let Some(sorted) = &mut sorted {
-            wanted.for_each(|session| sorted.add(session.info()));
-            continue;
+    let listed = async {
+        while (left > 0 || sorted.is_some())
+            && let Some(page) = pages.next().await?
+        {
+            stop.check("the list was interrupted, and is not whole")?;
+            let wanted =
+                page.iter().filter(|session| session.info().has_expired == options.expired);
+            if let Some(sorted) = &mut sorted {
+                wanted.for_each(|session| sorted.add(session.info()));
+                continue;
+            }
+            for session in wanted.take(left) {
+                let info = session.info();
+                left -= 1;
+                table.row(out, || cells(info, sessions.now()), || json::header(info, knows_use))?;
+            }
+            out.flush()?;
         }
-        for session in wanted.take(left) {
-            let info = session.info();
-            left -= 1;
-            table.row(out, || cells(info, sessions.now()), || json::header(info, knows_use))?;
+        for info in sorted.map(Sorted::into_vec).unwrap_or_default() {
+            table.row(out, || cells(&info, sessions.now()), || json::header(&info, knows_use))?;
         }
-        out.flush()?;
-    }
-    for info in sorted.map(Sorted::into_vec).unwrap_or_default() {
-        table.row(out, || cells(&info, sessions.now()), || json::header(&info, knows_use))?;
-    }
-    if table.end(out)? == 0 && out.format == Format::Text && !is_asked_for_none {
-        say(if options.expired {
-            "ingle: no expired session fits"
-        } else {
-            "ingle: no live session fits"
-        });
-    }
-    pages.end("the list is not whole")
+        if table.end(out)? == 0 && out.format == Format::Text && !is_asked_for_none {
+            say(if options.expired {
+                "ingle: no expired session fits"
+            } else {
+                "ingle: no live session fits"
+            });
+        }
+        Ok::<(), Failed>(())
+    };
+    let listed = listed.await;
+    pages.end(listed, "the list is not whole")
 }
 
 /// The first sessions of many, in an order. It keeps no more than these, and nothing of their data.

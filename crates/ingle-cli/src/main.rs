@@ -16,6 +16,7 @@ mod export;
 mod json;
 mod list;
 mod manual;
+mod new_value;
 mod options;
 mod out;
 mod place;

@@ -4,10 +4,13 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use ingle::{Limits, operator::HandlePrefix};
-use ingle_operator::{Condition, Path, assignment, duration};
-use serde_json::Value;
+use ingle_operator::{Condition, Path, duration};
 
-use crate::{complete, exit::Failed};
+use crate::{
+    complete,
+    exit::Failed,
+    new_value::{NewValue, assignment},
+};
 pub(crate) use crate::{console::ConsoleOptions, cost::CostOptions};
 
 /// See, edit and end the sessions of an app, on any store of ingle.
@@ -51,6 +54,11 @@ impl Options {
         {
             let text = format!("--sort takes a --limit of {SORTED_MAX} at most");
             return Err(clap::Error::raw(ErrorKind::ValueValidation, text));
+        }
+        if let Command::Sessions { command: SessionsCommand::Set(set) } = &options.command
+            && set.values.iter().filter(|(_, value)| *value == NewValue::OnStdin).count() > 1
+        {
+            return conflict("only one value can be on stdin");
         }
         let asks_for_use = options.command.selection().is_some_and(Selection::asks_for_use);
         if asks_for_use && options.place.idle_time.is_none() {
@@ -235,8 +243,11 @@ pub(crate) enum SessionsCommand {
         after_help = "Values: 3, true, \"text\" and {\"a\": 1} are JSON; anything else is a text. With a type: \
                       int:3, double:1, text:3, bool:true, null, timestamp:2026-05-04T12:30:00Z, \
                       bytes:aGk=, geopoint:52.5,13.4, reference:NAME.\n\n\
+                      The value - is the one on stdin, without the line end behind it: no shell keeps it in \
+                      its history, and no other user sees it. For a dash, write text:-.\n\n\
                       Examples:\n  $ ingle sessions set 3fa9 'greeting=Hola Mundo'\n  \
-                      $ ingle sessions set 3fa9 'cart.items[0].n=int:3' --dry-run"
+                      $ ingle sessions set 3fa9 'cart.items[0].n=int:3' --dry-run\n  \
+                      $ echo '{\"items\": []}' | ingle sessions set 3fa9 cart=-"
     )]
     Set(SetOptions),
     /// Take values out of a session.
@@ -368,7 +379,7 @@ pub(crate) struct SetOptions {
     pub(crate) handle: HandlePrefix,
     /// A place in the data and its new value, such as cart.items[0].n=int:3.
     #[arg(required = true, value_name = ASSIGNMENT, value_parser = assignment)]
-    pub(crate) values: Vec<(Path, Value)>,
+    pub(crate) values: Vec<(Path, NewValue)>,
     /// Print what would change under the limits below, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

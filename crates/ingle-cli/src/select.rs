@@ -93,14 +93,18 @@ impl<'a> Pages<'a> {
         self.n_damaged
     }
 
-    /// Fails if some were passed over, and says what was not done with them.
-    pub(crate) fn end(&self, not_done: &str) -> Result<(), Failed> {
+    /// The end of what was done with them. It fails if some were passed over, and says what was not done
+    /// with these.
+    pub(crate) fn end(&self, done: Result<(), Failed>, not_done: &str) -> Result<(), Failed> {
         match self.n_damaged {
-            0 => Ok(()),
-            n => Err(Failed::other(format!(
-                "{n} {}, so {not_done}; `ingle sessions show HANDLE` says how to look at one",
-                if n == 1 { "session cannot be read" } else { "sessions cannot be read" },
-            ))),
+            0 => done,
+            n => {
+                let failed = Failed::other(format!(
+                    "{n} {}, so {not_done}; `ingle sessions show HANDLE` says how to look at one",
+                    if n == 1 { "session cannot be read" } else { "sessions cannot be read" },
+                ));
+                Err(failed.or_earlier(done))
+            }
         }
     }
 }

@@ -35,10 +35,15 @@ pub(crate) async fn set(
     out: &mut Out,
     options: SetOptions,
 ) -> Result<(), Failed> {
-    let sessions = place.sessions_within(options.limits.limits()?).await?;
+    let limits = options.limits.limits()?;
+    // Before the session is looked at: who types it takes their time, and others change it meanwhile.
+    let values = options.values.into_iter();
+    let values = values.map(|(path, value)| Ok::<_, Failed>((path, value.read()?)));
+    let values = values.collect::<Result<Vec<_>, _>>()?;
+    let sessions = place.sessions_within(limits).await?;
     let session = place::find(&sessions, &options.handle).await?;
     let mut wanted = session.snapshot().clone();
-    for (path, value) in options.values {
+    for (path, value) in values {
         path.set(&mut wanted, value).map_err(|error| Failed::refused(error.to_string()))?;
     }
     change(out, &session, &wanted, options.dry_run).await

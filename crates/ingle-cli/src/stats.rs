@@ -73,12 +73,11 @@ pub(crate) async fn run(place: &PlaceOptions, out: &mut Out) -> Result<(), Faile
     }
     stats.damaged = pages.n_damaged();
     let name = sessions.store_info().name;
-    match out.format {
-        Format::Text => stats.print(out, name)?,
-        _ => out.document(&stats.json(name))?,
-    }
-    out.flush()?;
-    pages.end("their age, size and user are not counted")
+    let printed = match out.format {
+        Format::Text => stats.print(out, name),
+        _ => out.document(&stats.json(name)),
+    };
+    pages.end(printed.and_then(|()| out.flush()), "their age, size and user are not counted")
 }
 
 impl Stats {

@@ -38,13 +38,16 @@ pub(crate) async fn list(place: &PlaceOptions, out: &mut Out, _: NoOptions) -> R
             *users.entry(user.name.clone()).or_default() += 1;
         }
     }
+    pages.end(print(out, &users), "their users are not counted")
+}
+
+fn print(out: &mut Out, users: &BTreeMap<String, usize>) -> Result<(), Failed> {
     let mut table = Table::begin(out, &COLUMNS)?;
-    for (user, n) in &users {
+    for (user, n) in users {
         let cells = || vec![user.clone(), n.to_string()];
         table.row(out, cells, || json!({ "user": user, "sessions": n }))?;
     }
-    table.end(out)?;
-    pages.end("their users are not counted")
+    table.end(out).map(drop)
 }
 
 pub(crate) async fn end(

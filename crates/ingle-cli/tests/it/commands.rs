@@ -1,6 +1,7 @@
 //! Each command on each store.
 
 use std::{
+    fs::{self, File},
     io::{BufRead as _, BufReader, Read as _},
     process::Stdio,
     sync::Arc,
@@ -15,6 +16,7 @@ use ingle::{
 use serde_json::{Value, json};
 
 use crate::{
+    Ended,
     place::{ADA, ALSO_BOB, BOB, NOBODY, Place, key, record},
     program, run,
 };
@@ -540,6 +542,39 @@ async fn json_is_exact_and_only_stands_there() {
             assert_eq!(session["data"], json!({ text: text }), "{command:?}");
         }
     }
+}
+
+/// The command line, which others see, has nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_may_come_from_stdin() {
+    let place = Place::sqlite().filled().await;
+    let set = |input: &[u8], values: &[&str]| {
+        let file = place.folder().join("input");
+        fs::write(&file, input).unwrap();
+        let mut set = program(&place);
+        set.args(["sessions", "set", ADA]).args(values).stdin(File::open(&file).unwrap());
+        Ended::of(set.output().unwrap())
+    };
+    let done = set(b"s3cret-3\n", &["password=-", "views=102"]).ok();
+    assert!(!done.stdout.contains("s3cret") && done.stderr.is_empty(), "{done:?}");
+    set(b"{\n  \"items\": [7]\n}\n", &["cart=-"]).ok();
+    set(b"Hola", &["greeting=text:-"]).ok();
+    let expected = json!({
+        "views": 102, "greeting": "-", "password": "s3cret-3", "cart": { "items": [7] },
+    });
+    let data = place.data(ADA).await.unwrap();
+    assert_eq!(Value::Object(data.clone()), expected);
+    for (input, values, says) in [
+        (&b""[..], &["greeting=-"][..], "nothing on stdin"),
+        (b"Hola", &["greeting=-", "note=-"], "only one value can be on stdin"),
+        (b"int:s3cret", &["views=-"], "`int:` takes"),
+        (b"\xff", &["greeting=-"], "no text"),
+    ] {
+        let wrong = set(input, values).with(2);
+        assert!(wrong.stderr.contains(says) && !wrong.stderr.contains("s3cret"), "{wrong:?}");
+        assert_eq!(wrong.stderr.lines().count(), 1, "{wrong:?}");
+    }
+    assert_eq!(place.data(ADA).await.unwrap(), data);
 }
 
 /// A script reads a document, or nothing.

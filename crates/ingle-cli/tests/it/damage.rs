@@ -86,6 +86,7 @@ fn set(server: SocketAddr, name: &str) {
 
 on_each_store! {
     one_that_cannot_be_read_stops_no_command_and_is_named
+    one_that_cannot_be_read_is_told_by_the_code_also_where_nobody_reads_the_output
     one_that_cannot_be_read_ends_by_its_handle_with_all_and_with_its_users
     one_that_becomes_damaged_is_told_of_once_and_watched_on
     a_damaged_line_of_the_audit_log_hides_no_other
@@ -142,6 +143,34 @@ async fn one_that_cannot_be_read_stops_no_command_and_is_named(place: Place) {
         let seen = Ended::of(Command::new("sh").args(["-c", look]).output().unwrap()).ok();
         assert!(!seen.stdout.trim().is_empty(), "{look}: {seen:?}");
     }
+}
+
+/// Runs the program where nobody reads what it prints.
+fn unread(place: &Place, arguments: &[&str]) -> Ended {
+    let mut program = program(place);
+    program.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = program.spawn().unwrap();
+    drop(running.stdout.take());
+    Ended::of(running.wait_with_output().unwrap())
+}
+
+async fn one_that_cannot_be_read_is_told_by_the_code_also_where_nobody_reads_the_output(
+    place: Place,
+) {
+    damage(&place, &key(ADA)).await;
+    for command in [
+        &["sessions", "list"][..],
+        &["sessions", "list", "--sort", "size", "--limit", "3", "--json"],
+        &["sessions", "end", "--where", "views = 3", "--yes"],
+        &["users", "list"],
+        &["stats"],
+        &["export"],
+    ] {
+        let ended = unread(&place, command).with(1);
+        assert!(ended.stderr.contains("1 session cannot be read, so"), "{command:?}: {ended:?}");
+        assert!(!ended.stderr.contains("could not write"), "{command:?}: {ended:?}");
+    }
+    assert!(place.data(ALSO_BOB).await.is_none(), "it has ended");
 }
 
 async fn one_that_cannot_be_read_ends_by_its_handle_with_all_and_with_its_users(place: Place) {
@@ -201,6 +230,7 @@ async fn a_damaged_line_of_the_audit_log_hides_no_other(place: Place) {
     let told = run(&place, &["audit", "--ndjson"]).with(1);
     assert_eq!(told.lines().len(), 2, "{told:?}");
     assert!(told.stderr.contains("1 line of the audit log cannot be read"), "{told:?}");
+    assert_eq!(unread(&place, &["audit"]).with(1).stderr, told.stderr);
     run(&place, &["sessions", "list"]).ok();
 }
 

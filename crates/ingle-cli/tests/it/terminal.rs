@@ -133,6 +133,15 @@ async fn who_sits_at_a_terminal_is_asked_and_types_the_number(place: Place) {
     assert_eq!(run(&place, &["sessions", "list", "--ndjson"]).ok().lines().len(), 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sits_at_a_terminal_types_a_value_and_is_told_how_it_ends() {
+    let place = Place::sqlite().filled().await;
+    let set = ["sessions", "set", ADA, "greeting=-"];
+    let (code, shown) = terminal(&place, 80, "Hola Mundo\n\u{4}", &set);
+    assert!(code == 0 && shown.contains("Ctrl-D"), "{shown}");
+    assert_eq!(place.data(ADA).await.unwrap()["greeting"], "Hola Mundo");
+}
+
 async fn a_pipe_that_ends_is_no_failure(place: Place) {
     let data = json!({ "text": "x".repeat(500) });
     place.put_all((0..300).map(|n| record(&format!("e{n:015}"), None, data.clone()))).await;
