@@ -113,7 +113,7 @@ struct Watching {
 impl Watching {
     fn begun(place: &Place, handle: Option<&str>) -> Self {
         let mut watch = program(place);
-        watch.args(["--timeout", "500ms", "sessions", "watch", "--every", "50ms", "--ndjson"]);
+        watch.args(["--timeout", "3s", "sessions", "watch", "--every", "50ms", "--ndjson"]);
         watch.args(handle).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = watch.spawn().unwrap();
         let mut events = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -22,7 +22,10 @@ use serde_json::{Value, json};
 use testbed::chromium::Chromium;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet};
 
-use crate::{chromium::PAINTED, scene::begin};
+use crate::{
+    chromium::PAINTED,
+    scene::{PATIENCE, begin},
+};
 
 /// Lets so many parts of searches pass as a test says.
 struct Gate {
@@ -43,7 +46,7 @@ struct Search {
 
 impl Search {
     async fn begin() -> Self {
-        let layer = SessionLayer::new(Memory::new()).sweep_every(None);
+        let layer = SessionLayer::new(Memory::new()).sweep_every(None).deadline(PATIENCE);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let access = Access::ByApp { hosts: vec![address.to_string()] };

@@ -577,10 +577,15 @@ async fn a_connection_that_was_cut_silently_costs_a_few_calls_only() {
     let mut scene = Scene::new().await;
     let wire = Wire::to(testbed::firestore::hidane()).await;
     scene.config.emulator = Some(wire.address.to_string());
-    // Long enough for any call that is answered; three that are not make the store leave the connection.
-    let app = app_on(&scene.layer().await.deadline(Duration::from_secs(4)));
+    let store = scene.store().await;
+    let waits = |deadline| {
+        let layer = SessionLayer::new(store.clone()).sweep_every(None);
+        app_on(&layer.deadline(deadline))
+    };
+    // Three calls that are not answered make the store leave the connection.
+    let (patient, app) = (waits(LONG), waits(Duration::from_secs(4)));
     let mut visitor = Visitor::default();
-    visitor.get(&app, "/add").await.ok();
+    visitor.get(&patient, "/add").await.ok();
     wire.kill_silently().await;
     let mut n_failed = 0;
     while visitor.get(&app, "/read").await.status != StatusCode::OK {
@@ -588,7 +593,7 @@ async fn a_connection_that_was_cut_silently_costs_a_few_calls_only() {
         assert!(n_failed <= 5, "it goes on without the connection");
     }
     assert_eq!(wire.n_connections.load(Ordering::SeqCst), 2, "over another one");
-    assert_eq!(visitor.get(&app, "/add").await.ok().body, "2");
+    assert_eq!(visitor.get(&patient, "/add").await.ok().body, "2");
 }
 
 /// 12 connections carry 90 calls each.

@@ -112,7 +112,7 @@ fn orders() -> [Router; 4] {
     ]
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn in_every_order_each_view_is_counted() {
     for (place, app) in orders().into_iter().enumerate() {
         let first = ask(&app, "/", "").await.ok();
@@ -268,7 +268,7 @@ async fn in_both_orders_a_body_that_is_too_large_begins_no_session() {
 
 /// A layer around the session layer can answer in its place with an empty body, whatever the app's
 /// body is.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_body_of_a_response_needs_nothing_that_tower_http_would_not_ask() {
     use http_body_util::{BodyExt as _, Full};
     type Response = http::Response<Full<bytes::Bytes>>;

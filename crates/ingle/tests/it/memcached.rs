@@ -152,7 +152,7 @@ struct Item {
 impl Shell {
     fn new(server: SocketAddr) -> Self {
         let stream = TcpStream::connect(server).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(crate::common::LONG)).unwrap();
         Self { stream: BufReader::new(stream) }
     }
 

@@ -3,15 +3,15 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use ingle::{
     Error, Session,
-    store::{Fault, Memory},
+    store::{Fault, Memory, seed_waits},
 };
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -180,7 +180,8 @@ async fn two_tasks_of_one_request_begin_one_session() {
 
 #[tokio::test(start_paused = true)]
 async fn no_process_keeps_a_session_to_itself() {
-    const UPDATES: u64 = 3600;
+    const UPDATES: usize = 3600;
+    seed_waits(Some(1));
     // Each call of the store takes a while, so a process that must load first is always slower.
     let (_, store) = faulty();
     let processes: Vec<App> = (0..2)
@@ -189,22 +190,32 @@ async fn no_process_keeps_a_session_to_itself() {
     let mut visitor = Visitor::default();
     visitor.get(&processes[0], "/update").await.ok();
     store.fail_all(Some(Fault::Delay(Duration::from_millis(2))));
-    let (mut clients, begun) = (JoinSet::new(), Arc::new(AtomicU64::new(0)));
+    let (mut clients, begun) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
+    // Which process answered, in the order of the answers.
+    let turns = Arc::new(Mutex::new(Vec::new()));
     for client in 0..16 {
-        let (app, cookie) = (processes[client % 2].clone(), visitor.cookie.clone());
-        let begun = Arc::clone(&begun);
+        let process = client % 2;
+        let (app, cookie) = (processes[process].clone(), visitor.cookie.clone());
+        let (begun, turns) = (Arc::clone(&begun), Arc::clone(&turns));
         clients.spawn(async move {
             let mut n = 0;
             while begun.fetch_add(1, Ordering::Relaxed) < UPDATES {
                 app.get("/update", &cookie).await.ok();
+                turns.lock().unwrap().push(process);
                 n += 1;
             }
             n
         });
     }
     let counts = clients.join_all().await;
-    assert_eq!(counts.iter().sum::<u64>(), UPDATES);
+    assert_eq!(counts.iter().sum::<usize>(), UPDATES);
     assert_eq!(data(&processes, &visitor).await["n"], 1 + UPDATES);
     // Each of the clients had its part, whichever process it was on.
     assert!(counts.iter().all(|n| *n > 100), "{counts:?}");
+    let turns = turns.lock().unwrap();
+    let longest = |turns: &[usize]| turns.chunk_by(|one, next| one == next).map(<[_]>::len).max();
+    // A process does not know at once that it is not alone. Each lets the other one in all the same, and when
+    // they have met, after a commit or two: both have eight clients.
+    let (at_all, at_last) = (longest(&turns), longest(&turns[UPDATES / 2..]));
+    assert!(at_all < Some(UPDATES / 3) && at_last < Some(100), "{at_all:?} {at_last:?}");
 }

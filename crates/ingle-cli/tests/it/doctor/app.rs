@@ -70,14 +70,13 @@ struct Between {
 const NOTHING: Between = Between { request: str::to_owned, answer: str::to_owned };
 
 fn stand_before(apps: Vec<SocketAddr>, between: Between) -> String {
-    static TURN: AtomicUsize = AtomicUsize::new(0);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     thread::spawn(move || {
-        for client in listener.incoming() {
+        for (turn, client) in listener.incoming().enumerate() {
             let mut client = client.unwrap();
             let request = (between.request)(&head_of(&mut client));
-            let app = apps[TURN.fetch_add(1, Ordering::SeqCst) % apps.len()];
+            let app = apps[turn % apps.len()];
             let mut server = TcpStream::connect(app).unwrap();
             let request = request.replacen("\r\n", "\r\nconnection: close\r\n", 1);
             server.write_all(request.as_bytes()).unwrap();

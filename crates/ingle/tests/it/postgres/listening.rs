@@ -78,7 +78,7 @@ async fn nobody_listens_through_a_pooler() {
 async fn who_listens_outlasts_the_servers_limit_for_idle_connections() {
     let scene = Scene::new().await;
     let name = format!("&application_name={}", scene.table);
-    let config = scene.config(&format!("{name}&options=-c%20idle_session_timeout=50"));
+    let config = scene.config(&format!("{name}&options=-c%20idle_session_timeout=1000"));
     let store = Postgres::open(config).await.unwrap();
     let mut listener = store.listen().await.unwrap().unwrap();
     let ours =

@@ -275,6 +275,7 @@ async fn ends_are_heard_of([here, there]: [Arc<dyn Store>; 2], tells_renews: boo
     let users = ["ada", "bob", "cid", "dan"];
     let mut sockets = Sockets::open(&here, OnlyEars::on(there), &users).await;
     sockets.ears.only_hears(users.len()).await;
+    let tries = sockets.ears.tries();
     let [ada, _bob, _cid, dan] = &mut sockets.visitors[..] else { panic!("there are four") };
     ada.get(&sockets.here, "/logout").await.ok();
     if tells_renews {
@@ -289,6 +290,8 @@ async fn ends_are_heard_of([here, there]: [Arc<dyn Store>; 2], tells_renews: boo
     if tells_renews {
         assert_eq!(sockets.heard().await, SessionEnd::Renewed);
     }
+    // Where one connection follows another, all are looked at each time, and nothing need be heard.
+    assert_eq!(sockets.ears.tries(), tries);
     sockets.hang_up();
     until(|| sockets.ears.listeners() == 0).await;
 }
