@@ -243,8 +243,8 @@ pub(crate) enum SessionsCommand {
         after_help = "Values: 3, true, \"text\" and {\"a\": 1} are JSON; anything else is a text. With a type: \
                       int:3, double:1, text:3, bool:true, null, timestamp:2026-05-04T12:30:00Z, \
                       bytes:aGk=, geopoint:52.5,13.4, reference:NAME.\n\n\
-                      The value - is the one on stdin, without the line end behind it: no shell keeps it in \
-                      its history, and no other user sees it. For a dash, write text:-.\n\n\
+                      The value - is the one on stdin, without the line end behind it: < FILE puts it into no \
+                      shell's history, and shows it to no other user. For a dash, write text:-.\n\n\
                       Examples:\n  $ ingle sessions set 3fa9 'greeting=Hola Mundo'\n  \
                       $ ingle sessions set 3fa9 'cart.items[0].n=int:3' --dry-run\n  \
                       $ echo '{\"items\": []}' | ingle sessions set 3fa9 cart=-"
