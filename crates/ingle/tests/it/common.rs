@@ -250,3 +250,17 @@ impl Held {
         self.answer.await.unwrap()
     }
 }
+
+/// Asks and gives up, after so many turns of others. None if there was no answer by then.
+pub(crate) async fn given_up<T>(call: impl Future<Output = T>, turns: u64) -> Option<T> {
+    let wait = async {
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        answer = call => Some(answer),
+        () = wait => None,
+    }
+}

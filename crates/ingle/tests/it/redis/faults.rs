@@ -17,14 +17,10 @@ use testbed::{
     Server,
     redis::{SYNCED, ask, start},
 };
-use tokio::{
-    select,
-    task::{JoinSet, yield_now},
-    time::sleep,
-};
+use tokio::{task::JoinSet, time::sleep};
 
 use super::*;
-use crate::common::Visitor;
+use crate::common::{Visitor, given_up};
 
 /// After this long, what a test waits for will never come.
 const STUCK: Duration = minutes(5);
@@ -247,20 +243,6 @@ async fn a_server_that_closes_its_connections_loses_and_doubles_nothing() {
     }
     crowd.goes_on().await;
     crowd.count(&scene).await;
-}
-
-/// Asks and gives up, after so many turns of others. None if there was no answer by then.
-async fn given_up<T>(call: impl Future<Output = T>, turns: u64) -> Option<T> {
-    let wait = async {
-        for _ in 0..turns {
-            yield_now().await;
-        }
-    };
-    select! {
-        biased;
-        answer = call => Some(answer),
-        () = wait => None,
-    }
 }
 
 /// The answer to a call that was dropped has come all the same.
