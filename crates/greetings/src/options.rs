@@ -440,14 +440,15 @@ fn account(parser: &mut lexopt::Parser) -> Result<Command, Wrong> {
         let usage = "greetings account add NAME --accounts FILE asks for a password, or reads it from a pipe";
         Wrong(format!("account: {what}, and no account was added; {usage}"))
     };
+    let no_option = |option: &str| format!("{option:?} is none of its options");
     let (mut words, mut file) = (Vec::new(), None);
     while let Some(argument) = parser.next().map_err(wrong_argument)? {
         match argument {
             Value(word) => words.push(word),
             Long("accounts") => file = Some(path(parser)?),
             Short('h') | Long("help") => return Ok(Command::Help),
-            Long(option) => return Err(usage(&format!("--{option} is none of its options"))),
-            Short(option) => return Err(usage(&format!("-{option} is none of its options"))),
+            Long(option) => return Err(usage(&no_option(&format!("--{option}")))),
+            Short(option) => return Err(usage(&no_option(&format!("-{option}")))),
         }
     }
     let [add, name] = &words[..] else { return Err(usage("it takes `add` and one name")) };

@@ -66,6 +66,8 @@ fn a_wrong_command_is_one_line_that_shows_the_right_one() {
         // A password on the command line would be seen by everybody.
         &["account", "add", "ada", "s3cret s3cret s3cret", "--accounts", "x"],
         &["account", "add", "ada", "--password", "s3cret", "--accounts", "x"],
+        &["account", "add", "ada", "--a\nb"],
+        &["account", "add", "ada", "-\n"],
     ];
     for arguments in cases {
         let line = line(&run(arguments, &[]), 2);
