@@ -1,7 +1,7 @@
 //! `ingle audit`: who did what, the newest first.
 
 use ingle::operator::AuditLine;
-use ingle_operator::instant;
+use ingle_operator::{counted, instant};
 use serde_json::{Value, json};
 
 use crate::{
@@ -54,11 +54,10 @@ pub(crate) async fn run(
         Ok::<(), Failed>(())
     };
     let listed = listed.await;
-    let lines = match n_damaged {
-        0 => return listed,
-        1 => "1 line".to_owned(),
-        n => format!("{n} lines"),
-    };
+    if n_damaged == 0 {
+        return listed;
+    }
+    let lines = counted(n_damaged, "line");
     let line = format!("{lines} of the audit log cannot be read, so the list is not whole");
     Err(Failed::other(line).or_earlier(listed))
 }

@@ -3,6 +3,7 @@
 use ingle::{
     ListOptions, SessionPage, Sessions, StoredSession, operator::DamagedSession, store::Cursor,
 };
+use ingle_operator::counted;
 
 use crate::{
     exit::{Failed, say},
@@ -96,15 +97,13 @@ impl<'a> Pages<'a> {
     /// The end of what was done with them. It fails if some were passed over, and says what was not done
     /// with these.
     pub(crate) fn end(&self, done: Result<(), Failed>, not_done: &str) -> Result<(), Failed> {
-        match self.n_damaged {
-            0 => done,
-            n => {
-                let failed = Failed::other(format!(
-                    "{n} {}, so {not_done}; `ingle sessions show HANDLE` says how to look at one",
-                    if n == 1 { "session cannot be read" } else { "sessions cannot be read" },
-                ));
-                Err(failed.or_earlier(done))
-            }
+        if self.n_damaged == 0 {
+            return done;
         }
+        let failed = Failed::other(format!(
+            "{} cannot be read, so {not_done}; `ingle sessions show HANDLE` says how to look at one",
+            counted(self.n_damaged, "session"),
+        ));
+        Err(failed.or_earlier(done))
     }
 }
